@@ -1,0 +1,1 @@
+"""Model Depot: its rules, its rows and its HTTP."""

@@ -1,0 +1,22 @@
+"""What an operation can do."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Command(StrEnum):
+    """An operation's command. Workers carry out the first two; the others end with the request that makes them."""
+
+    CREATE_MODEL = "create-model"
+    DELETE_MODEL = "delete-model"
+    CREATE_DEPLOYMENT = "create-deployment"
+    DELETE_DEPLOYMENT = "delete-deployment"
+
+
+RESOURCE: Mapping[Command, tuple[str, str]] = {
+    Command.CREATE_MODEL: ("get-model", "/v2/ai/model/"),
+    Command.DELETE_MODEL: ("get-model", "/v2/ai/model/"),
+    Command.CREATE_DEPLOYMENT: ("get-deployment", "/v2/ai/deployment/"),
+    Command.DELETE_DEPLOYMENT: ("get-deployment", "/v2/ai/deployment/"),
+}
+"""For each command, how to look at what it works on: the API operation that gets it and its path without the id."""

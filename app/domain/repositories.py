@@ -1,0 +1,84 @@
+"""What the Hub accepts as a repository's name and a revision, and which files of it a request selects."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.domain.errors import BadRequest
+
+MAX_PATTERNS = 100
+MAX_PATTERN_LENGTH = 500
+MAX_REVISION_LENGTH = 250
+
+# As huggingface_hub 2.4 has it (utils/_validators.py), with the owner required.
+_NAME = re.compile(r"\b[\w\-.]{1,96}\b/\b[\w\-.]{1,96}\b", re.ASCII)
+# What `git check-ref-format` refuses, so that a typing error is told now and not by an operation an hour later.
+_NOT_IN_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|\.lock(/|$)|/\.|^[./-]|[./]$|^@$")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which files of which repository: what makes two creates the same. Build it with `select`."""
+
+    name: str
+    revision: str
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits, equal for equal selections."""
+        parts = [self.name, self.revision, self.include, self.exclude]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def select(name: str, revision: str, include: Sequence[str], exclude: Sequence[str]) -> Selection:
+    """A selection in its canonical form (patterns sorted, each once), or `BadRequest` naming the field."""
+    check_name(name)
+    check_revision(revision)
+    return Selection(name, revision, _patterns("include", include), _patterns("exclude", exclude))
+
+
+def check_name(name: str) -> None:
+    """Refuse what the Hub would refuse."""
+    example = "for example 'mistralai/Mistral-7B-v0.3'"
+    if "/" not in name:
+        raise BadRequest(f"'name' must be the Hub's full 'owner/name', {example}.", field="name")
+    if not _NAME.fullmatch(name):
+        raise BadRequest(
+            f"'name' must be 'owner/name', {example}: each part 1 to 96 letters, digits, '-', '_' or '.', "
+            "neither beginning nor ending with '-' or '.'.",
+            field="name",
+        )
+    if "--" in name or ".." in name or name.endswith(".git"):
+        raise BadRequest(
+            "'name' may not contain '--' or '..' nor end in '.git': the Hub has no such names.", field="name"
+        )
+
+
+def check_revision(revision: str) -> None:
+    """Refuse what can't be a branch, a tag or a commit."""
+    if not 1 <= len(revision) <= MAX_REVISION_LENGTH or _NOT_IN_REVISION.search(revision) or not revision.isprintable():
+        raise BadRequest(
+            f"'revision' must be a branch, a tag or a commit of at most {MAX_REVISION_LENGTH} characters, "
+            "for example 'main' or 'refs/pr/1'. Leave it out for 'main'.",
+            field="revision",
+        )
+
+
+def _patterns(field: str, patterns: Sequence[str]) -> tuple[str, ...]:
+    if len(patterns) > MAX_PATTERNS:
+        raise BadRequest(f"'{field}' takes at most {MAX_PATTERNS} patterns.", field=field)
+    for pattern in patterns:
+        if not 1 <= len(pattern) <= MAX_PATTERN_LENGTH or not pattern.isprintable():
+            raise BadRequest(
+                f"'{field}' takes glob patterns of 1 to {MAX_PATTERN_LENGTH} printable characters, "
+                "for example '*.safetensors'.",
+                field=field,
+            )
+        if not pattern.strip("*"):
+            does = "selects every file: leave 'include' out" if field == "include" else "leaves no file to fetch"
+            raise BadRequest(f"'{field}' may not hold '{pattern}': it {does}.", field=field)
+    return tuple(sorted(set(patterns)))

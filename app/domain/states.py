@@ -1,0 +1,59 @@
+"""The lifecycles of a model and of an operation, as tables.
+
+A model (`moves to` lists every state that a state can be left for; deleting removes the row from any state):
+
+                         claimed, manifest known        verified, renamed
+     POST ──▶ creating ───────────────▶ downloading ───────────────▶ ready
+                ▲  │                         │                         │
+                │  └────────────┬────────────┘                         │ a delete that failed half-way
+                │               ▼                                      ▼
+                └──────────── error ◀──────────────────────────────────┘
+             the same POST again
+
+An operation ends once:      pending ──▶ success | failure | timeout
+While it is pending a worker may hold a lease on it. The lease stands in columns beside the state, not in it, so a
+worker that dies changes no state.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class ModelStatus(StrEnum):
+    """What a model's files are.
+
+    creating     accepted; no worker has said yet what there is to fetch
+    downloading  a worker knows the manifest and files arrive in `incoming/`
+    ready        every file is under `models/`, complete and verified
+    error        its operation failed; what arrived is kept for a retry
+    """
+
+    CREATING = "creating"
+    DOWNLOADING = "downloading"
+    READY = "ready"
+    ERROR = "error"
+
+
+class OperationState(StrEnum):
+    """Whether the work an operation stands for is over, and how it ended."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+
+
+class DeploymentStatus(StrEnum):
+    """A deployment only declares that it uses a model, so it is ready at once."""
+
+    READY = "ready"
+
+
+COMES_FROM: Mapping[ModelStatus, frozenset[ModelStatus]] = {
+    ModelStatus.CREATING: frozenset({ModelStatus.ERROR}),
+    # From itself: a later attempt of the same operation resolves again.
+    ModelStatus.DOWNLOADING: frozenset({ModelStatus.CREATING, ModelStatus.DOWNLOADING}),
+    ModelStatus.READY: frozenset({ModelStatus.DOWNLOADING}),
+    ModelStatus.ERROR: frozenset({ModelStatus.CREATING, ModelStatus.DOWNLOADING, ModelStatus.READY}),
+}
+"""For each state, the states a model may come to it from."""
