@@ -1,0 +1,1 @@
+"""The rows: where they are kept, their shape, and how their states change."""

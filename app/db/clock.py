@@ -1,0 +1,62 @@
+"""Times as the database keeps and tells them, the same way on PostgreSQL and on SQLite.
+
+Whatever two processes compare is told by the database's clock, so that theirs may be wrong.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Dialect, Float, literal
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """A moment: `timestamptz` on PostgreSQL, seconds since 1970 (REAL) on SQLite. In Python always aware, in UTC."""
+
+    impl = Float
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(Float())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return value.timestamp()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if isinstance(value, float | int):
+            return datetime.fromtimestamp(value, UTC)
+        moment: datetime | None = value
+        return moment
+
+
+class now(FunctionElement[datetime]):  # noqa: N801  # reads as the SQL function it is
+    """The database's clock at the moment the statement runs, `after` seconds later (earlier when negative).
+
+    PostgreSQL's `now()` is the start of the transaction, which may be long ago: `clock_timestamp()` is not.
+    """
+
+    type = Timestamp()
+    inherit_cache = True
+    name = "now"
+
+    def __init__(self, after: float | ColumnElement[float] = 0.0) -> None:
+        super().__init__(after if isinstance(after, ColumnElement) else literal(after, Float))
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
+    # julianday's origin is 4714 BC; 2440587.5 is 1970-01-01T00:00Z. A double there resolves 40 microseconds.
+    return f"((julianday('now') - 2440587.5) * 86400.0 + {compiler.process(element.clauses, **kw)})"

@@ -1,0 +1,117 @@
+"""Connections to the database: transactions for writing, autocommit for reading.
+
+PostgreSQL is the database of a fleet, SQLite that of one machine; the same statements run on both.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import asyncpg
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+_DRIVERS = {
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+_LOCK_WAIT = 10.0
+"""How long a statement waits for SQLite's one writer, in seconds."""
+
+
+def async_url(address: str) -> URL:
+    """`address` with the driver this project uses; `ValueError` says what is accepted."""
+    accepted = "it must look like postgresql://user:password@host/name or sqlite:////absolute/path.sqlite3"
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        raise ValueError(accepted) from None
+    if url.drivername not in _DRIVERS:
+        raise ValueError(accepted)
+    return url.set(drivername=_DRIVERS[url.drivername])
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database. `begin()` gives a transaction, `read()` a connection on which each statement stands alone."""
+
+    writer: AsyncEngine
+    reader: AsyncEngine
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed when the block ends, rolled back when it raises."""
+        async with self.writer.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for SELECTs. Two statements on it may see different states."""
+        async with self.reader.connect() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self.writer.dispose()
+        await self.reader.dispose()
+
+
+def open_database(address: str, *, pool_size: int = 10, statement_timeout: float = 30.0) -> Database:
+    """Connects lazily: nothing is opened before the first use. `statement_timeout` in seconds, PostgreSQL only."""
+    url = async_url(address)
+    if url.get_backend_name() == "sqlite":
+        # One writer per process: SQLite has one per file, and waiting in our own queue is fairer than its.
+        writer = create_async_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": _LOCK_WAIT})
+        reader = create_async_engine(
+            url, pool_size=pool_size, isolation_level="AUTOCOMMIT", connect_args={"timeout": _LOCK_WAIT}
+        )
+        _prepare_sqlite(writer, write=True)
+        _prepare_sqlite(reader, write=False)
+        return Database(writer, reader)
+    server_settings = {"application_name": "modeldepot", "statement_timeout": str(int(statement_timeout * 1000))}
+    common: dict[str, Any] = {
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": 5,
+        "connect_args": {"server_settings": server_settings, "timeout": 5},
+    }
+    writer = create_async_engine(url, pool_pre_ping=True, **common)
+    # A reader in autocommit leaves nothing to reset when it goes back to the pool.
+    reader = create_async_engine(
+        url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, pool_pre_ping=True, **common
+    )
+    return Database(writer, reader)
+
+
+def _prepare_sqlite(engine: AsyncEngine, *, write: bool) -> None:
+    def on_connect(connection: Any, _record: object) -> None:
+        # The driver's own implicit BEGIN would be a deferred one, and a deferred one can't wait for the writer's lock.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def on_begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine.sync_engine, "connect", cast("Callable[..., None]", on_connect))
+    if write:
+        event.listen(engine.sync_engine, "begin", on_begin)
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether it says that the database is away or too busy, rather than that a statement is wrong."""
+    if isinstance(error, DBAPIError):
+        return not isinstance(error, IntegrityError | ProgrammingError | DataError | NotSupportedError)
+    return isinstance(error, UNREACHABLE)
+
+
+UNREACHABLE = (DBAPIError, PoolTimeout, OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+"""What a call raises when the database is away; a `DBAPIError` only when `is_unreachable` says so."""

@@ -1,0 +1,188 @@
+"""The rows and their constraints.
+
+Deleting a model removes its row; its operations outlive it, so they name it without a foreign key.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.db.clock import Timestamp
+from app.domain.commands import Command
+from app.domain.errors import Reason
+from app.domain.states import DeploymentStatus, ModelStatus, OperationState
+
+
+def _words(kind: type[StrEnum]) -> Enum:
+    """A column of `kind`'s values, as text: adding a word to a native enum type would lock the table."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=20,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy reads it from the class
+        UUID: Uuid(),
+        datetime: Timestamp(),
+        int: BigInteger(),
+        bool: Boolean(),
+        list[str]: JSON(),
+        ModelStatus: _words(ModelStatus),
+        OperationState: _words(OperationState),
+        DeploymentStatus: _words(DeploymentStatus),
+        Command: _words(Command),
+        Reason: _words(Reason),
+    }
+
+
+class ModelRow(Base):
+    """A model, from the accepted create to the end of its delete."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        Index(None, "created_at", "id"),
+        Index(None, "name"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    revision: Mapped[str] = mapped_column(String(250))
+    include: Mapped[list[str]]
+    exclude: Mapped[list[str]]
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    """Of name, revision, include and exclude: at most one live model has them."""
+    status: Mapped[ModelStatus]
+    deleting: Mapped[bool]
+    """A delete was accepted: no new deployment from here on."""
+    commit: Mapped[str | None] = mapped_column(String(64))
+    model_size: Mapped[int | None]
+    downloaded: Mapped[int | None]
+    total: Mapped[int | None]
+    rate: Mapped[int | None]
+    """Bytes per second over the last few seconds, while downloading."""
+    path: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[Reason | None]
+    message: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class FileRow(Base):
+    """One file of a model whose files are verified."""
+
+    __tablename__ = "files"
+    __table_args__ = (Index(None, "sha256"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey(ModelRow.id, ondelete="CASCADE"), primary_key=True)
+    path: Mapped[str] = mapped_column(String(1024), primary_key=True)
+    size: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
+class OperationRow(Base):
+    """A piece of work. The row is the queue: pending and due means that any worker may claim it."""
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        Index(
+            "uq_operations_active",
+            "resource_id",
+            unique=True,
+            postgresql_where=text("state = 'pending'"),
+            sqlite_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_operations_due",
+            "due_at",
+            postgresql_where=text("state = 'pending'"),
+            sqlite_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_operations_leased",
+            "resource_id",
+            postgresql_where=text("lease_owner IS NOT NULL"),
+            sqlite_where=text("lease_owner IS NOT NULL"),
+        ),
+        Index("ix_operations_ended", "ended_at"),
+        Index("ix_operations_history", "resource_id", "created_at"),
+        CheckConstraint("(state = 'pending') = (ended_at IS NULL)", name="ended"),
+        CheckConstraint("state = 'pending' OR sealed_token IS NULL", name="token_wiped"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    command: Mapped[Command]
+    resource_id: Mapped[UUID]
+    """The model or deployment it works on."""
+    state: Mapped[OperationState]
+    reason: Mapped[Reason | None]
+    message: Mapped[str | None] = mapped_column(Text)
+    sealed_token: Mapped[str | None] = mapped_column(Text)
+    """The caller's Hub token, sealed; wiped when the operation ends."""
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    deadline_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    """While leased: when the lease expires. Otherwise: when it may be claimed."""
+    lease_owner: Mapped[str | None] = mapped_column(String(200))
+    """The worker that holds the lease. Kept past the end of an operation that was cancelled, until it has let go."""
+    fence: Mapped[int]
+    """How many leases were granted: whoever holds an older number has lost it."""
+    attempts: Mapped[int]
+    """How many leases in a row ended neither in a hand-over nor after progress."""
+    reached: Mapped[int]
+    """The most bytes that any attempt had: more than that is progress."""
+
+
+class DeploymentRow(Base):
+    """A serving system's word that it uses a model."""
+
+    __tablename__ = "deployments"
+    __table_args__ = (Index(None, "created_at", "id"), Index(None, "model_id"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    model_id: Mapped[UUID] = mapped_column(ForeignKey(ModelRow.id))
+    status: Mapped[DeploymentStatus]
+    gpu_type: Mapped[str | None] = mapped_column(Text)
+    gpu_count: Mapped[int | None]
+    replicas: Mapped[int | None]
+    deployment_url: Mapped[str | None] = mapped_column(Text)
+    inference_engine_version: Mapped[str | None] = mapped_column(Text)
+    inference_engine_parameters: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+def columns(row: type[Base]) -> list[Any]:
+    """All columns of a row, for a SELECT that returns plain tuples."""
+    return list(row.__table__.columns)

@@ -1,0 +1,103 @@
+"""The only code that changes a state: each change is one UPDATE that checks and writes at once.
+
+Where both are touched the model comes before its operation, always: two transactions never wait for each other.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, exists, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import now
+from app.db.tables import ModelRow, OperationRow
+from app.domain.errors import Reason
+from app.domain.states import COMES_FROM, ModelStatus, OperationState
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's right to carry out an operation. The fence is its proof: the row's has moved on when it is lost."""
+
+    operation_id: UUID
+    fence: int
+
+
+class LeaseLost(Exception):
+    """The operation ended under its worker, or another worker has it. The transaction must be rolled back."""
+
+
+def held(lease: Lease) -> ColumnElement[bool]:
+    """True for the operation of `lease` as long as it is pending and nobody else was granted it."""
+    return and_(
+        OperationRow.id == lease.operation_id,
+        OperationRow.fence == lease.fence,
+        OperationRow.state == OperationState.PENDING,
+    )
+
+
+async def move_model(
+    connection: AsyncConnection, model_id: UUID, to: ModelStatus, *, lease: Lease | None = None, **values: Any
+) -> bool:
+    """Put the model in state `to`, with `values`; false, and nothing written, where it may not go there.
+
+    With a `lease` it is moved only while that is held.
+    """
+    statement = update(ModelRow).where(ModelRow.id == model_id, ModelRow.status.in_(COMES_FROM[to]))
+    if lease is not None:
+        statement = statement.where(exists().where(held(lease)))
+    result = await connection.execute(statement.values(status=to, updated_at=now(), **values))
+    return result.rowcount == 1
+
+
+async def mark_deleting(connection: AsyncConnection, model_id: UUID, *, deleting: bool) -> None:
+    """From here on the model takes no new deployment (or again does, when its delete failed)."""
+    statement = update(ModelRow).where(ModelRow.id == model_id)
+    await connection.execute(statement.values(deleting=deleting, updated_at=now()))
+
+
+async def end_operation(
+    connection: AsyncConnection,
+    lease: Lease,
+    state: OperationState,
+    *,
+    reason: Reason | None = None,
+    message: str | None = None,
+) -> None:
+    """End the operation that `lease` holds and wipe its token. Raises `LeaseLost`."""
+    statement = (
+        update(OperationRow)
+        .where(held(lease))
+        .values(
+            state=state,
+            reason=reason,
+            message=message,
+            sealed_token=None,
+            ended_at=now(),
+            due_at=now(),
+            lease_owner=None,
+        )
+    )
+    if (await connection.execute(statement)).rowcount != 1:
+        raise LeaseLost
+
+
+async def cancel_operation(
+    connection: AsyncConnection,
+    which: ColumnElement[bool],
+    state: OperationState,
+    reason: Reason,
+    message: str,
+) -> bool:
+    """End a pending operation over the head of whoever works on it; false if there was none.
+
+    A lease is left standing: its worker notices within a second, stops, and only then lets go of it. Until it has,
+    or the lease has run out, nothing else on the same resource is claimed.
+    """
+    statement = (
+        update(OperationRow)
+        .where(which, OperationRow.state == OperationState.PENDING)
+        .values(state=state, reason=reason, message=message, sealed_token=None, ended_at=now())
+    )
+    return (await connection.execute(statement)).rowcount > 0
