@@ -1,0 +1,111 @@
+"""Deployments: the word of a serving system that it uses a model, which keeps the model from being deleted."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row, Select, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import now
+from app.db.tables import DeploymentRow, ModelRow
+from app.domain.commands import Command
+from app.domain.errors import BadRequest, NotFound, NotReady
+from app.domain.states import DeploymentStatus, ModelStatus
+from app.services import operations
+
+SEEN: tuple[Any, ...] = (
+    DeploymentRow.id,
+    DeploymentRow.name,
+    DeploymentRow.model_id,
+    ModelRow.name.label("model_name"),
+    DeploymentRow.status,
+    DeploymentRow.status.label("state"),
+    DeploymentRow.gpu_type,
+    DeploymentRow.gpu_count,
+    DeploymentRow.replicas,
+    DeploymentRow.deployment_url,
+    DeploymentRow.inference_engine_version,
+    DeploymentRow.inference_engine_parameters,
+    DeploymentRow.created_at,
+    DeploymentRow.updated_at,
+)
+"""The columns a caller sees."""
+
+
+async def create(
+    connection: AsyncConnection, *, model_id: UUID | None, model_name: str | None, **values: Any
+) -> Row[Any]:
+    """The ended operation of a new deployment of the model with that id, or the only one of that name.
+
+    Raises `NotFound`, `NotReady`, or `BadRequest` for a name that several models share.
+    """
+    if model_id is None:
+        model_id = await _only_model_called(connection, model_name or "")
+    # Whoever deletes the model locks the same row first, so one of the two sees what the other did.
+    query = select(ModelRow.status, ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
+    model = (await connection.execute(query)).one_or_none()
+    if model is None:
+        raise NotFound(f"There is no model {model_id} to deploy. GET /v2/ai/model lists the models there are.")
+    if model.deleting or model.status != ModelStatus.READY:
+        status = "being deleted" if model.deleting else model.status
+        raise NotReady(f"Model {model_id} is {status}: only a ready model can be deployed.")
+    deployment_id = uuid4()
+    statement = insert(DeploymentRow).values(
+        id=deployment_id,
+        model_id=model_id,
+        status=DeploymentStatus.READY,
+        created_at=now(),
+        updated_at=now(),
+        **values,
+    )
+    await connection.execute(statement)
+    return await operations.record(connection, Command.CREATE_DEPLOYMENT, deployment_id)
+
+
+async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Every deployment, oldest first."""
+    query = _seen().order_by(DeploymentRow.created_at, DeploymentRow.id)
+    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+    return rows
+
+
+async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
+    """One deployment. Raises `NotFound`."""
+    query = _seen().where(DeploymentRow.id == deployment_id)
+    row: Row[Any] | None = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise _unknown(deployment_id)
+    return row
+
+
+async def remove(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
+    """The ended operation of a deployment's delete. Raises `NotFound`."""
+    result = await connection.execute(delete(DeploymentRow).where(DeploymentRow.id == deployment_id))
+    if result.rowcount != 1:
+        raise _unknown(deployment_id)
+    return await operations.record(connection, Command.DELETE_DEPLOYMENT, deployment_id)
+
+
+async def _only_model_called(connection: AsyncConnection, name: str) -> UUID:
+    query = select(ModelRow.id, ModelRow.status).where(ModelRow.name == name)
+    models = (await connection.execute(query)).all()
+    if not models:
+        raise NotFound(f"There is no model called {name!r} to deploy. GET /v2/ai/model lists the models there are.")
+    candidates = [model.id for model in models if model.status == ModelStatus.READY] or [model.id for model in models]
+    if len(candidates) > 1:
+        raise BadRequest(
+            f"{len(candidates)} models are called {name!r}: name the one you mean by its id, as "
+            f'"model": {{"id": "{candidates[0]}"}}.',
+            field="model",
+        )
+    model_id: UUID = candidates[0]
+    return model_id
+
+
+def _seen() -> Select[Any]:
+    return select(*SEEN).join(ModelRow, ModelRow.id == DeploymentRow.model_id)
+
+
+def _unknown(deployment_id: UUID) -> NotFound:
+    return NotFound(f"There is no deployment {deployment_id}. GET /v2/ai/deployment lists the deployments there are.")

@@ -1,0 +1,129 @@
+"""Leases on operations: claimed by a worker, renewed while it works, given back.
+
+A claim is one guarded UPDATE, so two workers never get the same operation. All times are the database's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import and_, case, exists, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
+
+from app.db.clock import now
+from app.db.tables import ModelRow, OperationRow
+from app.db.transitions import Lease, LeaseLost, held
+from app.domain.commands import Command
+from app.domain.states import OperationState
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An operation that a worker was granted."""
+
+    lease: Lease
+    command: Command
+    resource_id: UUID
+    attempts: int
+    """How many leases in a row, this one included, came to nothing so far."""
+    sealed_token: str | None
+
+
+async def claim(connection: AsyncConnection, worker: str, *, lease: float, commands: Sequence[Command]) -> Claim | None:
+    """The operation that has been due longest, leased to `worker` for `lease` seconds; `None` if nothing is due."""
+    other = aliased(OperationRow)
+    occupied = exists().where(
+        other.resource_id == OperationRow.resource_id,
+        other.id != OperationRow.id,
+        other.lease_owner.is_not(None),
+        other.due_at > now(),
+    )
+    due = (
+        select(OperationRow.id)
+        .where(
+            OperationRow.state == OperationState.PENDING,
+            OperationRow.due_at <= now(),
+            OperationRow.command.in_(commands),
+            ~occupied,
+        )
+        .order_by(OperationRow.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    statement = (
+        update(OperationRow)
+        .where(OperationRow.id == due)
+        .values(
+            lease_owner=worker,
+            due_at=now(lease),
+            fence=OperationRow.fence + 1,
+            attempts=OperationRow.attempts + 1,
+        )
+        .returning(
+            OperationRow.id,
+            OperationRow.fence,
+            OperationRow.command,
+            OperationRow.resource_id,
+            OperationRow.attempts,
+            OperationRow.sealed_token,
+        )
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    return Claim(Lease(row.id, row.fence), row.command, row.resource_id, row.attempts, row.sealed_token)
+
+
+async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, reached: int) -> None:
+    """Hold the lease for `seconds` from now. More bytes than ever before wipe the failed attempts. Raises `LeaseLost`."""
+    progress = OperationRow.reached < reached
+    statement = (
+        update(OperationRow)
+        .where(held(lease))
+        .values(
+            due_at=now(seconds),
+            attempts=case((progress, 1), else_=OperationRow.attempts),
+            reached=case((progress, reached), else_=OperationRow.reached),
+        )
+    )
+    if (await connection.execute(statement)).rowcount != 1:
+        raise LeaseLost
+
+
+async def report(
+    connection: AsyncConnection, lease: Lease, model_id: UUID, *, downloaded: int | None, rate: int | None
+) -> None:
+    """Write how far a download is, which at the same time asks whether it may go on. Raises `LeaseLost`."""
+    statement = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
+    if (await connection.execute(statement.values(downloaded=downloaded, rate=rate))).rowcount != 1:
+        raise LeaseLost
+
+
+async def confirm(connection: AsyncConnection, lease: Lease) -> None:
+    """Ask whether the lease is still held. Raises `LeaseLost`."""
+    if (await connection.execute(select(OperationRow.id).where(held(lease)))).one_or_none() is None:
+        raise LeaseLost
+
+
+async def release(connection: AsyncConnection, lease: Lease, *, after: float, message: str) -> None:
+    """Give the operation back: due again `after` seconds from now. `message` tells its caller why. Raises `LeaseLost`."""
+    statement = update(OperationRow).where(held(lease)).values(lease_owner=None, due_at=now(after), message=message)
+    if (await connection.execute(statement)).rowcount != 1:
+        raise LeaseLost
+
+
+async def hand_over(connection: AsyncConnection, lease: Lease) -> None:
+    """Give the operation back as if this attempt had not been: its worker was asked to stop. Raises `LeaseLost`."""
+    statement = update(OperationRow).where(held(lease))
+    values = {"lease_owner": None, "due_at": now(), "attempts": OperationRow.attempts - 1}
+    if (await connection.execute(statement.values(**values))).rowcount != 1:
+        raise LeaseLost
+
+
+async def let_go(connection: AsyncConnection, lease: Lease) -> None:
+    """Say that nothing works any more for a lease whose operation was ended by somebody else."""
+    mine = and_(OperationRow.id == lease.operation_id, OperationRow.fence == lease.fence)
+    ended = OperationRow.state != OperationState.PENDING
+    await connection.execute(update(OperationRow).where(mine, ended).values(lease_owner=None, due_at=now()))

@@ -1,0 +1,175 @@
+"""Models: asked for, listed, deleted; and what a worker writes about them."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Insert, Row, delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import now
+from app.db.tables import DeploymentRow, FileRow, ModelRow, OperationRow
+from app.db.transitions import cancel_operation, mark_deleting, move_model
+from app.domain.commands import Command
+from app.domain.errors import Conflict, DepotError, ModelInUse, NotFound, Reason
+from app.domain.repositories import Selection
+from app.domain.states import ModelStatus, OperationState
+from app.services import operations
+
+SEEN: tuple[Any, ...] = (
+    ModelRow.id,
+    ModelRow.name,
+    ModelRow.status,
+    ModelRow.status.label("state"),
+    ModelRow.model_size,
+    ModelRow.created_at,
+    ModelRow.updated_at,
+    ModelRow.revision,
+    ModelRow.include,
+    ModelRow.exclude,
+    ModelRow.commit,
+    ModelRow.downloaded,
+    ModelRow.total,
+    ModelRow.rate,
+    ModelRow.path,
+    ModelRow.reason,
+    ModelRow.message,
+)
+"""The columns a caller sees."""
+
+
+async def create(
+    connection: AsyncConnection,
+    selection: Selection,
+    *,
+    operation_id: UUID,
+    sealed_token: str | None,
+    deadline: float,
+) -> Row[Any]:
+    """The operation that fetches what `selection` names. A model of it in `error` is retried under its old id.
+
+    Raises `Conflict` while there is another one.
+    """
+    model_id = await _insert(connection, selection)
+    if model_id is None:
+        model_id = await _retry(connection, selection)
+    return await operations.begin(
+        connection,
+        Command.CREATE_MODEL,
+        model_id,
+        deadline=deadline,
+        operation_id=operation_id,
+        sealed_token=sealed_token,
+    )
+
+
+async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Every model, oldest first."""
+    return (await connection.execute(select(*SEEN).order_by(ModelRow.created_at, ModelRow.id))).all()
+
+
+async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
+    """One model. Raises `NotFound`."""
+    row = (await connection.execute(select(*SEEN).where(ModelRow.id == model_id))).one_or_none()
+    if row is None:
+        raise _unknown(model_id)
+    return row
+
+
+async def files(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
+    """The files of a ready model, by path. Raises `NotFound`, or `Conflict` while it is not ready."""
+    model = await get(connection, model_id)
+    if model.status != ModelStatus.READY:
+        raise Conflict(f"Model {model_id} is {model.status}: its files can be listed once it is ready.")
+    columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
+    query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
+    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+    return rows
+
+
+async def request_delete(connection: AsyncConnection, model_id: UUID, *, deadline: float) -> Row[Any]:
+    """The operation that deletes a model; the one under way if there is one. What still fetches it is cancelled.
+
+    Raises `NotFound`, or `ModelInUse` while deployments use it.
+    """
+    # Whoever makes a deployment locks the same row first, so one of the two sees what the other did.
+    lock = select(ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
+    deleting = (await connection.execute(lock)).scalar_one_or_none()
+    if deleting is None:
+        raise _unknown(model_id)
+    if deleting and (under_way := await operations.pending(connection, model_id)):
+        return under_way
+    uses = select(DeploymentRow.id).where(DeploymentRow.model_id == model_id)
+    uses = uses.order_by(DeploymentRow.created_at, DeploymentRow.id)
+    if deployments := (await connection.execute(uses)).scalars().all():
+        raise ModelInUse(deployments)
+    await mark_deleting(connection, model_id, deleting=True)
+    fetching = OperationRow.resource_id == model_id
+    message = "The model was deleted while it was being fetched."
+    await cancel_operation(connection, fetching, OperationState.FAILURE, Reason.INTERRUPTED, message)
+    return await operations.begin(connection, Command.DELETE_MODEL, model_id, deadline=deadline)
+
+
+async def record_files(connection: AsyncConnection, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
+    """Replace what is known of a model's files. Each is (path, size in bytes, sha256 in hexadecimal)."""
+    await connection.execute(delete(FileRow).where(FileRow.model_id == model_id))
+    rows = [{"model_id": model_id, "path": path, "size": size, "sha256": sha256} for path, size, sha256 in verified]
+    await connection.execute(insert(FileRow), rows)
+
+
+async def forget(connection: AsyncConnection, model_id: UUID) -> None:
+    """Remove the row of a model whose files are gone: from here on its name is free."""
+    await connection.execute(delete(ModelRow).where(ModelRow.id == model_id))
+
+
+async def _insert(connection: AsyncConnection, selection: Selection) -> UUID | None:
+    """The new model's id, or `None` if one with the same fingerprint is there."""
+    statement = _insert_or_nothing(connection).values(
+        id=uuid4(),
+        name=selection.name,
+        revision=selection.revision,
+        include=list(selection.include),
+        exclude=list(selection.exclude),
+        fingerprint=selection.fingerprint,
+        status=ModelStatus.CREATING,
+        deleting=False,
+        created_at=now(),
+        updated_at=now(),
+    )
+    result: UUID | None = (await connection.execute(statement.returning(ModelRow.id))).scalar_one_or_none()
+    return result
+
+
+def _insert_or_nothing(connection: AsyncConnection) -> Insert:
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(ModelRow).on_conflict_do_nothing(index_elements=[ModelRow.fingerprint])
+    return sqlite.insert(ModelRow).on_conflict_do_nothing(index_elements=[ModelRow.fingerprint])
+
+
+async def _retry(connection: AsyncConnection, selection: Selection) -> UUID:
+    query = select(ModelRow.id, ModelRow.status, ModelRow.deleting)
+    query = query.where(ModelRow.fingerprint == selection.fingerprint).with_for_update()
+    existing = (await connection.execute(query)).one_or_none()
+    if existing is None:
+        raise Conflict(f"The model of {selection.name!r} was deleted at this very moment. Send the request again.")
+    if existing.deleting:
+        raise Conflict(
+            f"Model {existing.id} of {selection.name!r} is being deleted. Send the request again once it is gone."
+        )
+    if existing.status != ModelStatus.ERROR:
+        raise Conflict(
+            f"Model {existing.id} already holds this selection of {selection.name!r} and is {existing.status}. "
+            "Use that one, or delete it first."
+        )
+    moved = await move_model(
+        connection, existing.id, ModelStatus.CREATING, reason=None, message=None, path=None, model_size=None
+    )
+    if not moved:
+        raise DepotError("A locked row changed.")
+    model_id: UUID = existing.id
+    return model_id
+
+
+def _unknown(model_id: UUID) -> NotFound:
+    return NotFound(f"There is no model {model_id}. GET /v2/ai/model lists the models there are.")

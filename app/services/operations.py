@@ -1,0 +1,118 @@
+"""Operations as their callers see them: begun, looked at, ended, forgotten."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row, Select, and_, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import now
+from app.db.tables import ModelRow, OperationRow
+from app.db.transitions import cancel_operation, move_model
+from app.domain.commands import Command
+from app.domain.errors import NotFound, Reason
+from app.domain.states import ModelStatus, OperationState
+
+SEEN: tuple[Any, ...] = (
+    OperationRow.id,
+    OperationRow.state,
+    OperationRow.reason,
+    OperationRow.message,
+    OperationRow.command,
+    OperationRow.resource_id,
+)
+"""The columns a caller sees."""
+
+
+async def get(connection: AsyncConnection, operation_id: UUID) -> Row[Any]:
+    """The operation, ended or not. Raises `NotFound`."""
+    query = _seen().where(OperationRow.id == operation_id)
+    row: Row[Any] | None = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no operation {operation_id}. Ended operations are forgotten after a while.")
+    return row
+
+
+async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | None:
+    """The operation that works, or is to work, on a resource."""
+    query = _seen().where(OperationRow.resource_id == resource_id, OperationRow.state == OperationState.PENDING)
+    row: Row[Any] | None = (await connection.execute(query)).one_or_none()
+    return row
+
+
+async def latest(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | None:
+    """The newest operation on a resource that is still remembered."""
+    query = _seen().where(OperationRow.resource_id == resource_id).order_by(OperationRow.created_at.desc()).limit(1)
+    row: Row[Any] | None = (await connection.execute(query)).one_or_none()
+    return row
+
+
+async def begin(
+    connection: AsyncConnection,
+    command: Command,
+    resource_id: UUID,
+    *,
+    deadline: float,
+    operation_id: UUID | None = None,
+    sealed_token: str | None = None,
+) -> Row[Any]:
+    """A new pending operation, due at once, that may take `deadline` seconds."""
+    return await _insert(
+        connection,
+        id=operation_id or uuid4(),
+        command=command,
+        resource_id=resource_id,
+        state=OperationState.PENDING,
+        sealed_token=sealed_token,
+        deadline_at=now(deadline),
+    )
+
+
+async def record(connection: AsyncConnection, command: Command, resource_id: UUID) -> Row[Any]:
+    """An operation that ended, in success, with the request that made it."""
+    return await _insert(
+        connection,
+        id=uuid4(),
+        command=command,
+        resource_id=resource_id,
+        state=OperationState.SUCCESS,
+        deadline_at=now(),
+        ended_at=now(),
+    )
+
+
+async def expire(connection: AsyncConnection) -> int:
+    """Time out the pending operations whose deadline has passed; how many there were."""
+    message = "The deadline passed before the work was done. Send the same request again to go on from what is there."
+    late = (OperationRow.state == OperationState.PENDING, OperationRow.deadline_at < now())
+    query = select(OperationRow.id, OperationRow.resource_id).where(*late).order_by(OperationRow.resource_id)
+    ended = 0
+    for operation_id, resource_id in (await connection.execute(query)).all():
+        await connection.execute(select(ModelRow.id).where(ModelRow.id == resource_id).with_for_update())
+        this = and_(OperationRow.id == operation_id, *late)
+        if await cancel_operation(connection, this, OperationState.TIMEOUT, Reason.INTERRUPTED, message):
+            await move_model(
+                connection,
+                resource_id,
+                ModelStatus.ERROR,
+                deleting=False,
+                reason=Reason.INTERRUPTED,
+                message=message,
+            )
+            ended += 1
+    return ended
+
+
+async def purge(connection: AsyncConnection, retention: float) -> int:
+    """Forget the operations that ended more than `retention` seconds ago; how many there were."""
+    return (await connection.execute(delete(OperationRow).where(OperationRow.ended_at < now(-retention)))).rowcount
+
+
+def _seen() -> Select[Any]:
+    return select(*SEEN)
+
+
+async def _insert(connection: AsyncConnection, **values: Any) -> Row[Any]:
+    statement = insert(OperationRow).values(created_at=now(), due_at=now(), fence=0, attempts=0, reached=0, **values)
+    row: Row[Any] = (await connection.execute(statement.returning(*SEEN))).one()
+    return row
