@@ -1,0 +1,55 @@
+"""What a route may ask for."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Path, Request
+from starlette.exceptions import HTTPException
+
+from app.api.events import Broadcast
+from app.db.session import Database
+from app.domain.errors import NotFound
+from app.queue import Doorbell
+from app.sealing import Sealer
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Depot:
+    """What the process is built of."""
+
+    database: Database
+    doorbell: Doorbell
+    sealer: Sealer
+    broadcast: Broadcast
+    address: str
+    zone: str
+    operation_deadline: float
+
+
+def _depot(request: Request) -> Depot:
+    depot: Depot = request.app.state.depot
+    return depot
+
+
+def _resource_id(
+    resource_id: Annotated[str, Path(alias="id", description="A UUID.", json_schema_extra={"format": "uuid"})],
+) -> UUID:
+    # An id that is no UUID is an id that nothing has, so it is 404 and not 400.
+    if not _UUID.fullmatch(resource_id):
+        raise NotFound("There is nothing with that id: an id is a UUID, as the lists show it.")
+    return UUID(resource_id)
+
+
+async def _json_only(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and (media_type or await request.body()):
+        raise HTTPException(415)
+
+
+TheDepot = Annotated[Depot, Depends(_depot)]
+ResourceId = Annotated[UUID, Depends(_resource_id)]
+JsonOnly = Depends(_json_only)

@@ -1,0 +1,105 @@
+"""What goes wrong, in HTTP's words: every error answers in the one shape that the contract gives."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from app.api.schemas import Error
+from app.db.session import is_unreachable
+from app.domain.errors import BadRequest, Conflict, ModelInUse, NotFound, NotReady, Refusal
+
+_STATUS: Mapping[type[Refusal], HTTPStatus] = {
+    BadRequest: HTTPStatus.BAD_REQUEST,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    NotReady: HTTPStatus.PRECONDITION_FAILED,
+    ModelInUse: HTTPStatus.PRECONDITION_FAILED,
+}
+_SAYS: Mapping[int, str] = {
+    400: "The body could not be read: send one JSON object in UTF-8.",
+    404: "There is nothing at this path. /docs lists what there is.",
+    405: "This path does not take that method. /docs lists what it takes.",
+    413: "The body is too large: at most 1 MiB is read.",
+    415: "Send the body as JSON, with 'Content-Type: application/json'.",
+}
+_RETRY_AFTER = "5"
+
+log = structlog.get_logger()
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route's OpenAPI entry says of its error answers."""
+    return {status: {"model": Error, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+
+    @app.exception_handler(Refusal)
+    async def _refusal(_request: Request, error: Refusal) -> JSONResponse:
+        extra: dict[str, Any] = {"field": error.field} if isinstance(error, BadRequest) and error.field else {}
+        if isinstance(error, ModelInUse):
+            extra["deployments"] = [str(deployment) for deployment in error.deployments]
+        return answer(_STATUS[type(error)], error.message, **extra)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        message, field = _explain(error.errors()[0])
+        extra: dict[str, Any] = {"field": field} if field else {}
+        return answer(HTTPStatus.BAD_REQUEST, message, **extra)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        message = _SAYS.get(error.status_code) or str(error.detail)
+        return answer(HTTPStatus(error.status_code), message, headers=error.headers)
+
+    async def _database(_request: Request, error: Exception) -> JSONResponse:
+        if not is_unreachable(error):
+            return await _bug(_request, error)
+        message = "The database can't be reached at the moment. Nothing was changed; send the request again."
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, message, headers={"Retry-After": _RETRY_AFTER})
+
+    async def _bug(request: Request, error: Exception) -> JSONResponse:
+        log.error("a request failed", method=request.method, path=request.url.path, exc_info=error)
+        message = "The server failed to handle this request; its log says why. Nothing was changed."
+        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, message)
+
+    for kind in (DBAPIError, PoolTimeout, OSError):
+        app.add_exception_handler(kind, _database)
+    app.add_exception_handler(Exception, _bug)
+
+
+def answer(status: HTTPStatus, message: str, *, headers: Mapping[str, str] | None = None, **extra: Any) -> JSONResponse:
+    body = {
+        "error": message,
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": message,
+        **extra,
+    }
+    return JSONResponse(body, status, headers=dict(headers or {}))
+
+
+def _explain(problem: Mapping[str, Any]) -> tuple[str, str | None]:
+    """A sentence on what is wrong, and the field it is about; never the value, which may be a secret."""
+    kind, where = problem["type"], [str(part) for part in problem["loc"][1:]]
+    if kind == "json_invalid":
+        return f"The body is not JSON: {problem['ctx']['error']}.", None
+    if not where:
+        return 'The body must be a JSON object, for example {"name": "owner/name"}.', None
+    field = ".".join(where)
+    if kind == "missing":
+        return f"'{field}' is required.", field
+    if kind == "string_pattern_mismatch":
+        return f"'{field}' holds characters that can't be in it.", field
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"'{field}' is wrong: {message[:1].lower()}{message[1:]}.", field

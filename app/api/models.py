@@ -1,0 +1,132 @@
+"""Models over HTTP."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Body
+from fastapi.responses import Response, StreamingResponse
+
+from app.api import events, schemas
+from app.api.answers import json_answer, operation_answer
+from app.api.dependencies import JsonOnly, ResourceId, TheDepot
+from app.api.errors import documented
+from app.domain.repositories import select
+from app.services import models
+
+router = APIRouter(tags=["models"])
+
+_EXAMPLES: dict[str, Any] = {
+    "whole": {"summary": "A whole repository", "value": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},
+    "one file": {
+        "summary": "One file of it",
+        "value": {"name": "unsloth/gemma-3-270m-it-GGUF", "include": ["*Q4_K_M*.gguf"]},
+    },
+}
+
+
+@router.post(
+    "/ai/model",
+    operation_id="create-model",
+    summary="Fetch a model",
+    dependencies=[JsonOnly],
+    response_class=Response,
+    responses={200: {"model": schemas.Operation}, **documented(400, 409, 413, 415, 503)},
+)
+async def create_model(
+    body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot
+) -> Response:
+    """Fetch a Hub repository, or part of it. The same request again retries a model that is in `error`."""
+    selection = select(body.name, body.revision or "main", body.include or (), body.exclude or ())
+    operation_id = uuid4()
+    token = body.huggingface_token
+    sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
+    async with depot.database.begin() as connection:
+        row = await models.create(
+            connection,
+            selection,
+            operation_id=operation_id,
+            sealed_token=sealed,
+            deadline=depot.operation_deadline,
+        )
+    await depot.doorbell.ring()
+    return operation_answer(row)
+
+
+@router.get(
+    "/ai/model",
+    operation_id="list-models",
+    summary="List the models",
+    response_class=Response,
+    responses={200: {"model": schemas.ModelList}, **documented(503)},
+)
+async def list_models(depot: TheDepot) -> Response:
+    """Every model, oldest first."""
+    async with depot.database.read() as connection:
+        rows = await models.list_all(connection)
+    return json_answer(schemas.MODELS, {"models": rows})
+
+
+@router.get(
+    "/ai/model/{id}",
+    operation_id="get-model",
+    summary="Look at a model",
+    response_class=Response,
+    responses={200: {"model": schemas.Model}, **documented(404, 503)},
+)
+async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
+    async with depot.database.read() as connection:
+        row = await models.get(connection, model_id)
+    return json_answer(schemas.MODEL, row)
+
+
+@router.delete(
+    "/ai/model/{id}",
+    operation_id="delete-model",
+    summary="Delete a model",
+    response_class=Response,
+    responses={
+        200: {"model": schemas.Operation},
+        412: {"model": schemas.ModelInUse, "description": "Deployments use the model."},
+        **documented(404, 503),
+    },
+)
+async def delete_model(model_id: ResourceId, depot: TheDepot) -> Response:
+    """Stop fetching it if need be, then remove its files. Refused while deployments use it."""
+    async with depot.database.begin() as connection:
+        row = await models.request_delete(connection, model_id, deadline=depot.operation_deadline)
+    await depot.doorbell.ring()
+    return operation_answer(row)
+
+
+@router.get(
+    "/ai/model/{id}/files",
+    operation_id="list-model-files",
+    summary="List a model's files",
+    response_class=Response,
+    responses={200: {"model": schemas.FileList}, **documented(404, 409, 503)},
+)
+async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
+    """The files of a ready model with the checksums they were verified to have."""
+    async with depot.database.read() as connection:
+        rows = await models.files(connection, model_id)
+    return json_answer(schemas.FILES, {"files": rows})
+
+
+@router.get(
+    "/ai/model/{id}/events",
+    operation_id="watch-model",
+    summary="Watch a model's progress",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-sent events"},
+        **documented(404, 503),
+    },
+)
+async def watch_model(model_id: ResourceId, depot: TheDepot) -> Response:
+    """Server-sent events: `progress` with the model whenever it changes, `end` with its operation, which is the last."""
+    async with depot.database.read() as connection:
+        await models.get(connection, model_id)
+    stream: AsyncIterator[bytes] = events.stream(depot.broadcast, depot.database, model_id)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

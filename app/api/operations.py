@@ -1,0 +1,26 @@
+"""Operations over HTTP."""
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from app.api import schemas
+from app.api.answers import operation_answer
+from app.api.dependencies import ResourceId, TheDepot
+from app.api.errors import documented
+from app.services import operations
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get(
+    "/operation/{id}",
+    operation_id="get-operation",
+    summary="Look at an operation",
+    response_class=Response,
+    responses={200: {"model": schemas.Operation}, **documented(404, 503)},
+)
+async def get_operation(operation_id: ResourceId, depot: TheDepot) -> Response:
+    """`pending` until the work is really over; poll it every few seconds."""
+    async with depot.database.read() as connection:
+        row = await operations.get(connection, operation_id)
+    return operation_answer(row)

@@ -1,0 +1,246 @@
+"""The shapes on the wire, named as in the contract: kebab-case keys, ids as UUIDs, times in UTC, sizes in bytes."""
+
+import difflib
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictInt,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
+from sqlalchemy import Row
+
+from app.domain.commands import RESOURCE
+from app.domain.errors import BadRequest, Reason
+from app.domain.states import DeploymentStatus, ModelStatus, OperationState
+
+_MOST_GPUS = 1_000_000
+
+
+def _kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it may not hold control characters")
+    return text
+
+
+def _none_if_empty(text: Any) -> Any:
+    return text or None if isinstance(text, str) else text
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_printable)]
+Time = Annotated[datetime, PlainSerializer(lambda time: f"{time:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
+# What an HTTP header can carry, since that is where it goes.
+Token = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[\x21-\x7e]+$")]
+Count = Annotated[StrictInt, Field(ge=1, le=_MOST_GPUS)]
+
+
+class Wire(BaseModel):
+    """An answer, built from a row's columns."""
+
+    model_config = ConfigDict(
+        alias_generator=_kebab, validate_by_name=True, from_attributes=True, protected_namespaces=()
+    )
+
+
+class Body(BaseModel):
+    """A request. A key that is not known is refused by name: ignored, a misspelt token is a failed download later."""
+
+    model_config = ConfigDict(alias_generator=_kebab, protected_namespaces=(), extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, data: Any) -> Any:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        for key in data if isinstance(data, dict) else ():
+            if key not in known:
+                raise BadRequest(_unknown_key(str(key), known), field=str(key))
+        return data
+
+
+class CreateModel(Body):
+    """Which files of which Hub repository to fetch."""
+
+    name: Annotated[str, Field(description="The exact Hub repository, `owner/name`; case matters.")]
+    huggingface_token: Annotated[
+        Token | None,
+        BeforeValidator(_none_if_empty),
+        Field(None, description="A Hub token that may read the repository. Write-only; wiped when the operation ends."),
+    ]
+    revision: Annotated[str | None, Field(None, description="A branch, tag or commit. Default: `main`.")]
+    include: Annotated[
+        list[str] | None, Field(None, description="Fetch only files that match one of these glob patterns.")
+    ]
+    exclude: Annotated[list[str] | None, Field(None, description="Leave out files that match one of these.")]
+
+
+class ModelReference(Body):
+    """A model, by its id or by its name where only one has it."""
+
+    id: UUID | None = None
+    name: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "ModelReference":
+        if self.id is None and self.name is None:
+            raise ValueError('give {"id": …} or {"name": …}')
+        return self
+
+
+class CreateDeployment(Body):
+    """A serving system's word that it uses a model."""
+
+    name: Text
+    model: ModelReference
+    gpu_type: Text | None = None
+    gpu_count: Count | None = None
+    replicas: Annotated[StrictInt, Field(ge=0, le=_MOST_GPUS)] | None = None
+    inference_engine_version: Text | None = None
+    inference_engine_parameters: Annotated[list[Text], Field(max_length=1000)] | None = None
+    deployment_url: Text | None = None
+
+
+class Model(Wire):
+    """A model. `state` equals `status`: newer clients read that name."""
+
+    id: UUID
+    name: str
+    status: ModelStatus
+    state: ModelStatus
+    model_size: Annotated[int | None, Field(description="Bytes of all files; null until it is known.")]
+    created_at: Time
+    updated_at: Time
+    revision: str
+    include: list[str]
+    exclude: list[str]
+    commit: Annotated[str | None, Field(description="What the revision resolved to.")]
+    downloaded: Annotated[int | None, Field(description="Bytes that arrived.")]
+    total: Annotated[int | None, Field(description="Bytes to fetch.")]
+    rate: Annotated[int | None, Field(description="Bytes per second, while downloading.")]
+    path: Annotated[str | None, Field(description="Where engines load it from, when ready.")]
+    reason: Annotated[Reason | None, Field(description="Why it is in error.")]
+    message: str | None
+
+
+class File(Wire):
+    path: str
+    size: int
+    sha256: str
+
+
+class Reference(Wire):
+    """What an operation works on, and which API operation gets it."""
+
+    id: UUID
+    link: str
+    command: str
+
+
+class Operation(Wire):
+    """A piece of work. `reason` only on failure or timeout."""
+
+    id: UUID
+    state: OperationState
+    reason: Reason | None = None
+    message: str | None = None
+    reference: Reference
+
+
+class DeployedModel(Wire):
+    id: UUID
+    name: str
+
+
+class Deployment(Wire):
+    id: UUID
+    name: str
+    model: DeployedModel
+    status: DeploymentStatus
+    state: DeploymentStatus
+    gpu_type: str | None
+    gpu_count: int | None
+    replicas: int | None
+    deployment_url: str
+    inference_engine_version: str | None
+    inference_engine_parameters: list[str]
+    created_at: Time
+    updated_at: Time
+    visibility: str = "private"
+
+
+class Zone(Wire):
+    name: str
+    api_endpoint: str
+    sos_endpoint: str
+
+
+class ModelList(Wire):
+    models: list[Model]
+
+
+class FileList(Wire):
+    files: list[File]
+
+
+class DeploymentList(Wire):
+    deployments: list[Deployment]
+
+
+class ZoneList(Wire):
+    zones: list[Zone]
+
+
+class Error(Wire):
+    """What went wrong. `error` says what to do; the other keys are RFC 9457's."""
+
+    error: str
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+class ModelInUse(Error):
+    """Why a model can't be deleted: these deployments use it."""
+
+    deployments: list[UUID]
+
+
+MODEL = TypeAdapter(Model)
+MODELS = TypeAdapter(ModelList)
+FILES = TypeAdapter(FileList)
+OPERATION = TypeAdapter(Operation)
+DEPLOYMENT = TypeAdapter(Deployment)
+DEPLOYMENTS = TypeAdapter(DeploymentList)
+ZONES = TypeAdapter(ZoneList)
+
+
+def operation(row: Row[Any]) -> Operation:
+    command, link = RESOURCE[row.command]
+    reference = Reference(id=row.resource_id, link=f"{link}{row.resource_id}", command=command)
+    return Operation(id=row.id, state=row.state, reason=row.reason, message=row.message, reference=reference)
+
+
+def deployment(row: Row[Any]) -> Deployment:
+    columns = row._asdict()
+    model = DeployedModel(id=columns.pop("model_id"), name=columns.pop("model_name"))
+    columns["deployment_url"] = columns["deployment_url"] or ""
+    return Deployment(model=model, **columns)
+
+
+def _unknown_key(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key.lower().replace("_", "-"), known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}."
+    return f"Unknown key '{key[:100]}': {hint}"

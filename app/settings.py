@@ -1,0 +1,136 @@
+"""Every setting, typed: read from the environment (`DEPOT_…`) once per process, by what builds the process.
+
+Durations are seconds, sizes are bytes.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.db.session import async_url
+from app.sealing import Sealer
+
+PREFIX = "DEPOT_"
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The message is one line that names it."""
+
+
+class Settings(BaseSettings):
+    """What a process is told. A field's description is its documentation, also in `modeldepot up --help`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    database_url: str = Field(
+        description="Where the rows are: postgresql://user:password@host/name or sqlite:////path."
+    )
+    redis_url: str = Field(description="Where the doorbell is: redis://:password@host:6379/0 or unix:///path.")
+    storage: Path = Field(description="The folder that models are kept in, on one file system.")
+    secret_key: SecretStr = Field(
+        description="Seals Hub tokens: 32 bytes in base64. Several, comma-separated: the first seals, all open."
+    )
+    hub_endpoint: str = Field(
+        "https://huggingface.co",
+        validation_alias=AliasChoices(PREFIX + "HUB_ENDPOINT", "HF_ENDPOINT"),
+        description="The Hub to fetch from. HF_ENDPOINT is honoured too.",
+    )
+    public_url: str = Field("", description="This server's address as clients see it. Default: http://HOST:PORT.")
+    zone: str = Field("local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="The name of the one zone at /zone.")
+    host: str = Field("127.0.0.1", min_length=1, description="The address that the API listens on.")
+    port: int = Field(8080, ge=1, le=65535, description="The port that the API listens on.")
+    slots: int = Field(4, ge=1, le=256, description="How many operations one worker carries out at a time.")
+    lease: float = Field(30.0, ge=3, le=3600, description="How long a silent worker keeps its operation, in seconds.")
+    look_interval: float = Field(
+        5.0, gt=0, le=3600, description="How often a worker looks for work without being rung, in seconds."
+    )
+    operation_deadline: Seconds = Field(86_400.0, description="How long an operation may take, in seconds.")
+    operation_retention: Seconds = Field(2_592_000.0, description="How long an ended operation is kept, in seconds.")
+    attempts: int = Field(6, ge=1, le=100, description="How many attempts in a row may fail before an operation does.")
+    backoff: Seconds = Field(2.0, description="The wait before the second attempt, in seconds. It doubles, up to 300.")
+    reserve: int = Field(1_073_741_824, ge=0, description="Free bytes that downloads leave on the storage.")
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|text)$", description="json, text, or auto: text on a terminal and json elsewhere."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        async_url(value)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("it must begin with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("hub_endpoint", "public_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("it must begin with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("storage")
+    @classmethod
+    def _folder(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("it must be an absolute path")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _keys(cls, value: SecretStr) -> SecretStr:
+        Sealer(split_keys(value))
+        return value
+
+    @property
+    def address(self) -> str:
+        """The base of every URL that clients are told, without `/v2`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+
+def split_keys(value: SecretStr) -> list[str]:
+    return [key for key in value.get_secret_value().split(",") if key.strip()]
+
+
+def load() -> Settings:
+    """The settings of this process. A secret may stand in a file that `DEPOT_…_FILE` names. Raises `SettingsError`."""
+    from_files: dict[str, Any] = {
+        name: _read(name) for name in ("secret_key", "database_url", "redis_url") if _file_of(name)
+    }
+    try:
+        return Settings(**from_files)
+    except ValidationError as error:
+        raise SettingsError(_first_line(error)) from None
+
+
+def _file_of(name: str) -> str | None:
+    return os.environ.get(f"{PREFIX}{name.upper()}_FILE") or None
+
+
+def _read(name: str) -> str:
+    path = _file_of(name) or ""
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{PREFIX}{name.upper()}_FILE: can't read {path}: {error}") from None
+
+
+def _first_line(error: ValidationError) -> str:
+    """The first thing that is wrong, without the value: it may be a secret."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    field = str(problem["loc"][0]) if problem["loc"] else ""
+    name = field if field.isupper() else PREFIX + field.upper()
+    if problem["type"] == "missing":
+        described = Settings.model_fields[field].description or ""
+        return f"{name} is not set. {described}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{name} is wrong: {message[:1].lower()}{message[1:]}."

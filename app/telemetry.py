@@ -1,0 +1,73 @@
+"""Logs: one line per event, as JSON or for a terminal, with every secret struck out."""
+
+import logging
+import re
+import sys
+from typing import Any
+
+import structlog
+
+_SECRETS = (
+    (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=:-]+"), r"\1 ***"),
+    # What follows the question mark of a URL signs it: whoever reads it may fetch the file.
+    (re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+"), r"\1?***"),
+    (re.compile(r"(?i)(\w+://[^\s:/@]*):[^\s@/]+@"), r"\1:***@"),
+)
+
+
+def redact(text: str) -> str:
+    """`text` without what looks like a token, a signed URL or a password in an address."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def configure(log_format: str = "auto") -> None:
+    """Set up structlog and the standard library's logging for this process; both write to standard error."""
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if as_json:
+        shared.append(structlog.processors.format_exc_info)
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(default=str)
+        if as_json
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        )
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _kebab_case,
+                renderer,
+                _redact_line,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    for name in ("arq", "httpx2", "httpcore2", "uvicorn.access", "alembic", "aiosqlite"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _kebab_case(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {key.replace("_", "-") if not key.startswith("_") else key: value for key, value in event.items()}
+
+
+def _redact_line(_logger: object, _method: str, line: Any) -> str:
+    return redact(str(line))
