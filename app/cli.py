@@ -1,0 +1,292 @@
+"""The `modeldepot` command."""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+import asyncpg
+import click
+import uvicorn
+from alembic.util import CommandError
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import telemetry
+from app.db.migrate import upgrade
+from app.db.session import is_unreachable
+from app.main import build
+from app.settings import PREFIX, Settings, SettingsError, load
+from app.up import CannotRun, DataFolder, Part, Supervisor, answers, launching
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
+
+_API_GRACE = 7
+"""Seconds that requests may take to end once the API is asked to stop."""
+_DATABASE_WITHIN = 30.0
+"""Seconds that a database may take to come up."""
+_EMBEDDED = MappingProxyType(
+    {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
+)
+_METAVARS = MappingProxyType({str(int): "NUMBER", str(float): "SECONDS", str(Path): "FOLDER"})
+_UP_FLAGS = tuple(name for name in Settings.model_fields if name != "secret_key")
+_BANNER = """
+Model Depot is up, after {seconds:.1f} s.
+
+  API      {address}    (try it in a browser: {address}/docs)
+  models   {storage}
+  data     {data}
+  logs     here, and those of the embedded Redis in {redis_log}
+  stop     Ctrl-C
+
+Fetch a model:
+
+  curl -s {address}/v2/ai/model -H 'Content-Type: application/json' \\
+    -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
+"""
+
+
+class CannotGoOn(click.ClickException):
+    """Ends the command with one line and exit code 1: something on this machine, or that it needs, is in the way."""
+
+
+class WrongSetting(click.ClickException):
+    """Ends the command with one line, that names the setting, and exit code 2."""
+
+    exit_code = 2
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _flag(name: str) -> str:
+    return "--" + name.lower().replace("_", "-")
+
+
+def _flags(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Callable[[_Function], _Function]:
+    """An option for each setting. It takes any text: `Settings` judges it, wherever it was given."""
+
+    def add(function: _Function) -> _Function:
+        for name in reversed(names):
+            field = Settings.model_fields[name]
+            default = defaults.get(name) or (None if field.is_required() else field.default)
+            known = _variable(name) + (f"; default: {default}" if default else "")
+            metavar = _METAVARS.get(str(field.annotation), "TEXT")
+            function = click.option(_flag(name), metavar=metavar, help=f"{field.description}  [{known}]")(function)
+        return function
+
+    return add
+
+
+def _default_data() -> Path:
+    home = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "modeldepot"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="modeldepot", prog_name="modeldepot")
+def main() -> None:
+    """Fetch AI models from Hugging Face once, verify them, and keep them where inference engines load them.
+
+    On one machine, `modeldepot up` is all there is to it:
+
+    \b
+        modeldepot up
+        curl -s http://127.0.0.1:8080/v2/ai/model -H 'Content-Type: application/json' \\
+          -d '{"name": "sentence-transformers/all-MiniLM-L6-v2"}'
+
+    On several, run `migrate` once, then `serve` and as many `worker`s as you like, with one PostgreSQL, one Redis and
+    one shared folder.
+
+    Settings come from environment variables that begin with DEPOT_: `modeldepot up --help` lists them. Secrets may
+    stand in files instead, named by DEPOT_SECRET_KEY_FILE, DEPOT_DATABASE_URL_FILE and DEPOT_REDIS_URL_FILE.
+    """  # noqa: D301  # click's marker is that one character
+
+
+@main.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar=f"{PREFIX}DATA",
+    default=_default_data,
+    metavar="FOLDER",
+    help="Where everything is kept.  [DEPOT_DATA; default: ~/.local/share/modeldepot]",
+)
+@_flags(*_UP_FLAGS, defaults=_EMBEDDED)
+def up(data: Path, **given: str | None) -> None:
+    """Run everything on this machine.
+
+    That is the API and a worker, with a database and a Redis server of their own. Nothing needs to be set up first,
+    and nothing is left running afterwards. What was fetched is there again at the next start.
+
+    \b
+        modeldepot up
+        modeldepot up --port 9000 --data /srv/depot
+
+    A flag wins over its environment variable, which stands in brackets. The secret key that seals tokens is made at
+    the first start (DATA/secret.key) unless DEPOT_SECRET_KEY or DEPOT_SECRET_KEY_FILE is set.
+    """  # noqa: D301  # click's marker is that one character
+    begun = time.monotonic()
+    folder = DataFolder(data.expanduser().absolute())
+    try:
+        folder.prepare()
+    except OSError as error:
+        raise WrongSetting(f"--data ({PREFIX}DATA): can't use {folder.path}: {error.strerror}") from None
+    embedded = {
+        "DATABASE_URL": folder.database_url,
+        "REDIS_URL": folder.redis.url,
+        "STORAGE": str(folder.storage),
+        "SECRET_KEY_FILE": str(folder.key),
+    }
+    settings = _settings(given, embedded)
+    telemetry.configure(settings.log_format)
+    try:
+        _supervise(settings, folder, begun)
+    except CannotRun as error:
+        raise CannotGoOn(str(error)) from None
+
+
+@main.command()
+@_flags("host", "port")
+def serve(**given: str | None) -> None:
+    """Run the API.
+
+    \b
+        DEPOT_DATABASE_URL=postgresql://depot:…@db/depot DEPOT_REDIS_URL=redis://redis:6379/0 \\
+        DEPOT_STORAGE=/models DEPOT_SECRET_KEY_FILE=/run/secrets/depot modeldepot serve --host 0.0.0.0
+
+    It never fetches anything itself: that is the workers' part.
+    """  # noqa: D301  # click's marker is that one character
+    settings = _settings(given)
+    telemetry.configure(settings.log_format)
+    # uvicorn raises again what stopped it, and a stop that was asked for is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    if os.environ.get(f"{PREFIX}LIFELINE") == "1":
+        threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
+    with _listen(settings.host, settings.port) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build(settings),
+                loop="uvloop",
+                http="httptools",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_API_GRACE,
+            )
+        )
+        server.run(sockets=[listener])
+    if not server.started:
+        raise CannotGoOn("the API didn't start; the reason stands above")
+
+
+@main.command()
+def worker() -> None:
+    """Run one worker: it fetches, verifies and deletes models. Start as many as you like.
+
+    It needs the same settings as the API, and the same folder at DEPOT_STORAGE.
+    """
+    _settings({})
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker.main"])  # noqa: S606  # our own words
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to the shape that this version expects. Run it before the new version starts.
+
+    It may run again, or twice at a time, and waits up to 30 seconds for a database that is still starting.
+    """
+    click.echo(f"the database is at revision {_migrate(_settings({}).database_url)}")
+
+
+def _settings(given: Mapping[str, str | None], otherwise: Mapping[str, str] = MappingProxyType({})) -> Settings:
+    """What the flags say, or else the environment, or else `otherwise`. The children find it in the environment."""
+    flags = {_variable(name): value for name, value in given.items() if value is not None}
+    for variable, value in flags.items():
+        os.environ[variable] = value
+        os.environ.pop(f"{variable}_FILE", None)
+    for name, value in otherwise.items():
+        variable = PREFIX + name.removesuffix("_FILE")
+        if not os.environ.get(variable) and not os.environ.get(f"{variable}_FILE"):
+            os.environ[PREFIX + name] = value
+    try:
+        return load()
+    except SettingsError as error:
+        variable = str(error).split(maxsplit=1)[0]
+        by_flag = f"{_flag(variable.removeprefix(PREFIX))}: " if variable in flags else ""
+        raise WrongSetting(f"{by_flag}{error}") from None
+
+
+def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
+    def greet() -> None:
+        seconds = time.monotonic() - begun
+        shown = {"address": settings.address, "storage": settings.storage, "data": folder.path}
+        click.echo(_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown))
+
+    with ExitStack() as stack:
+        lock = stack.enter_context(folder.claimed())
+        _listen(settings.host, settings.port).close()
+        _migrate(settings.database_url)
+        launch = stack.enter_context(launching(inherits=[lock]))
+        api = Part("api", partial(launch, "-m", "app.cli", "serve"))
+        hands = Part("worker", partial(launch, "-m", "worker.main"))
+        own_redis = settings.redis_url == folder.redis.url
+        base = [Part("redis", folder.redis.start)] if own_redis else []
+        ready = partial(answers, settings.host, settings.port)
+        Supervisor([api, hands], base, answers=ready, greet=greet).run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError as error:
+            name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+            advice = f"choose another {name} with {_flag(name)} or {_variable(name)}"
+            raise CannotGoOn(f"can't listen on {host}:{port}: {error.strerror}; {advice}") from None
+        stack.pop_all()
+    return listener
+
+
+def _stop_at_end_of_input() -> None:
+    """Stop as by SIGTERM once whoever started us, and holds the other end of our standard input, is gone."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _migrate(address: str) -> str:
+    """The revision. A PostgreSQL that isn't up yet is waited for."""
+    shown = make_url(address).render_as_string(hide_password=True)
+    deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
+    told = False
+    while True:
+        try:
+            return upgrade(address)
+        except (SQLAlchemyError, asyncpg.PostgresError, OSError, CommandError) as error:
+            reason = telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
+            if not is_unreachable(error) or time.monotonic() > deadline:
+                raise CannotGoOn(f"can't migrate the database at {shown}: {reason}") from None
+        if not told:
+            told = True
+            click.echo(f"waiting for the database at {shown}: {reason}", err=True)
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tests of the product: rules, rows, HTTP and the command."""

@@ -1,0 +1,291 @@
+"""`modeldepot up`, with the processes it really starts."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from app.embedded import RedisServer
+from app.sealing import new_key
+from app.up import answers
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+
+_PARTS = {"api": "app.cli", "worker": "worker.main", "redis": "-server"}
+"""What tells them apart on their command lines."""
+
+
+class Up:
+    """One `modeldepot up` on a port of its own. Its output is in `folder`."""
+
+    def __init__(self, folder: Path, *flags: str, **environment: str) -> None:
+        self.data = folder / "data"
+        self.port = _free_port()
+        self._output, self._log = folder / "output", folder / "log"
+        self._seen: set[int] = set()
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("DEPOT_", "HF_"))}
+        with self._output.open("w") as output, self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", "up", "--data", str(self.data), *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=log,
+                env=clean | {"DEPOT_PORT": str(self.port), "DEPOT_HUB_ENDPOINT": "http://127.0.0.1:9"} | environment,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def comes_up(self) -> "Up":
+        """All its parts run and its API has answered."""
+        _until(lambda: "is up" in self.output or self.process.poll() is not None, self._log.read_text)
+        _until(lambda: len(self.parts()) == len(_PARTS), self._log.read_text)
+        return self
+
+    def parts(self) -> dict[str, int]:
+        """The process ids of the parts that run now."""
+        found: dict[str, int] = {}
+        for pid in _processes():
+            if _parent(pid) == self.process.pid:
+                found |= {name: pid for name, mark in _PARTS.items() if mark in _read(pid, "cmdline")}
+        self._seen |= set(found.values())
+        return found
+
+    def ends(self) -> int:
+        """Its exit code, once it and all it ever started are gone."""
+        code = self.process.wait(20)
+        _until(lambda: not self._seen & set(_processes()), self._log.read_text)
+        return code
+
+    def clean_up(self) -> None:
+        self.parts()
+        for pid in {self.process.pid, *self._seen} & set(_processes()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+Starter = Callable[..., Up]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starter]:
+    started: list[Up] = []
+
+    def start(*flags: str, **environment: str) -> Up:
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        started.append(Up(folder, *flags, **environment))
+        return started[-1]
+
+    yield start
+    for up in started:
+        up.clean_up()
+
+
+def test_answers_within_five_seconds_of_its_start(start: Starter) -> None:
+    begun = time.monotonic()
+    up = start()
+    _until(lambda: answers("127.0.0.1", up.port), lambda: up.log)
+    seconds = time.monotonic() - begun
+    print(f"from the start to the first answer: {seconds:.2f} s")
+    assert seconds < 5
+    up.comes_up()
+    assert f"http://127.0.0.1:{up.port}" in up.output
+
+
+def test_keeps_its_data_to_its_owner_and_its_key_to_a_file(start: Starter) -> None:
+    up = start().comes_up()
+    assert stat.S_IMODE(up.data.stat().st_mode) == 0o700
+    assert stat.S_IMODE((up.data / "redis").stat().st_mode) == 0o700
+    assert stat.S_IMODE((up.data / "secret.key").stat().st_mode) == 0o600
+    key = (up.data / "secret.key").read_text().strip()
+    for pid in (up.process.pid, *up.parts().values()):
+        assert key not in _read(pid, "environ") + _read(pid, "cmdline")
+    assert key not in up.log + up.output
+
+
+def test_a_key_of_the_users_own_is_used_instead(start: Starter) -> None:
+    up = start(DEPOT_SECRET_KEY=new_key()).comes_up()
+    assert "DEPOT_SECRET_KEY_FILE" not in _read(up.parts()["api"], "environ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_takes_less_than_ten_seconds_and_leaves_nothing_running(start: Starter, number: int) -> None:
+    up = start().comes_up()
+    begun = time.monotonic()
+    up.process.send_signal(number)
+    assert up.ends() == 0
+    seconds = time.monotonic() - begun
+    print(f"from the signal to the end: {seconds:.2f} s")
+    assert seconds < 10
+
+
+def test_a_part_that_does_not_react_is_killed_in_time(start: Starter) -> None:
+    up = start().comes_up()
+    os.kill(up.parts()["worker"], signal.SIGSTOP)
+    begun = time.monotonic()
+    up.process.send_signal(signal.SIGTERM)
+    assert up.ends() == 0
+    assert time.monotonic() - begun < 10
+
+
+def test_another_ctrl_c_stops_at_once(start: Starter) -> None:
+    up = start().comes_up()
+    worker = up.parts()["worker"]
+    os.kill(worker, signal.SIGSTOP)
+    begun = time.monotonic()
+
+    def killed() -> bool:
+        if worker not in _processes():
+            return True
+        up.process.send_signal(signal.SIGINT)
+        return False
+
+    _until(killed, lambda: up.log)
+    assert up.ends() == 0
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("name", sorted(_PARTS))
+def test_a_part_that_is_killed_is_started_again(start: Starter, name: str) -> None:
+    up = start().comes_up()
+    before = up.parts()
+    os.kill(before[name], signal.SIGKILL)
+    _until(lambda: up.parts().get(name) not in (None, before[name]), lambda: up.log)
+    _until(lambda: answers("127.0.0.1", up.port), lambda: up.log)
+    assert {**up.parts(), name: 0} == {**before, name: 0}
+    assert "signal 9" in up.log
+    up.process.send_signal(signal.SIGTERM)
+    assert up.ends() == 0
+
+
+def test_its_parts_end_when_it_is_killed(start: Starter) -> None:
+    up = start().comes_up()
+    up.process.kill()
+    assert up.ends() == -signal.SIGKILL
+
+
+def test_starts_again_at_once_after_it_was_killed(start: Starter) -> None:
+    former = start().comes_up()
+    key = (former.data / "secret.key").read_text()
+    former.process.kill()
+    up = start("--data", str(former.data)).comes_up()
+    assert former.ends() == -signal.SIGKILL
+    assert (former.data / "secret.key").read_text() == key
+    up.process.send_signal(signal.SIGTERM)
+    assert up.ends() == 0
+
+
+def test_a_redis_server_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
+    former, server = RedisServer(tmp_path / "redis"), RedisServer(tmp_path / "redis")
+    try:
+        left_behind = former.start()
+        with Redis.from_url(former.url) as client:
+            client.set("rung", "once")
+        server.start()
+        assert left_behind.wait(5) == 0
+        with Redis.from_url(server.url) as client:
+            assert client.get("rung") == b"once"
+    finally:
+        server.stop()
+        former.stop()
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(start: Starter) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = start("--port", str(port))
+        assert up.ends() == 1
+    assert up.log.count("\n") == 1
+    assert f"127.0.0.1:{port}" in up.log
+    assert "DEPOT_PORT" in up.log
+
+
+def test_a_folder_that_is_in_use_is_told_with_its_user(start: Starter) -> None:
+    first = start().comes_up()
+    second = start("--data", str(first.data))
+    assert second.ends() == 1
+    assert second.log.count("\n") == 1
+    assert str(first.data) in second.log
+    assert str(first.process.pid) in second.log
+    assert answers("127.0.0.1", first.port)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "told"),
+    [
+        (("--port", "many"), {}, "--port"),
+        (("--redis-url", "localhost"), {}, "--redis-url"),
+        (("--data", "/dev/null"), {}, "--data"),
+        ((), {"DEPOT_ZONE": "Nowhere!"}, "DEPOT_ZONE"),
+        ((), {"DEPOT_SECRET_KEY": "short"}, "DEPOT_SECRET_KEY"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line(
+    start: Starter, flags: tuple[str, ...], environment: dict[str, str], told: str
+) -> None:
+    up = start(*flags, **environment)
+    assert up.ends() == 2
+    assert up.log.count("\n") == 1
+    assert told in up.log
+
+
+def test_a_part_that_cannot_start_is_told_rather_than_waited_for(start: Starter, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os, sys\nif 'serve' in sys.orig_argv: os._exit(7)\n")
+    up = start(PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    assert up.ends() == 1
+    assert "exit code 7" in up.log
+    assert "the api doesn't start" in up.log
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _until(condition: Callable[[], object], told: Callable[[], str], within: float = 20.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"it didn't happen within {within} seconds:\n{told()}")
+        time.sleep(0.02)
+
+
+def _processes() -> list[int]:
+    """The ids of all that run; one that ended, and waits to be reaped, doesn't."""
+    numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in numbers if _status(pid)[:1] not in ([], ["Z"])]
+
+
+def _parent(pid: int) -> int | None:
+    status = _status(pid)
+    return int(status[1]) if status else None
+
+
+def _status(pid: int) -> list[str]:
+    """The fields of `/proc/PID/stat` from the state on."""
+    return _read(pid, "stat").rpartition(")")[2].split()
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,128 @@
+"""A Hugging Face Hub on loopback: the real protocol over real sockets, with every fault a Hub can have.
+
+As a context manager in tests::
+
+    with Hub() as hub:
+        repo = hub.add("acme/tiny", {"config.json": b"{}", "model.safetensors": Synthetic(2 << 30)})
+        hub.misbehave(Fault("reset", path="*.safetensors", after_bytes=1 << 20))
+        snapshot_download("acme/tiny", endpoint=hub.endpoint)
+
+By hand: `python -m tests.hub FOLDER --port 8090` serves FOLDER/owner/name/* to whoever sets HF_ENDPOINT.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.hubs.content import Content, Synthetic
+from tests.hubs.exchange import Log, Request
+from tests.hubs.faults import Fault, FaultKind, Faults
+from tests.hubs.protocol import Protocol
+from tests.hubs.repository import Account, Catalogue, Files, Repo
+from tests.hubs.wire import Reply, Server
+
+__all__ = ["Account", "Content", "Fault", "FaultKind", "Files", "Hub", "Repo", "Request", "Synthetic", "main"]
+
+
+class Hub(Catalogue):
+    """A Hub and its CDN, from `with` to the end of it; `add` and `account` of the catalogue say what it holds."""
+
+    endpoint: str
+    cdn: str
+    """Another origin, by port and by name: large files are there, behind signed links."""
+
+    def __init__(self, folder: Path | None = None, *, port: int = 0) -> None:
+        super().__init__()
+        self.rate: int | None = None
+        """Bytes a second that each connection gets."""
+        self.total_rate: int | None = None
+        self._log = Log()
+        self._faults = Faults()
+        self._port = port
+        if folder is not None:
+            self.add_folder(folder)
+
+    def __enter__(self) -> Self:
+        self._server = Server(self._reply, self._log, self, self._port)
+        self.endpoint = f"http://127.0.0.1:{self._server.port('hub')}"
+        self.cdn = f"http://localhost:{self._server.port('cdn')}"
+        cas = f"http://127.0.0.1:{self._server.port('cas')}"
+        self._protocol = Protocol(self, self._faults, self.endpoint, self.cdn, cas)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+        self.xet.close()
+
+    @property
+    def requests(self) -> list[Request]:
+        """All so far, oldest first. One that is being answered still changes."""
+        return self._log.snapshot()
+
+    def forget(self) -> None:
+        """Empties the log of requests."""
+        self._log.clear()
+
+    def bytes_sent(self, path: str | None = None) -> int:
+        """Bytes of files that were sent, of all (xorbs included) or of the one with this path."""
+        carrying = (request for request in self.requests if request.place in {"file", "xorb"})
+        sent = (request for request in carrying if request.status in {200, 206})
+        return sum(request.bytes_sent for request in sent if path in {None, request.file})
+
+    def wait(self, until: Callable[[], bool], seconds: float = 10.0) -> bool:
+        """Until the condition holds, which is looked at whenever a request comes or ends, or a block is sent."""
+        return self._log.wait(until, seconds)
+
+    def misbehave(self, *faults: Fault) -> None:
+        for fault in faults:
+            self._faults.add(fault)
+
+    def behave(self) -> None:
+        """No more faults. Who is stalled remains so."""
+        self._faults.clear()
+
+    def _reply(self, request: Request) -> Reply:
+        answer = self._protocol.answer(request)
+        fault = self._faults.take(request, answer)
+        if fault is None:
+            return Reply(answer, None)
+        request.fault = fault.kind
+        return Reply(fault.spoil(request, answer), fault if fault.breaks else None)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serves a folder until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m tests.hub", description="A Hugging Face Hub on loopback.")
+    parser.add_argument("folder", type=Path, help="holds owner/name/files…")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument(
+        "--token", action="append", default=[], metavar="TOKEN=OWNER/NAME,…", help="makes these private"
+    )
+    parser.add_argument("--rate", type=int, metavar="BYTES", help="a second, for each connection")
+    options = parser.parse_args(arguments)
+    if not options.folder.is_dir():
+        parser.error(f"{options.folder} is not a folder")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with Hub(options.folder, port=options.port) as hub:
+        hub.rate = options.rate
+        for token, _, names in (given.partition("=") for given in options.token):
+            hub.account(token, may_read=names.split(","))
+            for repo in hub.repos.values():
+                repo.private |= repo.name in names.split(",")
+        for repo in hub.repos.values():
+            files = repo.commits[repo.branches["main"]].entries
+            size = sum(entry.content.size for entry in files.values())
+            print(f"{repo.name}: {len(files)} files, {size:,} bytes{', private' if repo.private else ''}")
+        print(f"large files: {hub.cdn}")
+        print(f"export HF_ENDPOINT={hub.endpoint}", flush=True)
+        stop.wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

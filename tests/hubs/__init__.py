@@ -1,0 +1,1 @@
+"""The parts of the Hub on loopback; `tests.hub` is its face."""
