@@ -76,8 +76,11 @@ async def claim(connection: AsyncConnection, worker: str, *, lease: float, comma
     return Claim(Lease(row.id, row.fence), row.command, row.resource_id, row.attempts, row.sealed_token)
 
 
-async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, reached: int) -> None:
-    """Hold the lease for `seconds` from now. More bytes than ever before wipe the failed attempts. Raises `LeaseLost`."""
+async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, reached: int) -> int:
+    """Hold the lease for `seconds` from now; the attempts that came to nothing so far, this one included.
+
+    Having `reached` more bytes than any attempt before makes this one the first again. Raises `LeaseLost`.
+    """
     progress = OperationRow.reached < reached
     statement = (
         update(OperationRow)
@@ -88,8 +91,10 @@ async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, re
             reached=case((progress, reached), else_=OperationRow.reached),
         )
     )
-    if (await connection.execute(statement)).rowcount != 1:
+    attempts: int | None = (await connection.execute(statement.returning(OperationRow.attempts))).scalar_one_or_none()
+    if attempts is None:
         raise LeaseLost
+    return attempts
 
 
 async def report(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Insert, Row, delete, insert, select
+from sqlalchemy import Insert, Row, delete, exists, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,6 +37,10 @@ SEEN: tuple[Any, ...] = (
     ModelRow.message,
 )
 """The columns a caller sees."""
+_AT_ONCE = 1000
+"""Rows or values in one statement."""
+_BEGINNING = 0x6D6F64656C
+"""The PostgreSQL advisory lock under which downloads begin: an arbitrary number of ours."""
 
 
 async def create(
@@ -111,11 +115,51 @@ async def request_delete(connection: AsyncConnection, model_id: UUID, *, deadlin
     return await operations.begin(connection, Command.DELETE_MODEL, model_id, deadline=deadline)
 
 
+async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
+    """What a model was asked to be, and the commit that it was found to be. Raises `NotFound`."""
+    columns: tuple[Any, ...] = (
+        ModelRow.name,
+        ModelRow.revision,
+        ModelRow.include,
+        ModelRow.exclude,
+        ModelRow.fingerprint,
+        ModelRow.commit,
+    )
+    row: Row[Any] | None = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
+    if row is None:
+        raise _unknown(model_id)
+    return row
+
+
+async def copies(connection: AsyncConnection, checksums: Sequence[str]) -> Sequence[tuple[str, UUID, str]]:
+    """(sha256, model id, path) of a ready model's file for each of `checksums` that there is one of."""
+    found: dict[str, tuple[str, UUID, str]] = {}
+    for start in range(0, len(checksums), _AT_ONCE):
+        some = checksums[start : start + _AT_ONCE]
+        query = select(FileRow.sha256, FileRow.model_id, FileRow.path).join(ModelRow)
+        query = query.where(FileRow.sha256.in_(some), ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
+        for sha256, model_id, path in (await connection.execute(query)).all():
+            found[sha256] = (sha256, model_id, path)
+    return list(found.values())
+
+
+async def still_to_come(connection: AsyncConnection, *, without: UUID) -> int:
+    """Bytes that the other downloads under way still need. Call it in the transaction that begins another."""
+    if connection.dialect.name == "postgresql":
+        # Two downloads that begin at once must see each other; SQLite has one writer anyhow.
+        await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
+    under_way = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
+    remaining = func.coalesce(func.sum(ModelRow.total - ModelRow.downloaded), 0)
+    query = select(remaining).where(ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, under_way)
+    return int((await connection.execute(query)).scalar_one() or 0)
+
+
 async def record_files(connection: AsyncConnection, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
     """Replace what is known of a model's files. Each is (path, size in bytes, sha256 in hexadecimal)."""
     await connection.execute(delete(FileRow).where(FileRow.model_id == model_id))
     rows = [{"model_id": model_id, "path": path, "size": size, "sha256": sha256} for path, size, sha256 in verified]
-    await connection.execute(insert(FileRow), rows)
+    for start in range(0, len(rows), _AT_ONCE):
+        await connection.execute(insert(FileRow), rows[start : start + _AT_ONCE])
 
 
 async def forget(connection: AsyncConnection, model_id: UUID) -> None:
@@ -163,7 +207,17 @@ async def _retry(connection: AsyncConnection, selection: Selection) -> UUID:
             "Use that one, or delete it first."
         )
     moved = await move_model(
-        connection, existing.id, ModelStatus.CREATING, reason=None, message=None, path=None, model_size=None
+        connection,
+        existing.id,
+        ModelStatus.CREATING,
+        reason=None,
+        message=None,
+        path=None,
+        commit=None,
+        model_size=None,
+        downloaded=None,
+        total=None,
+        rate=None,
     )
     if not moved:
         raise DepotError("A locked row changed.")

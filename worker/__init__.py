@@ -1,0 +1,1 @@
+"""The hands: what fetches models from the Hub and keeps them on the storage."""

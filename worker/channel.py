@@ -1,0 +1,58 @@
+"""The child's end of its pipe to the worker: JSON lines in both directions, and the watchdog.
+
+Every line that comes in, an empty one too, says that the worker still holds its lease. When none has come for nearly
+as long as a lease lasts, or the pipe is closed because the worker died, the process ends at once: the lease protects
+rows, only this protects files.
+"""
+
+import json
+import os
+import queue
+import select
+import sys
+import threading
+import time
+from typing import Any
+
+_OF_A_LEASE = 0.9
+
+
+class Channel:
+    """Standard input and output as a conversation. Must be made before anything else writes to standard output."""
+
+    def __init__(self) -> None:
+        self._out = os.dup(sys.stdout.fileno())
+        # Nothing that a library prints may get between the lines.
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        self._lock = threading.Lock()
+        self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._silence = 0.0
+        threading.Thread(target=self._listen, daemon=True, name="watchdog").start()
+
+    def receive(self) -> dict[str, Any]:
+        """The next message; waits for it. The first one is the job, whose `lease` starts the watchdog."""
+        return self._inbox.get()
+
+    def emit(self, event: str, **values: Any) -> None:
+        line = json.dumps({"event": event, **values}).encode() + b"\n"
+        with self._lock:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(self._out, view) :]
+
+    def _listen(self) -> None:
+        source, pending = sys.stdin.fileno(), b""
+        heard = time.monotonic()
+        while True:
+            ready, _, _ = select.select([source], [], [], 0.5 if self._silence else None)
+            if ready:
+                data = os.read(source, 1 << 16)
+                if not data:
+                    os._exit(0)
+                heard = time.monotonic()
+                *lines, pending = (pending + data).split(b"\n")
+                for message in (json.loads(line) for line in lines if line):
+                    self._silence = message.get("lease", 0.0) * _OF_A_LEASE or self._silence
+                    self._inbox.put(message)
+            if self._silence and time.monotonic() - heard > self._silence:
+                os._exit(0)

@@ -1,0 +1,142 @@
+"""create-model: fetch what the model's row names, publish it, say so."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from app.db.transitions import LeaseLost, end_operation, move_model
+from app.domain.errors import Failed, Reason
+from app.domain.states import ModelStatus, OperationState
+from app.sealing import CannotOpen
+from app.services import models
+from worker.child import Child
+from worker.commands.work import Work
+from worker.storage import Attempt, label
+
+log = structlog.get_logger()
+
+
+async def run(work: Work) -> None:
+    claim, tools = work.claim, work.tools
+    async with tools.database.read() as connection:
+        model = await models.selection(connection, claim.resource_id)
+    attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
+    async with tools.nursery.child() as child:
+        work.keeper.on_renewal = child.beat
+        child.send(**_job(work, model, attempt))
+        verified = await _follow(work, child)
+    await _publish(work, model, attempt, verified)
+
+
+def _job(work: Work, model: Row[Any], attempt: Attempt) -> Mapping[str, Any]:
+    return {
+        "model": str(attempt.model_id),
+        "operation": str(attempt.operation_id),
+        "fence": attempt.fence,
+        "name": model.name,
+        "revision": model.revision,
+        "commit": model.commit,
+        "include": model.include,
+        "exclude": model.exclude,
+        "token": _token(work),
+        "endpoint": work.tools.hub_endpoint,
+        "storage": str(work.tools.storage.root),
+        "lease": work.tools.lease,
+    }
+
+
+def _token(work: Work) -> str | None:
+    sealed = work.claim.sealed_token
+    if sealed is None:
+        return None
+    try:
+        return work.tools.sealer.open(sealed, belongs_to=str(work.claim.lease.operation_id))
+    except CannotOpen as error:
+        message = (
+            f"The huggingface-token can't be opened ({error}). Give the worker the same DEPOT_SECRET_KEY as the API, "
+            "then send the request again."
+        )
+        raise Failed(Reason.FAULT, message) from None
+
+
+async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
+    """Hear the child out; the (path, size, sha256) of every file, all of them verified."""
+    keeper = work.keeper
+    resolved: Mapping[str, Any] = {}
+    verified = []
+    async for message in child.messages():
+        match message["event"]:
+            case "resolved":
+                resolved = message
+                child.send(links=await _links(work, message["checksums"]))
+            case "planned":
+                await _begin(work, resolved, message["missing"], message["free"])
+                child.send()
+            case "progress":
+                keeper.downloaded, keeper.rate = message["downloaded"], message["rate"]
+            case "verified":
+                verified.append((message["path"], message["size"], message["sha256"]))
+    return verified
+
+
+async def _links(work: Work, checksums: list[str]) -> dict[str, str]:
+    """Where on this storage a ready model has a file of the same content already."""
+    async with work.tools.database.read() as connection:
+        copies = await models.copies(connection, checksums)
+    return {checksum: str(work.tools.storage.published(model_id) / path) for checksum, model_id, path in copies}
+
+
+async def _begin(work: Work, resolved: Mapping[str, Any], missing: int, free: int) -> None:
+    """Say what there is to fetch. Raises `Failed` unless it fits beside what other downloads still need."""
+    claim, total = work.claim, resolved["total"]
+    async with work.tools.database.begin() as connection:
+        others = await models.still_to_come(connection, without=claim.resource_id)
+        spare = free - work.tools.reserve - others
+        if missing > max(spare, 0):
+            message = (
+                f"The storage has too little space: {missing} bytes are needed and {max(spare, 0)} are free "
+                f"({free} on the disk, less a reserve of {work.tools.reserve} and {others} that other downloads "
+                "still need). Free some space, then send the request again."
+            )
+            raise Failed(Reason.FAULT, message)
+        moved = await move_model(
+            connection,
+            claim.resource_id,
+            ModelStatus.DOWNLOADING,
+            lease=claim.lease,
+            commit=resolved["commit"],
+            total=total,
+            downloaded=total - missing,
+            reason=None,
+            message=None,
+        )
+        if not moved:
+            raise LeaseLost
+    log.info("download begins", commit=resolved["commit"], total=total, missing=missing)
+
+
+async def _publish(work: Work, model: Row[Any], attempt: Attempt, verified: list[tuple[str, int, str]]) -> None:
+    storage, claim = work.tools.storage, work.claim
+    await asyncio.to_thread(storage.publish, attempt)
+    name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
+    path = await asyncio.to_thread(storage.link, attempt.model_id, name)
+    size = sum(size for _, size, _ in verified)
+    async with work.tools.database.begin() as connection:
+        moved = await move_model(
+            connection,
+            claim.resource_id,
+            ModelStatus.READY,
+            lease=claim.lease,
+            model_size=size,
+            downloaded=size,
+            rate=None,
+            path=str(path),
+        )
+        if not moved:
+            raise LeaseLost
+        await models.record_files(connection, claim.resource_id, verified)
+        await end_operation(connection, claim.lease, OperationState.SUCCESS)
+    log.info("model is ready", size=size, files=len(verified), path=str(path))

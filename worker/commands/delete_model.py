@@ -1,0 +1,30 @@
+"""delete-model: remove the files, then the row."""
+
+import asyncio
+
+import structlog
+
+from app.db.transitions import end_operation
+from app.domain.errors import Failed, Reason
+from app.domain.states import OperationState
+from app.services import models
+from worker.commands.work import Work
+from worker.storage import label
+
+log = structlog.get_logger()
+
+
+async def run(work: Work) -> None:
+    claim, tools = work.claim, work.tools
+    async with tools.database.read() as connection:
+        model = await models.selection(connection, claim.resource_id)
+    name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
+    try:
+        await asyncio.to_thread(tools.storage.discard, claim.resource_id, name)
+    except OSError as error:
+        message = f"The files can't be removed: {error.strerror}. Look at the storage, then delete the model again."
+        raise Failed(Reason.FAULT, message) from error
+    async with tools.database.begin() as connection:
+        await models.forget(connection, claim.resource_id)
+        await end_operation(connection, claim.lease, OperationState.SUCCESS)
+    log.info("model is deleted", name=model.name)

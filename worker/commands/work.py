@@ -1,0 +1,32 @@
+"""What a command is given to work with."""
+
+from dataclasses import dataclass
+
+from app.db.session import Database
+from app.sealing import Sealer
+from app.services.leases import Claim
+from worker.child import Nursery
+from worker.keeper import Keeper
+from worker.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all operations of a worker share. `reserve` is how many bytes to leave free, `lease` is in seconds."""
+
+    database: Database
+    storage: Storage
+    nursery: Nursery
+    sealer: Sealer
+    hub_endpoint: str
+    lease: float
+    reserve: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One claimed operation."""
+
+    claim: Claim
+    keeper: Keeper
+    tools: Tools

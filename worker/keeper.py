@@ -1,0 +1,71 @@
+"""Keeps a lease while its operation is carried out: reports progress, notices a cancellation, renews in time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from app.db.session import UNREACHABLE, Database, is_unreachable
+from app.db.transitions import LeaseLost
+from app.domain.commands import Command
+from app.services import leases
+from app.services.leases import Claim
+
+_LOOK = 1.0
+"""Seconds between looks at the row: the most that a cancellation goes unnoticed, and that progress is old."""
+
+log = structlog.get_logger()
+
+
+class Keeper:
+    """The keeper of one claim. `downloaded` and `rate` are what it is to report, in bytes and bytes per second."""
+
+    def __init__(self, database: Database, claim: Claim, lease: float) -> None:
+        self.downloaded: int | None = None
+        self.rate: int | None = None
+        self.on_renewal: Callable[[], None] | None = None
+        """Called whenever the lease was renewed."""
+        self._database = database
+        self._claim = claim
+        self._lease = lease
+        self._renewed = time.monotonic()
+        self._reported: tuple[int | None, int | None] = (None, None)
+
+    async def run(self) -> None:
+        """Until the lease is lost, which raises `LeaseLost`."""
+        while True:
+            await asyncio.sleep(min(_LOOK, self._lease / 3))
+            asked = time.monotonic()
+            try:
+                # A database that stalls must not hold the child's end up.
+                async with asyncio.timeout(self._renewed + self._lease - asked):
+                    await self._look(asked)
+            except UNREACHABLE as error:
+                if not is_unreachable(error):
+                    raise
+                log.warning("the database can't be reached", error=type(error).__name__)
+            except TimeoutError:
+                pass
+            if time.monotonic() - self._renewed >= self._lease:
+                raise LeaseLost
+
+    async def _look(self, asked: float) -> None:
+        renewal = asked - self._renewed >= self._lease / 3
+        progress = (self.downloaded, self.rate)
+        if not renewal and progress == self._reported:
+            async with self._database.read() as connection:
+                await leases.confirm(connection, self._claim.lease)
+            return
+        async with self._database.begin() as connection:
+            if self._claim.command is Command.CREATE_MODEL and progress != self._reported:
+                await leases.report(
+                    connection, self._claim.lease, self._claim.resource_id, downloaded=progress[0], rate=progress[1]
+                )
+            if renewal:
+                await leases.renew(connection, self._claim.lease, seconds=self._lease, reached=self.downloaded or 0)
+        self._reported = progress
+        if renewal:
+            self._renewed = asked
+            if self.on_renewal:
+                self.on_renewal()

@@ -1,0 +1,144 @@
+"""Builds the worker process. `python -m worker.main`, or `modeldepot worker`."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from typing import Any, cast
+
+import structlog
+from arq.typing import WorkerCoroutine
+from arq.worker import Function, Worker, func
+from redis.exceptions import RedisError
+
+from app import queue, telemetry
+from app.db.session import open_database
+from app.queue import QUEUE, WAKE
+from app.sealing import Sealer
+from app.settings import Settings, SettingsError, load, split_keys
+from worker.child import Nursery
+from worker.commands.work import Tools
+from worker.runner import Policy, Runner
+from worker.storage import Storage
+
+_PATIENCE = 2.0
+"""Seconds before another try to reach Redis."""
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    try:
+        settings = load()
+        storage = Storage(settings.storage)
+        storage.prepare()
+    except SettingsError as error:
+        sys.exit(_say(str(error)))
+    except OSError as error:
+        sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}: {error.strerror}."))
+    telemetry.configure(settings.log_format)
+    asyncio.run(_serve(settings, storage))
+
+
+async def _serve(settings: Settings, storage: Storage) -> None:
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    structlog.contextvars.bind_contextvars(worker=name)
+    database = open_database(settings.database_url)
+    with tempfile.TemporaryDirectory(prefix="modeldepot-") as cache:
+        nursery = Nursery(settings.hub_endpoint, cache)
+        nursery.prepare()
+        tools = Tools(
+            database=database,
+            storage=storage,
+            nursery=nursery,
+            sealer=Sealer(split_keys(settings.secret_key)),
+            hub_endpoint=settings.hub_endpoint,
+            lease=settings.lease,
+            reserve=settings.reserve,
+        )
+        policy = Policy(
+            slots=settings.slots,
+            look_interval=settings.look_interval,
+            attempts=settings.attempts,
+            backoff=settings.backoff,
+            retention=settings.operation_retention,
+        )
+        runner = Runner(name, tools, policy)
+        log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
+        tasks = [asyncio.create_task(runner.run()), asyncio.create_task(_answer_the_door(settings.redis_url, runner))]
+        await _asked_to_stop()
+        log.info("worker stops")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await nursery.close()
+        await database.close()
+
+
+async def _asked_to_stop() -> None:
+    """Until SIGTERM or SIGINT comes or, for a worker on a lifeline, its standard input ends."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if os.environ.get("DEPOT_LIFELINE") == "1":
+        loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 1024) else stop.set())
+    await stop.wait()
+
+
+async def _answer_the_door(redis_url: str, runner: Runner) -> None:
+    """Be woken through Redis, until cancelled. While Redis is away the runner's own looks find what there is."""
+
+    async def wake(_context: dict[Any, Any]) -> None:
+        runner.wake()
+
+    while True:
+        try:
+            worker = _bell(redis_url, func(cast("WorkerCoroutine", wake), name=WAKE), runner)
+            try:
+                await worker.async_run()
+            finally:
+                await worker.close()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("redis can't be reached: looking at the database only", error=type(error).__name__)
+        await asyncio.sleep(_PATIENCE)
+
+
+class _Bell(Worker):
+    """An arq worker that leaves the bell to others while its runner has no free slot."""
+
+    runner: Runner
+
+    async def _poll_iteration(self) -> None:
+        self.allow_pick_jobs = self.runner.has_free_slot
+        await super()._poll_iteration()
+
+
+def _bell(redis_url: str, wake: Function, runner: Runner) -> Worker:
+    bell = _Bell(
+        functions=[wake],
+        redis_pool=queue.connect(redis_url),
+        queue_name=QUEUE,
+        handle_signals=False,
+        keep_result=0,
+        max_tries=1,
+        job_timeout=30,
+        poll_delay=0.15,
+        log_results=False,
+        job_serializer=queue.serialize,
+        job_deserializer=queue.deserialize,
+    )
+    bell.runner = runner
+    return bell
+
+
+def _say(message: str) -> int:
+    with suppress(OSError):
+        sys.stderr.write(f"modeldepot worker: {message}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    main()

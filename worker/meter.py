@@ -1,0 +1,34 @@
+"""How many bytes arrived, and how fast."""
+
+import threading
+from collections import deque
+
+_WINDOW = 5.0
+"""Seconds that a rate is the mean of."""
+
+
+class Meter:
+    """Counts bytes from many threads."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.rate = 0
+        self._fetched = 0
+        self._lock = threading.Lock()
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, count: int, *, fetched: bool = False) -> None:
+        """`count` more bytes are here (fewer, when negative). Those that were `fetched` now make the rate."""
+        with self._lock:
+            self.value += count
+            if fetched:
+                self._fetched += count
+
+    def sample(self, moment: float) -> None:
+        """Take the rate at `moment`, in seconds of any steady clock."""
+        self._samples.append((moment, self._fetched))
+        while moment - self._samples[0][0] > _WINDOW:
+            self._samples.popleft()
+        first, count = self._samples[0]
+        if moment > first:
+            self.rate = max(0, int((self._fetched - count) / (moment - first)))

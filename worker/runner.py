@@ -1,0 +1,199 @@
+"""Claims operations, has them carried out, and settles how they ended."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from app.db.session import UNREACHABLE, is_unreachable
+from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_model
+from app.domain.errors import Failed, OperationError, Reason, TryAgain
+from app.domain.states import ModelStatus, OperationState
+from app.services import leases, operations
+from app.services.leases import Claim
+from worker.commands import COMMANDS
+from worker.commands.work import Tools, Work
+from worker.keeper import Keeper
+
+_LONGEST_BACKOFF = 300.0
+_SWEEP = 30.0
+"""Seconds between looks for what is past its deadline or its retention, at most."""
+_BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a runner goes about it. Durations in seconds."""
+
+    slots: int
+    look_interval: float
+    attempts: int
+    backoff: float
+    retention: float
+
+
+class Runner:
+    """One worker's slots."""
+
+    def __init__(self, worker: str, tools: Tools, policy: Policy) -> None:
+        self._worker = worker
+        self._tools = tools
+        self._policy = policy
+        self._wake = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def has_free_slot(self) -> bool:
+        return len(self._running) < self._policy.slots
+
+    def wake(self) -> None:
+        """Look for work at once instead of at the next interval."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled; then everything under way is handed over to other workers."""
+        sweeps = asyncio.create_task(self._sweep())
+        try:
+            while True:
+                self._wake.clear()
+                await self._or_log(self._fill_slots())
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._policy.look_interval)
+        finally:
+            for task in (sweeps, *self._running):
+                task.cancel()
+            await asyncio.gather(sweeps, *self._running, return_exceptions=True)
+
+    async def _fill_slots(self) -> None:
+        while self.has_free_slot:
+            async with self._tools.database.begin() as connection:
+                claim = await leases.claim(connection, self._worker, lease=self._tools.lease, commands=tuple(COMMANDS))
+            if claim is None:
+                return
+            task = asyncio.create_task(self._or_log(self._carry_out(claim)))
+            self._running.add(task)
+            task.add_done_callback(self._freed)
+
+    def _freed(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self.wake()
+
+    async def _carry_out(self, claim: Claim) -> None:
+        context = {
+            "operation_id": claim.lease.operation_id,
+            "model_id": claim.resource_id,
+            "command": claim.command,
+            "attempt": claim.attempts,
+        }
+        with bound_contextvars(**context):
+            keeper = Keeper(self._tools.database, claim, self._tools.lease)
+            try:
+                self._check_attempts(claim)
+                await _while_kept(COMMANDS[claim.command](Work(claim, keeper, self._tools)), keeper)
+            except asyncio.CancelledError:
+                async with self._tools.database.begin() as connection:
+                    await leases.hand_over(connection, claim.lease)
+                log.info("operation is handed over")
+                raise
+            except LeaseLost:
+                log.info("lease is lost: stopped")
+                async with self._tools.database.begin() as connection:
+                    await leases.let_go(connection, claim.lease)
+            except Failed as error:
+                await self._fail(claim, error)
+            except TryAgain as error:
+                await self._try_again(claim, keeper, error)
+            except UNREACHABLE as error:
+                if not is_unreachable(error):
+                    raise
+                # The lease runs out by itself; whoever finds it then goes on from the files.
+                log.warning("the database can't be reached: operation is left", error=type(error).__name__)
+            except Exception:
+                log.exception("operation failed by a bug")
+                await self._fail(claim, Failed(Reason.FAULT, _BUG))
+
+    def _check_attempts(self, claim: Claim) -> None:
+        if claim.attempts > self._policy.attempts:
+            died = f"{claim.attempts - 1} workers in a row died at this."
+            raise Failed(Reason.INTERRUPTED, f"{died} Send the request again to try once more.")
+
+    async def _try_again(self, claim: Claim, keeper: Keeper, error: TryAgain) -> None:
+        async with self._tools.database.begin() as connection:
+            attempts = await leases.renew(
+                connection, claim.lease, seconds=self._tools.lease, reached=keeper.downloaded or 0
+            )
+            if attempts < self._policy.attempts:
+                wait = max(self._policy.backoff * 2 ** (attempts - 1), error.after or 0.0)
+                wait = min(wait, _LONGEST_BACKOFF)
+                message = f"{error.message} Attempt {attempts} of {self._policy.attempts}; the next is in {wait:.0f} s."
+                await leases.release(connection, claim.lease, after=wait, message=message)
+                log.warning("operation will be tried again", reason=error.reason, message=error.message, wait=wait)
+                return
+        message = f"{error.message} {attempts} attempts failed; send the request again to go on from what is there."
+        await self._fail(claim, Failed(error.reason, message))
+
+    async def _fail(self, claim: Claim, error: OperationError) -> None:
+        async with self._tools.database.begin() as connection:
+            await move_model(
+                connection,
+                claim.resource_id,
+                ModelStatus.ERROR,
+                lease=claim.lease,
+                rate=None,
+                reason=error.reason,
+                message=error.message,
+            )
+            await mark_deleting(connection, claim.resource_id, deleting=False)
+            await end_operation(
+                connection, claim.lease, OperationState.FAILURE, reason=error.reason, message=error.message
+            )
+        log.warning("operation failed", reason=error.reason, message=error.message)
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._or_log(self._sweep_once())
+            await asyncio.sleep(max(_SWEEP, self._policy.look_interval))
+
+    async def _sweep_once(self) -> None:
+        async with self._tools.database.begin() as connection:
+            expired = await operations.expire(connection)
+        async with self._tools.database.begin() as connection:
+            purged = await operations.purge(connection, self._policy.retention)
+        if expired or purged:
+            log.info("swept", expired=expired, purged=purged)
+
+    async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
+        """Nothing but a cancellation ends a worker's loop."""
+        try:
+            await work
+        except LeaseLost:
+            log.info("lease was lost before its operation could be settled")
+        except UNREACHABLE as error:
+            if not is_unreachable(error):
+                log.exception("a statement failed")
+            else:
+                log.warning("the database can't be reached", error=type(error).__name__)
+        except Exception:
+            log.exception("the worker's loop failed")
+
+
+async def _while_kept(work: Coroutine[Any, Any, None], keeper: Keeper) -> None:
+    """Carry out `work` for as long as its lease is held. Raises what it raises, or `LeaseLost` once it has stopped."""
+    working = asyncio.ensure_future(work)
+    keeping = asyncio.create_task(keeper.run())
+    try:
+        await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            keeping.result()
+        keeping.cancel()
+        await working
+    finally:
+        for task in (working, keeping):
+            task.cancel()
+        await asyncio.gather(working, keeping, return_exceptions=True)

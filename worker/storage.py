@@ -1,0 +1,175 @@
+"""Where model files are: the only module that builds their paths.
+
+    incoming/<model id>/<operation id>.<fence>/   one attempt's files while they arrive
+        tree/                                     those that are complete and verified
+        parts/                                    those in flight
+        hub/                                      what snapshot_download fetches
+    models/<model id>/                            a published model: complete, always
+    by-name/<owner>/<name>                        a link to it, for engines
+    trash/                                        what is being removed
+
+All of it is one file system, so that publishing is one rename. An attempt takes over what the one before it left by
+renaming that attempt's folder to its own name: whoever was replaced finds its paths gone, and can publish nothing.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+from app.domain.errors import Failed, Reason, TryAgain
+
+_MAX_PATH_BYTES = 1000
+_MAX_PART_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which attempt at which model: what its folder is called after."""
+
+    model_id: UUID
+    operation_id: UUID
+    fence: int
+
+
+class Storage:
+    """The folder that models are kept in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Make the folders. Raises `OSError`."""
+        for name in ("incoming", "models", "by-name", "trash"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def free(self) -> int:
+        """Bytes that can still be written."""
+        return shutil.disk_usage(self.root).free
+
+    def attempt(self, attempt: Attempt) -> Path:
+        return self._incoming(attempt.model_id) / f"{attempt.operation_id}.{attempt.fence}"
+
+    def published(self, model_id: UUID) -> Path:
+        return self.root / "models" / str(model_id)
+
+    @contextmanager
+    def alone(self, model_id: UUID) -> Iterator[None]:
+        """Keeps every other process of this machine out of a model's incoming files. Raises `TryAgain`."""
+        folder = self._incoming(model_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise TryAgain(Reason.FAULT, "An earlier download of this model is still stopping.") from None
+        finally:
+            os.close(handle)
+
+    def adopt(self, attempt: Attempt) -> Path:
+        """The attempt's folder, with all that earlier ones left of the model in it."""
+        mine = self.attempt(attempt)
+        others = [other for other in self._incoming(attempt.model_id).iterdir() if other != mine]
+        # Of several, the one that got furthest is the one last touched; there is more than one only after a crash.
+        others.sort(key=lambda other: other.stat().st_mtime)
+        if others and not mine.exists():
+            others.pop().rename(mine)
+        for other in others:
+            self._remove(other)
+        for name in ("tree", "parts", "hub"):
+            (mine / name).mkdir(parents=True, exist_ok=True)
+        published = self.published(attempt.model_id)
+        if published.is_dir():  # renamed, but its worker died before it could say so
+            self._remove(mine / "tree")
+            published.rename(mine / "tree")
+        return mine
+
+    def publish(self, attempt: Attempt) -> Path:
+        """Make the attempt's verified files the model's. Raises `TryAgain` when the attempt was replaced."""
+        target = self.published(attempt.model_id)
+        try:
+            (self.attempt(attempt) / "tree").rename(target)
+        except FileNotFoundError:
+            raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
+        sync_folder(target.parent)
+        self._remove(self._incoming(attempt.model_id))
+        return target
+
+    def link(self, model_id: UUID, label: PurePosixPath) -> Path:
+        """Point `by-name/<label>` at a published model."""
+        link = self.root / "by-name" / label
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh = link.parent / f".{uuid4().hex}"
+        fresh.symlink_to(os.path.relpath(self.published(model_id), link.parent))
+        fresh.replace(link)
+        return link
+
+    def discard(self, model_id: UUID, label: PurePosixPath) -> None:
+        """Remove every file of a model and its link. May be repeated. Raises `OSError`, or `TryAgain` while one is written."""
+        link = self.root / "by-name" / label
+        with suppress(OSError):
+            if link.readlink().name == str(model_id):
+                link.unlink()
+                link.parent.rmdir()  # refused unless it is empty
+        with self.alone(model_id):
+            self._remove(self._incoming(model_id))
+        self._remove(self.published(model_id))
+
+    def _incoming(self, model_id: UUID) -> Path:
+        return self.root / "incoming" / str(model_id)
+
+    def _remove(self, folder: Path) -> None:
+        """Out of sight in one step, so that nobody sees half of it, then gone."""
+        trash = self.root / "trash" / uuid4().hex
+        with suppress(FileNotFoundError):
+            folder.rename(trash)
+            shutil.rmtree(trash)
+
+
+def label(name: str, revision: str, fingerprint: str, *, patterns: bool) -> PurePosixPath:
+    """Where a model is found by its name: `owner/name`, `@revision` unless it is main, `~` and 8 digits for patterns."""
+    owner, _, repository = name.partition("/")
+    if revision != "main":
+        repository += f"@{quote(revision, safe='')}"
+    if patterns:
+        repository += f"~{fingerprint[:8]}"
+    return PurePosixPath(owner, repository)
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Refuse a repository whose files can't all be kept under one folder. Raises `Failed`."""
+    seen = set(paths)
+    for path in paths:
+        parts = path.split("/")
+        if (
+            not path
+            or "\0" in path
+            or any(part in {"", ".", ".."} for part in parts)
+            or len(path.encode(errors="surrogatepass")) > _MAX_PATH_BYTES
+            or any(len(part.encode(errors="surrogatepass")) > _MAX_PART_BYTES for part in parts)
+            or any("\ud800" <= character <= "\udfff" for character in path)
+        ):
+            raise Failed(
+                Reason.UNSUPPORTED,
+                f"The repository holds a file that can't be stored safely under its name: {path[:100]!a}. "
+                "Leave it out with 'exclude', or tell the repository's owner.",
+            )
+        if any("/".join(parts[:depth]) in seen for depth in range(1, len(parts))):
+            raise Failed(
+                Reason.UNSUPPORTED, f"The repository holds a file and a folder of the same name: {path[:100]!a}."
+            )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed into `folder` outlast a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
