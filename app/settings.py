@@ -53,6 +53,13 @@ class Settings(BaseSettings):
     attempts: int = Field(6, ge=1, le=100, description="How many attempts in a row may fail before an operation does.")
     backoff: Seconds = Field(2.0, description="The wait before the second attempt, in seconds. It doubles, up to 300.")
     reserve: int = Field(1_073_741_824, ge=0, description="Free bytes that downloads leave on the storage.")
+    keep_partial: bool = Field(True, description="Whether what arrived stays when the disk is full, for a retry.")
+    connections: int = Field(8, ge=1, le=64, description="How many connections fetch one model's large files.")
+    bandwidth: int = Field(0, ge=0, description="The most bytes per second that one worker downloads. 0: no limit.")
+    stall_window: float = Field(
+        30.0, ge=0.5, le=60, description="How long a connection may be slower than STALL_RATE, in seconds."
+    )
+    stall_rate: float = Field(1024.0, ge=0, description="Bytes per second below which a connection counts as stalled.")
     log_format: str = Field(
         "auto", pattern="^(auto|json|text)$", description="json, text, or auto: text on a terminal and json elsewhere."
     )

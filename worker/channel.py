@@ -26,6 +26,8 @@ class Channel:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.bandwidth = 0
+        """Bytes a second that this process may use at the moment; 0 for no limit."""
         self._silence = 0.0
         threading.Thread(target=self._listen, daemon=True, name="watchdog").start()
 
@@ -53,6 +55,8 @@ class Channel:
                 *lines, pending = (pending + data).split(b"\n")
                 for message in (json.loads(line) for line in lines if line):
                     self._silence = message.get("lease", 0.0) * _OF_A_LEASE or self._silence
-                    self._inbox.put(message)
+                    self.bandwidth = message.get("bandwidth", self.bandwidth)
+                    if set(message) != {"bandwidth"}:
+                        self._inbox.put(message)
             if self._silence and time.monotonic() - heard > self._silence:
                 os._exit(0)

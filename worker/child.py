@@ -18,7 +18,7 @@ _PASSED = (
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
-_HUGGING_FACE = {
+HUGGING_FACE = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_XET_TELEMETRY_ENABLED": "0",
     # The caller's token or none: never one that happens to be on this machine.
@@ -75,11 +75,16 @@ class Child:
 
 
 class Nursery:
-    """Children for one Hub. One is kept ready, because importing huggingface_hub takes half a second."""
+    """Children for one Hub. One is kept ready, because importing huggingface_hub takes half a second.
 
-    def __init__(self, hub_endpoint: str, cache: str) -> None:
+    They share `bandwidth` bytes a second evenly; 0 is no limit.
+    """
+
+    def __init__(self, hub_endpoint: str, cache: str, bandwidth: int) -> None:
         self._environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
-        self._environment |= _HUGGING_FACE | {"HF_ENDPOINT": hub_endpoint, "HF_HOME": cache}
+        self._environment |= HUGGING_FACE | {"HF_ENDPOINT": hub_endpoint, "HF_HOME": cache}
+        self._bandwidth = bandwidth
+        self._busy: set[Child] = set()
         self._ready: asyncio.Task[Child] | None = None
 
     def prepare(self) -> None:
@@ -94,15 +99,24 @@ class Nursery:
         ready, self._ready = self._ready, None
         assert ready is not None  # noqa: S101  # just prepared
         child = await ready
+        self._busy.add(child)
+        self._share()
         try:
             yield child
         finally:
+            self._busy.discard(child)
             await child.kill()
+            self._share()
             self.prepare()
 
     async def close(self) -> None:
         if self._ready is not None:
             await (await self._ready).kill()
+
+    def _share(self) -> None:
+        if self._bandwidth:
+            for child in self._busy:
+                child.send(bandwidth=max(self._bandwidth // len(self._busy), 1))
 
     async def _start(self) -> Child:
         process = await asyncio.create_subprocess_exec(

@@ -6,7 +6,7 @@ a listing came says nothing of access: `check_access` asks.
 
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx2
@@ -172,7 +172,7 @@ def _not_shown(error: HfHubHTTPError, hub: Hub, status: int) -> OperationError:
     return Failed(Reason.FORBIDDEN, message)
 
 
-def retry_after(headers: httpx2.Headers) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """How many seconds the Hub asks to wait, by `Retry-After` or the `t` of its `RateLimit`."""
     asked = headers.get("retry-after", "")
     if asked.isdigit():

@@ -48,7 +48,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
     structlog.contextvars.bind_contextvars(worker=name)
     database = open_database(settings.database_url)
     with tempfile.TemporaryDirectory(prefix="modeldepot-") as cache:
-        nursery = Nursery(settings.hub_endpoint, cache)
+        nursery = Nursery(settings.hub_endpoint, cache, settings.bandwidth)
         nursery.prepare()
         tools = Tools(
             database=database,
@@ -58,6 +58,11 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             hub_endpoint=settings.hub_endpoint,
             lease=settings.lease,
             reserve=settings.reserve,
+            keep_partial=settings.keep_partial,
+            connections=settings.connections,
+            backoff=settings.backoff,
+            stall_window=settings.stall_window,
+            stall_rate=settings.stall_rate,
         )
         policy = Policy(
             slots=settings.slots,

@@ -1,13 +1,15 @@
-"""Fetching with huggingface_hub's `snapshot_download`, file by file as they become complete."""
+"""Fetching with huggingface_hub's `snapshot_download`, which brings what the Hub offers over Xet."""
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Self
 
 from huggingface_hub import snapshot_download
+from huggingface_hub.utils._xet import abort_xet_session
 
 from worker.hub import Hub, HubFile
 from worker.meter import Meter
@@ -15,37 +17,56 @@ from worker.meter import Meter
 _LOOK = 0.2
 
 
-def snapshot(
-    hub: Hub, commit: str, files: Sequence[HubFile], folder: Path, meter: Meter
-) -> Iterator[tuple[HubFile, Path]]:
-    """Yield each of `files` with its path under `folder` as soon as it is there. Raises what `explain` understands.
+class Stalled(RuntimeError):
+    """Nothing came for too long."""
 
-    Nothing has been verified: snapshot_download compares sizes only.
+
+def snapshot(
+    hub: Hub,
+    commit: str,
+    files: Sequence[HubFile],
+    folder: Path,
+    meter: Meter,
+    *,
+    window: float,
+    check: Callable[[], None],
+) -> Iterator[tuple[HubFile, Path]]:
+    """Yield each of `files` with its path under `folder` as soon as it is there. Nothing is verified but sizes.
+
+    Raises what huggingface_hub raises (for all that goes wrong with Xet that is `RuntimeError`), `Stalled` after
+    `window` seconds without a byte, and what `check` does, which is called all the while.
     """
     remaining = {file: folder / file.path for file in files}
-    for path in remaining.values():
-        path.unlink(missing_ok=True)
-    bars = _bars(meter)
-    with ThreadPoolExecutor(1, thread_name_prefix="snapshot") as executor:
-        running = executor.submit(
-            snapshot_download,
-            hub.name,
-            revision=commit,
-            local_dir=folder,
-            token=hub.token,
-            endpoint=hub.endpoint,
-            allow_patterns=[_literal(file.path) for file in files],
-            max_workers=8,
-            tqdm_class=bars,
-        )
+    executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+    running = executor.submit(
+        snapshot_download,
+        hub.name,
+        revision=commit,
+        local_dir=folder,
+        token=hub.token,
+        endpoint=hub.endpoint,
+        allow_patterns=[_literal(file.path) for file in files],
+        tqdm_class=_bars(meter),
+    )
+    try:
+        moved, seen = time.monotonic(), meter.value
         while remaining:
             finished = bool(wait([running], _LOOK).done)
+            check()
             # A file appears under its name by a rename, once it is whole.
             for file in [file for file, path in remaining.items() if path.is_file()]:
                 yield file, remaining.pop(file)
             if finished:
                 break
+            if meter.value != seen:
+                moved, seen = time.monotonic(), meter.value
+            elif time.monotonic() - moved > window:
+                raise Stalled("nothing came")
         running.result()
+    finally:
+        if not running.done():
+            abort_xet_session()  # type: ignore[no-untyped-call]
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _literal(path: str) -> str:

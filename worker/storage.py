@@ -82,6 +82,7 @@ class Storage:
             others.pop().rename(mine)
         for other in others:
             self._remove(other)
+        self._remove(mine / "hub")  # huggingface_hub never looks at what it left unfinished
         for name in ("tree", "parts", "hub"):
             (mine / name).mkdir(parents=True, exist_ok=True)
         published = self.published(attempt.model_id)
@@ -117,9 +118,13 @@ class Storage:
             if link.readlink().name == str(model_id):
                 link.unlink()
                 link.parent.rmdir()  # refused unless it is empty
+        self.discard_incoming(model_id)
+        self._remove(self.published(model_id))
+
+    def discard_incoming(self, model_id: UUID) -> None:
+        """Remove what arrived of a model so far. Raises `OSError`, or `TryAgain` while it is written."""
         with self.alone(model_id):
             self._remove(self._incoming(model_id))
-        self._remove(self.published(model_id))
 
     def _incoming(self, model_id: UUID) -> Path:
         return self.root / "incoming" / str(model_id)

@@ -24,10 +24,15 @@ async def run(work: Work) -> None:
     async with tools.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
-    async with tools.nursery.child() as child:
-        work.keeper.on_renewal = child.beat
-        child.send(**_job(work, model, attempt))
-        verified = await _follow(work, child)
+    try:
+        async with tools.nursery.child() as child:
+            work.keeper.on_renewal = child.beat
+            child.send(**_job(work, model, attempt))
+            verified = await _follow(work, child)
+    except Failed as error:
+        if error.reason is Reason.FAULT and not tools.keep_partial:
+            await asyncio.to_thread(tools.storage.discard_incoming, claim.resource_id)
+        raise
     await _publish(work, model, attempt, verified)
 
 
@@ -45,6 +50,11 @@ def _job(work: Work, model: Row[Any], attempt: Attempt) -> Mapping[str, Any]:
         "endpoint": work.tools.hub_endpoint,
         "storage": str(work.tools.storage.root),
         "lease": work.tools.lease,
+        "connections": work.tools.connections,
+        # Within an attempt a shorter breath is enough: the bytes that came are kept.
+        "backoff": work.tools.backoff / 4,
+        "stall_window": work.tools.stall_window,
+        "stall_rate": work.tools.stall_rate,
     }
 
 

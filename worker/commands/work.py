@@ -12,7 +12,7 @@ from worker.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What all operations of a worker share. `reserve` is how many bytes to leave free, `lease` is in seconds."""
+    """What all operations of a worker share. `reserve` is how many bytes to leave free, durations are in seconds."""
 
     database: Database
     storage: Storage
@@ -21,6 +21,12 @@ class Tools:
     hub_endpoint: str
     lease: float
     reserve: int
+    keep_partial: bool
+    """Whether what arrived stays when the disk is full."""
+    connections: int
+    backoff: float
+    stall_window: float
+    stall_rate: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What goes wrong on the network, on the disk and with processes."""

@@ -1,0 +1,134 @@
+"""Runs the download's child process by itself, as a worker does, against the Hub on loopback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+from tests.hub import Hub
+from worker.child import HUGGING_FACE
+from worker.storage import Attempt, Storage
+
+CLEAN = {
+    name: value for name, value in os.environ.items() if not name.startswith(("HF_", "DEPOT_", "http", "HTTP", "NO_"))
+}
+
+
+@dataclass
+class Outcome:
+    """How a download ended: `done`, or the message of its failure."""
+
+    messages: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def last(self, event: str) -> Mapping[str, Any]:
+        return next(message for message in reversed(self.messages) if message["event"] == event)
+
+    @property
+    def done(self) -> bool:
+        return bool(self.messages) and self.messages[-1]["event"] == "done"
+
+    @property
+    def reason(self) -> str:
+        return str(self.last("failed")["reason"])
+
+    @property
+    def text(self) -> str:
+        return str(self.last("failed")["message"])
+
+
+class Engine:
+    """One attempt after another at one model of one Hub."""
+
+    def __init__(self, hub: Hub, folder: Path, name: str, **job: Any) -> None:
+        self.storage = Storage(folder)
+        self.storage.prepare()
+        self.model_id, self.operation_id = uuid4(), uuid4()
+        self.links: dict[str, str] = {}
+        self.environment: dict[str, str] = {}
+        self.max_file_size: int | None = None
+        self._fence = 0
+        self._job: dict[str, Any] = {
+            "model": str(self.model_id),
+            "operation": str(self.operation_id),
+            "name": name,
+            "revision": "main",
+            "commit": None,
+            "include": [],
+            "exclude": [],
+            "token": None,
+            "endpoint": hub.endpoint,
+            "storage": str(folder),
+            "lease": 60,
+            "connections": 8,
+            "backoff": 0.02,
+            "stall_window": 1.0,
+            "stall_rate": 1024,
+        } | job
+
+    def start(self, **job: Any) -> "Attempting":
+        self._fence += 1
+        message = self._job | job | {"fence": self._fence}
+        environment = CLEAN | HUGGING_FACE | {"HF_ENDPOINT": message["endpoint"]} | self.environment
+        return Attempting(message, environment, self.links)
+
+    def run(self, **job: Any) -> Outcome:
+        with self.start(**job) as attempting:
+            return attempting.outcome()
+
+    def publish(self) -> Path:
+        """As a worker does after `done`."""
+        return self.storage.publish(Attempt(UUID(str(self.model_id)), self.operation_id, self._fence))
+
+    @property
+    def folder(self) -> Path:
+        """The last attempt's."""
+        return self.storage.attempt(Attempt(self.model_id, self.operation_id, self._fence))
+
+
+class Attempting:
+    """A child at work; killed when the block ends."""
+
+    def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str], links: Mapping[str, str]) -> None:
+        self._job, self._environment, self._links = job, environment, links
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "worker.download"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(self._environment),
+        )
+        self.send(**self._job)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def send(self, **message: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def outcome(self, until: Callable[[Mapping[str, Any]], bool] = lambda _message: False) -> Outcome:
+        """Hear it out, to its end or `until` a message."""
+        outcome = Outcome()
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            message = json.loads(line)
+            outcome.messages.append(message)
+            if message["event"] == "resolved":
+                self.send(links=self._links)
+            if message["event"] == "planned":
+                self.send()
+            if until(message):
+                break
+        return outcome

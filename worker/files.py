@@ -1,0 +1,217 @@
+"""The files of one manifest in one attempt's folder: found, linked, fetched and verified until all are there."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from app.domain.errors import Failed, Reason
+from worker.checksums import verify
+from worker.hub import Hub, HubFile
+from worker.meter import Meter
+from worker.parts import Part, key
+from worker.snapshot import snapshot
+from worker.storage import sync_folder
+from worker.wire import Patience, Wire
+from worker.writer import SMALL, Pace, Writer
+
+_HASHERS = 2
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How files are fetched. `throttle` is called with every count of bytes; `keep` with each verified file."""
+
+    pace: Pace
+    patience: Patience
+    xet: bool
+    throttle: Callable[[int], None]
+    keep: Callable[[HubFile, str], None]
+
+
+class Files:
+    """What is wanted of one commit. `links` says where on this storage some content is already, by its SHA-256."""
+
+    def __init__(
+        self, hub: Hub, commit: str, folder: Path, wanted: Sequence[HubFile], links: dict[str, str], means: Means
+    ) -> None:
+        self.meter = Meter()
+        self._hub = hub
+        self._commit = commit
+        self._folder = folder
+        self._tree = folder / "tree"
+        self._wanted = wanted
+        self._links = {checksum: Path(path) for checksum, path in links.items()}
+        self._means = means
+        self._wire = Wire(hub, commit, means.patience)
+        self._remove_strays()
+        self._here = [file for file in wanted if self._is_here(file)]
+        # Of files with the same content one is fetched, and the others are linked to it.
+        here = {key(file) for file in self._here}
+        self._absent = list({key(file): file for file in wanted if key(file) not in here}.values())
+        self._parts = {file: self._part(file) for file in self._absent if file.size > SMALL}
+        self.missing = sum(file.size for file in self._absent) - sum(part.counted for part in self._parts.values())
+        """Bytes to fetch."""
+
+    def complete(self) -> None:
+        """Until every file is in `tree/`, verified and on disk. Raises what `hub.explain` understands."""
+        self.meter.add(sum(file.size for file in self._wanted) - self.missing)
+        hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
+        try:
+            verdicts = {file: hashers.submit(self._keep, file) for file in self._here}
+            wrong = self._fetch(self._absent, hashers)
+            for file, verdict in verdicts.items():
+                if not verdict.result():
+                    self.meter.add(-file.size)
+                    wrong.append(file)
+            self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
+            wrong = self._fetch(wrong, hashers)
+        finally:
+            hashers.shutdown(wait=False, cancel_futures=True)
+        if wrong:
+            more = f", and so do {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            message = f"{wrong[0].path!r} differs from the Hub's checksum, again after a clean retry{more}."
+            raise Failed(Reason.PARTIAL, message)
+        self._link_twins()
+        for folder, _, _ in os.walk(self._tree):
+            sync_folder(Path(folder))
+
+    def _fetch(self, files: Sequence[HubFile], hashers: ThreadPoolExecutor) -> list[HubFile]:
+        """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept."""
+        if not files:
+            return []
+        # What an earlier attempt began over plain HTTP goes on from there, and Xet can't.
+        xet = [file for file in files if self._means.xet and file.xet and not self._begun(file)]
+        plain = [file for file in files if file not in set(xet)]
+        with_wire = ThreadPoolExecutor(1, thread_name_prefix="plain")
+        try:
+            by_wire = with_wire.submit(self._over_wire, plain)
+            wrong, left = self._over_xet(xet, hashers, by_wire)
+            return wrong + by_wire.result() + self._over_wire(left)
+        finally:
+            with_wire.shutdown(wait=False, cancel_futures=True)
+
+    def _over_wire(self, files: Sequence[HubFile]) -> list[HubFile]:
+        if not files:
+            return []
+        writer = Writer(
+            self._wire,
+            self._tree,
+            self.meter,
+            self._means.pace,
+            throttle=self._means.throttle,
+            keep=self._means.keep,
+        )
+        parts = [self._parts[file] for file in files if file in self._parts]
+        return writer.fetch(parts, [file for file in files if file not in self._parts])
+
+    def _over_xet(
+        self, files: Sequence[HubFile], hashers: ThreadPoolExecutor, meanwhile: Future[list[HubFile]]
+    ) -> tuple[list[HubFile], list[HubFile]]:
+        """Fetch over Xet: (files that are wrong, files that did not come and are to be fetched over plain HTTP)."""
+        verdicts: dict[HubFile, Future[bool]] = {}
+        before = self.meter.value
+
+        def check() -> None:
+            if meanwhile.done():
+                meanwhile.result()
+
+        if files:
+            arriving = snapshot(
+                self._hub,
+                self._commit,
+                files,
+                self._folder / "hub",
+                self.meter,
+                window=self._means.patience.window,
+                check=check,
+            )
+            try:
+                for file, path in arriving:
+                    verdicts[file] = hashers.submit(self._accept, file, path)
+            except RuntimeError as error:
+                log.warning("xet failed: going on over plain HTTP", error=type(error).__name__)
+        wrong = [file for file, verdict in verdicts.items() if not verdict.result()]
+        left = [file for file in files if file not in verdicts]
+        if left and not meanwhile.done():
+            meanwhile.result()
+        if left:
+            self.meter.add(min(0, before - self.meter.value))
+        return wrong, left
+
+    def _accept(self, file: HubFile, path: Path) -> bool:
+        """Move a verified file into the tree and say so; remove one that is not what it should be."""
+        sha256 = verify(file, path) if path.is_file() else None
+        if sha256 is None:
+            path.unlink(missing_ok=True)
+            return False
+        target = self._tree / file.path
+        if path != target:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        target.chmod(0o444)
+        self._means.keep(file, sha256)
+        return True
+
+    def _keep(self, file: HubFile) -> bool:
+        """Whether what is there already is what the manifest says; if not, it is removed."""
+        target = self._tree / file.path
+        source = self._links.get(file.sha256 or "")
+        if not target.exists() and source is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                _link(source, target)
+        return self._accept(file, target)
+
+    def _link_twins(self) -> None:
+        """Put files that have the same content as another one in their places."""
+        there = {key(file): file for file in self._wanted if (self._tree / file.path).exists()}
+        for file in self._wanted:
+            target = self._tree / file.path
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(self._tree / there[key(file)].path, target)
+                if not self._accept(file, target):
+                    raise Failed(Reason.FAULT, f"The storage does not keep what is written to it: {file.path!r}.")
+
+    def _part(self, file: HubFile) -> Part:
+        return Part(file, self._folder / "parts")
+
+    def _begun(self, file: HubFile) -> bool:
+        return file in self._parts and self._parts[file].counted > 0
+
+    def _is_here(self, file: HubFile) -> bool:
+        """Whether a file of that size is in the tree, or can be linked there. Nothing is said of what is in it."""
+        for path in (self._tree / file.path, self._links.get(file.sha256 or "")):
+            if path is not None:
+                with suppress(OSError):
+                    if path.stat().st_size == file.size:
+                        return True
+        return False
+
+    def _remove_strays(self) -> None:
+        """What an attempt at another commit left, and this one does not want."""
+        wanted = {file.path: file.size for file in self._wanted}
+        for folder, _, names in os.walk(self._tree, topdown=False):
+            for name in names:
+                path = Path(folder, name)
+                if wanted.get(path.relative_to(self._tree).as_posix()) != path.lstat().st_size:
+                    path.unlink()
+            if folder != str(self._tree):
+                with suppress(OSError):
+                    Path(folder).rmdir()  # refused unless it is empty
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

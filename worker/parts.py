@@ -1,0 +1,159 @@
+"""A file in flight on disk: which of its bytes are there, whoever wrote them and whatever died meanwhile.
+
+The bytes stand at their own offsets in `parts/<checksum>`. A second file, `parts/<checksum>.steps`, names the steps
+(8 MiB each) that are complete, one number a line, each written only after the bytes were synchronised. So neither a
+kill nor a power failure loses more than the steps in hand: one per connection, 64 MiB with eight of them.
+"""
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from worker.hub import HubFile
+
+STEP = 8 << 20
+"""Bytes that become resumable together."""
+_PIECE = 4
+"""Steps that one request asks for: long enough to be worth its round trip, short enough to be hashed in order."""
+
+
+class Part:
+    """One file in flight. Connections take pieces of it; a hasher follows them in order."""
+
+    def __init__(self, file: HubFile, folder: Path) -> None:
+        self.file = file
+        self.path = folder / key(file)
+        self.location: str | None = None
+        """Where the Hub redirected the last request for this file: its CDN's signed link."""
+        self.counted = 0
+        """Bytes of it that the meter counts."""
+        self._in_one_piece = False
+        self._abandoned = False
+        self._journal = self.path.with_suffix(".steps")
+        self._steps = -(-file.size // STEP)
+        self._done = bytearray(self._steps)
+        self._taken = bytearray(self._steps)
+        self._changed = threading.Condition()
+        self._handle: int | None = None
+        self._log: int | None = None
+        self._load()
+        self.counted = sum(self._length(step) for step in range(self._steps) if self._done[step])
+
+    def take(self) -> tuple[int, int] | None:
+        """The next bytes to fetch, as (start, end); `None` when all are there or taken."""
+        with self._changed:
+            first = self._taken.find(0)
+            if first < 0 or self._in_one_piece or self._abandoned:
+                return None
+            last = first
+            while last < self._steps and last - first < _PIECE and not self._taken[last]:
+                self._taken[last] = 1
+                last += 1
+            self._open()
+            return first * STEP, min(last * STEP, self.file.size)
+
+    def give_back(self, start: int, end: int) -> None:
+        """Somebody else is to fetch these bytes."""
+        with self._changed:
+            for step in range(start // STEP, -(-end // STEP)):
+                self._taken[step] = self._done[step]
+
+    def take_all(self) -> bool:
+        """Claim the whole file for one connection, because its server ignores ranges; false if one has it already."""
+        with self._changed:
+            mine, self._in_one_piece = not self._in_one_piece, True
+            return mine
+
+    def abandon(self) -> None:
+        """Let nobody wait for the rest of it."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
+    def room(self, offset: int) -> int:
+        """Bytes from `offset` to the end of its step."""
+        return min((offset // STEP + 1) * STEP, self.file.size) - offset
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Put `data` in its place. It may not reach over the end of a step; where it ends one, the step is kept."""
+        view = memoryview(data)
+        assert self._handle is not None  # noqa: S101  # it was taken
+        while view:
+            written = os.pwrite(self._handle, view, offset)
+            view, offset = view[written:], offset + written
+        if offset % STEP == 0 or offset == self.file.size:
+            self._finish((offset - 1) // STEP)
+
+    def read(self, block: bytearray, offset: int, stopped: threading.Event) -> int:
+        """Read what follows `offset` into `block`, as soon as it is there; 0 at the end, or when it won't come."""
+        step = offset // STEP
+        if offset >= self.file.size:
+            return 0
+        with self._changed:
+            self._open()
+            while not self._done[step]:
+                if stopped.is_set() or self._abandoned:
+                    return 0
+                self._changed.wait(0.5)
+        assert self._handle is not None  # noqa: S101  # opened above
+        count = min(len(block), self.room(offset))
+        return os.preadv(self._handle, [memoryview(block)[:count]], offset)
+
+    def keep(self, target: Path) -> None:
+        """Make the part the file `target`, for good."""
+        self._open()
+        assert self._handle is not None  # noqa: S101  # opened above
+        os.fsync(self._handle)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o444)
+        self.path.rename(target)
+        self._close()
+        self._journal.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Remove what arrived."""
+        self._close()
+        self.path.unlink(missing_ok=True)
+        self._journal.unlink(missing_ok=True)
+
+    def _finish(self, step: int) -> None:
+        assert self._handle is not None  # noqa: S101  # it was taken
+        assert self._log is not None  # noqa: S101  # likewise
+        os.fdatasync(self._handle)
+        with self._changed:
+            if not self._done[step]:
+                os.write(self._log, f"{step}\n".encode())
+            self._done[step] = 1
+            self._changed.notify_all()
+
+    def _load(self) -> None:
+        with suppress(FileNotFoundError):
+            if self.path.stat().st_size != self.file.size:
+                return
+            # The last line may be torn: only whole ones count.
+            for line in self._journal.read_text().split("\n")[:-1]:
+                if line.isdigit() and int(line) < self._steps:
+                    self._done[int(line)] = self._taken[int(line)] = 1
+
+    def _open(self) -> None:
+        if self._handle is None:
+            if not any(self._done):
+                self._journal.unlink(missing_ok=True)
+            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            os.ftruncate(self._handle, self.file.size)
+            self._log = os.open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def _close(self) -> None:
+        for handle in (self._handle, self._log):
+            if handle is not None:
+                os.close(handle)
+        self._handle = self._log = None
+
+    def _length(self, step: int) -> int:
+        return min(STEP, self.file.size - step * STEP)
+
+
+def key(file: HubFile) -> str:
+    """What a file is called while it is in flight: equal for equal content."""
+    return file.sha256 or file.blob_id
