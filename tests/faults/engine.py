@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import UUID, uuid4
 
-from tests.hub import Hub
 from worker.child import HUGGING_FACE
 from worker.storage import Attempt, Storage
 
@@ -41,10 +40,16 @@ class Outcome:
         return str(self.last("failed")["message"])
 
 
+class Endpoint(Protocol):
+    """What a Hub is to the engine."""
+
+    endpoint: str
+
+
 class Engine:
     """One attempt after another at one model of one Hub."""
 
-    def __init__(self, hub: Hub, folder: Path, name: str, **job: Any) -> None:
+    def __init__(self, hub: Endpoint, folder: Path, name: str, **job: Any) -> None:
         self.storage = Storage(folder)
         self.storage.prepare()
         self.model_id, self.operation_id = uuid4(), uuid4()

@@ -1,0 +1,125 @@
+"""An nginx on loopback that is a Hub: its API as static files, its model files by sendfile."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+_BLOCK = 1 << 20
+_CONFIGURATION = """
+worker_processes 2; pid {folder}/pid; error_log {folder}/errors; daemon off; {user}
+events {{ worker_connections 512; }}
+http {{
+  access_log {folder}/access; sendfile on; etag off; keepalive_requests 1000000; default_type application/octet-stream;
+  log_format bytes '$uri $status $body_bytes_sent'; access_log {folder}/access bytes;
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  map_hash_max_size 16384; map_hash_bucket_size 256;
+  map $uri $checksum {{ include {folder}/checksums; }}
+  server {{
+    listen 127.0.0.1:{port}; limit_rate {rate}; root {folder}/www;
+    location /api/ {{ default_type application/json; try_files $uri.json =404; }}
+    location / {{ add_header ETag '"$checksum"'; add_header X-Repo-Commit {commit}; }}
+  }}
+}}
+"""
+
+
+class Nginx:
+    """Serves the repositories that were added before it was entered. `rate`: bytes/s for each connection, 0 unlimited."""
+
+    def __init__(self, folder: Path, rate: int = 0) -> None:
+        self.folder = folder
+        self._rate = rate
+        self._checksums: list[str] = []
+        self.port = _free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        (folder / "www").mkdir(parents=True)
+
+    def add(self, name: str, sizes: dict[str, int], *, lfs: bool = True) -> None:
+        """A repository with files of random bytes, of these sizes."""
+        files = self.folder / "www" / name / "resolve" / _COMMIT
+        tree = []
+        for path, size in sizes.items():
+            sha256, blob = _make(files / path, size)
+            entry = {"type": "file", "path": path, "size": size, "oid": blob}
+            if lfs:
+                entry["lfs"] = {"oid": sha256, "size": size, "pointerSize": 134}
+            tree.append(entry)
+            self._checksums.append(f"/{name}/resolve/{_COMMIT}/{path} {sha256 if lfs else blob};")
+        api = self.folder / "www" / "api" / "models" / name
+        for place, answer in {
+            "auth-check": {},
+            "revision/main": {"id": name, "sha": _COMMIT, "siblings": []},
+            f"revision/{_COMMIT}": {"id": name, "sha": _COMMIT, "siblings": []},
+            f"tree/{_COMMIT}": tree,
+        }.items():
+            (api / place).parent.mkdir(parents=True, exist_ok=True)
+            (api / f"{place}.json").write_text(json.dumps(answer))
+
+    def addresses(self, name: str) -> Sequence[str]:
+        prefix = f"/{name}/"
+        return [self.endpoint + line.split(" ", 1)[0] for line in self._checksums if line.startswith(prefix)]
+
+    def bytes_sent(self) -> int:
+        """Bytes of model files so far."""
+        lines = (self.folder / "access").read_text().splitlines()
+        return sum(int(line.rsplit(" ", 1)[1]) for line in lines if "/resolve/" in line)
+
+    def __enter__(self) -> Self:
+        program = shutil.which("nginx")
+        if program is None:
+            raise SystemExit("This benchmark needs nginx: apt-get install nginx-light")
+        (self.folder / "checksums").write_text("\n".join(self._checksums))
+        user = "user root;" if os.geteuid() == 0 else ""
+        text = _CONFIGURATION.format(folder=self.folder, user=user, port=self.port, rate=self._rate, commit=_COMMIT)
+        (self.folder / "nginx.conf").write_text(text)
+        command = [
+            program,
+            "-c",
+            str(self.folder / "nginx.conf"),
+            "-p",
+            str(self.folder),
+            "-e",
+            str(self.folder / "errors"),
+        ]
+        self._process = subprocess.Popen(command)
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with socket.socket() as attempt:
+                if attempt.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self
+            time.sleep(0.01)
+        raise SystemExit(f"nginx did not start: {(self.folder / 'errors').read_text()}")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def _make(path: Path, size: int) -> tuple[str, str]:
+    """Write random bytes; (SHA-256, Git's blob id)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sha256 = hashlib.sha256()
+    blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    with path.open("wb") as output:
+        for start in range(0, size, _BLOCK):
+            data = os.urandom(min(_BLOCK, size - start))
+            sha256.update(data)
+            blob.update(data)
+            output.write(data)
+    return sha256.hexdigest(), blob.hexdigest()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
