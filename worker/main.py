@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 import structlog
+from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
@@ -100,12 +101,16 @@ async def _answer_the_door(redis_url: str, runner: Runner) -> None:
         runner.wake()
 
     while True:
+        redis = queue.connect(redis_url)
+        worker = _bell(redis, func(cast("WorkerCoroutine", wake), name=WAKE), runner)
         try:
-            worker = _bell(redis_url, func(cast("WorkerCoroutine", wake), name=WAKE), runner)
             try:
                 await worker.async_run()
             finally:
-                await worker.close()
+                # What fails here must not take the place of a cancellation: it would be lost.
+                with suppress(RedisError, OSError, TimeoutError):
+                    await worker.close()
+                await redis.aclose(close_connection_pool=True)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("redis can't be reached: looking at the database only", error=type(error).__name__)
         await asyncio.sleep(_PATIENCE)
@@ -121,10 +126,10 @@ class _Bell(Worker):
         await super()._poll_iteration()
 
 
-def _bell(redis_url: str, wake: Function, runner: Runner) -> Worker:
+def _bell(redis: ArqRedis, wake: Function, runner: Runner) -> Worker:
     bell = _Bell(
         functions=[wake],
-        redis_pool=queue.connect(redis_url),
+        redis_pool=redis,
         queue_name=QUEUE,
         handle_signals=False,
         keep_result=0,
