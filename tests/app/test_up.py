@@ -17,6 +17,7 @@ from redis import Redis
 from app.embedded import RedisServer
 from app.sealing import new_key
 from app.up import answers
+from tests.processes import free_port, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
@@ -29,7 +30,7 @@ class Up:
 
     def __init__(self, folder: Path, *flags: str, **environment: str) -> None:
         self.data = folder / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self._output, self._log = folder / "output", folder / "log"
         self._seen: set[int] = set()
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("DEPOT_", "HF_"))}
@@ -53,8 +54,8 @@ class Up:
 
     def comes_up(self) -> "Up":
         """All its parts run and its API has answered."""
-        _until(lambda: "is up" in self.output or self.process.poll() is not None, self._log.read_text)
-        _until(lambda: len(self.parts()) == len(_PARTS), self._log.read_text)
+        until(lambda: "is up" in self.output or self.process.poll() is not None, self._log.read_text)
+        until(lambda: len(self.parts()) == len(_PARTS), self._log.read_text)
         return self
 
     def parts(self) -> dict[str, int]:
@@ -69,7 +70,7 @@ class Up:
     def ends(self) -> int:
         """Its exit code, once it and all it ever started are gone."""
         code = self.process.wait(20)
-        _until(lambda: not self._seen & set(_processes()), self._log.read_text)
+        until(lambda: not self._seen & set(_processes()), self._log.read_text)
         return code
 
     def clean_up(self) -> None:
@@ -101,7 +102,7 @@ def start(tmp_path: Path) -> Iterator[Starter]:
 def test_answers_within_five_seconds_of_its_start(start: Starter) -> None:
     begun = time.monotonic()
     up = start()
-    _until(lambda: answers("127.0.0.1", up.port), lambda: up.log)
+    until(lambda: answers("127.0.0.1", up.port), lambda: up.log)
     seconds = time.monotonic() - begun
     print(f"from the start to the first answer: {seconds:.2f} s")
     assert seconds < 5
@@ -157,7 +158,7 @@ def test_another_ctrl_c_stops_at_once(start: Starter) -> None:
         up.process.send_signal(signal.SIGINT)
         return False
 
-    _until(killed, lambda: up.log)
+    until(killed, lambda: up.log)
     assert up.ends() == 0
     assert time.monotonic() - begun < 5
 
@@ -167,8 +168,8 @@ def test_a_part_that_is_killed_is_started_again(start: Starter, name: str) -> No
     up = start().comes_up()
     before = up.parts()
     os.kill(before[name], signal.SIGKILL)
-    _until(lambda: up.parts().get(name) not in (None, before[name]), lambda: up.log)
-    _until(lambda: answers("127.0.0.1", up.port), lambda: up.log)
+    until(lambda: up.parts().get(name) not in (None, before[name]), lambda: up.log)
+    until(lambda: answers("127.0.0.1", up.port), lambda: up.log)
     assert {**up.parts(), name: 0} == {**before, name: 0}
     assert "signal 9" in up.log
     up.process.send_signal(signal.SIGTERM)
@@ -252,20 +253,6 @@ def test_a_part_that_cannot_start_is_told_rather_than_waited_for(start: Starter,
     assert up.ends() == 1
     assert "exit code 7" in up.log
     assert "the api doesn't start" in up.log
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _until(condition: Callable[[], object], told: Callable[[], str], within: float = 20.0) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"it didn't happen within {within} seconds:\n{told()}")
-        time.sleep(0.02)
 
 
 def _processes() -> list[int]:
