@@ -89,9 +89,12 @@ async def _asked_to_stop() -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if os.environ.get("DEPOT_LIFELINE") == "1":
-        loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 1024) else stop.set())
+    lifeline = sys.stdin.fileno() if os.environ.get("DEPOT_LIFELINE") == "1" else None
+    if lifeline is not None:
+        loop.add_reader(lifeline, lambda: None if os.read(lifeline, 1024) else stop.set())
     await stop.wait()
+    if lifeline is not None:  # At its end it is readable for ever, which would keep the loop spinning.
+        loop.remove_reader(lifeline)
 
 
 async def _answer_the_door(redis_url: str, runner: Runner) -> None:
