@@ -1,0 +1,76 @@
+"""What tests are given: a migrated database of either kind, a Redis, a Hub, and depots of real processes."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis as Client
+
+from app.db.migrate import upgrade
+from tests.depot import Depot
+from tests.hub import Hub
+from tests.servers import PostgreSQL, Redis
+
+StartDepot = Callable[..., Depot]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that is only copied."""
+    path = tmp_path_factory.mktemp("template") / "depot.sqlite3"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the test's own, of each kind in turn."""
+    if request.param == "postgresql":
+        address: str = request.getfixturevalue("postgresql").migrated()
+        return address
+    shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "depot.sqlite3")
+    return f"sqlite:///{tmp_path / 'depot.sqlite3'}"
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """An empty Redis."""
+    with Client.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def start_depot(database_url: str, redis_url: str, hub: Hub, tmp_path: Path) -> Iterator[StartDepot]:
+    """Starts a `Depot` on the test's database, Redis and Hub; what it is given otherwise goes to `Depot`."""
+    started: list[Depot] = []
+
+    def start(**settings: object) -> Depot:
+        where = {"database_url": database_url, "redis_url": redis_url, "hub_endpoint": hub.endpoint} | settings
+        folder = tmp_path / f"depot-{len(started)}"
+        folder.mkdir()
+        started.append(Depot(folder, **where))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for depot in started:
+        depot.close()

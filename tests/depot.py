@@ -1,0 +1,121 @@
+"""A depot of real processes: the API and workers on one database, one Redis and one folder."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from app.sealing import new_key
+from app.up import answers
+from tests.processes import free_port, until
+
+_CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("DEPOT_", "HF_"))}
+# Quick where the product is patient.
+_QUICK = {"LEASE": 3, "LOOK_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0}
+
+
+class Depot:
+    """Its processes run until `close`. `settings` are those of the environment, without their prefix."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str,
+        redis_url: str,
+        hub_endpoint: str,
+        workers: int = 1,
+        api: bool = True,
+        **settings: object,
+    ) -> None:
+        self.folder, self.storage, self.port = folder, folder / "storage", free_port()
+        self.storage.mkdir(parents=True, exist_ok=True)
+        own = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "HUB_ENDPOINT": hub_endpoint,
+            "STORAGE": self.storage,
+            "PORT": self.port,
+            "SECRET_KEY": new_key(),
+        }
+        words = _QUICK | own | {name.upper(): value for name, value in settings.items()}
+        self.environment = _CLEAN | {f"DEPOT_{name}": str(value) for name, value in words.items()}
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/v2", timeout=30)
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.api: subprocess.Popen[bytes] | None = None
+        self._started: list[subprocess.Popen[bytes]] = []
+        if api:
+            self.start_api()
+        for _ in range(workers):
+            self.start_worker()
+
+    def start_api(self) -> subprocess.Popen[bytes]:
+        """Start it and wait until it answers."""
+        self.api = process = self._start("api", "-m", "app.cli", "serve")
+        until(lambda: answers("127.0.0.1", self.port) or process.poll() is not None, self.logs)
+        assert process.poll() is None, self.logs()
+        return process
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Start one more; it looks for work once it is ready."""
+        worker = self._start("worker", "-m", "worker.main")
+        self.workers.append(worker)
+        return worker
+
+    def create(self, name: str, **keys: Any) -> dict[str, Any]:
+        """The operation of a create-model."""
+        body = {"name": name} | {key.replace("_", "-"): value for key, value in keys.items()}
+        answer = self.client.post("/ai/model", json=body)
+        assert answer.status_code == 200, answer.text
+        operation: dict[str, Any] = answer.json()
+        return operation
+
+    def wait(self, operation_id: str, seconds: float = 30.0) -> dict[str, Any]:
+        """The operation once it has ended."""
+        operation: dict[str, Any] = {}
+
+        def ended() -> bool:
+            operation.update(self.client.get(f"/operation/{operation_id}").json())
+            return bool(operation["state"] != "pending")
+
+        until(ended, self.logs, seconds)
+        return operation
+
+    def model(self, model_id: str) -> dict[str, Any]:
+        model: dict[str, Any] = self.client.get(f"/ai/model/{model_id}").json()
+        return model
+
+    def logs(self) -> str:
+        """What all its processes said so far."""
+        return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
+
+    def close(self) -> None:
+        self.client.close()
+        for process in self._started:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self._started:
+            try:
+                process.wait(12)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _start(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{len(self._started)}-{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return process

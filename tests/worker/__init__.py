@@ -1,0 +1,1 @@
+"""The worker, with the processes it really is."""
