@@ -22,6 +22,8 @@ from worker.keeper import Keeper
 _LONGEST_BACKOFF = 300.0
 _SWEEP = 30.0
 """Seconds between looks for what is past its deadline or its retention, at most."""
+_LAST_WORD = 5.0
+"""Seconds that a worker that stops waits for the database; without its word the lease runs out by itself."""
 _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
 
 log = structlog.get_logger()
@@ -97,7 +99,7 @@ class Runner:
                 self._check_attempts(claim)
                 await _while_kept(COMMANDS[claim.command](Work(claim, keeper, self._tools)), keeper)
             except asyncio.CancelledError:
-                async with self._tools.database.begin() as connection:
+                async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
                     await leases.hand_over(connection, claim.lease)
                 log.info("operation is handed over")
                 raise

@@ -6,7 +6,7 @@
         hub/                                      what snapshot_download fetches
     models/<model id>/                            a published model: complete, always
     by-name/<owner>/<name>                        a link to it, for engines
-    trash/                                        what is being removed
+    trash/<model id>.<random>/                    what is being removed
 
 All of it is one file system, so that publishing is one rename. An attempt takes over what the one before it left by
 renaming that attempt's folder to its own name: whoever was replaced finds its paths gone, and can publish nothing.
@@ -81,13 +81,13 @@ class Storage:
         if others and not mine.exists():
             others.pop().rename(mine)
         for other in others:
-            self._remove(other)
-        self._remove(mine / "hub")  # huggingface_hub never looks at what it left unfinished
+            self._remove(attempt.model_id, other)
+        self._remove(attempt.model_id, mine / "hub")  # huggingface_hub never looks at what it left unfinished
         for name in ("tree", "parts", "hub"):
             (mine / name).mkdir(parents=True, exist_ok=True)
         published = self.published(attempt.model_id)
         if published.is_dir():  # renamed, but its worker died before it could say so
-            self._remove(mine / "tree")
+            self._remove(attempt.model_id, mine / "tree")
             published.rename(mine / "tree")
         return mine
 
@@ -99,17 +99,23 @@ class Storage:
         except FileNotFoundError:
             raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
         sync_folder(target.parent)
-        self._remove(self._incoming(attempt.model_id))
+        # Only what is this attempt's own: a worker that was paused above may go on beside its successor.
+        self._remove(attempt.model_id, self.attempt(attempt))
+        with suppress(OSError):
+            self._incoming(attempt.model_id).rmdir()
         return target
 
     def link(self, model_id: UUID, label: PurePosixPath) -> Path:
         """Point `by-name/<label>` at a published model."""
         link = self.root / "by-name" / label
-        link.parent.mkdir(parents=True, exist_ok=True)
         fresh = link.parent / f".{uuid4().hex}"
-        fresh.symlink_to(os.path.relpath(self.published(model_id), link.parent))
-        fresh.replace(link)
-        return link
+        while True:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            # The folder goes when the owner's last other model is deleted, which may be at this moment.
+            with suppress(FileNotFoundError):
+                fresh.symlink_to(os.path.relpath(self.published(model_id), link.parent))
+                fresh.replace(link)
+                return link
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
         """Remove every file of a model and its link. May be repeated. Raises `OSError`, or `TryAgain` while one is written."""
@@ -119,22 +125,25 @@ class Storage:
                 link.unlink()
                 link.parent.rmdir()  # refused unless it is empty
         self.discard_incoming(model_id)
-        self._remove(self.published(model_id))
+        self._remove(model_id, self.published(model_id))
+        # What whoever died while removing some of this model has left.
+        for trash in (self.root / "trash").glob(f"{model_id}.*"):
+            _erase(trash)
 
     def discard_incoming(self, model_id: UUID) -> None:
         """Remove what arrived of a model so far. Raises `OSError`, or `TryAgain` while it is written."""
         with self.alone(model_id):
-            self._remove(self._incoming(model_id))
+            self._remove(model_id, self._incoming(model_id))
 
     def _incoming(self, model_id: UUID) -> Path:
         return self.root / "incoming" / str(model_id)
 
-    def _remove(self, folder: Path) -> None:
+    def _remove(self, model_id: UUID, folder: Path) -> None:
         """Out of sight in one step, so that nobody sees half of it, then gone."""
-        trash = self.root / "trash" / uuid4().hex
+        trash = self.root / "trash" / f"{model_id}.{uuid4().hex}"
         with suppress(FileNotFoundError):
             folder.rename(trash)
-            shutil.rmtree(trash)
+        _erase(trash)
 
 
 def label(name: str, revision: str, fingerprint: str, *, patterns: bool) -> PurePosixPath:
@@ -169,6 +178,13 @@ def check_paths(paths: Sequence[str]) -> None:
             raise Failed(
                 Reason.UNSUPPORTED, f"The repository holds a file and a folder of the same name: {path[:100]!a}."
             )
+
+
+def _erase(folder: Path) -> None:
+    while folder.exists():
+        # Somebody else may be removing the same files.
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -130,9 +130,13 @@ async def _begin(work: Work, resolved: Mapping[str, Any], missing: int, free: in
 
 async def _publish(work: Work, model: Row[Any], attempt: Attempt, verified: list[tuple[str, int, str]]) -> None:
     storage, claim = work.tools.storage, work.claim
-    await asyncio.to_thread(storage.publish, attempt)
     name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
-    path = await asyncio.to_thread(storage.link, attempt.model_id, name)
+    try:
+        await asyncio.to_thread(storage.publish, attempt)
+        path = await asyncio.to_thread(storage.link, attempt.model_id, name)
+    except OSError as error:
+        message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
+        raise Failed(Reason.FAULT, message) from error
     size = sum(size for _, size, _ in verified)
     async with work.tools.database.begin() as connection:
         moved = await move_model(
