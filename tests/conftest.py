@@ -1,13 +1,14 @@
 """What tests are given: a migrated database of either kind, a Redis, a Hub, and depots of real processes."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis as Client
 
 from app.db.migrate import upgrade
+from app.db.session import Database, open_database
 from tests.depot import Depot
 from tests.hub import Hub
 from tests.servers import PostgreSQL, Redis
@@ -43,6 +44,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return address
     shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "depot.sqlite3")
     return f"sqlite:///{tmp_path / 'depot.sqlite3'}"
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The test's database, opened."""
+    database = open_database(database_url)
+    yield database
+    await database.close()
 
 
 @pytest.fixture

