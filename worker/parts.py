@@ -35,6 +35,7 @@ class Part:
         self._done = bytearray(self._steps)
         self._taken = bytearray(self._steps)
         self._changed = threading.Condition()
+        self._writing = threading.Lock()
         self._handle: int | None = None
         self._log: int | None = None
         self._load()
@@ -79,9 +80,11 @@ class Part:
         """Put `data` in its place. It may not reach over the end of a step; where it ends one, the step is kept."""
         view = memoryview(data)
         assert self._handle is not None  # noqa: S101  # it was taken
-        while view:
-            written = os.pwrite(self._handle, view, offset)
-            view, offset = view[written:], offset + written
+        # The kernel lets one writer at a time into a file, and those that wait for it there spin.
+        with self._writing:
+            while view:
+                written = os.pwrite(self._handle, view, offset)
+                view, offset = view[written:], offset + written
         if offset % STEP == 0 or offset == self.file.size:
             self._finish((offset - 1) // STEP)
 

@@ -140,7 +140,7 @@ class Wire:
 
     def _body(self, response: BaseHTTPResponse, length: int) -> Iterator[bytes]:
         began, got = time.monotonic(), 0
-        while length and (data := response.read1(min(_BLOCK, length))):
+        while length and (data := response.read1(min(_BLOCK, length), decode_content=False)):
             length -= len(data)
             got += len(data)
             yield data

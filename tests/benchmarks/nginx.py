@@ -7,9 +7,9 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _BLOCK = 1 << 20
@@ -17,7 +17,7 @@ _CONFIGURATION = """
 worker_processes 2; pid {folder}/pid; error_log {folder}/errors; daemon off; {user}
 events {{ worker_connections 512; }}
 http {{
-  access_log {folder}/access; sendfile on; etag off; keepalive_requests 1000000; default_type application/octet-stream;
+  sendfile on; etag off; keepalive_requests 1000000; default_type application/octet-stream;
   log_format bytes '$uri $status $body_bytes_sent'; access_log {folder}/access bytes;
   client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
   uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
@@ -54,6 +54,23 @@ class Nginx:
                 entry["lfs"] = {"oid": sha256, "size": size, "pointerSize": 134}
             tree.append(entry)
             self._checksums.append(f"/{name}/resolve/{_COMMIT}/{path} {sha256 if lfs else blob};")
+        self._list(name, tree)
+
+    def revise(self, name: str, revised: str, changed: str) -> None:
+        """A repository `revised` of the same files as `name`, but for the content of `changed`."""
+        files = self.folder / "www" / name / "resolve" / _COMMIT
+        copies = self.folder / "www" / revised / "resolve" / _COMMIT
+        shutil.copytree(files, copies, copy_function=os.link)
+        (copies / changed).unlink()
+        sha256, blob = _make(copies / changed, (files / changed).stat().st_size)
+        tree = json.loads((self.folder / "www" / "api" / "models" / name / f"tree/{_COMMIT}.json").read_text())
+        for entry in tree:
+            if entry["path"] == changed:
+                entry["oid"], entry["lfs"]["oid"] = blob, sha256
+            self._checksums.append(f"/{revised}/resolve/{_COMMIT}/{entry['path']} {entry['lfs']['oid']};")
+        self._list(revised, tree)
+
+    def _list(self, name: str, tree: Sequence[Mapping[str, Any]]) -> None:
         api = self.folder / "www" / "api" / "models" / name
         for place, answer in {
             "auth-check": {},
