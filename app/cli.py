@@ -7,12 +7,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
 
 import asyncpg
 import click
@@ -22,13 +20,22 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import telemetry
+from app.cli_keys import audit, key, secrets
+from app.cli_settings import (
+    CannotGoOn,
+    WrongSetting,
+    data_option,
+    embedded,
+    flag_of,
+    flags,
+    settings_of,
+    variable_of,
+)
 from app.db.migrate import upgrade
 from app.db.session import is_unreachable
 from app.main import build
-from app.settings import PREFIX, Settings, SettingsError, load
+from app.settings import PREFIX, Settings
 from app.up import CannotRun, DataFolder, Part, Supervisor, answers, launching
-
-_Function = TypeVar("_Function", bound=Callable[..., None])
 
 _API_GRACE = 7
 """Seconds that requests may take to end once the API is asked to stop."""
@@ -37,8 +44,9 @@ _DATABASE_WITHIN = 30.0
 _EMBEDDED = MappingProxyType(
     {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
 )
-_METAVARS = MappingProxyType({str(int): "NUMBER", str(float): "SECONDS", str(Path): "FOLDER"})
-_UP_FLAGS = tuple(name for name in Settings.model_fields if name != "secret_key")
+_NEVER_FLAGS = frozenset({"secret_key", "bootstrap_key", "bootstrap_secret"})
+"""Whatever stands on a command line is seen by all of the machine."""
+_UP_FLAGS = tuple(name for name in Settings.model_fields if name not in _NEVER_FLAGS)
 _BANNER = """
 Model Depot is up, after {seconds:.1f} s.
 
@@ -53,44 +61,6 @@ Fetch a model:
   curl -s {address}/v2/ai/model -H 'Content-Type: application/json' \\
     -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
 """
-
-
-class CannotGoOn(click.ClickException):
-    """Ends the command with one line and exit code 1: something on this machine, or that it needs, is in the way."""
-
-
-class WrongSetting(click.ClickException):
-    """Ends the command with one line, that names the setting, and exit code 2."""
-
-    exit_code = 2
-
-
-def _variable(name: str) -> str:
-    return PREFIX + name.upper()
-
-
-def _flag(name: str) -> str:
-    return "--" + name.lower().replace("_", "-")
-
-
-def _flags(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Callable[[_Function], _Function]:
-    """An option for each setting. It takes any text: `Settings` judges it, wherever it was given."""
-
-    def add(function: _Function) -> _Function:
-        for name in reversed(names):
-            field = Settings.model_fields[name]
-            default = defaults.get(name) or (None if field.is_required() else field.default)
-            known = _variable(name) + (f"; default: {default}" if default else "")
-            metavar = _METAVARS.get(str(field.annotation), "TEXT")
-            function = click.option(_flag(name), metavar=metavar, help=f"{field.description}  [{known}]")(function)
-        return function
-
-    return add
-
-
-def _default_data() -> Path:
-    home = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "modeldepot"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -114,15 +84,8 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    envvar=f"{PREFIX}DATA",
-    default=_default_data,
-    metavar="FOLDER",
-    help="Where everything is kept.  [DEPOT_DATA; default: ~/.local/share/modeldepot]",
-)
-@_flags(*_UP_FLAGS, defaults=_EMBEDDED)
+@data_option
+@flags(*_UP_FLAGS, defaults=_EMBEDDED)
 def up(data: Path, **given: str | None) -> None:
     """Run everything on this machine.
 
@@ -142,13 +105,7 @@ def up(data: Path, **given: str | None) -> None:
         folder.prepare()
     except OSError as error:
         raise WrongSetting(f"--data ({PREFIX}DATA): can't use {folder.path}: {error.strerror}") from None
-    embedded = {
-        "DATABASE_URL": folder.database_url,
-        "REDIS_URL": folder.redis.url,
-        "STORAGE": str(folder.storage),
-        "SECRET_KEY_FILE": str(folder.key),
-    }
-    settings = _settings(given, embedded)
+    settings = settings_of(given, embedded(folder))
     telemetry.configure(settings.log_format)
     try:
         _supervise(settings, folder, begun)
@@ -157,7 +114,7 @@ def up(data: Path, **given: str | None) -> None:
 
 
 @main.command()
-@_flags("host", "port")
+@flags("host", "port")
 def serve(**given: str | None) -> None:
     """Run the API.
 
@@ -167,7 +124,7 @@ def serve(**given: str | None) -> None:
 
     It never fetches anything itself: that is the workers' part.
     """  # noqa: D301  # click's marker is that one character
-    settings = _settings(given)
+    settings = settings_of(given)
     telemetry.configure(settings.log_format)
     # uvicorn raises again what stopped it, and a stop that was asked for is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -198,7 +155,7 @@ def worker() -> None:
 
     It needs the same settings as the API, and the same folder at DEPOT_STORAGE.
     """
-    _settings({})
+    settings_of({})
     os.execv(sys.executable, [sys.executable, "-P", "-m", "worker.main"])  # noqa: S606  # our own words
 
 
@@ -208,25 +165,7 @@ def migrate() -> None:
 
     It may run again, or twice at a time, and waits up to 30 seconds for a database that is still starting.
     """
-    click.echo(f"the database is at revision {_migrate(_settings({}).database_url)}")
-
-
-def _settings(given: Mapping[str, str | None], otherwise: Mapping[str, str] = MappingProxyType({})) -> Settings:
-    """What the flags say, or else the environment, or else `otherwise`. The children find it in the environment."""
-    flags = {_variable(name): value for name, value in given.items() if value is not None}
-    for variable, value in flags.items():
-        os.environ[variable] = value
-        os.environ.pop(f"{variable}_FILE", None)
-    for name, value in otherwise.items():
-        variable = PREFIX + name.removesuffix("_FILE")
-        if not os.environ.get(variable) and not os.environ.get(f"{variable}_FILE"):
-            os.environ[PREFIX + name] = value
-    try:
-        return load()
-    except SettingsError as error:
-        variable = str(error).split(maxsplit=1)[0]
-        by_flag = f"{_flag(variable.removeprefix(PREFIX))}: " if variable in flags else ""
-        raise WrongSetting(f"{by_flag}{error}") from None
+    click.echo(f"the database is at revision {_migrate(settings_of({}).database_url)}")
 
 
 def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
@@ -257,7 +196,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.bind(address)
         except OSError as error:
             name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
-            advice = f"choose another {name} with {_flag(name)} or {_variable(name)}"
+            advice = f"choose another {name} with {flag_of(name)} or {variable_of(name)}"
             raise CannotGoOn(f"can't listen on {host}:{port}: {error.strerror}; {advice}") from None
         stack.pop_all()
     return listener
@@ -287,6 +226,9 @@ def _migrate(address: str) -> str:
             click.echo(f"waiting for the database at {shown}: {reason}", err=True)
         time.sleep(0.5)
 
+
+for command in (key, secrets, audit):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

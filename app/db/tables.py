@@ -27,6 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from app.db.clock import Timestamp
 from app.domain.commands import Command
 from app.domain.errors import Reason
+from app.domain.keys import Role
 from app.domain.states import DeploymentStatus, ModelStatus, OperationState
 
 
@@ -62,6 +63,7 @@ class Base(DeclarativeBase):
         DeploymentStatus: _words(DeploymentStatus),
         Command: _words(Command),
         Reason: _words(Reason),
+        Role: _words(Role),
     }
 
 
@@ -186,3 +188,36 @@ class DeploymentRow(Base):
 def columns(row: type[Base]) -> list[Any]:
     """All columns of a row, for a SELECT that returns plain tuples."""
     return list(row.__table__.columns)
+
+
+class KeyRow(Base):
+    """An API key. A revoked one stays, so that the audit's ids can be told."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    role: Mapped[Role]
+    sealed_secret: Mapped[str] = mapped_column(Text)
+    """Sealed rather than hashed: a signature can't be checked without it."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """At most a minute or so late."""
+
+
+class AuditRow(Base):
+    """A change that a caller asked for, and the answer. It outlives the key and the resource."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    key_id: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(40))
+    """The API operation's id, such as `create-model`."""
+    resource_id: Mapped[UUID | None]
+    address: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(40))

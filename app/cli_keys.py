@@ -1,0 +1,188 @@
+"""`modeldepot key …`, `secrets rotate` and `audit`: who may come in, and what they did."""
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.cli_settings import CannotGoOn, WrongSetting, data_option, embedded, settings_of
+from app.db.session import UNREACHABLE, open_database
+from app.domain.errors import NotFound
+from app.domain.keys import Role
+from app.sealing import Sealer
+from app.services import audit as records
+from app.services import keys
+from app.settings import PREFIX, Settings, split_keys
+from app.up import DataFolder
+
+_Answer = TypeVar("_Answer")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class _Duration(click.ParamType[float]):
+    """Such as `90d`, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"([1-9]\d{0,8})([smhd])", str(value))
+        if not found:
+            self.fail("it must be a number with s, m, h or d behind it, such as 90d", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+@click.group()
+def key() -> None:
+    """Make, list and revoke the keys that open the API."""
+
+
+@key.command("create")
+@data_option
+@click.option("--name", default="", metavar="TEXT", help="Whose it is, or what it is for.")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.OPERATOR.value,
+    show_default=True,
+    help="A reader may only look; an operator may do everything.",
+)
+@click.option(
+    "--expires", type=_Duration(), metavar="TIME", help="For how long it is valid, such as 90d. Default: for good."
+)
+def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
+    """Make a key. Its secret is shown this once."""
+    settings = _settings(data)
+    sealer = _sealer(settings)
+
+    async def work(connection: AsyncConnection) -> tuple[str, str]:
+        return await keys.create(connection, sealer, name=name, role=Role(role), expires=expires)
+
+    key_id, secret = _in_a_transaction(settings, work)
+    click.echo(f"key     {key_id}\nsecret  {secret}")
+    click.echo(
+        f"\nThe secret is not shown again.\n  SDKs   Client({key_id!r}, SECRET, url='{settings.address}/v2')\n"
+        f"  curl   -H 'Authorization: Bearer {key_id}:SECRET'",
+        err=True,
+    )
+
+
+@key.command("list")
+@data_option
+def list_keys(data: Path) -> None:
+    """Show every key, without its secret."""
+    rows = _in_a_transaction(_settings(data), keys.list_all)
+    titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
+    times = ("created_at", "last_used_at", "expires_at", "revoked_at")
+    lines = [(row.id, row.name or "-", row.role.value, *(_time(getattr(row, name)) for name in times)) for row in rows]
+    _table([titles, *lines])
+
+
+@key.command("revoke")
+@data_option
+@click.argument("key_id", metavar="ID")
+def revoke_key(data: Path, key_id: str) -> None:
+    """Shut a key out, within five seconds, on every machine."""
+
+    async def work(connection: AsyncConnection) -> None:
+        await keys.revoke(connection, key_id)
+
+    _in_a_transaction(_settings(data), work)
+    click.echo(f"{key_id} is revoked")
+
+
+@click.group()
+def secrets() -> None:
+    """Look after what is sealed in the database."""
+
+
+@secrets.command("rotate")
+@data_option
+def rotate(data: Path) -> None:
+    """Seal all secrets anew, with the first of the secret keys.
+
+    \b
+    1. Put a new key in front, for every process:  DEPOT_SECRET_KEY=NEW,OLD
+    2. modeldepot secrets rotate
+    3. Take the old one away, for every process:   DEPOT_SECRET_KEY=NEW
+    """  # noqa: D301  # click's marker is that one character
+    settings = _settings(data)
+    sealer = _sealer(settings)
+
+    async def work(connection: AsyncConnection) -> tuple[int, list[str]]:
+        return await keys.reseal(connection, sealer)
+
+    sealed, closed = _in_a_transaction(settings, work)
+    click.echo(f"{sealed} secrets are sealed with the first secret key")
+    if closed:
+        raise CannotGoOn(
+            f"none of the secret keys opens the secret of {', '.join(closed)}: keep the keys until they do"
+        )
+
+
+@click.command()
+@data_option
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, at most.")
+@click.option("--key", "key_id", metavar="ID", help="Only what was asked with this key.")
+def audit(data: Path, limit: int, key_id: str | None) -> None:
+    """Show who changed what, from where, and how it was answered; the newest last."""
+
+    async def work(connection: AsyncConnection) -> Sequence[tuple[str, ...]]:
+        rows = await records.latest(connection, limit, key_id)
+        return [
+            (_time(row.at), row.key_id, row.action, str(row.resource_id or "-"), row.address, row.outcome)
+            for row in rows
+        ]
+
+    _table([("AT", "KEY", "ACTION", "RESOURCE", "FROM", "OUTCOME"), *_in_a_transaction(_settings(data), work)])
+
+
+def _settings(data: Path) -> Settings:
+    """Those of the environment or, where it names no database, of the depot in the folder `data`."""
+    folder = DataFolder(data.expanduser().absolute())
+    if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL_FILE"):
+        return settings_of({})
+    if not folder.key.exists():
+        raise WrongSetting(f"{folder.path} holds no depot: name another with --data, or set {PREFIX}DATABASE_URL")
+    return settings_of({}, embedded(folder))
+
+
+def _sealer(settings: Settings) -> Sealer:
+    return Sealer(split_keys(settings.secret_key))
+
+
+def _in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Awaitable[_Answer]]) -> _Answer:
+    async def run() -> _Answer:
+        database = open_database(settings.database_url)
+        try:
+            async with database.begin() as connection:
+                return await work(connection)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(run())
+    except NotFound as error:
+        raise CannotGoOn(error.message) from None
+    except UNREACHABLE as error:
+        reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+        raise CannotGoOn(f"the database can't be used: {reason}; is it up, and was `modeldepot migrate` run?") from None
+
+
+def _time(moment: datetime | None) -> str:
+    return "-" if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(_padded(line, widths)).rstrip())
+
+
+def _padded(line: Iterable[str], widths: Sequence[int]) -> Iterable[str]:
+    return (word.ljust(width) for word, width in zip(line, widths, strict=True))

@@ -1,0 +1,31 @@
+"""API keys: what they look like, and what their holders may do."""
+
+import re
+import secrets
+from enum import StrEnum
+
+KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,63}")
+SECRET = re.compile(r"[\x21-\x7e]{16,200}")
+"""Printable ASCII without spaces: it has to fit into a header."""
+_DIGITS = "0123456789abcdef"
+
+
+class Role(StrEnum):
+    """What the holder of a key may do.
+
+    reader    look: GET
+    operator  everything
+    """
+
+    READER = "reader"
+    OPERATOR = "operator"
+
+
+def new_id() -> str:
+    """A fresh key's id, in the form that the public clients know."""
+    return "EXO" + "".join(secrets.choice(_DIGITS) for _ in range(24))
+
+
+def new_secret() -> str:
+    """A fresh key's secret: 256 random bits."""
+    return secrets.token_urlsafe(32)

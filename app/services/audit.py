@@ -1,0 +1,60 @@
+"""The audit: each change that a caller asked for, in the transaction that made it, or on its own when it was refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import now
+from app.db.tables import AuditRow
+
+ACCEPTED = "accepted"
+
+
+@dataclass(slots=True)
+class Act:
+    """Who asks for which change, and from where. `resource_id` is filled in once it is known."""
+
+    key_id: str
+    action: str
+    address: str
+    resource_id: UUID | None = None
+
+
+async def record(connection: AsyncConnection, act: Act, outcome: str) -> None:
+    await connection.execute(
+        insert(AuditRow).values(
+            id=uuid4(),
+            at=now(),
+            key_id=act.key_id,
+            action=act.action,
+            resource_id=act.resource_id,
+            address=act.address,
+            outcome=outcome,
+        )
+    )
+
+
+async def accept(connection: AsyncConnection, act: Act, resource_id: UUID) -> None:
+    """Record that the change is made: in its own transaction, so that neither is there without the other."""
+    act.resource_id = resource_id
+    await record(connection, act, ACCEPTED)
+
+
+async def latest(connection: AsyncConnection, limit: int, key_id: str | None = None) -> Sequence[Row[Any]]:
+    """The newest `limit` records, oldest first; of one key only, if it is given."""
+    columns: tuple[Any, ...] = (
+        AuditRow.at,
+        AuditRow.key_id,
+        AuditRow.action,
+        AuditRow.resource_id,
+        AuditRow.address,
+        AuditRow.outcome,
+    )
+    query = select(*columns).order_by(AuditRow.at.desc(), AuditRow.id).limit(limit)
+    if key_id is not None:
+        query = query.where(AuditRow.key_id == key_id)
+    return (await connection.execute(query)).all()[::-1]

@@ -1,0 +1,138 @@
+"""API keys: made, listed, revoked, looked up; and every sealed secret sealed anew."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import now
+from app.db.tables import KeyRow, OperationRow
+from app.domain.errors import NotFound
+from app.domain.keys import Role, new_id, new_secret
+from app.sealing import CannotOpen, Sealer
+
+_TOUCH_EVERY = 60.0
+"""Seconds between two notes of a key's use."""
+_USABLE = and_(KeyRow.revoked_at.is_(None), or_(KeyRow.expires_at.is_(None), KeyRow.expires_at > now()))
+SHOWN: tuple[Any, ...] = (
+    KeyRow.id,
+    KeyRow.name,
+    KeyRow.role,
+    KeyRow.created_at,
+    KeyRow.last_used_at,
+    KeyRow.expires_at,
+    KeyRow.revoked_at,
+)
+"""What may be shown of a key."""
+
+
+async def create(
+    connection: AsyncConnection, sealer: Sealer, *, name: str, role: Role, expires: float | None
+) -> tuple[str, str]:
+    """A new key's id and secret; `expires` in seconds from now. The secret can't be shown again."""
+    key_id, secret = new_id(), new_secret()
+    await _insert(connection, sealer, key_id, secret, name=name, role=role, expires=expires)
+    return key_id, secret
+
+
+async def keep(connection: AsyncConnection, sealer: Sealer, key_id: str, secret: str, *, name: str) -> bool:
+    """See to it that an operator's key with this id and secret is there. False if it was revoked: it stays so."""
+    query = select(KeyRow.sealed_secret, KeyRow.revoked_at).where(KeyRow.id == key_id).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        await _insert(connection, sealer, key_id, secret, name=name, role=Role.OPERATOR, expires=None)
+    elif row.revoked_at is not None:
+        return False
+    elif _opened(sealer, row.sealed_secret, key_id) != secret:
+        sealed = sealer.seal(secret, belongs_to=key_id)
+        await connection.execute(update(KeyRow).where(KeyRow.id == key_id).values(sealed_secret=sealed))
+    return True
+
+
+async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Every key, revoked ones too, oldest first; without their secrets."""
+    return (await connection.execute(select(*SHOWN).order_by(KeyRow.created_at, KeyRow.id))).all()
+
+
+async def revoke(connection: AsyncConnection, key_id: str) -> None:
+    """It opens nothing from now on. Raises `NotFound`."""
+    statement = update(KeyRow).where(KeyRow.id == key_id, KeyRow.revoked_at.is_(None)).values(revoked_at=now())
+    if (await connection.execute(statement)).rowcount != 1:
+        raise NotFound(f"There is no key {key_id} that is not revoked yet. `modeldepot key list` shows them.")
+
+
+async def usable(connection: AsyncConnection, key_id: str) -> Row[Any] | None:
+    """The role and sealed secret of a key that is neither revoked nor expired."""
+    columns: tuple[Any, ...] = (KeyRow.role, KeyRow.sealed_secret)
+    row: Row[Any] | None = (
+        await connection.execute(select(*columns).where(KeyRow.id == key_id, _USABLE))
+    ).one_or_none()
+    return row
+
+
+async def touch(connection: AsyncConnection, key_ids: Sequence[str]) -> None:
+    """Note that they were used, unless that was noted a moment ago."""
+    stale = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < now(-_TOUCH_EVERY))
+    await connection.execute(update(KeyRow).where(KeyRow.id.in_(key_ids), stale).values(last_used_at=now()))
+
+
+async def unopenable(connection: AsyncConnection, sealer: Sealer) -> tuple[list[str], int]:
+    """The ids of the usable keys whose secret none of our secret keys opens, and how many usable keys there are."""
+    rows = (await connection.execute(select(KeyRow.id, KeyRow.sealed_secret).where(_USABLE))).all()
+    return [row.id for row in rows if _opened(sealer, row.sealed_secret, row.id) is None], len(rows)
+
+
+async def reseal(connection: AsyncConnection, sealer: Sealer) -> tuple[int, list[str]]:
+    """Seal every key's secret and every pending Hub token with the first secret key.
+
+    Returns how many were sealed, and what could not be opened.
+    """
+    sealed, closed = 0, []
+    columns: tuple[tuple[Any, Any, str], ...] = (
+        (KeyRow.id, KeyRow.sealed_secret, "key"),
+        (OperationRow.id, OperationRow.sealed_token, "operation"),
+    )
+    for id_column, column, kind in columns:
+        query = select(id_column, column).where(column.is_not(None)).with_for_update()
+        for owner, text in (await connection.execute(query)).all():
+            secret = _opened(sealer, text, str(owner))
+            if secret is None:
+                closed.append(f"{kind} {owner}")
+                continue
+            again = sealer.seal(secret, belongs_to=str(owner))
+            await connection.execute(
+                update(id_column.class_).where(id_column == owner, column == text).values({column.key: again})
+            )
+            sealed += 1
+    return sealed, closed
+
+
+def _opened(sealer: Sealer, sealed: str, belongs_to: str) -> str | None:
+    try:
+        return sealer.open(sealed, belongs_to=belongs_to)
+    except CannotOpen:
+        return None
+
+
+async def _insert(
+    connection: AsyncConnection,
+    sealer: Sealer,
+    key_id: str,
+    secret: str,
+    *,
+    name: str,
+    role: Role,
+    expires: float | None,
+) -> None:
+    sealed = sealer.seal(secret, belongs_to=key_id)
+    await connection.execute(
+        insert(KeyRow).values(
+            id=key_id,
+            name=name,
+            role=role,
+            sealed_secret=sealed,
+            created_at=now(),
+            expires_at=None if expires is None else now(expires),
+        )
+    )

@@ -1,0 +1,136 @@
+"""`modeldepot key`, `secrets rotate` and `audit`, as an operator runs them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import insert
+
+from app.db.clock import now
+from app.db.migrate import upgrade
+from app.db.session import open_database
+from app.db.tables import OperationRow
+from app.domain.commands import Command
+from app.domain.states import OperationState
+from app.sealing import Sealer, new_key
+from app.services import audit, keys
+
+_CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DEPOT_")}
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> dict[str, str]:
+    return {
+        "DEPOT_DATABASE_URL": database_url,
+        "DEPOT_REDIS_URL": "redis://127.0.0.1:1/0",
+        "DEPOT_STORAGE": str(tmp_path),
+        "DEPOT_SECRET_KEY": new_key(),
+    }
+
+
+def modeldepot(settings: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "app.cli", *words]
+    return subprocess.run(command, env=_CLEAN | dict(settings), capture_output=True, text=True, timeout=30, check=False)
+
+
+def made(settings: Mapping[str, str], *words: str) -> tuple[str, str]:
+    """A new key's id and secret, as they are printed."""
+    result = modeldepot(settings, "key", "create", *words)
+    assert result.returncode == 0, result.stderr
+    key_line, secret_line = result.stdout.splitlines()
+    return key_line.split()[1], secret_line.split()[1]
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(settings: dict[str, str]) -> None:
+    key_id, secret = made(settings, "--name", "ci", "--role", "reader", "--expires", "90d")
+    listed = modeldepot(settings, "key", "list").stdout
+    assert key_id.startswith("EXO")
+    assert [key_id, "ci", "reader"] == listed.splitlines()[1].split()[:3]
+    assert secret not in listed
+    assert modeldepot(settings, "key", "revoke", key_id).returncode == 0
+    again = modeldepot(settings, "key", "revoke", key_id)
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert key_id in again.stderr
+
+
+def test_a_secret_is_nowhere_in_the_database(settings: dict[str, str], database_url: str, tmp_path: Path) -> None:
+    if not database_url.startswith("sqlite"):
+        pytest.skip("looks into the file of an SQLite database")
+    _, secret = made(settings)
+    assert not [path for path in tmp_path.glob("depot.sqlite3*") if secret.encode() in path.read_bytes()]
+
+
+def test_rotating_seals_keys_and_pending_tokens_with_the_first_secret_key(
+    settings: dict[str, str], database_url: str
+) -> None:
+    key_id, secret = made(settings)
+    old, new, operation_id = settings["DEPOT_SECRET_KEY"], new_key(), uuid4()
+    token = Sealer([old]).seal("hf_a_token", belongs_to=str(operation_id))
+
+    async def pending() -> None:
+        database = open_database(database_url)
+        async with database.begin() as connection:
+            row = {"id": operation_id, "command": Command.CREATE_MODEL, "resource_id": uuid4(), "sealed_token": token}
+            counts = dict.fromkeys(("fence", "attempts", "reached"), 0)
+            times = dict.fromkeys(("created_at", "deadline_at", "due_at"), now())
+            values = row | counts | times | {"state": OperationState.PENDING}
+            await connection.execute(insert(OperationRow).values(values))
+        await database.close()
+
+    async def opened() -> tuple[str, str]:
+        database, sealer = open_database(database_url), Sealer([new])
+        async with database.read() as connection:
+            key = await keys.usable(connection, key_id)
+            sealed = (await connection.execute(OperationRow.__table__.select())).one().sealed_token
+        await database.close()
+        assert key is not None
+        return sealer.open(key.sealed_secret, belongs_to=key_id), sealer.open(sealed, belongs_to=str(operation_id))
+
+    asyncio.run(pending())
+    rotated = modeldepot(settings | {"DEPOT_SECRET_KEY": f"{new},{old}"}, "secrets", "rotate")
+    assert rotated.returncode == 0, rotated.stderr
+    assert asyncio.run(opened()) == (secret, "hf_a_token")
+
+
+def test_rotating_without_the_old_secret_key_says_what_stays_closed(settings: dict[str, str]) -> None:
+    key_id, _ = made(settings)
+    rotated = modeldepot(settings | {"DEPOT_SECRET_KEY": new_key()}, "secrets", "rotate")
+    assert rotated.returncode == 1
+    assert key_id in rotated.stderr
+
+
+def test_the_audit_is_shown_newest_last_and_by_key(settings: dict[str, str], database_url: str) -> None:
+    async def record() -> None:
+        database = open_database(database_url)
+        for key_id, action in (("EXOone", "create-model"), ("EXOtwo", "delete-model")):
+            async with database.begin() as connection:
+                await audit.accept(connection, audit.Act(key_id, action, "192.0.2.1"), uuid4())
+        await database.close()
+
+    asyncio.run(record())
+    shown = modeldepot(settings, "audit").stdout.splitlines()
+    assert [line.split()[2] for line in shown[1:]] == ["create-model", "delete-model"]
+    of_two = modeldepot(settings, "audit", "--key", "EXOtwo").stdout.splitlines()
+    assert [line.split()[1] for line in of_two[1:]] == ["EXOtwo"]
+
+
+def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
+    nowhere = modeldepot({"DEPOT_DATA": str(tmp_path)}, "key", "list")
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
+    empty = {
+        "DEPOT_DATABASE_URL": f"sqlite:///{tmp_path / 'empty.sqlite3'}",
+        "DEPOT_REDIS_URL": "redis://127.0.0.1:1/0",
+        "DEPOT_STORAGE": str(tmp_path),
+        "DEPOT_SECRET_KEY": new_key(),
+    }
+    not_migrated = modeldepot(empty, "key", "list")
+    assert (not_migrated.returncode, not_migrated.stderr.count("\n")) == (1, 1), not_migrated.stderr
+    assert "modeldepot migrate" in not_migrated.stderr
+    upgrade(empty["DEPOT_DATABASE_URL"])
+    assert modeldepot(empty, "key", "list").returncode == 0
