@@ -30,12 +30,12 @@ class Depot:
     operation_deadline: float
 
 
-def _depot(request: Request) -> Depot:
+async def _depot(request: Request) -> Depot:
     depot: Depot = request.app.state.depot
     return depot
 
 
-def _resource_id(
+async def _resource_id(
     resource_id: Annotated[str, Path(alias="id", description="A UUID.", json_schema_extra={"format": "uuid"})],
 ) -> UUID:
     # An id that is no UUID is an id that nothing has, so it is 404 and not 400.

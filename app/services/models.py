@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Insert, Row, delete, exists, func, insert, select
+from sqlalchemy import Insert, Row, bindparam, delete, exists, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,6 +37,9 @@ SEEN: tuple[Any, ...] = (
     ModelRow.message,
 )
 """The columns a caller sees."""
+# Built once: a statement that is the same object again is neither hashed nor adapted again.
+_LIST = select(*SEEN).order_by(ModelRow.created_at, ModelRow.id)
+_GET = select(*SEEN).where(ModelRow.id == bindparam("model_id"))
 _AT_ONCE = 1000
 """Rows or values in one statement."""
 _BEGINNING = 0x6D6F64656C
@@ -70,12 +73,12 @@ async def create(
 
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Every model, oldest first."""
-    return (await connection.execute(select(*SEEN).order_by(ModelRow.created_at, ModelRow.id))).all()
+    return (await connection.execute(_LIST)).all()
 
 
 async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
     """One model. Raises `NotFound`."""
-    row = (await connection.execute(select(*SEEN).where(ModelRow.id == model_id))).one_or_none()
+    row = (await connection.execute(_GET, {"model_id": model_id})).one_or_none()
     if row is None:
         raise _unknown(model_id)
     return row

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, and_, delete, insert, select
+from sqlalchemy import Row, Select, and_, bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
@@ -22,12 +22,13 @@ SEEN: tuple[Any, ...] = (
     OperationRow.resource_id,
 )
 """The columns a caller sees."""
+# Built once: a statement that is the same object again is neither hashed nor adapted again.
+_GET = select(*SEEN).where(OperationRow.id == bindparam("operation_id"))
 
 
 async def get(connection: AsyncConnection, operation_id: UUID) -> Row[Any]:
     """The operation, ended or not. Raises `NotFound`."""
-    query = _seen().where(OperationRow.id == operation_id)
-    row: Row[Any] | None = (await connection.execute(query)).one_or_none()
+    row: Row[Any] | None = (await connection.execute(_GET, {"operation_id": operation_id})).one_or_none()
     if row is None:
         raise NotFound(f"There is no operation {operation_id}. Ended operations are forgotten after a while.")
     return row

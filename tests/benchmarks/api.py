@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import uvloop
@@ -48,9 +49,8 @@ class _Load(asyncio.Protocol):
         self._answered, self._received = 0, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._next())
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._next())
 
     def data_received(self, data: bytes) -> None:
         self._received += data
