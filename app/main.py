@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import queue
 from app.api import deployments, errors, health, models, operations, zones
+from app.api.bodies import BodyLimit
 from app.api.dependencies import Depot
 from app.api.events import Broadcast
 from app.db.session import open_database
@@ -56,8 +57,8 @@ def build(settings: Settings) -> FastAPI:
         servers=[{"url": f"{settings.address}/v2"}],
         lifespan=lifespan,
         redirect_slashes=False,
-        max_body_size=MAX_BODY,
     )
+    app.add_middleware(BodyLimit, most=MAX_BODY)
     errors.install(app)
     for router in _ROUTERS:
         # What SDKs use as their base URL, and what the reference prints. The document lists it once.

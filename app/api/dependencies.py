@@ -1,8 +1,10 @@
 """What a route may ask for."""
 
+import json
 import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Path, Request
@@ -10,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.events import Broadcast
 from app.db.session import Database
-from app.domain.errors import NotFound
+from app.domain.errors import BadRequest, NotFound
 from app.queue import Doorbell
 from app.sealing import Sealer
 
@@ -45,9 +47,23 @@ async def _resource_id(
 
 
 async def _json_only(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and (media_type or await request.body()):
+    media_type, body = request.headers.get("content-type", "").partition(";")[0].strip().lower(), await request.body()
+    if media_type != "application/json" and (media_type or body):
         raise HTTPException(415)
+    try:
+        # FastAPI's own reading takes any UTF and, of a key that is there twice, the last.
+        json.loads(body.decode() or "null", object_pairs_hook=_each_key_once)
+    except (ValueError, RecursionError):
+        raise HTTPException(400) from None
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        twice = key[:100].encode(errors="replace").decode()
+        raise BadRequest(f"'{twice}' is there more than once: say it once.", field=twice)
+    return found
 
 
 TheDepot = Annotated[Depot, Depends(_depot)]

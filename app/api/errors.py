@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from app.api.schemas import Error
 from app.db.session import is_unreachable
@@ -37,7 +38,11 @@ log = structlog.get_logger()
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route's OpenAPI entry says of its error answers."""
-    return {status: {"model": Error, "description": HTTPStatus(status).phrase} for status in statuses}
+    said: dict[int | str, dict[str, Any]] = {
+        status: {"model": Error, "description": HTTPStatus(status).phrase} for status in statuses
+    }
+    # Also keeps FastAPI from listing a 422 of its own, which no client ever gets.
+    return said | {"default": {"model": Error, "description": "Any other error has the same shape."}}
 
 
 def install(app: FastAPI) -> None:
@@ -57,9 +62,12 @@ def install(app: FastAPI) -> None:
         return answer(HTTPStatus.BAD_REQUEST, message, **extra)
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
-        message = _SAYS.get(error.status_code) or str(error.detail)
-        return answer(HTTPStatus(error.status_code), message, headers=error.headers)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # Each method is a route of its own, and what the router tells is only the first one's.
+            headers["Allow"] = _allowed(request) or headers.get("Allow", "")
+        return explained(HTTPStatus(error.status_code), str(error.detail), headers=headers)
 
     async def _database(_request: Request, error: Exception) -> JSONResponse:
         if not is_unreachable(error):
@@ -87,6 +95,20 @@ def answer(status: HTTPStatus, message: str, *, headers: Mapping[str, str] | Non
         **extra,
     }
     return JSONResponse(body, status, headers=dict(headers or {}))
+
+
+def explained(status: HTTPStatus, otherwise: str = "", *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer for a status that says it all, or else with the sentence `otherwise`."""
+    return answer(status, _SAYS.get(status) or otherwise or status.phrase, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods that the path takes, as the document lists them."""
+    path = request.url.path.removeprefix("/v2")
+    for template, methods in request.app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            return ", ".join(method.upper() for method in methods)
+    return ""
 
 
 def _explain(problem: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -37,7 +37,9 @@ async def create_model(
     body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot
 ) -> Response:
     """Fetch a Hub repository, or part of it. The same request again retries a model that is in `error`."""
-    selection = select(body.name, body.revision or "main", body.include or (), body.exclude or ())
+    selection = select(
+        body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
+    )
     operation_id = uuid4()
     token = body.huggingface_token
     sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None

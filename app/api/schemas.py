@@ -66,7 +66,8 @@ class Body(BaseModel):
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in data if isinstance(data, dict) else ():
             if key not in known:
-                raise BadRequest(_unknown_key(str(key), known), field=str(key))
+                shown = str(key)[:100].encode(errors="replace").decode()
+                raise BadRequest(_unknown_key(shown, known), field=shown)
         return data
 
 
@@ -243,4 +244,4 @@ def deployment(row: Row[Any]) -> Deployment:
 def _unknown_key(key: str, known: list[str]) -> str:
     close = difflib.get_close_matches(key.lower().replace("_", "-"), known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}."
-    return f"Unknown key '{key[:100]}': {hint}"
+    return f"Unknown key '{key}': {hint}"

@@ -1,0 +1,1 @@
+"""The HTTP, asked over real sockets."""

@@ -1,0 +1,125 @@
+"""The contract's shapes, written down by hand: what is said of the API here is not derived from its code."""
+
+from typing import Any
+
+import jsonschema
+
+REASONS = [
+    "not-found",
+    "forbidden",
+    "incorrect",
+    "unsupported",
+    "busy",
+    "unavailable",
+    "partial",
+    "interrupted",
+    "conflict",
+    "fault",
+    "unknown",
+]
+_ID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+_TIME = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
+_TEXT = {"type": "string", "minLength": 1}
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_BYTES_OR_NULL = {"type": ["integer", "null"], "minimum": 0}
+_STATUS = {"enum": ["creating", "downloading", "ready", "error"]}
+_STRINGS = {"type": "array", "items": {"type": "string"}}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    """All of these keys and no others. Underscores stand for hyphens."""
+    named = {key.replace("_", "-"): value for key, value in properties.items()}
+    return {"type": "object", "properties": named, "required": list(named), "additionalProperties": False}
+
+
+def _list(key: str, shape: dict[str, Any]) -> dict[str, Any]:
+    return _object(**{key: {"type": "array", "items": shape}})
+
+
+MODEL = _object(
+    id=_ID,
+    name=_TEXT,
+    status=_STATUS,
+    state=_STATUS,
+    model_size=_BYTES_OR_NULL,
+    created_at=_TIME,
+    updated_at=_TIME,
+    revision=_TEXT,
+    include=_STRINGS,
+    exclude=_STRINGS,
+    commit=_TEXT_OR_NULL,
+    downloaded=_BYTES_OR_NULL,
+    total=_BYTES_OR_NULL,
+    rate=_BYTES_OR_NULL,
+    path=_TEXT_OR_NULL,
+    reason={"enum": [*REASONS, None]},
+    message=_TEXT_OR_NULL,
+)
+MODELS = _list("models", MODEL)
+_LINK = r"^/v2/ai/(model|deployment)/[0-9a-f-]{36}$"
+_REFERENCE = _object(
+    id=_ID, link={"type": "string", "pattern": _LINK}, command={"enum": ["get-model", "get-deployment"]}
+)
+OPERATION = {
+    "type": "object",
+    "properties": {
+        "id": _ID,
+        "state": {"enum": ["pending", "success", "failure", "timeout"]},
+        "reason": {"enum": REASONS},
+        "message": _TEXT,
+        "reference": _REFERENCE,
+    },
+    "required": ["id", "state", "reference"],
+    "additionalProperties": False,
+    # A reason on failure or timeout, and only then.
+    "if": {"properties": {"state": {"enum": ["failure", "timeout"]}}},
+    "then": {"required": ["reason", "message"]},
+    "else": {"not": {"required": ["reason"]}},
+}
+DEPLOYMENT = _object(
+    id=_ID,
+    name=_TEXT,
+    model=_object(id=_ID, name=_TEXT),
+    status={"const": "ready"},
+    state={"const": "ready"},
+    gpu_type=_TEXT_OR_NULL,
+    gpu_count={"type": ["integer", "null"]},
+    replicas={"type": ["integer", "null"]},
+    deployment_url={"type": "string"},
+    inference_engine_version=_TEXT_OR_NULL,
+    inference_engine_parameters=_STRINGS,
+    created_at=_TIME,
+    updated_at=_TIME,
+    visibility={"const": "private"},
+)
+DEPLOYMENTS = _list("deployments", DEPLOYMENT)
+FILES = _list(
+    "files",
+    _object(path=_TEXT, size={"type": "integer", "minimum": 0}, sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+)
+_URL = {"type": "string", "pattern": "^https?://"}
+ZONES = _list("zones", _object(name=_TEXT, api_endpoint={**_URL, "pattern": "^https?://.*/v2$"}, sos_endpoint=_URL))
+ZONES["properties"]["zones"] |= {"minItems": 1, "maxItems": 1}
+ERROR = {
+    "type": "object",
+    "properties": {
+        "error": _TEXT,
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": _TEXT,
+        "field": _TEXT,
+    },
+    "required": ["error", "type", "title", "status", "detail"],
+    "additionalProperties": False,
+}
+IN_USE = {
+    **ERROR,
+    "properties": {**ERROR["properties"], "deployments": {"type": "array", "items": _ID, "minItems": 1}},  # type: ignore[dict-item]
+    "required": ["error", "deployments"],
+}
+
+
+def check(shape: dict[str, Any], value: Any) -> None:
+    """Fails where `value` is not of the contract's shape."""
+    jsonschema.validate(value, shape)

@@ -1,0 +1,1 @@
+"""The rows and the migrations that make them."""

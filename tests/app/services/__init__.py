@@ -1,0 +1,1 @@
+"""What transactions do, on both databases."""
