@@ -17,6 +17,7 @@ from app.services import leases, operations
 from app.services.leases import Claim
 from worker.commands import COMMANDS
 from worker.commands.work import Tools, Work
+from worker.housekeeping import tidy
 from worker.keeper import Keeper
 
 _LONGEST_BACKOFF = 300.0
@@ -169,6 +170,7 @@ class Runner:
             purged = await operations.purge(connection, self._policy.retention)
         if expired or purged:
             log.info("swept", expired=expired, purged=purged)
+        await tidy(self._tools.database, self._tools.storage)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
         """Nothing but a cancellation ends a worker's loop."""

@@ -119,11 +119,7 @@ class Storage:
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
         """Remove every file of a model and its link. May be repeated. Raises `OSError`, or `TryAgain` while one is written."""
-        link = self.root / "by-name" / label
-        with suppress(OSError):
-            if link.readlink().name == str(model_id):
-                link.unlink()
-                link.parent.rmdir()  # refused unless it is empty
+        self._unlink(self.root / "by-name" / label, model_id)
         self.discard_incoming(model_id)
         self._remove(model_id, self.published(model_id))
         # What whoever died while removing some of this model has left.
@@ -134,6 +130,47 @@ class Storage:
         """Remove what arrived of a model so far. Raises `OSError`, or `TryAgain` while it is written."""
         with self.alone(model_id):
             self._remove(model_id, self._incoming(model_id))
+
+    def model_ids(self) -> set[UUID]:
+        """Those of which something is here: files that arrive, published ones, or a link."""
+        folders = [path for name in ("incoming", "models") for path in (self.root / name).iterdir()]
+        return {UUID(path.name) for path in folders if _is_id(path.name)} | {model_id for _, model_id in self._links()}
+
+    def remove_orphan(self, model_id: UUID, *, published: bool) -> bool:
+        """Remove what is left of a model that is no more; of its complete files only if `published`. False if nothing.
+
+        Raises `OSError`, or `TryAgain` while it is written.
+        """
+        removed = False
+        if self._incoming(model_id).exists():
+            self.discard_incoming(model_id)
+            removed = True
+        if published and self.published(model_id).exists():
+            self._remove(model_id, self.published(model_id))
+            removed = True
+        if not self.published(model_id).exists():
+            for link in [link for link, target in self._links() if target == model_id]:
+                self._unlink(link, model_id)
+                removed = True
+        return removed
+
+    def empty_trash(self) -> None:
+        """Finish what whoever died while removing has left."""
+        for trash in (self.root / "trash").iterdir():
+            _erase(trash)
+
+    def _links(self) -> Iterator[tuple[Path, UUID]]:
+        for link in (self.root / "by-name").glob("*/*"):
+            with suppress(OSError):  # gone meanwhile, or none of ours
+                target = link.readlink().name
+                if _is_id(target):
+                    yield link, UUID(target)
+
+    def _unlink(self, link: Path, model_id: UUID) -> None:
+        with suppress(OSError):
+            if link.readlink().name == str(model_id):
+                link.unlink()
+                link.parent.rmdir()  # refused unless it is empty
 
     def _incoming(self, model_id: UUID) -> Path:
         return self.root / "incoming" / str(model_id)
@@ -178,6 +215,13 @@ def check_paths(paths: Sequence[str]) -> None:
             raise Failed(
                 Reason.UNSUPPORTED, f"The repository holds a file and a folder of the same name: {path[:100]!a}."
             )
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
 
 
 def _erase(folder: Path) -> None:

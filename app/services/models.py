@@ -170,6 +170,32 @@ async def forget(connection: AsyncConnection, model_id: UUID) -> None:
     await connection.execute(delete(ModelRow).where(ModelRow.id == model_id))
 
 
+async def gone(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
+    """Those of `model_ids` that there is no model of, and those of these that this database remembers."""
+    there: set[UUID] = set()
+    remembered: set[UUID] = set()
+    for start in range(0, len(model_ids), _AT_ONCE):
+        some = model_ids[start : start + _AT_ONCE]
+        there |= set((await connection.execute(select(ModelRow.id).where(ModelRow.id.in_(some)))).scalars())
+        query = select(OperationRow.resource_id).where(OperationRow.resource_id.in_(some))
+        remembered |= set((await connection.execute(query)).scalars())
+    missing = set(model_ids) - there
+    return missing, missing & remembered
+
+
+async def refetch(connection: AsyncConnection, model_id: UUID, *, deadline: float) -> Row[Any]:
+    """The operation that fetches again what is wrong of a ready model's files, at the commit that it has.
+
+    Raises `Conflict` if it is not ready any more.
+    """
+    query = select(ModelRow.deleting, ModelRow.commit).where(ModelRow.id == model_id).with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    broken = row is not None and not row.deleting and await move_model(connection, model_id, ModelStatus.ERROR)
+    if row is None or not broken or not await _begin_anew(connection, model_id, commit=row.commit):
+        raise Conflict(f"Model {model_id} is not ready any more: look at it again once it is.")
+    return await operations.begin(connection, Command.CREATE_MODEL, model_id, deadline=deadline)
+
+
 async def _insert(connection: AsyncConnection, selection: Selection) -> UUID | None:
     """The new model's id, or `None` if one with the same fingerprint is there."""
     statement = _insert_or_nothing(connection).values(
@@ -209,23 +235,26 @@ async def _retry(connection: AsyncConnection, selection: Selection) -> UUID:
             f"Model {existing.id} already holds this selection of {selection.name!r} and is {existing.status}. "
             "Use that one, or delete it first."
         )
-    moved = await move_model(
+    if not await _begin_anew(connection, existing.id, commit=None):
+        raise DepotError("A locked row changed.")
+    model_id: UUID = existing.id
+    return model_id
+
+
+async def _begin_anew(connection: AsyncConnection, model_id: UUID, *, commit: str | None) -> bool:
+    return await move_model(
         connection,
-        existing.id,
+        model_id,
         ModelStatus.CREATING,
         reason=None,
         message=None,
         path=None,
-        commit=None,
+        commit=commit,
         model_size=None,
         downloaded=None,
         total=None,
         rate=None,
     )
-    if not moved:
-        raise DepotError("A locked row changed.")
-    model_id: UUID = existing.id
-    return model_id
 
 
 def _unknown(model_id: UUID) -> NotFound:

@@ -1,0 +1,102 @@
+"""What workers remove by themselves, and what they must not touch."""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.db.session import Database
+from app.domain.repositories import Selection
+from app.services import models
+from tests.conftest import StartDepot
+from tests.hub import Hub
+from tests.processes import until
+from worker.housekeeping import tidy
+from worker.storage import Attempt, Storage, label
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    storage = Storage(tmp_path / "storage")
+    storage.prepare()
+    return storage
+
+
+async def test_what_is_left_of_a_deleted_model_is_removed_and_that_of_a_living_one_stays(
+    database: Database, storage: Storage
+) -> None:
+    dead, alive = await _model(database, "acme/dead"), await _model(database, "acme/alive")
+    for model_id, name in ((dead, "acme/dead"), (alive, "acme/alive")):
+        _publish(storage, model_id, name)
+        _arrive(storage, model_id)
+    (storage.root / "trash" / f"{uuid4()}.{uuid4().hex}").mkdir()
+    async with database.begin() as connection:
+        await models.forget(connection, dead)
+    before = {path for path in _everything(storage) if str(alive) in path or "alive" in path}
+    await tidy(database, storage)
+    assert {path for path in _everything(storage) if path.count("/")} == before | {"by-name/acme"}
+
+
+async def test_a_model_that_is_still_written_is_left_alone_until_its_writer_is_gone(
+    database: Database, storage: Storage
+) -> None:
+    dead = await _model(database, "acme/dead")
+    _arrive(storage, dead)
+    async with database.begin() as connection:
+        await models.forget(connection, dead)
+    with storage.alone(dead):
+        await tidy(database, storage)
+        assert list(storage.root.glob("incoming/*/*/tree/config.json"))
+    await tidy(database, storage)
+    assert not list((storage.root / "incoming").iterdir())
+
+
+async def test_published_models_that_this_database_never_knew_are_left_alone(
+    database: Database, storage: Storage
+) -> None:
+    stranger = uuid4()
+    _publish(storage, stranger, "acme/stranger")
+    _arrive(storage, stranger)
+    await tidy(database, storage)
+    assert (storage.root / "by-name" / "acme" / "stranger" / "config.json").read_text() == "{}"
+    assert not list((storage.root / "incoming").iterdir())
+
+
+def test_a_worker_tidies_up_by_itself(start_depot: StartDepot, hub: Hub) -> None:
+    hub.add("acme/tiny", {"config.json": b"{}"})
+    depot = start_depot(workers=0)
+    storage = Storage(depot.storage)
+    storage.prepare()
+    orphan = uuid4()
+    _arrive(storage, orphan)
+    (depot.storage / "by-name" / "acme").mkdir()
+    (depot.storage / "by-name" / "acme" / "gone").symlink_to(f"../../models/{orphan}")
+    depot.start_worker()
+    until(lambda: not list(depot.storage.glob("incoming/*")) and not list(depot.storage.glob("by-name/*")), depot.logs)
+    assert depot.wait(depot.create("acme/tiny")["id"])["state"] == "success"
+
+
+async def _model(database: Database, name: str) -> UUID:
+    selection = Selection(name, "main", (), ())
+    async with database.begin() as connection:
+        operation = await models.create(connection, selection, operation_id=uuid4(), sealed_token=None, deadline=60)
+    model_id: UUID = operation.resource_id
+    return model_id
+
+
+def _arrive(storage: Storage, model_id: UUID) -> Attempt:
+    """As a download that was cut off leaves it."""
+    attempt = Attempt(model_id, uuid4(), 1)
+    tree = storage.attempt(attempt) / "tree"
+    tree.mkdir(parents=True)
+    (tree / "config.json").write_text("{}")
+    return attempt
+
+
+def _publish(storage: Storage, model_id: UUID, name: str) -> None:
+    storage.publish(_arrive(storage, model_id))
+    storage.link(model_id, label(name, "main", "", patterns=False))
+
+
+def _everything(storage: Storage) -> set[str]:
+    return {path.relative_to(storage.root).as_posix() for path in storage.root.rglob("*")}
