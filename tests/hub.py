@@ -27,6 +27,8 @@ from tests.hubs.wire import Reply, Server
 
 __all__ = ["Account", "Content", "Fault", "FaultKind", "Files", "Hub", "Repo", "Request", "Synthetic", "main"]
 
+_LOOPBACK = "127.0.0.1"
+
 
 class Hub(Catalogue):
     """A Hub and its CDN, from `with` to the end of it; `add` and `account` of the catalogue say what it holds."""
@@ -35,22 +37,23 @@ class Hub(Catalogue):
     cdn: str
     """Another origin, by port and by name: large files are there, behind signed links."""
 
-    def __init__(self, folder: Path | None = None, *, port: int = 0) -> None:
+    def __init__(self, folder: Path | None = None, *, host: str = _LOOPBACK, port: int = 0) -> None:
+        """`host` is where it listens and what its links name; elsewhere than on loopback, its CDN has no other name."""
         super().__init__()
         self.rate: int | None = None
         """Bytes a second that each connection gets."""
         self.total_rate: int | None = None
         self._log = Log()
         self._faults = Faults()
-        self._port = port
+        self._host, self._port = host, port
         if folder is not None:
             self.add_folder(folder)
 
     def __enter__(self) -> Self:
-        self._server = Server(self._reply, self._log, self, self._port)
-        self.endpoint = f"http://127.0.0.1:{self._server.port('hub')}"
-        self.cdn = f"http://localhost:{self._server.port('cdn')}"
-        cas = f"http://127.0.0.1:{self._server.port('cas')}"
+        self._server = Server(self._reply, self._log, self, self._host, self._port)
+        self.endpoint = f"http://{self._host}:{self._server.port('hub')}"
+        self.cdn = f"http://{'localhost' if self._host == _LOOPBACK else self._host}:{self._server.port('cdn')}"
+        cas = f"http://{self._host}:{self._server.port('cas')}"
         self._protocol = Protocol(self, self._faults, self.endpoint, self.cdn, cas)
         return self
 
@@ -98,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serves a folder until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.hub", description="A Hugging Face Hub on loopback.")
     parser.add_argument("folder", type=Path, help="holds owner/name/files…")
+    parser.add_argument("--host", default=_LOOPBACK, help="a name or address of this machine, as clients know it")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument(
         "--token", action="append", default=[], metavar="TOKEN=OWNER/NAME,…", help="makes these private"
@@ -109,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with Hub(options.folder, port=options.port) as hub:
+    with Hub(options.folder, host=options.host, port=options.port) as hub:
         hub.rate = options.rate
         for token, _, names in (given.partition("=") for given in options.token):
             hub.account(token, may_read=names.split(","))

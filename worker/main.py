@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import structlog
@@ -17,6 +18,7 @@ from redis.exceptions import RedisError
 
 from app import queue, telemetry
 from app.db.session import open_database
+from app.probe import FOLDER, Pulse
 from app.queue import QUEUE, WAKE
 from app.sealing import Sealer
 from app.settings import Settings, SettingsError, load, split_keys
@@ -48,7 +50,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     structlog.contextvars.bind_contextvars(worker=name)
     database = open_database(settings.database_url)
-    with tempfile.TemporaryDirectory(prefix="modeldepot-") as cache:
+    with tempfile.TemporaryDirectory(prefix=FOLDER) as cache:
         nursery = Nursery(settings.hub_endpoint, cache, settings.bandwidth)
         nursery.prepare()
         tools = Tools(
@@ -72,7 +74,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             backoff=settings.backoff,
             retention=settings.operation_retention,
         )
-        runner = Runner(name, tools, policy)
+        runner = Runner(name, tools, policy, Pulse(Path(cache), settings.look_interval))
         log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
         tasks = [asyncio.create_task(runner.run()), asyncio.create_task(_answer_the_door(settings.redis_url, runner))]
         await _asked_to_stop()

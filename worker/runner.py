@@ -13,6 +13,7 @@ from app.db.session import UNREACHABLE, is_unreachable
 from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_model
 from app.domain.errors import Failed, OperationError, Reason, TryAgain
 from app.domain.states import ModelStatus, OperationState
+from app.probe import Pulse
 from app.services import leases, operations
 from app.services.leases import Claim
 from worker.commands import COMMANDS
@@ -44,10 +45,11 @@ class Policy:
 class Runner:
     """One worker's slots."""
 
-    def __init__(self, worker: str, tools: Tools, policy: Policy) -> None:
+    def __init__(self, worker: str, tools: Tools, policy: Policy, pulse: Pulse) -> None:
         self._worker = worker
         self._tools = tools
         self._policy = policy
+        self._pulse = pulse
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -66,6 +68,7 @@ class Runner:
             while True:
                 self._wake.clear()
                 await self._or_log(self._fill_slots())
+                self._pulse.beat()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._policy.look_interval)
         finally:

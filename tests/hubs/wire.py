@@ -32,7 +32,7 @@ class Reply(NamedTuple):
 class Server:
     """The Hub, its CDN, and the CAS of Xet, each at a port of its own."""
 
-    def __init__(self, reply: Callable[[Request], Reply], log: Log, speeds: Speeds, port: int = 0) -> None:
+    def __init__(self, reply: Callable[[Request], Reply], log: Log, speeds: Speeds, host: str, port: int) -> None:
         self.reply, self.log, self.speeds = reply, log, speeds
         self.closing = threading.Event()
         self.pace = Pace()
@@ -40,9 +40,9 @@ class Server:
         self._connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._listeners: dict[Origin, socket.socket] = {
-            "hub": socket.create_server(("127.0.0.1", port)),
-            "cdn": socket.create_server(("127.0.0.1", 0)),
-            "cas": socket.create_server(("127.0.0.1", 0)),
+            "hub": socket.create_server((host, port)),
+            "cdn": socket.create_server((host, 0)),
+            "cas": socket.create_server((host, 0)),
         }
         for origin, listener in self._listeners.items():
             self._start(self._accept, origin, listener)

@@ -1,0 +1,64 @@
+"""Whether this container's process works: `python -m app.probe`, the image's health check.
+
+A worker renews a file each time it has looked for work; the API answers at /healthz. It runs every few seconds, so it
+imports nothing but a little of the standard library.
+"""
+
+import http.client
+import os
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+FOLDER = "modeldepot-"
+"""How the name of a process's own folder under the temporary one begins."""
+_PULSE = "pulse"
+_PATIENCE = 3.0
+"""Seconds that the API may take to answer."""
+_SLACK = 30.0
+"""Seconds that a look may be late, because the database is slow to answer or to refuse."""
+
+
+class Pulse:
+    """A worker's sign of life, kept in its own folder."""
+
+    def __init__(self, folder: Path, interval: float) -> None:
+        """`interval` is the longest time between two looks, in seconds."""
+        self._file = folder / _PULSE
+        self._good_for = 2 * interval + _SLACK
+
+    def beat(self) -> None:
+        fresh = self._file.with_suffix(".new")
+        with suppress(OSError):  # a full temporary folder stops no worker: that the sign is missing tells enough
+            fresh.write_text(str(time.monotonic() + self._good_for))
+            fresh.replace(self._file)
+
+
+def main() -> None:
+    """Exit 0 when it works; otherwise say why and exit 1."""
+    pulses = list(Path(tempfile.gettempdir()).glob(f"{FOLDER}*/{_PULSE}"))
+    problem = _of_a_worker(pulses) if pulses else _of_the_api(int(os.environ.get("DEPOT_PORT") or 8080))
+    if problem:
+        sys.exit(problem)
+
+
+def _of_a_worker(pulses: list[Path]) -> str:
+    """After a crash an older process's file may be left: the one that is good the longest counts."""
+    late = time.monotonic() - max(float(pulse.read_text()) for pulse in pulses)
+    return f"the worker should have looked for work {late:.0f} s ago" if late > 0 else ""
+
+
+def _of_the_api(port: int) -> str:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"the API at port {port} doesn't answer: {error}"
+    return "" if status == http.client.OK else f"the API at port {port} answers {status}"
+
+
+if __name__ == "__main__":
+    main()

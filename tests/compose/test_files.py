@@ -1,0 +1,88 @@
+"""What the image is made of and what the compose files say, without starting anything."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from app.settings import PREFIX, Settings
+from tests.compose.fleet import ROOT, clean_environment, compose_command
+
+_PINS = re.compile(r"^([a-z0-9._-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\\n|\n|$))+)", re.MULTILINE)
+_SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "DEPOT_SECRET_KEY")
+_OF_THE_API = {"public_url", "zone"}
+_IN_THE_IMAGE = {"host", "port", "storage"}
+
+
+def _pins(name: str) -> dict[str, str]:
+    """Version by name. Everything that is not a comment must be a pin with its hashes."""
+    text = "\n".join(line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")) + "\n"
+    assert _PINS.sub("", text).strip() == ""
+    return {found[1]: found[2] for found in _PINS.finditer(text)}
+
+
+def test_the_image_installs_a_pinned_version_of_everything_that_the_project_asks_for() -> None:
+    pins = _pins("requirements.txt")
+    for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]:
+        wanted = Requirement(line)
+        name = canonicalize_name(wanted.name)
+        assert name in pins, f"{name} is not in requirements.txt: make it again, its first lines say how"
+        assert wanted.specifier.contains(pins[name]), f"{line} does not allow the {pins[name]} of requirements.txt"
+
+
+def test_what_builds_the_image_is_pinned_too() -> None:
+    pins = _pins("requirements-build.txt")
+    for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]:
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)])
+
+
+def test_no_pin_names_a_place_to_fetch_from() -> None:
+    for name in ("requirements.txt", "requirements-build.txt"):
+        assert not re.search(r"://|^\s*-", re.sub(r"^    --hash=", "", (ROOT / name).read_text(), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [("docker-compose.yml", _IN_THE_IMAGE), ("docker-compose.worker.yml", _IN_THE_IMAGE | _OF_THE_API)],
+)
+def test_every_setting_reaches_the_containers(name: str, left_out: set[str]) -> None:
+    passed = set(re.findall(rf"^ +{PREFIX}([A-Z_]+): ", (ROOT / name).read_text(), re.MULTILINE))
+    expected = {field.upper() for field in Settings.model_fields if field not in left_out}
+    assert passed >= expected, f"add to {name}: {sorted(expected - passed)}"
+
+
+def test_the_example_of_an_environment_holds_no_secret() -> None:
+    given = [line for line in (ROOT / ".env.example").read_text().splitlines() if line and not line.startswith("#")]
+    assert given == [f"{name}=" for name in _SECRETS]
+
+
+@pytest.mark.skipif(compose_command() is None, reason="there is no compose command here")
+@pytest.mark.parametrize("missing", _SECRETS)
+def test_without_a_secret_nothing_starts_and_one_line_says_which(missing: str, tmp_path: Path) -> None:
+    given = dict.fromkeys(_SECRETS, "made-up")
+    whole = _configuration(given, tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    del given[missing]
+    refused = _configuration(given, tmp_path)
+    assert refused.returncode != 0
+    (line,) = refused.stderr.strip().splitlines()
+    assert f"{missing} is missing, copy .env.example to .env and fill it in" in line
+    assert "made-up" not in line
+
+
+def _configuration(given: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """What compose makes of the file; a .env beside it plays no part."""
+    (folder / "empty").touch()
+    words = ["--env-file", str(folder / "empty"), "-f", str(ROOT / "docker-compose.yml"), "config"]
+    return subprocess.run(
+        [*(compose_command() or ()), *words],
+        env=clean_environment() | given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
