@@ -58,8 +58,8 @@ def upgrade() -> None:
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("reached", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("(state = 'pending') = (ended_at IS NULL)", name="ck_operations_ended"),
-        sa.CheckConstraint("state = 'pending' OR sealed_token IS NULL", name="ck_operations_token_wiped"),
+        sa.CheckConstraint("(state = 'pending') = (ended_at IS NULL)", name=op.f("ck_operations_ended")),
+        sa.CheckConstraint("state = 'pending' OR sealed_token IS NULL", name=op.f("ck_operations_token_wiped")),
         sa.PrimaryKeyConstraint("id", name="pk_operations"),
     )
     op.create_index(

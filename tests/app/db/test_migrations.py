@@ -1,0 +1,121 @@
+"""The migrations: one line of them, from nothing to what the code expects and back, on both databases."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from alembic import command
+from app.db.migrate import configuration, upgrade
+from app.db.session import async_url
+from app.db.tables import Base
+from tests.servers import PostgreSQL
+
+TABLES = set(Base.metadata.tables)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database that holds nothing."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.empty()
+
+
+def test_there_is_one_newest_revision() -> None:
+    script = ScriptDirectory.from_config(configuration("sqlite://"))
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1
+
+
+def test_they_make_what_the_code_expects(empty: str) -> None:
+    upgrade(empty)
+
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, Base.metadata))
+
+    assert _ask(empty, differences) == []
+
+
+def test_they_make_every_constraint_by_its_name(empty: str) -> None:
+    """The comparison above does not look at these."""
+    upgrade(empty)
+
+    def named(connection: Connection) -> set[str | None]:
+        looked = inspect(connection)
+        found: set[str | None] = set()
+        for table in looked.get_table_names():
+            found |= {check["name"] for check in looked.get_check_constraints(table)}
+            found |= {looked.get_pk_constraint(table)["name"]}
+        return found
+
+    declared = {
+        str(constraint.name)
+        for table in Base.metadata.tables.values()
+        for constraint in table.constraints
+        if type(constraint).__name__ in {"CheckConstraint", "PrimaryKeyConstraint"}
+    }
+    assert declared <= _ask(empty, named)
+
+
+def test_a_second_run_finds_nothing_to_do(empty: str) -> None:
+    assert upgrade(empty) == upgrade(empty)
+
+
+def test_two_runs_at_once_both_end_well(postgresql: PostgreSQL) -> None:
+    address = postgresql.empty()
+
+    program = f"from app.db.migrate import upgrade; upgrade({address!r})"
+    processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert _ask(address, lambda connection: set(inspect(connection).get_table_names())) >= TABLES
+
+
+def test_each_can_be_taken_back(empty: str) -> None:
+    upgrade(empty)
+    config = configuration(empty)
+    for _ in ScriptDirectory.from_config(config).walk_revisions():
+        command.downgrade(config, "-1")
+    left = _ask(empty, lambda connection: set(inspect(connection).get_table_names()))
+    assert left == {"alembic_version"}
+    upgrade(empty)
+    assert _ask(empty, lambda connection: set(inspect(connection).get_table_names())) >= TABLES
+
+
+def test_the_database_itself_keeps_a_token_from_outliving_its_operation(database_url: str) -> None:
+    def store(connection: Connection) -> None:
+        words = (
+            "id, command, resource_id, state, sealed_token, created_at, ended_at, deadline_at, due_at, fence, attempts"
+        )
+        moment = "0" if connection.dialect.name == "sqlite" else "now()"
+        values = (
+            f"'{'0' * 32}', 'create-model', '{'1' * 32}', 'success', 'v1', {moment}, {moment}, {moment}, {moment}, 0, 0"
+        )
+        connection.exec_driver_sql(f"INSERT INTO operations ({words}, reached) VALUES ({values}, 0)")
+
+    with pytest.raises(IntegrityError, match="token_wiped"):
+        _ask(database_url, store)
+
+
+def _ask(address: str, question: Callable[[Connection], Any]) -> Any:
+    async def run() -> Any:
+        engine = create_async_engine(async_url(address))
+        try:
+            async with engine.connect() as connection:
+                return await connection.run_sync(question)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
