@@ -31,6 +31,7 @@ from app.cli_settings import (
     settings_of,
     variable_of,
 )
+from app.cli_storage import storage
 from app.db.migrate import upgrade
 from app.db.session import is_unreachable
 from app.main import build
@@ -227,7 +228,7 @@ def _migrate(address: str) -> str:
         time.sleep(0.5)
 
 
-for command in (key, secrets, audit):
+for command in (key, secrets, audit, storage):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`modeldepot key …`, `secrets rotate` and `audit`: who may come in, and what they did."""
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
@@ -11,15 +10,14 @@ from typing import TypeVar
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cli_settings import CannotGoOn, WrongSetting, data_option, embedded, settings_of
+from app.cli_settings import CannotGoOn, data_option, settings_in
 from app.db.session import UNREACHABLE, open_database
 from app.domain.errors import NotFound
 from app.domain.keys import Role
 from app.sealing import Sealer
 from app.services import audit as records
 from app.services import keys
-from app.settings import PREFIX, Settings, split_keys
-from app.up import DataFolder
+from app.settings import Settings, split_keys
 
 _Answer = TypeVar("_Answer")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -57,7 +55,7 @@ def key() -> None:
 )
 def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
     """Make a key. Its secret is shown this once."""
-    settings = _settings(data)
+    settings = settings_in(data)
     sealer = _sealer(settings)
 
     async def work(connection: AsyncConnection) -> tuple[str, str]:
@@ -76,7 +74,7 @@ def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
 @data_option
 def list_keys(data: Path) -> None:
     """Show every key, without its secret."""
-    rows = _in_a_transaction(_settings(data), keys.list_all)
+    rows = _in_a_transaction(settings_in(data), keys.list_all)
     titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
     times = ("created_at", "last_used_at", "expires_at", "revoked_at")
     lines = [(row.id, row.name or "-", row.role.value, *(_time(getattr(row, name)) for name in times)) for row in rows]
@@ -92,7 +90,7 @@ def revoke_key(data: Path, key_id: str) -> None:
     async def work(connection: AsyncConnection) -> None:
         await keys.revoke(connection, key_id)
 
-    _in_a_transaction(_settings(data), work)
+    _in_a_transaction(settings_in(data), work)
     click.echo(f"{key_id} is revoked")
 
 
@@ -111,7 +109,7 @@ def rotate(data: Path) -> None:
     2. modeldepot secrets rotate
     3. Take the old one away, for every process:   DEPOT_SECRET_KEY=NEW
     """  # noqa: D301  # click's marker is that one character
-    settings = _settings(data)
+    settings = settings_in(data)
     sealer = _sealer(settings)
 
     async def work(connection: AsyncConnection) -> tuple[int, list[str]]:
@@ -139,17 +137,7 @@ def audit(data: Path, limit: int, key_id: str | None) -> None:
             for row in rows
         ]
 
-    _table([("AT", "KEY", "ACTION", "RESOURCE", "FROM", "OUTCOME"), *_in_a_transaction(_settings(data), work)])
-
-
-def _settings(data: Path) -> Settings:
-    """Those of the environment or, where it names no database, of the depot in the folder `data`."""
-    folder = DataFolder(data.expanduser().absolute())
-    if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL_FILE"):
-        return settings_of({})
-    if not folder.key.exists():
-        raise WrongSetting(f"{folder.path} holds no depot: name another with --data, or set {PREFIX}DATABASE_URL")
-    return settings_of({}, embedded(folder))
+    _table([("AT", "KEY", "ACTION", "RESOURCE", "FROM", "OUTCOME"), *_in_a_transaction(settings_in(data), work)])
 
 
 def _sealer(settings: Settings) -> Sealer:

@@ -92,3 +92,13 @@ def settings_of(given: Mapping[str, str | None], otherwise: Mapping[str, str] = 
         variable = str(error).split(maxsplit=1)[0]
         by_flag = f"{flag_of(variable.removeprefix(PREFIX))}: " if variable in words else ""
         raise WrongSetting(f"{by_flag}{error}") from None
+
+
+def settings_in(data: Path) -> Settings:
+    """Those of the environment or, where it names no database, of the depot in the folder `data`."""
+    folder = DataFolder(data.expanduser().absolute())
+    if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL_FILE"):
+        return settings_of({})
+    if not folder.key.exists():
+        raise WrongSetting(f"{folder.path} holds no depot: name another with --data, or set {PREFIX}DATABASE_URL")
+    return settings_of({}, embedded(folder))

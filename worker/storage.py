@@ -53,15 +53,18 @@ class Storage:
         return shutil.disk_usage(self.root).free
 
     def attempt(self, attempt: Attempt) -> Path:
-        return self._incoming(attempt.model_id) / f"{attempt.operation_id}.{attempt.fence}"
+        return self.incoming(attempt.model_id) / f"{attempt.operation_id}.{attempt.fence}"
 
     def published(self, model_id: UUID) -> Path:
         return self.root / "models" / str(model_id)
 
+    def incoming(self, model_id: UUID) -> Path:
+        return self.root / "incoming" / str(model_id)
+
     @contextmanager
     def alone(self, model_id: UUID) -> Iterator[None]:
         """Keeps every other process of this machine out of a model's incoming files. Raises `TryAgain`."""
-        folder = self._incoming(model_id)
+        folder = self.incoming(model_id)
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -75,7 +78,7 @@ class Storage:
     def adopt(self, attempt: Attempt) -> Path:
         """The attempt's folder, with all that earlier ones left of the model in it."""
         mine = self.attempt(attempt)
-        others = [other for other in self._incoming(attempt.model_id).iterdir() if other != mine]
+        others = [other for other in self.incoming(attempt.model_id).iterdir() if other != mine]
         # Of several, the one that got furthest is the one last touched; there is more than one only after a crash.
         others.sort(key=lambda other: other.stat().st_mtime)
         if others and not mine.exists():
@@ -102,7 +105,7 @@ class Storage:
         # Only what is this attempt's own: a worker that was paused above may go on beside its successor.
         self._remove(attempt.model_id, self.attempt(attempt))
         with suppress(OSError):
-            self._incoming(attempt.model_id).rmdir()
+            self.incoming(attempt.model_id).rmdir()
         return target
 
     def link(self, model_id: UUID, label: PurePosixPath) -> Path:
@@ -129,7 +132,7 @@ class Storage:
     def discard_incoming(self, model_id: UUID) -> None:
         """Remove what arrived of a model so far. Raises `OSError`, or `TryAgain` while it is written."""
         with self.alone(model_id):
-            self._remove(model_id, self._incoming(model_id))
+            self._remove(model_id, self.incoming(model_id))
 
     def model_ids(self) -> set[UUID]:
         """Those of which something is here: files that arrive, published ones, or a link."""
@@ -142,7 +145,7 @@ class Storage:
         Raises `OSError`, or `TryAgain` while it is written.
         """
         removed = False
-        if self._incoming(model_id).exists():
+        if self.incoming(model_id).exists():
             self.discard_incoming(model_id)
             removed = True
         if published and self.published(model_id).exists():
@@ -171,9 +174,6 @@ class Storage:
             if link.readlink().name == str(model_id):
                 link.unlink()
                 link.parent.rmdir()  # refused unless it is empty
-
-    def _incoming(self, model_id: UUID) -> Path:
-        return self.root / "incoming" / str(model_id)
 
     def _remove(self, model_id: UUID, folder: Path) -> None:
         """Out of sight in one step, so that nobody sees half of it, then gone."""

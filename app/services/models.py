@@ -183,6 +183,11 @@ async def gone(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[
     return missing, missing & remembered
 
 
+async def is_ready(connection: AsyncConnection, model_id: UUID) -> bool:
+    query = select(ModelRow.id).where(ModelRow.id == model_id, ModelRow.status == ModelStatus.READY)
+    return (await connection.execute(query)).one_or_none() is not None
+
+
 async def refetch(connection: AsyncConnection, model_id: UUID, *, deadline: float) -> Row[Any]:
     """The operation that fetches again what is wrong of a ready model's files, at the commit that it has.
 

@@ -62,6 +62,7 @@ async def test_published_models_that_this_database_never_knew_are_left_alone(
     assert not list((storage.root / "incoming").iterdir())
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_worker_tidies_up_by_itself(start_depot: StartDepot, hub: Hub) -> None:
     hub.add("acme/tiny", {"config.json": b"{}"})
     depot = start_depot(workers=0)

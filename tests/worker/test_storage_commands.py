@@ -1,0 +1,86 @@
+"""`modeldepot storage …`, on a depot that is at work."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartDepot
+from tests.depot import Depot
+from tests.hub import Hub
+
+_WEIGHTS = os.urandom(3 << 20)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_file_that_rotted_is_found_and_only_it_is_fetched_again(start_depot: StartDepot, hub: Hub) -> None:
+    repo = hub.add("acme/rotten", {"config.json": b"{}", "a.safetensors": _WEIGHTS, "b.safetensors": os.urandom(9)})
+    depot = start_depot()
+    model = _ready(depot, "acme/rotten")
+    whole = _storage(depot, "verify")
+    assert (whole.returncode, whole.stdout.split()[0]) == (0, "ok")
+    published = depot.storage / "models" / model["id"]
+    _rot(published / "a.safetensors")
+    (published / "config.json").unlink()
+    repo.commit({"config.json": b'{"a later": "commit"}'})
+    found = _storage(depot, "verify", "acme/rotten")
+    assert found.returncode == 1
+    assert "a.safetensors differs from its checksum" in found.stdout
+    assert "config.json is missing" in found.stdout
+    assert "b.safetensors" not in found.stdout
+    hub.forget()
+    repaired = _storage(depot, "verify", "--repair", model["id"])
+    assert repaired.returncode == 1
+    assert depot.wait(repaired.stdout.split()[-1])["state"] == "success"
+    assert (published / "a.safetensors").read_bytes() == _WEIGHTS
+    assert (published / "config.json").read_bytes() == b"{}"
+    assert hub.bytes_sent() == len(_WEIGHTS) + len(b"{}")
+    assert _storage(depot, "verify").returncode == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_usage_tells_own_bytes_from_shared_ones(start_depot: StartDepot, hub: Hub) -> None:
+    hub.add("acme/one", {"w.safetensors": _WEIGHTS, "config.json": b"1"})
+    hub.add("acme/two", {"w.safetensors": _WEIGHTS, "config.json": b"22"})
+    depot = start_depot()
+    ids = [_ready(depot, name)["id"] for name in ("acme/one", "acme/two")]
+    lines = {line.split()[0]: line.split()[1:] for line in _storage(depot, "usage").stdout.splitlines() if line}
+    shared = str(len(_WEIGHTS))
+    assert lines[ids[0]] == ["1", shared, "0", "ready", "acme/one"]
+    assert lines[ids[1]] == ["2", shared, "0", "ready", "acme/two"]
+    assert str(len(_WEIGHTS) + 3) in lines
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_verify_says_so_when_there_is_no_such_model(start_depot: StartDepot) -> None:
+    depot = start_depot(workers=0, api=False)
+    answer = _storage(depot, "verify", "--", "--repair")
+    assert (answer.returncode, "no model '--repair'" in answer.stdout) == (1, True)
+
+
+def _ready(depot: Depot, name: str) -> dict[str, Any]:
+    operation = depot.create(name)
+    assert depot.wait(operation["id"])["state"] == "success"
+    return depot.model(operation["reference"]["id"])
+
+
+def _rot(path: Path) -> None:
+    """One bit of it, as a disk does."""
+    path.chmod(0o600)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _storage(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", "storage", *words],
+        env=depot.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
