@@ -72,4 +72,5 @@ class Doorbell:
             log.warning("redis can't be reached: workers will find the operation at their next look", error=repr(error))
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        # It was given its pool, so it would leave that open.
+        await self._redis.aclose(close_connection_pool=True)

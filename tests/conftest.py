@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis import Redis as Client
 
 from app.db.migrate import upgrade
@@ -14,6 +15,12 @@ from tests.hub import Hub
 from tests.servers import PostgreSQL, Redis
 
 StartDepot = Callable[..., Depot]
+
+
+def pytest_configure() -> None:
+    # A busy machine is no failure.
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

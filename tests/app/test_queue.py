@@ -1,0 +1,95 @@
+"""The doorbell: rings through a Redis that is there, and delays nothing when it is not."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis as Client
+
+from app import queue
+from app.queue import QUEUE, Doorbell
+from tests.conftest import StartDepot
+from tests.hub import Hub
+from tests.processes import free_port, until
+from tests.servers import Redis
+
+_LONG = 600
+"""Seconds between looks: what is found sooner was rung for."""
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a Redis that accepts connections and says nothing, as behind a dead firewall."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        yield port
+
+
+async def test_a_ring_is_a_job_in_json_that_names_no_secret(redis_url: str) -> None:
+    doorbell = Doorbell(queue.connect(redis_url))
+    await doorbell.ring()
+    await doorbell.close()
+    with Client.from_url(redis_url) as client:
+        (job,) = client.zrange(QUEUE, 0, -1)
+        stored = client.get(b"arq:job:" + job)
+    assert queue.deserialize(stored)["f"] == queue.WAKE
+    assert set(queue.deserialize(stored)) == {"t", "f", "a", "k", "et"}
+
+
+async def test_a_redis_that_refuses_raises_nothing() -> None:
+    doorbell = Doorbell(queue.connect(f"redis://127.0.0.1:{free_port()}"))
+    began = time.monotonic()
+    await doorbell.ring()
+    assert time.monotonic() - began < 3
+    await doorbell.close()
+
+
+async def test_a_redis_that_is_silent_is_waited_for_a_second_and_then_not_at_all(silent: int) -> None:
+    doorbell = Doorbell(queue.connect(f"redis://127.0.0.1:{silent}"))
+    began = time.monotonic()
+    await doorbell.ring()
+    first = time.monotonic() - began
+    await doorbell.ring()
+    second = time.monotonic() - began - first
+    await doorbell.close()
+    assert 0.9 < first < 3
+    assert second < 0.5
+
+
+async def test_a_ring_goes_through_again_once_redis_is_back() -> None:
+    with Redis() as server:
+        doorbell = Doorbell(queue.connect(server.url))
+        await doorbell.ring()
+        server.server.stop()
+        await doorbell.ring()
+        server.server.start()
+        deadline = time.monotonic() + 20
+        with Client.from_url(server.url) as client:
+            before = client.zcard(QUEUE)
+            while client.zcard(QUEUE) == before:
+                assert time.monotonic() < deadline
+                await doorbell.ring()
+        await doorbell.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["refuses", "silent"])
+def test_a_create_does_not_need_redis(start_depot: StartDepot, hub: Hub, silent: int, kind: str) -> None:
+    hub.add("acme/tiny", {"config.json": b"{}"})
+    port = silent if kind == "silent" else free_port()
+    depot = start_depot(redis_url=f"redis://127.0.0.1:{port}")
+    began = time.monotonic()
+    operation = depot.create("acme/tiny")
+    seconds = time.monotonic() - began
+    print(f"a create without Redis ({kind}): {seconds:.2f} s")
+    assert seconds < 3
+    assert depot.wait(operation["id"])["state"] == "success"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_ring_wakes_a_worker_long_before_its_next_look(start_depot: StartDepot, hub: Hub) -> None:
+    hub.add("acme/tiny", {"config.json": b"{}"})
+    depot = start_depot(look_interval=_LONG)
+    until(lambda: "worker is ready" in depot.logs(), depot.logs)
+    assert depot.wait(depot.create("acme/tiny")["id"], seconds=30)["state"] == "success"

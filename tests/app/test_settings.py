@@ -1,0 +1,145 @@
+"""Settings: a wrong one stops the start with one line that names it and never shows a secret."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.sealing import new_key
+from app.settings import Settings, SettingsError, load
+
+_KEY = new_key()
+_RIGHT = {
+    "DEPOT_DATABASE_URL": "sqlite:////tmp/depot.sqlite3",
+    "DEPOT_REDIS_URL": "redis://127.0.0.1:6379/0",
+    "DEPOT_STORAGE": "/models",
+    "DEPOT_SECRET_KEY": _KEY,
+}
+WRONG = [
+    ("DEPOT_DATABASE_URL", "mysql://root:hunter2@db/depot"),
+    ("DEPOT_DATABASE_URL", "not a URL"),
+    ("DEPOT_REDIS_URL", "http://:hunter2@redis"),
+    ("DEPOT_STORAGE", "models"),
+    ("DEPOT_SECRET_KEY", "hunter2"),
+    ("DEPOT_SECRET_KEY", f"{_KEY},hunter2"),
+    ("DEPOT_HUB_ENDPOINT", "huggingface.co"),
+    ("DEPOT_PUBLIC_URL", "depot.example"),
+    ("DEPOT_ZONE", "Not A Zone"),
+    ("DEPOT_PORT", "http"),
+    ("DEPOT_PORT", "0"),
+    ("DEPOT_PORT", "65536"),
+    ("DEPOT_SLOTS", "0"),
+    ("DEPOT_SLOTS", "many"),
+    ("DEPOT_LEASE", "1"),
+    ("DEPOT_LEASE", "nan"),
+    ("DEPOT_LOOK_INTERVAL", "0"),
+    ("DEPOT_LOOK_INTERVAL", "inf"),
+    ("DEPOT_OPERATION_DEADLINE", "-1"),
+    ("DEPOT_OPERATION_DEADLINE", "inf"),
+    ("DEPOT_ATTEMPTS", "0"),
+    ("DEPOT_BACKOFF", "nan"),
+    ("DEPOT_RESERVE", "-1"),
+    ("DEPOT_STALL_RATE", "nan"),
+    ("DEPOT_LOG_FORMAT", "xml"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _only_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("DEPOT_", "HF_"))]:
+        monkeypatch.delenv(name)
+    for name, value in _RIGHT.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_told_in_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load()
+    message = str(refused.value)
+    assert message.startswith(f"{name} ")
+    assert "\n" not in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("name", sorted(_RIGHT))
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_one_is_told_with_what_it_is_for(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    monkeypatch.delenv(name)
+    if value is not None:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name} is not set"):
+        load()
+
+
+def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(f"{_KEY}\n")
+    monkeypatch.delenv("DEPOT_SECRET_KEY")
+    monkeypatch.setenv("DEPOT_SECRET_KEY_FILE", str(file))
+    assert load().secret_key.get_secret_value() == _KEY
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("DEPOT_SECRET_KEY_FILE", str(file))
+    with pytest.raises(SettingsError, match=f"^DEPOT_SECRET_KEY_FILE: can't read {file}"):
+        load()
+
+
+def test_the_hub_of_other_tools_is_honoured_unless_ours_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().hub_endpoint == "https://huggingface.co"
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example/")
+    assert load().hub_endpoint == "http://hub.example"
+    monkeypatch.setenv("DEPOT_HUB_ENDPOINT", "http://other.example")
+    assert load().hub_endpoint == "http://other.example"
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"DEPOT_PORT": "9000"}, "http://127.0.0.1:9000"),
+        ({"DEPOT_HOST": "::1"}, "http://[::1]:8080"),
+        ({"DEPOT_PUBLIC_URL": "https://depot.example/"}, "https://depot.example"),
+    ],
+)
+def test_clients_are_told_an_address_they_can_use(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], address: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert load().address == address
+
+
+def test_no_secret_is_shown_with_the_settings() -> None:
+    assert _KEY not in repr(load())
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("words", [("-m", "app.cli", "serve"), ("-m", "app.cli", "migrate"), ("-m", "worker.main")])
+def test_every_program_stops_at_a_wrong_value_with_one_line(words: tuple[str, ...]) -> None:
+    environment = {**os.environ, "DEPOT_SLOTS": "many"}
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "DEPOT_SLOTS" in line]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, line
