@@ -15,6 +15,7 @@ A process of its own because a download can't be stopped in any other way, whate
 import errno
 import os
 import signal
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from uuid import UUID
 from app.domain.errors import DepotError, Failed, Reason, TryAgain
 from worker.channel import Channel
 from worker.files import Files, Means
-from worker.hub import Hub, HubFile, explain, set_timeouts
+from worker.hub import Hub, HubFile, explain, make_client
 from worker.meter import Meter
 from worker.storage import Attempt, Storage, check_paths
 from worker.throttle import Throttle
@@ -40,12 +41,14 @@ _TICK = 0.5
 def main() -> None:
     # The terminal's Ctrl-C is for the worker, which decides what becomes of its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    set_timeouts()
     channel = Channel()
+    # What takes long to make is there before the job comes.
+    make_client()
+    tls = ssl.create_default_context()
     job = channel.receive()
     hub = Hub(job["endpoint"], job["name"], job.pop("token"))
     try:
-        Download(job, hub, channel).run()
+        Download(job, hub, channel, tls).run()
     except Exception as error:  # noqa: BLE001  # the one place that turns whatever happened into the contract's words
         _report(error, hub, job["revision"], channel)
     # Threads that still wait for a stalled server must not hold the process up.
@@ -74,6 +77,7 @@ class Download:
     job: dict[str, Any]
     hub: Hub
     channel: Channel
+    tls: ssl.SSLContext
 
     def run(self) -> None:
         job = self.job
@@ -104,6 +108,7 @@ class Download:
         return Means(
             pace=Pace(job["connections"], job["backoff"]),
             patience=Patience(job["stall_window"], job["stall_rate"]),
+            tls=self.tls,
             # hf_xet can't be slowed down.
             xet=not channel.bandwidth,
             throttle=Throttle(lambda: channel.bandwidth),

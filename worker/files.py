@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -31,6 +32,7 @@ class Means:
 
     pace: Pace
     patience: Patience
+    tls: ssl.SSLContext
     xet: bool
     throttle: Callable[[int], None]
     keep: Callable[[HubFile, str], None]
@@ -50,7 +52,7 @@ class Files:
         self._wanted = wanted
         self._links = {checksum: Path(path) for checksum, path in links.items()}
         self._means = means
-        self._wire = Wire(hub, commit, means.patience)
+        self._wire = Wire(hub, commit, means.patience, means.tls)
         self._remove_strays()
         self._here = [file for file in wanted if self._is_here(file)]
         # Of files with the same content one is fetched, and the others are linked to it.

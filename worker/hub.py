@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils._http import hf_request_event_hook
+from huggingface_hub.utils._http import get_session, hf_request_event_hook
 from huggingface_hub.utils._paths import filter_repo_objects
 
 from app.domain.errors import DepotError, Failed, OperationError, Reason, TryAgain
@@ -83,8 +83,8 @@ class Hub:
         return info.sha, chosen
 
 
-def set_timeouts() -> None:
-    """Time out every request: several of huggingface_hub's helpers ask for none, so a stalled Hub would hang them.
+def make_client() -> None:
+    """Make the client, and time out every request: several of huggingface_hub's helpers ask for none, so a stalled Hub would hang them.
 
     A client's default does not help, since those helpers pass `timeout=None` explicitly; a request hook does.
     """
@@ -99,6 +99,7 @@ def set_timeouts() -> None:
             event_hooks={"request": [hf_request_event_hook, limit]}, follow_redirects=True, timeout=_TIMEOUT
         )
     )
+    get_session()
 
 
 def explain(error: Exception, hub: Hub, revision: str) -> OperationError:  # noqa: PLR0911  # a table, one line each

@@ -52,13 +52,13 @@ class Patience:
 class Wire:
     """Connections to the Hub and its CDN, kept alive and shared by threads."""
 
-    def __init__(self, hub: Hub, commit: str, patience: Patience) -> None:
+    def __init__(self, hub: Hub, commit: str, patience: Patience, tls: ssl.SSLContext) -> None:
         self._hub = hub
         self._commit = commit
         self._patience = patience
         self._origin = _origin(hub.endpoint)
         self._managers: dict[str, PoolManager] = {}
-        self._tls = ssl.create_default_context()
+        self._tls = tls
 
     def stream(self, file: HubFile, start: int, end: int, location: str | None) -> Iterator[str | bytes]:
         """First where the bytes come from, then the bytes from `start` to `end`. May end early.
