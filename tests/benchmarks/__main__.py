@@ -3,17 +3,14 @@
 What is given goes to the downloads; `python -m tests.benchmarks.downloads --help` says what there is.
 """
 
+import subprocess
 import sys
-
-from tests.benchmarks import downloads, latency
 
 
 def main() -> None:
-    given = sys.argv[1:]
-    sys.argv[1:] = []
-    latency.main()
-    sys.argv[1:] = given
-    downloads.main()
+    for name, words in {"latency": [], "api": [], "downloads": sys.argv[1:]}.items():
+        print(f"# {name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}", *words], check=True)
 
 
 if __name__ == "__main__":
