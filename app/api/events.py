@@ -70,9 +70,7 @@ class Broadcast:
 async def stream(broadcast: Broadcast, database: Database, model_id: UUID) -> AsyncIterator[bytes]:
     """The events of one watcher: `progress` with the model at each change, then `end` with its operation."""
     async with broadcast.watch(model_id) as newest:
-        async with database.read() as connection:
-            row: Row[Any] | None = await models.get(connection, model_id)
-            under_way = await operations.pending(connection, model_id)
+        under_way, row = await _now(database, model_id)
         shown: Model | None = None
         while row is not None:
             model = MODEL.validate_python(row)
@@ -87,12 +85,20 @@ async def stream(broadcast: Broadcast, database: Database, model_id: UUID) -> As
                 yield b": still here\n\n"
                 continue
             if row is None or row.status != model.status or row.updated_at != model.updated_at:
-                async with database.read() as connection:
-                    under_way = await operations.pending(connection, model_id)
+                under_way, row = await _now(database, model_id)
         async with database.read() as connection:
             last = await operations.latest(connection, model_id)
     if last is not None:
         yield _event("end", OPERATION.dump_json(operation(last), by_alias=True, exclude_none=True))
+
+
+async def _now(database: Database, model_id: UUID) -> tuple[Row[Any] | None, Row[Any] | None]:
+    """The operation under way and the model, in this order: once nothing is under way, the model is as it was left."""
+    async with database.read() as connection:
+        under_way = await operations.pending(connection, model_id)
+        query = select(*models.SEEN).where(ModelRow.id == model_id)
+        row: Row[Any] | None = (await connection.execute(query)).one_or_none()
+    return under_way, row
 
 
 def _event(name: str, data: bytes) -> bytes:
