@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.keys import new_id, new_secret
 from tests.processes import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -51,10 +52,13 @@ class Fleet:
         self.repositories = folder / "repositories"
         self.repositories.mkdir(mode=0o755)
         self._environment_file = folder / "env"
+        self._key, self._secret = new_id(), new_secret()
         values = {
             "POSTGRES_PASSWORD": secrets.token_hex(24),
             "REDIS_PASSWORD": secrets.token_hex(24),
             "DEPOT_SECRET_KEY": secrets.token_urlsafe(32),
+            "DEPOT_BOOTSTRAP_KEY": self._key,
+            "DEPOT_BOOTSTRAP_SECRET": self._secret,
             "DEPOT_PUBLISH": f"127.0.0.1:{self.port}",
             "DEPOT_PUBLIC_URL": self.address,
             "DEPOT_HUB_ENDPOINT": "http://hub:8090",
@@ -99,7 +103,7 @@ class Fleet:
             f"{self.address}/v2{path}",
             method=method,
             data=json.dumps(body).encode() if body is not None else None,
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self._key}:{self._secret}"},
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as reply:
