@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import telemetry
+from app.admission import CannotAdmit, OwnKey, admit
 from app.cli_keys import audit, key, secrets
 from app.cli_settings import (
     CannotGoOn,
@@ -32,11 +33,13 @@ from app.cli_settings import (
     variable_of,
 )
 from app.cli_storage import storage
+from app.data_folder import CannotRun, DataFolder
 from app.db.migrate import upgrade
-from app.db.session import is_unreachable
+from app.db.session import UNREACHABLE, is_unreachable
 from app.main import build
-from app.settings import PREFIX, Settings
-from app.up import CannotRun, DataFolder, Part, Supervisor, answers, launching
+from app.sealing import Sealer
+from app.settings import PREFIX, Settings, split_keys
+from app.up import Part, Supervisor, answers, launching
 
 _API_GRACE = 7
 """Seconds that requests may take to end once the API is asked to stop."""
@@ -54,13 +57,14 @@ Model Depot is up, after {seconds:.1f} s.
   API      {address}    (try it in a browser: {address}/docs)
   models   {storage}
   data     {data}
+  key      {key}
   logs     here, and those of the embedded Redis in {redis_log}
   stop     Ctrl-C
 
 Fetch a model:
 
-  curl -s {address}/v2/ai/model -H 'Content-Type: application/json' \\
-    -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
+  curl -s {address}/v2/ai/model -H "Authorization: Bearer $(cat {key_file})" \\
+    -H 'Content-Type: application/json' -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
 """
 
 
@@ -74,13 +78,15 @@ def main() -> None:
     \b
         modeldepot up
         curl -s http://127.0.0.1:8080/v2/ai/model -H 'Content-Type: application/json' \\
+          -H "Authorization: Bearer $(cat ~/.local/share/modeldepot/api.key)" \\
           -d '{"name": "sentence-transformers/all-MiniLM-L6-v2"}'
 
     On several, run `migrate` once, then `serve` and as many `worker`s as you like, with one PostgreSQL, one Redis and
     one shared folder.
 
     Settings come from environment variables that begin with DEPOT_: `modeldepot up --help` lists them. Secrets may
-    stand in files instead, named by DEPOT_SECRET_KEY_FILE, DEPOT_DATABASE_URL_FILE and DEPOT_REDIS_URL_FILE.
+    stand in files instead, named by DEPOT_SECRET_KEY_FILE, DEPOT_DATABASE_URL_FILE, DEPOT_REDIS_URL_FILE,
+    DEPOT_BOOTSTRAP_KEY_FILE and DEPOT_BOOTSTRAP_SECRET_FILE.
     """  # noqa: D301  # click's marker is that one character
 
 
@@ -132,6 +138,8 @@ def serve(**given: str | None) -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     if os.environ.get(f"{PREFIX}LIFELINE") == "1":
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
+    bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
+    _admit(settings, OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None)
     with _listen(settings.host, settings.port) as listener:
         server = uvicorn.Server(
             uvicorn.Config(
@@ -170,15 +178,25 @@ def migrate() -> None:
 
 
 def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
+    own, is_new = OwnKey(*folder.own_api_key(), name="modeldepot up", place=str(folder.api_key)), False
+
     def greet() -> None:
         seconds = time.monotonic() - begun
-        shown = {"address": settings.address, "storage": settings.storage, "data": folder.path}
+        key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if is_new else f"in {folder.api_key}"
+        shown = {
+            "key": key,
+            "key_file": folder.api_key,
+            "address": settings.address,
+            "storage": settings.storage,
+            "data": folder.path,
+        }
         click.echo(_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown))
 
     with ExitStack() as stack:
         lock = stack.enter_context(folder.claimed())
         _listen(settings.host, settings.port).close()
         _migrate(settings.database_url)
+        is_new = _admit(settings, own)
         launch = stack.enter_context(launching(inherits=[lock]))
         api = Part("api", partial(launch, "-m", "app.cli", "serve"))
         hands = Part("worker", partial(launch, "-m", "worker.main"))
@@ -210,10 +228,25 @@ def _stop_at_end_of_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _admit(settings: Settings, own: OwnKey | None) -> bool:
+    """Whether `own` is new. A database that isn't up yet is waited for."""
+    sealer, deadline = Sealer(split_keys(settings.secret_key)), time.monotonic() + _patience(settings.database_url)
+    while True:
+        try:
+            return admit(settings.database_url, sealer, own)
+        except CannotAdmit as error:
+            raise CannotGoOn(str(error)) from None
+        except UNREACHABLE as error:
+            reason = telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
+            if not is_unreachable(error) or time.monotonic() > deadline:
+                raise CannotGoOn(f"the database can't be used: {reason}; was `modeldepot migrate` run?") from None
+        time.sleep(0.5)
+
+
 def _migrate(address: str) -> str:
     """The revision. A PostgreSQL that isn't up yet is waited for."""
     shown = make_url(address).render_as_string(hide_password=True)
-    deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
+    deadline = time.monotonic() + _patience(address)
     told = False
     while True:
         try:
@@ -226,6 +259,11 @@ def _migrate(address: str) -> str:
             told = True
             click.echo(f"waiting for the database at {shown}: {reason}", err=True)
         time.sleep(0.5)
+
+
+def _patience(address: str) -> float:
+    """Seconds that the database may take to come up."""
+    return 0 if address.startswith("sqlite") else _DATABASE_WITHIN
 
 
 for command in (key, secrets, audit, storage):

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import click
 
+from app.data_folder import DataFolder
 from app.settings import PREFIX, Settings, SettingsError, load
-from app.up import DataFolder
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 

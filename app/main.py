@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import queue
-from app.api import deployments, errors, health, models, operations, zones
+from app.api import auth, deployments, errors, health, models, operations, zones
 from app.api.bodies import BodyLimit
 from app.api.dependencies import Depot
 from app.api.events import Broadcast
+from app.api.gate import Gate
+from app.api.keyring import Keyring
+from app.api.prefix import Prefix
 from app.db.session import open_database
 from app.queue import Doorbell
 from app.sealing import Sealer
@@ -24,28 +28,32 @@ MAX_BODY = 1_048_576
 
 def build(settings: Settings) -> FastAPI:
     """The application. Nothing is opened before it starts."""
+    prefix = urlsplit(settings.address).path
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings.database_url)
         doorbell = Doorbell(queue.connect(settings.redis_url))
         broadcast = Broadcast(database)
+        sealer = Sealer(split_keys(settings.secret_key))
+        keyring = Keyring(database, sealer)
         app.state.depot = Depot(
             database=database,
             doorbell=doorbell,
-            sealer=Sealer(split_keys(settings.secret_key)),
+            sealer=sealer,
+            gate=Gate(keyring, prefix),
             broadcast=broadcast,
             address=settings.address,
             zone=settings.zone,
             operation_deadline=settings.operation_deadline,
         )
-        looking = asyncio.create_task(broadcast.run())
+        tasks = [asyncio.create_task(work) for work in (broadcast.run(), keyring.run())]
         try:
             yield
         finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             await doorbell.close()
             await database.close()
 
@@ -55,14 +63,19 @@ def build(settings: Settings) -> FastAPI:
         description="Fetches AI models from Hugging Face once, verifies them, and keeps them where engines load them.",
         version="2.0.0",
         servers=[{"url": f"{settings.address}/v2"}],
+        root_path=prefix,
+        root_path_in_servers=False,
         lifespan=lifespan,
         redirect_slashes=False,
     )
     app.add_middleware(BodyLimit, most=MAX_BODY)
+    if prefix:
+        app.add_middleware(Prefix, prefix=prefix)
     errors.install(app)
     for router in _ROUTERS:
         # What SDKs use as their base URL, and what the reference prints. The document lists it once.
         app.include_router(router, prefix="/v2", include_in_schema=False)
         app.include_router(router)
     app.include_router(health.router, include_in_schema=False)
+    auth.describe(app)
     return app

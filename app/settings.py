@@ -7,13 +7,16 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.db.session import async_url
+from app.domain.keys import KEY_ID, SECRET
 from app.sealing import Sealer
 
 PREFIX = "DEPOT_"
+_SECRETS = ("secret_key", "database_url", "redis_url", "bootstrap_key", "bootstrap_secret")
+"""What may stand in a file."""
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -32,7 +35,11 @@ class Settings(BaseSettings):
     redis_url: str = Field(description="Where the doorbell is: redis://:password@host:6379/0 or unix:///path.")
     storage: Path = Field(description="The folder that models are kept in, on one file system.")
     secret_key: SecretStr = Field(
-        description="Seals Hub tokens: 32 bytes in base64. Several, comma-separated: the first seals, all open."
+        description="Seals Hub tokens and API secrets: 32 bytes in base64. Several, comma-separated: the first seals, all open."
+    )
+    bootstrap_key: str = Field("", description="The id of an operator's API key that is there from the start.")
+    bootstrap_secret: SecretStr = Field(
+        SecretStr(""), validate_default=True, description="That key's secret: 16 characters or more."
     )
     hub_endpoint: str = Field(
         "https://huggingface.co",
@@ -97,6 +104,23 @@ class Settings(BaseSettings):
         Sealer(split_keys(value))
         return value
 
+    @field_validator("bootstrap_key")
+    @classmethod
+    def _key_id(cls, value: str) -> str:
+        if value and not KEY_ID.fullmatch(value):
+            raise ValueError("it must have 3 to 64 letters, digits, - or _")
+        return value
+
+    @field_validator("bootstrap_secret")
+    @classmethod
+    def _key_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        secret, key = value.get_secret_value(), info.data.get("bootstrap_key")
+        if bool(secret) != bool(key):
+            raise ValueError("set both DEPOT_BOOTSTRAP_KEY and DEPOT_BOOTSTRAP_SECRET, or neither")
+        if secret and not SECRET.fullmatch(secret):
+            raise ValueError("it must have 16 to 200 characters, without spaces")
+        return value
+
     @property
     def address(self) -> str:
         """The base of every URL that clients are told, without `/v2`."""
@@ -110,9 +134,7 @@ def split_keys(value: SecretStr) -> list[str]:
 
 def load() -> Settings:
     """The settings of this process. A secret may stand in a file that `DEPOT_…_FILE` names. Raises `SettingsError`."""
-    from_files: dict[str, Any] = {
-        name: _read(name) for name in ("secret_key", "database_url", "redis_url") if _file_of(name)
-    }
+    from_files: dict[str, Any] = {name: _read(name) for name in _SECRETS if _file_of(name)}
     try:
         return Settings(**from_files)
     except ValidationError as error:

@@ -1,6 +1,5 @@
 """`modeldepot up`: one machine's depot, whose parts are kept running, and stopped together."""
 
-import fcntl
 import http.client
 import os
 import select
@@ -8,26 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import IO
 
 import structlog
-from sqlalchemy.engine import URL
 
-from app.embedded import CannotServe, RedisServer
-from app.sealing import new_key
+from app.data_folder import CannotRun
+from app.embedded import CannotServe
 
 _STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _GRACE, _REDIS_GRACE = 8.5, 1.0
 """Seconds that API and worker have to stop, and Redis after them; together less than ten."""
-_REMNANTS = 12.0
-"""Seconds that the parts of an `up` that was killed may take to notice and stop."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a part is started again; the pause doubles each time."""
 _HEALTHY = 60.0
@@ -38,71 +30,6 @@ _TRIES = 3
 """How often a part may end before the API ever answered."""
 
 log = structlog.get_logger()
-
-
-class CannotRun(Exception):
-    """Something on this machine is in the way. The message is one line that says what."""
-
-
-@dataclass(frozen=True)
-class DataFolder:
-    """Everything that `up` keeps, in one folder that only its owner can read."""
-
-    path: Path
-
-    @cached_property
-    def redis(self) -> RedisServer:
-        return RedisServer(self.path / "redis")
-
-    @property
-    def storage(self) -> Path:
-        return self.path / "storage"
-
-    @property
-    def database_url(self) -> str:
-        return URL.create("sqlite", database=str(self.path / "depot.sqlite3")).render_as_string()
-
-    @property
-    def key(self) -> Path:
-        return self.path / "secret.key"
-
-    def prepare(self) -> None:
-        """Create the folder, its storage and its secret key unless they exist. Raises `OSError`."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not any(self.path.iterdir()):  # One that holds something may be anybody's.
-            with suppress(PermissionError):
-                self.path.chmod(0o700)
-        self.storage.mkdir(exist_ok=True)
-        if self.key.exists():
-            return
-        descriptor, new = tempfile.mkstemp(dir=self.path)  # Mode 0600.
-        with os.fdopen(descriptor, "w") as file:
-            file.write(new_key() + "\n")
-            file.flush()
-            os.fsync(descriptor)
-        with suppress(FileExistsError):  # Another `up` was first. A link, unlike a rename, never replaces its key.
-            self.key.hardlink_to(new)
-        Path(new).unlink()
-
-    @contextmanager
-    def claimed(self) -> Iterator[int]:
-        """Keep every other `up` away. Gives a lock that the parts are to inherit, so that it tells whether any lives.
-
-        Raises `CannotRun`: at once when an `up` is alive; when it was killed, only after its parts had time to stop.
-        """
-        with _opened(self.path / "up.lock") as ours, _opened(self.path / "parts.lock") as theirs:
-            if not _lock(ours):
-                ours.seek(0)
-                raise CannotRun(f"{self.path} is in use by another `modeldepot up`, process {ours.read()}")
-            ours.truncate(0)
-            ours.write(str(os.getpid()))
-            ours.flush()
-            deadline = time.monotonic() + _REMNANTS
-            while not _lock(theirs):
-                if time.monotonic() > deadline:
-                    raise CannotRun(f"parts of a killed `modeldepot up` still run in {self.path}: end them first")
-                time.sleep(0.1)
-            yield theirs.fileno()
 
 
 @dataclass(slots=True)
@@ -247,23 +174,6 @@ def answers(host: str, port: int) -> bool:
             return connection.getresponse().status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False
-
-
-def _opened(path: Path) -> IO[str]:
-    try:
-        return path.open("a+")
-    except OSError as error:
-        raise CannotRun(f"can't use {path}: {error.strerror}") from None
-
-
-def _lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise CannotRun(f"can't lock {file.name}: {error.strerror}") from None
-    return True
 
 
 def _running(parts: Sequence[Part]) -> list[Part]:

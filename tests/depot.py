@@ -10,11 +10,14 @@ from typing import Any
 
 import httpx2
 
-from app.sealing import new_key
 from app.up import answers
 from tests.processes import free_port, until
 
 _CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("DEPOT_", "HF_"))}
+SECRET_KEY = "bW9kZWwgZGVwb3QncyB0ZXN0cyBzZWFsIHdpdGggaXQ="
+"""One for all, so that two depots may share a database."""
+KEY, SECRET = "EXOtheoperatorofalltests", "the-secret-of-all-tests"
+"""The credentials of the client of every depot."""
 # Quick where the product is patient.
 _QUICK = {"LEASE": 3, "LOOK_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0}
 
@@ -41,11 +44,15 @@ class Depot:
             "HUB_ENDPOINT": hub_endpoint,
             "STORAGE": self.storage,
             "PORT": self.port,
-            "SECRET_KEY": new_key(),
+            "SECRET_KEY": SECRET_KEY,
+            "BOOTSTRAP_KEY": KEY,
+            "BOOTSTRAP_SECRET": SECRET,
         }
         words = _QUICK | own | {name.upper(): value for name, value in settings.items()}
         self.environment = _CLEAN | {f"DEPOT_{name}": str(value) for name, value in words.items()}
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/v2", timeout=30)
+        self.client = httpx2.Client(
+            base_url=f"http://127.0.0.1:{self.port}/v2", timeout=30, headers={"Authorization": f"Bearer {KEY}:{SECRET}"}
+        )
         self.workers: list[subprocess.Popen[bytes]] = []
         self.api: subprocess.Popen[bytes] | None = None
         self._started: list[subprocess.Popen[bytes]] = []

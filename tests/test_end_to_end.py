@@ -61,7 +61,7 @@ def depot(hub: Hub, tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_real_model_from_its_create_to_its_delete(depot: str, tmp_path: Path) -> None:
-    client = Client("EXOunused", "unused", url=f"{depot}/v2")
+    client = _client(depot, tmp_path)
     began = time.monotonic()
     operation = client.create_model(name=NAME)
     assert operation["state"] == "pending"
@@ -92,11 +92,17 @@ def test_a_real_model_from_its_create_to_its_delete(depot: str, tmp_path: Path) 
     assert list((tmp_path / "data" / "storage" / "models").iterdir()) == []
 
 
-def test_the_sdk_raises_with_the_reason_of_a_failure(depot: str) -> None:
-    client = Client("EXOunused", "unused", url=f"{depot}/v2")
+def test_the_sdk_raises_with_the_reason_of_a_failure(depot: str, tmp_path: Path) -> None:
+    client = _client(depot, tmp_path)
     operation = client.create_model(name="nobody/nothing")
     with pytest.raises(ExoscaleAPIServerException, match=r"failure, (not-found|forbidden)"):
         client.wait(operation["id"], max_wait_time=60)
+
+
+def _client(depot: str, tmp_path: Path) -> Client:
+    """With the key that `up` has made."""
+    key, _, secret = (tmp_path / "data" / "api.key").read_text().strip().partition(":")
+    return Client(key, secret, url=f"{depot}/v2")
 
 
 def _is_the_real_one(folder: Path, size: int) -> None:

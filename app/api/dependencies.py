@@ -11,6 +11,7 @@ from fastapi import Depends, Path, Request
 from starlette.exceptions import HTTPException
 
 from app.api.events import Broadcast
+from app.api.gate import Gate
 from app.db.session import Database
 from app.domain.errors import BadRequest, NotFound
 from app.queue import Doorbell
@@ -26,6 +27,7 @@ class Depot:
     database: Database
     doorbell: Doorbell
     sealer: Sealer
+    gate: Gate
     broadcast: Broadcast
     address: str
     zone: str

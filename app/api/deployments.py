@@ -5,11 +5,12 @@ from fastapi.responses import Response
 
 from app.api import schemas
 from app.api.answers import json_answer, operation_answer
+from app.api.auth import KeyedRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
-from app.services import deployments
+from app.services import audit, deployments
 
-router = APIRouter(tags=["deployments"])
+router = APIRouter(tags=["deployments"], route_class=KeyedRoute)
 
 
 @router.post(
@@ -20,7 +21,7 @@ router = APIRouter(tags=["deployments"])
     response_class=Response,
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 412, 413, 415, 503)},
 )
-async def create_deployment(body: schemas.CreateDeployment, depot: TheDepot) -> Response:
+async def create_deployment(body: schemas.CreateDeployment, depot: TheDepot, act: TheAct) -> Response:
     """From here on the model can't be deleted, until the deployment is."""
     async with depot.database.begin() as connection:
         row = await deployments.create(
@@ -35,6 +36,7 @@ async def create_deployment(body: schemas.CreateDeployment, depot: TheDepot) -> 
             inference_engine_version=body.inference_engine_version,
             inference_engine_parameters=body.inference_engine_parameters or [],
         )
+        await audit.accept(connection, act, row.resource_id)
     return operation_answer(row)
 
 
@@ -72,8 +74,9 @@ async def get_deployment(deployment_id: ResourceId, depot: TheDepot) -> Response
     response_class=Response,
     responses={200: {"model": schemas.Operation}, **documented(404, 503)},
 )
-async def delete_deployment(deployment_id: ResourceId, depot: TheDepot) -> Response:
+async def delete_deployment(deployment_id: ResourceId, depot: TheDepot, act: TheAct) -> Response:
     """Forget the deployment; what serves the model is not touched."""
     async with depot.database.begin() as connection:
         row = await deployments.remove(connection, deployment_id)
+        await audit.accept(connection, act, row.resource_id)
     return operation_answer(row)

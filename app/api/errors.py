@@ -85,6 +85,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
+def status_of(error: Refusal | HTTPException | RequestValidationError) -> HTTPStatus:
+    """The status that it answers with."""
+    if isinstance(error, Refusal):
+        return _STATUS[type(error)]
+    return HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.BAD_REQUEST
+
+
 def answer(status: HTTPStatus, message: str, *, headers: Mapping[str, str] | None = None, **extra: Any) -> JSONResponse:
     body = {
         "error": message,

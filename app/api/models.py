@@ -9,12 +9,13 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.api import events, schemas
 from app.api.answers import json_answer, operation_answer
+from app.api.auth import KeyedRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
 from app.domain.repositories import select
-from app.services import models
+from app.services import audit, models
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=KeyedRoute)
 
 _EXAMPLES: dict[str, Any] = {
     "whole": {"summary": "A whole repository", "value": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},
@@ -34,7 +35,7 @@ _EXAMPLES: dict[str, Any] = {
     responses={200: {"model": schemas.Operation}, **documented(400, 409, 413, 415, 503)},
 )
 async def create_model(
-    body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot
+    body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, act: TheAct
 ) -> Response:
     """Fetch a Hub repository, or part of it. The same request again retries a model that is in `error`."""
     selection = select(
@@ -51,6 +52,7 @@ async def create_model(
             sealed_token=sealed,
             deadline=depot.operation_deadline,
         )
+        await audit.accept(connection, act, row.resource_id)
     await depot.doorbell.ring()
     return operation_answer(row)
 
@@ -93,10 +95,11 @@ async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
         **documented(404, 503),
     },
 )
-async def delete_model(model_id: ResourceId, depot: TheDepot) -> Response:
+async def delete_model(model_id: ResourceId, depot: TheDepot, act: TheAct) -> Response:
     """Stop fetching it if need be, then remove its files. Refused while deployments use it."""
     async with depot.database.begin() as connection:
         row = await models.request_delete(connection, model_id, deadline=depot.operation_deadline)
+        await audit.accept(connection, act, row.resource_id)
     await depot.doorbell.ring()
     return operation_answer(row)
 

@@ -5,11 +5,12 @@ from fastapi.responses import Response
 
 from app.api import schemas
 from app.api.answers import operation_answer
+from app.api.auth import KeyedRoute
 from app.api.dependencies import ResourceId, TheDepot
 from app.api.errors import documented
 from app.services import operations
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=KeyedRoute)
 
 
 @router.get(

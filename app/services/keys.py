@@ -1,9 +1,11 @@
 """API keys: made, listed, revoked, looked up; and every sealed secret sealed anew."""
 
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Row, and_, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
@@ -27,6 +29,14 @@ SHOWN: tuple[Any, ...] = (
 """What may be shown of a key."""
 
 
+class Kept(Enum):
+    """What came of a key that is to be there."""
+
+    MADE = auto()
+    THERE = auto()
+    REVOKED = auto()
+
+
 async def create(
     connection: AsyncConnection, sealer: Sealer, *, name: str, role: Role, expires: float | None
 ) -> tuple[str, str]:
@@ -36,18 +46,19 @@ async def create(
     return key_id, secret
 
 
-async def keep(connection: AsyncConnection, sealer: Sealer, key_id: str, secret: str, *, name: str) -> bool:
-    """See to it that an operator's key with this id and secret is there. False if it was revoked: it stays so."""
+async def keep(connection: AsyncConnection, sealer: Sealer, key_id: str, secret: str, *, name: str) -> Kept:
+    """See to it that an operator's key with this id and secret is there, unless it was revoked: it stays so."""
     query = select(KeyRow.sealed_secret, KeyRow.revoked_at).where(KeyRow.id == key_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         await _insert(connection, sealer, key_id, secret, name=name, role=Role.OPERATOR, expires=None)
-    elif row.revoked_at is not None:
-        return False
-    elif _opened(sealer, row.sealed_secret, key_id) != secret:
+        return Kept.MADE
+    if row.revoked_at is not None:
+        return Kept.REVOKED
+    if _opened(sealer, row.sealed_secret, key_id) != secret:
         sealed = sealer.seal(secret, belongs_to=key_id)
         await connection.execute(update(KeyRow).where(KeyRow.id == key_id).values(sealed_secret=sealed))
-    return True
+    return Kept.THERE
 
 
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
@@ -126,8 +137,12 @@ async def _insert(
     expires: float | None,
 ) -> None:
     sealed = sealer.seal(secret, belongs_to=key_id)
+    # Two API processes may start at once, with the same key to be made.
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     await connection.execute(
-        insert(KeyRow).values(
+        insert(KeyRow)
+        .on_conflict_do_nothing(index_elements=[KeyRow.id])
+        .values(
             id=key_id,
             name=name,
             role=role,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 from redis import Redis
 
@@ -119,6 +120,33 @@ def test_keeps_its_data_to_its_owner_and_its_key_to_a_file(start: Starter) -> No
     for pid in (up.process.pid, *up.parts().values()):
         assert key not in _read(pid, "environ") + _read(pid, "cmdline")
     assert key not in up.log + up.output
+
+
+def test_makes_an_api_key_at_its_first_start_and_shows_it_once(start: Starter) -> None:
+    former = start().comes_up()
+    stored = former.data / "api.key"
+    key = stored.read_text().strip()
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+    assert key in former.output
+    assert _status_with(former.port, key) == 200
+    assert _status_with(former.port, f"{key}x") == 403
+    former.process.send_signal(signal.SIGTERM)
+    assert former.ends() == 0
+    up = start("--data", str(former.data)).comes_up()
+    assert key not in up.output
+    assert str(stored) in up.output
+    assert _status_with(up.port, key) == 200
+
+
+def test_a_lost_secret_key_is_told_at_the_start_in_one_line(start: Starter) -> None:
+    former = start().comes_up()
+    former.process.send_signal(signal.SIGTERM)
+    assert former.ends() == 0
+    (former.data / "secret.key").unlink()
+    up = start("--data", str(former.data))
+    assert up.ends() == 1
+    assert up.log.count("\n") == 1, up.log
+    assert "DEPOT_SECRET_KEY" in up.log
 
 
 def test_a_key_of_the_users_own_is_used_instead(start: Starter) -> None:
@@ -253,6 +281,11 @@ def test_a_part_that_cannot_start_is_told_rather_than_waited_for(start: Starter,
     assert up.ends() == 1
     assert "exit code 7" in up.log
     assert "the api doesn't start" in up.log
+
+
+def _status_with(port: int, key: str) -> int:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx2.get(f"http://127.0.0.1:{port}/v2/ai/model", headers=headers, timeout=10).status_code
 
 
 def _processes() -> list[int]:

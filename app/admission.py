@@ -1,0 +1,55 @@
+"""Before the API starts: the keys that must be there, and the certainty that their secrets can be opened."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import structlog
+
+from app.db.session import open_database
+from app.sealing import Sealer
+from app.services import keys
+
+log = structlog.get_logger()
+
+
+class CannotAdmit(Exception):
+    """Nobody could get in. The message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    """An operator's key that is kept elsewhere, at `place`, and must be in the database."""
+
+    key_id: str
+    secret: str = field(repr=False)
+    name: str
+    place: str
+
+
+def admit(database_url: str, sealer: Sealer, own: OwnKey | None) -> bool:
+    """Make `own` if it is not there, and say whether it was made. Raises `CannotAdmit`, or that the database is away."""
+    return asyncio.run(_admit(database_url, sealer, own))
+
+
+async def _admit(database_url: str, sealer: Sealer, own: OwnKey | None) -> bool:
+    database = open_database(database_url)
+    try:
+        async with database.read() as connection:
+            closed, count = await keys.unopenable(connection, sealer)
+        if closed and len(closed) == count:
+            raise CannotAdmit(
+                f"DEPOT_SECRET_KEY opens the secret of none of the {count} API keys in the database. Give the secret key "
+                "that sealed them; several may stand there, comma-separated. If it is lost, so are they: "
+                f"`modeldepot key revoke` each ({', '.join(closed[:10])}), then start again and make new ones"
+            )
+        if closed:
+            log.warning("DEPOT_SECRET_KEY doesn't open the secrets of some API keys: they won't work", keys=closed)
+        if own is None:
+            return False
+        async with database.begin() as connection:
+            kept = await keys.keep(connection, sealer, own.key_id, own.secret, name=own.name)
+    finally:
+        await database.close()
+    if kept is keys.Kept.REVOKED:
+        log.warning("this API key is revoked, and stays so: replace it where it is kept", key=own.key_id, at=own.place)
+    return kept is keys.Kept.MADE

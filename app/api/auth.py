@@ -1,0 +1,113 @@
+"""Who is calling: routes that take a key, and the record of what was changed with it.
+
+A route checks the key before it reads anything else of the request, so that a stranger learns nothing from what is wrong
+with a body.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from app.api.dependencies import Depot
+from app.api.errors import documented, status_of
+from app.api.gate import address
+from app.db.session import UNREACHABLE
+from app.domain.errors import Refusal
+from app.services import audit
+from app.services.audit import Act
+
+_READS = frozenset({"GET", "HEAD"})
+_SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key's id and secret: `<key>:<secret>`."},
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "What the SDKs send: `EXO2-HMAC-SHA256 credential=…,expires=…,signature=…`.",
+    },
+}
+_EITHER: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]}
+
+log = structlog.get_logger()
+
+
+class KeyedRoute(APIRoute):
+    """A route that only the holder of a key gets to, and only an operator unless it just reads."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options["responses"] = documented(401, 403, 429) | (options.get("responses") or {})
+        options["openapi_extra"] = _EITHER | (options.get("openapi_extra") or {})
+        super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer, action = super().get_route_handler(), self.operation_id or self.name
+
+        async def handler(request: Request) -> Response:
+            depot: Depot = request.app.state.depot
+            key = await depot.gate.admit(request)
+            if request.method in _READS:
+                return await answer(request)
+            act = request.state.act = Act(key.id, action, address(request), _resource(request))
+            try:
+                response = await answer(request)
+            except (Refusal, HTTPException, RequestValidationError) as error:
+                status = status_of(error)
+                await _record_refusal(depot, act, f"{status.value} {status.phrase}")
+                raise
+            _log(act, audit.ACCEPTED)
+            return response
+
+        return handler
+
+
+def describe(app: FastAPI) -> None:
+    """Say in the OpenAPI document how to send a key."""
+    document_of = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = document_of()
+        document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _act(request: Request) -> Act:
+    act: Act = request.state.act
+    return act
+
+
+def _resource(request: Request) -> UUID | None:
+    try:
+        return UUID(request.path_params["id"])
+    except (KeyError, ValueError):
+        return None
+
+
+async def _record_refusal(depot: Depot, act: Act, outcome: str) -> None:
+    _log(act, outcome)
+    try:
+        async with depot.database.begin() as connection:
+            await audit.record(connection, act, outcome)
+    except UNREACHABLE as error:
+        log.warning("the database can't be reached: the audit of a refusal is in this log only", error=repr(error))
+
+
+def _log(act: Act, outcome: str) -> None:
+    log.info(
+        "audit",
+        key=act.key_id,
+        action=act.action,
+        resource=str(act.resource_id or "-"),
+        address=act.address,
+        outcome=outcome,
+    )
+
+
+TheAct = Annotated[Act, Depends(_act)]

@@ -1,0 +1,119 @@
+"""Checks credentials: a signature, or a key and its secret as a bearer token."""
+
+import hmac
+import ipaddress
+import math
+import secrets
+import time
+from dataclasses import dataclass
+
+import structlog
+from fastapi import Request
+from starlette.exceptions import HTTPException
+
+from app.api import signature
+from app.api.failures import Failures
+from app.api.keyring import Key, Keyring
+from app.domain.keys import KEY_ID, Role
+
+_READS = frozenset({"GET", "HEAD"})
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="modeldepot", EXO2-HMAC-SHA256'}
+_NONE_GIVEN = (
+    "This needs an API key: send 'Authorization: Bearer <key>:<secret>', or sign the request as the SDKs do. "
+    "`modeldepot key create` makes a key."
+)
+_REFUSED = (
+    "These credentials are not accepted: the key is unknown, revoked or expired, or the secret or the signature is wrong. "
+    "`modeldepot key list` shows the keys there are."
+)
+_NOT_CURRENT = (
+    "The signature has expired, or expires more than an hour ahead: "
+    "sign each request anew, and check the clocks of client and server."
+)
+_READER = "This key may only read. `modeldepot key create --role operator` makes one that may also change things."
+_TOO_MANY = "Too many requests with wrong credentials came from this address or for this key. Try again later."
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What the header says: a bearer's secret, or a signature."""
+
+    key_id: str
+    proof: bytes | signature.Signature
+
+
+class Gate:
+    """Lets in who has a key. `prefix` is the path under which clients see this server, such as `/depot`."""
+
+    def __init__(self, keyring: Keyring, prefix: str) -> None:
+        self._keyring, self._prefix = keyring, prefix.encode()
+        self._failures = Failures()
+        self._nobodys = secrets.token_urlsafe(32).encode()
+
+    async def admit(self, request: Request) -> Key:
+        """The caller's key. Raises `HTTPException`: 401, 403 or, for too many failures, 429."""
+        header = request.headers.get("authorization")
+        if not header:
+            raise HTTPException(401, _NONE_GIVEN, _CHALLENGE)
+        scheme, _, rest = header.partition(" ")
+        if scheme.lower() not in ("bearer", signature.SCHEME):
+            raise HTTPException(401, _NONE_GIVEN, _CHALLENGE)
+        claim = _claim(scheme.lower(), rest)
+        if claim is None:
+            raise self._refusal(request, None, "malformed", _REFUSED)
+        # Whether there is such a key makes no difference to what is computed.
+        key = await self._keyring.find(claim.key_id)
+        fits = await self._fits(request, claim, key.secret if key else self._nobodys)
+        if key is None or not fits:
+            raise self._refusal(request, claim, "wrong secret or signature" if key else "no such key", _REFUSED, key)
+        if isinstance(claim.proof, signature.Signature) and not signature.is_current(claim.proof, time.time()):
+            raise self._refusal(request, claim, "expired, or too far ahead", _NOT_CURRENT, key)
+        if key.role is Role.READER and request.method not in _READS:
+            log.warning("a reader may not do this", key=key.id, address=address(request), method=request.method)
+            raise HTTPException(403, _READER)
+        self._keyring.note_use(key)
+        return key
+
+    async def _fits(self, request: Request, claim: _Claim, secret: bytes) -> bool:
+        if isinstance(claim.proof, bytes):
+            return hmac.compare_digest(claim.proof, secret)
+        raw: bytes = request.scope["raw_path"]
+        paths = (raw, raw.removeprefix(self._prefix)) if self._prefix else (raw,)
+        signed = signature.Signed(request.method, paths, request.scope["query_string"], await request.body())
+        return signature.fits(claim.proof, signed, secret)
+
+    def _refusal(
+        self, request: Request, claim: _Claim | None, why: str, message: str, key: Key | None = None
+    ) -> HTTPException:
+        where = address(request)
+        # What isn't a key of ours may be a secret that was put in the wrong place.
+        known = key.id if key else claim.key_id if claim and claim.key_id.startswith("EXO") else None
+        wait = self._failures.note([f"from {_network(where)}", *([f"for {claim.key_id}"] if claim else [])])
+        if wait:
+            return HTTPException(429, _TOO_MANY, {"Retry-After": str(math.ceil(wait))})
+        log.warning("credentials refused", key=known, address=where, why=why)
+        return HTTPException(403, message)
+
+
+def address(request: Request) -> str:
+    """Where the request comes from: an IP address, or `local` for a socket in the file system."""
+    return request.client.host if request.client else "local"
+
+
+def _claim(scheme: str, rest: str) -> _Claim | None:
+    if scheme == signature.SCHEME:
+        found = signature.parse(rest)
+        return _Claim(found.key_id, found) if found and KEY_ID.fullmatch(found.key_id) else None
+    key_id, _, secret = rest.strip().partition(":")
+    return _Claim(key_id, secret.encode("latin-1")) if secret and KEY_ID.fullmatch(key_id) else None
+
+
+def _network(where: str) -> str:
+    """The address or, as one machine has as many as it likes, the /64 of an IPv6 one."""
+    try:
+        found = ipaddress.ip_address(where)
+    except ValueError:
+        return where
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else where

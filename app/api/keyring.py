@@ -1,0 +1,82 @@
+"""The keys as one API process knows them: looked up when they are used, remembered for a moment."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from app.db.session import UNREACHABLE, Database
+from app.domain.keys import Role
+from app.sealing import CannotOpen, Sealer
+from app.services import keys
+
+_REMEMBERED_FOR = 2.0
+"""Seconds: also how long a revoked key still opens."""
+_REMEMBERED = 1000
+_FLUSH_EVERY, _TOUCH_EVERY = 5.0, 60.0
+"""Seconds between looks for what to note, and between two notes of one key's use."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that may be used now."""
+
+    id: str
+    role: Role
+    secret: bytes
+
+
+class Keyring:
+    """Finds keys, and notes when they were last used."""
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._database, self._sealer = database, sealer
+        self._known: dict[str, tuple[Key | None, float]] = {}
+        self._used: set[str] = set()
+        self._noted: dict[str, float] = {}
+
+    async def find(self, key_id: str) -> Key | None:
+        """The key, unless it is unknown, revoked, expired, or sealed with a secret key that is not ours."""
+        now = time.monotonic()
+        key, until = self._known.get(key_id, (None, 0.0))
+        if now < until:
+            return key
+        async with self._database.read() as connection:
+            row = await keys.usable(connection, key_id)
+        key = None if row is None else self._opened(key_id, row.role, row.sealed_secret)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key_id] = (key, now + _REMEMBERED_FOR)
+        return key
+
+    def note_use(self, key: Key) -> None:
+        """Remember to write down that it was used."""
+        self._used.add(key.id)
+
+    async def run(self) -> None:
+        """Write down which keys were used, off the requests' path; until cancelled."""
+        while True:
+            await asyncio.sleep(_FLUSH_EVERY)
+            try:
+                await self._flush(time.monotonic())
+            except UNREACHABLE as error:
+                log.warning("the database can't be reached: last uses are noted later", error=type(error).__name__)
+
+    async def _flush(self, now: float) -> None:
+        stale = [key_id for key_id in self._used if now - self._noted.get(key_id, -_TOUCH_EVERY) >= _TOUCH_EVERY]
+        if not stale:
+            return
+        async with self._database.begin() as connection:
+            await keys.touch(connection, stale)
+        self._noted |= dict.fromkeys(stale, now)
+        self._used.difference_update(stale)
+
+    def _opened(self, key_id: str, role: Role, sealed: str) -> Key | None:
+        try:
+            return Key(key_id, role, self._sealer.open(sealed, belongs_to=key_id).encode())
+        except CannotOpen as error:
+            log.warning("an API key's secret can't be opened: check DEPOT_SECRET_KEY", key=key_id, error=str(error))
+            return None

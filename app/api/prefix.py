@@ -1,0 +1,16 @@
+"""Serving under a path that a proxy may or may not take away before it passes a request on."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class Prefix:
+    """Puts `prefix` (such as `/depot`) back in front of a path that lacks it: ASGI wants it there, beside `root_path`."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app, self._prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith(f"{self._prefix}/"):
+            raw = scope.get("raw_path") or b""
+            scope = {**scope, "path": self._prefix + scope["path"], "raw_path": self._prefix.encode() + raw}
+        await self._app(scope, receive, send)

@@ -1,0 +1,1 @@
+"""The clients that people have already, against a depot of real processes."""
