@@ -22,8 +22,6 @@ from worker.housekeeping import tidy
 from worker.keeper import Keeper
 
 _LONGEST_BACKOFF = 300.0
-_SWEEP = 30.0
-"""Seconds between looks for what is past its deadline or its retention, at most."""
 _LAST_WORD = 5.0
 """Seconds that a worker that stops waits for the database; without its word the lease runs out by itself."""
 _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
@@ -164,7 +162,7 @@ class Runner:
     async def _sweep(self) -> None:
         while True:
             await self._or_log(self._sweep_once())
-            await asyncio.sleep(max(_SWEEP, self._policy.look_interval))
+            await asyncio.sleep(self._policy.look_interval)
 
     async def _sweep_once(self) -> None:
         async with self._tools.database.begin() as connection:

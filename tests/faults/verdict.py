@@ -1,0 +1,113 @@
+"""Whether a depot kept its promises under faults."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from app.db.session import open_database
+from tests.depot import Depot
+from tests.faults.traffic import Traffic
+from tests.hub import Hub
+from tests.hubs.content import content_of
+
+_ENDS = {"model is ready", "model is deleted", "operation failed"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`broken` says each promise that was broken, in words."""
+
+    summary: str
+    broken: Sequence[str]
+
+
+def judge(
+    url: str, depot: Depot, hub: Hub, traffic: Traffic, overlaps: Sequence[str], faults: Mapping[str, int]
+) -> Verdict:
+    """Look at everything, once it has come to rest:
+
+    every accepted operation ended; each ended once; no two processes wrote one model at a time; every ready model is
+    byte-identical; every deleted one left nothing; no model is stuck; every failure has its reason.
+    """
+    operations = traffic.accepted.values()
+    states = Counter(operation["state"] for operation in operations)
+    broken = list(traffic.unexpected) + [f"two at once: {overlap}" for overlap in overlaps]
+    broken += [f"lost or stuck: {operation}" for operation in operations if operation["state"] in {"lost", "pending"}]
+    nameless = (one for one in operations if one["state"] in {"failure", "timeout"} and not one.get("reason"))
+    broken += [f"no reason: {operation}" for operation in nameless]
+    twice = _ended_twice(depot)
+    broken += [f"ended twice: {operation_id}" for operation_id in twice]
+    models = traffic.models()
+    broken += [problem for model in models for problem in _wrong(model, traffic)]
+    broken += _left_over(depot, {model["id"]: model["status"] for model in models})
+    recovered = asyncio.run(_recovered(url))
+    reasons = Counter(operation["reason"] for operation in operations if operation.get("reason"))
+    lines = [
+        f"operations: {len(traffic.accepted)} ({_told(states)})",
+        f"reasons: {_told(reasons)}",
+        f"faults: {sum(faults.values())} ({_told(faults)})",
+        f"recovered: {recovered}",
+        f"lost: {states['lost'] + states['pending']}",
+        f"duplicated: {len(twice) + len(overlaps)}",
+        f"requests to the Hub: {len(hub.requests)}",
+        *(f"BROKEN {problem}" for problem in broken),
+    ]
+    return Verdict("\n".join(lines), broken)
+
+
+def _ended_twice(depot: Depot) -> list[str]:
+    ended: Counter[str] = Counter()
+    for line in depot.logs().splitlines():
+        # A killed process may leave half a line.
+        if line.startswith("{") and line.endswith("}"):
+            event: dict[str, Any] = json.loads(line)
+            if event.get("event") in _ENDS:
+                ended[event["operation-id"]] += 1
+    return [operation_id for operation_id, count in ended.items() if count > 1]
+
+
+def _wrong(model: dict[str, Any], traffic: Traffic) -> list[str]:
+    if model["status"] == "error":
+        return [] if model.get("reason") and model.get("message") else [f"no reason: {model}"]
+    if model["status"] != "ready":
+        return [f"stuck: {model}"]
+    wanted = {path: content_of(content).read() for path, content in traffic.files[model["name"]].items()}
+    folder = Path(model["path"])
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    return [] if found == wanted else [f"not what the Hub has: {model}"]
+
+
+def _left_over(depot: Depot, statuses: Mapping[str, str]) -> list[str]:
+    ready = {model_id for model_id, status in statuses.items() if status == "ready"}
+    published = {path.name for path in (depot.storage / "models").iterdir()}
+    linked = {path.resolve().name for path in (depot.storage / "by-name").glob("*/*")}
+    incoming = {path.name for path in (depot.storage / "incoming").iterdir()}
+    trash = {path.name.partition(".")[0] for path in (depot.storage / "trash").iterdir()}
+    return [
+        *(f"files of no ready model: {name}" for name in published - ready),
+        *(f"no files of a ready model: {name}" for name in ready - published),
+        *(f"a link to no ready model: {name}" for name in linked - ready),
+        *(f"incoming files of no model in error: {name}" for name in incoming - (set(statuses) - ready)),
+        *(f"remains of a deleted model: {name}" for name in trash - set(statuses)),
+    ]
+
+
+async def _recovered(url: str) -> int:
+    """How many operations ended in success after more than one worker had them."""
+    database = open_database(url)
+    async with database.read() as connection:
+        query = text("SELECT count(*) FROM operations WHERE state = 'success' AND fence > 1")
+        count: int = (await connection.execute(query)).scalar_one()
+    await database.close()
+    return count
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -1,0 +1,94 @@
+"""What can be seen of a depot's processes from outside, in /proc."""
+
+import threading
+from contextlib import suppress
+from itertools import combinations
+from pathlib import Path
+from typing import Self
+
+_PROC = Path("/proc")
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs or is stopped; one that has ended and only waits for its parent does not."""
+    return _status(pid) not in {"", "Z", "X"}
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started, and so on."""
+    parents = {int(path.name): _parent(int(path.name)) for path in _PROC.glob("[0-9]*")}
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """The download processes that a worker has, the one kept ready included."""
+    return [child for child in family(pid)[1:] if "worker.download" in said(child, "cmdline")]
+
+
+def writers(storage: Path) -> dict[str, set[int]]:
+    """For each model, the processes that hold one of its incoming files open."""
+    incoming = f"{storage / 'incoming'}/"
+    found: dict[str, set[int]] = {}
+    for process in _PROC.glob("[0-9]*"):
+        if "worker.download" not in said(int(process.name), "cmdline"):
+            continue
+        with suppress(OSError):
+            for handle in (process / "fd").iterdir():
+                with suppress(OSError):
+                    target = str(handle.readlink())
+                    model, _, file = target.removeprefix(incoming).partition("/")
+                    if target.startswith(incoming) and file:
+                        found.setdefault(model, set()).add(int(process.name))
+    return found
+
+
+def said(pid: int, what: str) -> str:
+    """Of `cmdline` or `environ`; empty once the process is gone."""
+    try:
+        return (_PROC / str(pid) / what).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+class Overlaps:
+    """Watches a storage, from `with` to the end of it, for two processes that have one model's files open at once."""
+
+    def __init__(self, storage: Path) -> None:
+        self.seen: list[str] = []
+        self._storage = storage
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="overlaps")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        before: set[tuple[str, int, int]] = set()
+        while not self._stop.wait(0.1):
+            found = writers(self._storage)
+            pairs = {
+                (model, first, second)
+                for model, pids in found.items()
+                for first, second in combinations(sorted(pids), 2)
+            }
+            # One look at /proc is no snapshot: whoever is seen twice was there all the time between.
+            self.seen += [f"{model}: {first} and {second}" for model, first, second in pairs & before]
+            before = pairs
+
+
+def _parent(pid: int) -> int:
+    fields = said(pid, "stat").rpartition(")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def _status(pid: int) -> str:
+    fields = said(pid, "stat").rpartition(")")[2].split()
+    return fields[0] if fields else ""
