@@ -171,6 +171,7 @@ def _origin(address: str) -> tuple[str, str | None, int | None]:
 def _put_back(response: BaseHTTPResponse) -> None:
     """Keep the connection if all of the body was read, else close it."""
     if response.closed or getattr(response, "length_remaining", None) == 0:
+        response.drain_conn()  # An empty body must be read, too: its connection is not free before.
         response.release_conn()
     else:
         response.close()

@@ -25,7 +25,8 @@ _SMALL_AT_ONCE = 16
 _HASHERS = 2
 _BLOCK = 1 << 20
 _TROUBLES = 5
-"""Requests in a row that may fail without a byte before the attempt is given up."""
+"""Requests in a row that may fail before the attempt is given up, unless they brought `_PROGRESS` bytes meanwhile."""
+_PROGRESS = 1 << 20
 _LONGEST_WAIT = 30.0
 
 Keep = Callable[[HubFile, str], None]
@@ -88,7 +89,7 @@ class Writer:
                     part.abandon()
 
     def _piece(self, part: Part, start: int, end: int) -> None:
-        offset, troubles, ignored, alone = start, 0, 0, False
+        offset, troubles, ignored, alone, reached = start, 0, 0, False, start
         while offset < end and not self._stopped.is_set():
             try:
                 for data in self._wire.stream(part.file, offset, end, part.location):
@@ -96,7 +97,9 @@ class Writer:
                         part.location = data
                         continue
                     offset = self._write(part, data, offset)
-                    troubles = ignored = 0
+                    ignored = 0
+                    # A byte now and then is no progress.
+                    troubles, reached = (0, offset) if offset - reached >= _PROGRESS else (troubles, reached)
                     if self._stopped.is_set():
                         return
                 if offset < end:
@@ -108,7 +111,7 @@ class Writer:
                         part.give_back(offset, end)
                         return
                     self._meter.add(-part.counted)
-                    offset, end, alone, part.counted = 0, part.file.size, True, 0
+                    offset, end, alone, part.counted, reached = 0, part.file.size, True, 0, 0
             except Trouble as trouble:
                 troubles += 1
                 part.location = None if trouble.relocate or troubles > 1 else part.location

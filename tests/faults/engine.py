@@ -25,6 +25,7 @@ class Outcome:
     messages: list[Mapping[str, Any]] = field(default_factory=list)
 
     def last(self, event: str) -> Mapping[str, Any]:
+        assert any(message["event"] == event for message in self.messages), self.messages
         return next(message for message in reversed(self.messages) if message["event"] == event)
 
     @property

@@ -1,0 +1,48 @@
+"""What the fault tests are given: one repository with large and small files, and attempts at it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.engine import Engine
+from tests.hub import Content, Files, Hub, Repo, Synthetic
+
+NAME = "acme/model"
+LARGE = 40 << 20
+"""More than one request asks for, so that ranges are."""
+FILES: Files = {
+    "model.safetensors": Synthetic(LARGE, 1),
+    "second.safetensors": Synthetic((9 << 20) + 12_345, 2),
+    "config.json": b'{"kind": "test"}',
+    "folder/vocabulary.txt": b"one\ntwo\n" * 1000,
+    "empty.txt": b"",
+}
+
+
+@pytest.fixture
+def repo(hub: Hub) -> Repo:
+    return hub.add(NAME, FILES)
+
+
+@pytest.fixture
+def engine(hub: Hub, repo: Repo, tmp_path: Path) -> Engine:
+    return Engine(hub, tmp_path / "storage", repo.name)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def contents(repo: Repo, branch: str = "main") -> dict[str, bytes]:
+    """What the Hub has."""
+    entries = repo.commits[repo.branches[branch]].entries
+    return {path: _bytes(entry.content) for path, entry in entries.items()}
+
+
+def _bytes(content: Content) -> bytes:
+    return b"".join(bytes(block) for block in content.blocks(0, content.size))
+
+
+def published(engine: Engine) -> dict[str, bytes]:
+    """Publish what the engine's last attempt completed; its files."""
+    return files_below(engine.publish())

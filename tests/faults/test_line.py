@@ -1,0 +1,129 @@
+"""What goes wrong on the line: retried while that helps, then ended with the contract's reason."""
+
+import time
+
+import pytest
+
+from tests.faults.conftest import LARGE, contents, published
+from tests.faults.engine import Engine
+from tests.hub import Fault, Hub, Repo
+
+MODEL = "model.safetensors"
+LARGE_FILES = "*.safetensors"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("drop", path=MODEL, after_bytes=5 << 20),
+        Fault("drop", path=MODEL, after_bytes=None, times=3),
+        Fault("reset", path=MODEL, after_bytes=5 << 20),
+        Fault("reset", path=MODEL, after_bytes=None),
+        Fault("stall", path=MODEL, after_bytes=1 << 20),
+        Fault("trickle", path=MODEL, after_bytes=1 << 20, rate=10),
+        Fault("status", path=MODEL, status=500, times=2),
+        Fault("status", path=MODEL, status=502),
+        Fault("status", path=MODEL, status=503, times=3),
+        Fault("status", path=MODEL, status=504),
+        Fault("status", path=MODEL, status=408),
+        Fault("status", path=MODEL, status=429, retry_after=1),
+        Fault("status", path="config.json", status=503, times=2),
+        Fault("drop", path="folder/vocabulary.txt", after_bytes=100),
+        Fault("stall", path="folder/vocabulary.txt", after_bytes=100),
+        Fault("ignore_range", path=MODEL, times=None),
+        Fault("ignore_range", path=MODEL, times=1),
+        Fault("corrupt", path=MODEL, after_bytes=1000),
+        Fault("corrupt", path="config.json", after_bytes=3),
+        Fault("short", path=MODEL, by=1000, honest=False),
+        Fault("short", path="folder/vocabulary.txt", by=10, honest=False),
+        Fault("long", path="folder/vocabulary.txt", by=10, honest=True),
+        Fault("redirect_loop", path=MODEL, times=1),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.status if fault.kind == 'status' else fault.after_bytes}-{fault.path}",
+)
+def test_what_passes_is_survived_within_the_attempt(hub: Hub, repo: Repo, engine: Engine, fault: Fault) -> None:
+    hub.misbehave(fault)
+    outcome = engine.run()
+    assert outcome.done, outcome.messages[-1]
+    assert any(request.fault == fault.kind for request in hub.requests), "the fault never struck"
+    assert published(engine) == contents(repo)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault("drop", path=LARGE_FILES, after_bytes=None, times=None), "unavailable"),
+        (Fault("reset", path=LARGE_FILES, after_bytes=None, times=None), "unavailable"),
+        (Fault("stall", path=LARGE_FILES, after_bytes=0, times=None), "unavailable"),
+        (Fault("trickle", path=LARGE_FILES, after_bytes=0, rate=1, times=None), "unavailable"),
+        (Fault("status", path=LARGE_FILES, status=500, times=None), "unavailable"),
+        (Fault("status", path=LARGE_FILES, status=503, times=None), "unavailable"),
+        (Fault("status", path="config.json", status=502, times=None), "unavailable"),
+        (Fault("status", path=LARGE_FILES, status=429, times=None), "busy"),
+        (Fault("redirect_loop", path=LARGE_FILES, times=None), "unavailable"),
+        (Fault("status", on="auth", status=503, times=None), "unavailable"),
+        (Fault("status", on="revision", status=500, times=None), "unavailable"),
+        (Fault("status", on="revision", status=429, retry_after=7, times=None), "busy"),
+        (Fault("drop", on="revision", after_bytes=None, times=None), "unavailable"),
+    ],
+    ids=lambda value: f"{value.kind}-{value.on}-{value.path}-{value.status}" if isinstance(value, Fault) else value,
+)
+def test_what_does_not_pass_ends_the_attempt_with_its_reason_and_a_later_one_completes(
+    hub: Hub, repo: Repo, engine: Engine, fault: Fault, reason: str
+) -> None:
+    hub.misbehave(fault)
+    outcome = engine.run()
+    failed = outcome.last("failed")
+    assert (failed["reason"], failed["again"]) == (reason, True), outcome.text
+    if fault.retry_after is not None:
+        assert failed["after"] == fault.retry_after
+    assert not engine.storage.published(engine.model_id).exists()
+    hub.behave()
+    outcome = engine.run()
+    assert outcome.done, outcome.messages[-1]
+    assert published(engine) == contents(repo)
+
+
+@pytest.mark.parametrize("kind", ["corrupt", "lie_checksum", "lie_size"])
+def test_what_never_matches_the_manifest_is_partial_and_is_not_kept(
+    hub: Hub, repo: Repo, engine: Engine, kind: str
+) -> None:
+    hub.misbehave(Fault(kind, path=MODEL, after_bytes=2000, times=None))  # type: ignore[arg-type]
+    outcome = engine.run()
+    failed = outcome.last("failed")
+    assert (failed["reason"], failed["again"]) == ("partial", False), outcome.text
+    assert MODEL in outcome.text
+    assert not (engine.folder / "tree" / MODEL).exists()
+    assert list((engine.folder / "parts").iterdir()) == []
+    hub.behave()
+    outcome = engine.run()
+    assert outcome.done, outcome.messages[-1]
+    assert published(engine) == contents(repo)
+
+
+def test_a_link_that_expires_in_the_middle_is_asked_for_anew_and_costs_nothing_twice(
+    hub: Hub, repo: Repo, engine: Engine
+) -> None:
+    hub.misbehave(Fault("drop", path=MODEL, after_bytes=5 << 20), Fault("expired", path=MODEL, after_bytes=2 << 20))
+    assert engine.run().done
+    assert any(request.fault == "expired" for request in hub.requests)
+    assert published(engine) == contents(repo)
+    assert hub.bytes_sent(MODEL) <= LARGE + (4 << 20)
+
+
+def test_waits_as_long_as_the_hub_asks(hub: Hub, engine: Engine) -> None:
+    hub.misbehave(Fault("status", path="config.json", status=429, retry_after=2))
+    began = time.monotonic()
+    assert engine.run().done
+    assert time.monotonic() - began >= 2
+
+
+def test_the_token_goes_to_the_hub_and_never_to_the_cdn(hub: Hub, repo: Repo, engine: Engine) -> None:
+    repo.gated = True
+    hub.account("hf_planted", accepted=[repo.name])
+    assert engine.run(token="hf_planted").done
+    on_cdn = [request for request in hub.requests if request.origin == "cdn"]
+    assert on_cdn
+    assert all("authorization" not in {name.lower() for name in request.headers} for request in on_cdn)
+    at_the_hub = [request for request in hub.requests if request.origin == "hub" and request.place == "file"]
+    assert all("authorization" in {name.lower() for name in request.headers} for request in at_the_hub)

@@ -1,0 +1,98 @@
+"""A disk that is too small, and repositories that mean harm: refused, with nothing written outside."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import FILES, NAME, contents, published
+from tests.faults.engine import Engine
+from tests.hub import Hub, Synthetic
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A tmpfs of 32 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root on Linux")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"can't mount a small disk: {mounted.stderr.decode()}")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_disk_that_fills_up_is_a_fault_with_figures_and_what_arrived_is_used_once_there_is_room(
+    hub: Hub, small_disk: Path
+) -> None:
+    repo = hub.add(NAME, FILES)
+    engine = Engine(hub, small_disk / "storage", NAME)
+    outcome = engine.run()  # the engine by itself does not ask whether there is room: its worker does, before
+    assert outcome.reason == "fault"
+    assert not outcome.last("failed")["again"]
+    assert "bytes are still needed" in outcome.text
+    assert not engine.storage.published(engine.model_id).exists()
+    sent = hub.bytes_sent()
+    subprocess.run(["mount", "-o", "remount,size=256m", small_disk], check=True)
+    outcome = engine.run()
+    assert outcome.done, outcome.messages[-1]
+    assert hub.bytes_sent() - sent < sum(map(len, contents(repo).values())) - 8 * MIB
+    assert published(engine) == contents(repo)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../outside.bin",
+        "folder/../../outside.bin",
+        "/etc/outside.bin",
+        "./here.bin",
+        "a//b.bin",
+        "nul\0byte.bin",
+        "n" * 4000,
+        "folder/" * 300 + "deep.bin",
+        "config.json/inside.bin",
+    ],
+    ids=lambda path: path[:24].encode("unicode_escape").decode(),
+)
+def test_a_repository_whose_paths_lead_elsewhere_is_unsupported(hub: Hub, tmp_path: Path, path: str) -> None:
+    hub.add(NAME, {"config.json": b"{}", path: b"harm"})
+    engine = Engine(hub, tmp_path / "storage", NAME)
+    outcome = engine.run()
+    assert outcome.reason == "unsupported", outcome.text
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == []
+    assert not Path("/etc/outside.bin").exists()
+
+
+def test_names_that_differ_by_case_only_are_both_kept(hub: Hub, tmp_path: Path) -> None:
+    repo = hub.add(NAME, {"README.md": b"upper", "readme.md": b"lower"})
+    engine = Engine(hub, tmp_path / "storage", NAME)
+    (tmp_path / "case").touch()
+    if (tmp_path / "CASE").exists():
+        pytest.skip("this file system takes them for one")
+    assert engine.run().done
+    assert published(engine) == contents(repo)
+
+
+def test_a_repository_of_very_many_files_is_unsupported_and_says_how_to_select(hub: Hub, tmp_path: Path) -> None:
+    hub.add(NAME, {f"{number}.txt": b"" for number in range(100_001)})
+    outcome = Engine(hub, tmp_path / "storage", NAME).run()
+    assert outcome.reason == "unsupported"
+    assert "include" in outcome.text
+
+
+def test_files_of_the_same_content_are_fetched_once(hub: Hub, tmp_path: Path) -> None:
+    repo = hub.add(NAME, {name: Synthetic(12 * MIB, 3) for name in ("a.bin", "b.bin", "folder/c.bin")})
+    engine = Engine(hub, tmp_path / "storage", NAME)
+    assert engine.run().done
+    assert hub.bytes_sent() == 12 * MIB
+    assert published(engine) == contents(repo)
