@@ -32,7 +32,9 @@ def build(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = open_database(settings.database_url)
+        database = open_database(
+            settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
+        )
         doorbell = Doorbell(queue.connect(settings.redis_url))
         broadcast = Broadcast(database)
         sealer = Sealer(split_keys(settings.secret_key))

@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     database_url: str = Field(
         description="Where the rows are: postgresql://user:password@host/name or sqlite:////path."
     )
+    database_pool: int = Field(
+        10, ge=1, le=1000, description="How many connections a process may have, for reading and for writing each."
+    )
+    statement_timeout: float = Field(
+        30.0, ge=1, le=3600, description="How long PostgreSQL may take over one statement, in seconds."
+    )
     redis_url: str = Field(description="Where the doorbell is: redis://:password@host:6379/0 or unix:///path.")
     storage: Path = Field(description="The folder that models are kept in, on one file system.")
     secret_key: SecretStr = Field(

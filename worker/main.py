@@ -49,7 +49,9 @@ def main() -> None:
 async def _serve(settings: Settings, storage: Storage) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
     structlog.contextvars.bind_contextvars(worker=name)
-    database = open_database(settings.database_url)
+    database = open_database(
+        settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
+    )
     with tempfile.TemporaryDirectory(prefix=FOLDER) as cache:
         nursery = Nursery(settings.hub_endpoint, cache, settings.bandwidth)
         nursery.prepare()

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response, StreamingResponse
 
 from app.api import events, schemas
@@ -17,6 +17,9 @@ from app.services import audit, models
 
 router = APIRouter(tags=["models"], route_class=KeyedRoute)
 
+_LONGEST_PAGE = 10_000
+Limit = Annotated[int | None, Query(ge=1, le=_LONGEST_PAGE, description="How many models to list at most.")]
+After = Annotated[UUID | None, Query(description="List what follows this model: the id of the last one of a page.")]
 _EXAMPLES: dict[str, Any] = {
     "whole": {"summary": "A whole repository", "value": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},
     "one file": {
@@ -62,12 +65,15 @@ async def create_model(
     operation_id="list-models",
     summary="List the models",
     response_class=Response,
-    responses={200: {"model": schemas.ModelList}, **documented(503)},
+    responses={200: {"model": schemas.ModelList}, **documented(400, 503)},
 )
-async def list_models(depot: TheDepot) -> Response:
-    """Every model, oldest first."""
+async def list_models(depot: TheDepot, limit: Limit = None, after: After = None) -> Response:
+    """Every model, oldest first; or a page of them: the last one when it holds fewer than its `limit`."""
     async with depot.database.read() as connection:
-        rows = await models.list_all(connection)
+        if limit is None and after is None:
+            rows = await models.list_all(connection)
+        else:
+            rows = await models.list_page(connection, limit=limit, after=after)
     return json_answer(schemas.MODELS, {"models": rows})
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     Uuid,
+    literal_column,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -163,6 +164,10 @@ class OperationRow(Base):
     """How many leases in a row ended neither in a hand-over nor after progress."""
     reached: Mapped[int]
     """The most bytes that any attempt had: more than that is progress."""
+
+
+# As a word of the statement and not as a parameter: only so can a database know that the partial indexes hold the rows.
+PENDING = OperationRow.state == literal_column("'pending'")
 
 
 class DeploymentRow(Base):

@@ -11,8 +11,8 @@ from sqlalchemy import and_, case, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from app.db.clock import now
-from app.db.tables import ModelRow, OperationRow
+from app.db.clock import moment, now
+from app.db.tables import PENDING, ModelRow, OperationRow
 from app.db.transitions import Lease, LeaseLost, held
 from app.domain.commands import Command
 from app.domain.states import OperationState
@@ -37,13 +37,13 @@ async def claim(connection: AsyncConnection, worker: str, *, lease: float, comma
         other.resource_id == OperationRow.resource_id,
         other.id != OperationRow.id,
         other.lease_owner.is_not(None),
-        other.due_at > now(),
+        other.due_at > moment(),
     )
     due = (
         select(OperationRow.id)
         .where(
-            OperationRow.state == OperationState.PENDING,
-            OperationRow.due_at <= now(),
+            PENDING,
+            OperationRow.due_at <= moment(),
             OperationRow.command.in_(commands),
             ~occupied,
         )

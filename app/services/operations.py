@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, Select, and_, bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.clock import now
-from app.db.tables import ModelRow, OperationRow
+from app.db.clock import moment, now
+from app.db.tables import PENDING, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, move_model
 from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
@@ -85,7 +85,7 @@ async def record(connection: AsyncConnection, command: Command, resource_id: UUI
 async def expire(connection: AsyncConnection) -> int:
     """Time out the pending operations whose deadline has passed; how many there were."""
     message = "The deadline passed before the work was done. Send the same request again to go on from what is there."
-    late = (OperationRow.state == OperationState.PENDING, OperationRow.deadline_at < now())
+    late = (PENDING, OperationRow.deadline_at < now())
     query = select(OperationRow.id, OperationRow.resource_id).where(*late).order_by(OperationRow.resource_id)
     ended = 0
     for operation_id, resource_id in (await connection.execute(query)).all():
@@ -106,7 +106,7 @@ async def expire(connection: AsyncConnection) -> int:
 
 async def purge(connection: AsyncConnection, retention: float) -> int:
     """Forget the operations that ended more than `retention` seconds ago; how many there were."""
-    return (await connection.execute(delete(OperationRow).where(OperationRow.ended_at < now(-retention)))).rowcount
+    return (await connection.execute(delete(OperationRow).where(OperationRow.ended_at < moment(-retention)))).rowcount
 
 
 def _seen() -> Select[Any]:

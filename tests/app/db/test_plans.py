@@ -1,0 +1,128 @@
+"""What the databases do for the statements that run all the time, when there are very many rows."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Row, event
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.session import Database
+from app.services import models, operations
+from tests.app import by_hand
+
+ROWS = int(os.environ.get("ROWS", "20000"))
+PENDING = 5_000
+"""Of the operations: one in ten of them is due, the rest is leased or waits."""
+_ID = {
+    "postgresql": "CAST('00000000-0000-4000-8000-' || lpad(CAST({} AS text), 12, '0') AS uuid)",
+    "sqlite": "printf('00000000000040008000%012d', {})",
+}
+_AGO = {
+    "postgresql": "clock_timestamp() - make_interval(secs => {})",
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0 - {}",
+}
+_MODELS = """
+    INSERT INTO models (id, name, revision, include, exclude, fingerprint, status, deleting, created_at, updated_at)
+    WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {rows})
+    SELECT {id}, 'acme/model', 'main', '[]', '[]', n, 'creating', false, {age}, {age} FROM counted
+"""
+_OPERATIONS = """
+    INSERT INTO operations (id, command, resource_id, state, created_at, ended_at, deadline_at, due_at, lease_owner,
+                            fence, attempts, reached)
+    WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {rows})
+    SELECT {id}, 'create-model', {id}, CASE WHEN n <= {pending} THEN 'pending' ELSE 'success' END, {age},
+           CASE WHEN n <= {pending} THEN NULL ELSE {age} END, {later}, CASE WHEN n % 10 = 0 THEN {age} ELSE {later} END,
+           CASE WHEN n <= {pending} AND n % 10 = 1 THEN 'a worker' END, 0, 0, 0 FROM counted
+"""
+
+
+@pytest.fixture
+async def crowded(database: Database) -> Database:
+    """As many models with one operation each: number 1 is the newest, by a second."""
+    async with database.begin() as connection:
+        kind = connection.dialect.name
+        words = {
+            "rows": ROWS,
+            "pending": PENDING,
+            "id": _ID[kind].format("n"),
+            "age": _AGO[kind].format("n"),
+            "later": _AGO[kind].format("(-3600 - n)"),
+        }
+        for statement in (_MODELS, _OPERATIONS):
+            await connection.exec_driver_sql(statement.format(**words))
+        await connection.exec_driver_sql("ANALYZE")
+    return database
+
+
+async def test_with_very_many_rows_what_is_asked_all_the_time_goes_by_the_indexes(crowded: Database) -> None:
+    with _asked(crowded) as claim:
+        assert await by_hand.claim(crowded) is not None
+    plan = await _plan(crowded, claim)
+    assert "ix_operations_due" in plan
+    assert not _scans(plan), plan
+
+    with _asked(crowded) as everything:
+        rows = await _list(crowded)
+    assert len(rows) == ROWS
+    plan = await _plan(crowded, everything)
+    assert "ix_models_created_at_id" in plan
+    assert not _scans(plan), plan
+
+    with _asked(crowded) as page:
+        assert await _list(crowded, limit=100, after=rows[ROWS // 2].id) == rows[ROWS // 2 + 1 :][:100]
+    plan = await _plan(crowded, page)
+    assert "Index Cond: (ROW(created_at, id) >" in plan or "SEARCH models USING INDEX ix_models_created_at_id" in plan
+    assert not _scans(plan), plan
+
+    with _asked(crowded) as sweep:
+        async with crowded.begin() as connection:
+            assert await operations.expire(connection) == 0
+            assert 0 < await operations.purge(connection, ROWS - 10) < ROWS // 2
+    plan = await _plan(crowded, sweep)
+    assert "ix_operations_ended" in plan
+    assert not _scans(plan), plan
+
+
+async def _list(database: Database, limit: int | None = None, after: UUID | None = None) -> Sequence[Row[Any]]:
+    async with database.read() as connection:
+        if limit is None:
+            return await models.list_all(connection)
+        return await models.list_page(connection, limit=limit, after=after)
+
+
+@contextmanager
+def _asked(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that the block sends, with its parameters."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    engines = [database.writer.sync_engine, database.reader.sync_engine]
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+async def _plan(database: Database, asked: list[tuple[str, Any]]) -> str:
+    async with database.read() as connection:
+        lines = [line for statement, parameters in asked for line in await _explain(connection, statement, parameters)]
+    return "\n".join(lines)
+
+
+async def _explain(connection: AsyncConnection, statement: str, parameters: Any) -> list[str]:
+    word = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    rows = (await connection.exec_driver_sql(f"{word} {statement}", parameters)).all()
+    return [str(row[-1]) for row in rows]
+
+
+def _scans(plan: str) -> list[str]:
+    """The lines that tell of reading a table from its beginning to its end, or of sorting it."""
+    marks = ("Seq Scan on", "Sort", "SCAN models", "SCAN operations", "TEMP B-TREE")
+    return [line for line in plan.splitlines() if any(mark in line for mark in marks) and "USING INDEX" not in line]
