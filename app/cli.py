@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import asyncpg
 import click
+import structlog
 import uvicorn
 from alembic.util import CommandError
 from sqlalchemy import make_url
@@ -45,6 +46,8 @@ _API_GRACE = 7
 """Seconds that requests may take to end once the API is asked to stop."""
 _DATABASE_WITHIN = 30.0
 """Seconds that a database may take to come up."""
+_LOOK_AGAIN = 2.0
+"""Seconds between looks for a database that is away."""
 _EMBEDDED = MappingProxyType(
     {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
 )
@@ -66,6 +69,8 @@ Fetch a model:
   curl -s {address}/v2/ai/model -H "Authorization: Bearer $(cat {key_file})" \\
     -H 'Content-Type: application/json' -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
 """
+
+log = structlog.get_logger()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -138,8 +143,7 @@ def serve(**given: str | None) -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     if os.environ.get(f"{PREFIX}LIFELINE") == "1":
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
-    _admit(settings, OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None)
+    _admit_bootstrap(settings)
     with _listen(settings.host, settings.port) as listener:
         server = uvicorn.Server(
             uvicorn.Config(
@@ -228,25 +232,47 @@ def _stop_at_end_of_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _admit(settings: Settings, own: OwnKey | None) -> bool:
-    """Whether `own` is new. A database that isn't up yet is waited for."""
-    sealer, deadline = Sealer(split_keys(settings.secret_key)), time.monotonic() + _patience(settings.database_url)
+def _admit_bootstrap(settings: Settings) -> None:
+    """Now or, as the API starts without its database, once that is there."""
+    bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
+    own = OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None
+    try:
+        _admit(settings, own)
+    except UNREACHABLE as error:
+        log.warning("the database can't be reached: API keys are checked once it is", error=type(error).__name__)
+        threading.Thread(target=_admit_later, args=(settings, own), daemon=True).start()
+
+
+def _admit_later(settings: Settings, own: OwnKey | None) -> None:
     while True:
+        time.sleep(_LOOK_AGAIN)
         try:
-            return admit(settings.database_url, sealer, own)
-        except CannotAdmit as error:
-            raise CannotGoOn(str(error)) from None
-        except UNREACHABLE as error:
-            reason = telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
-            if not is_unreachable(error) or time.monotonic() > deadline:
-                raise CannotGoOn(f"the database can't be used: {reason}; was `modeldepot migrate` run?") from None
-        time.sleep(0.5)
+            _admit(settings, own)
+        except UNREACHABLE:
+            continue
+        except CannotGoOn as error:
+            log.error("the API stops", reason=error.message)  # noqa: TRY400  # the reason says it all
+            os.kill(os.getpid(), signal.SIGTERM)
+        return
+
+
+def _admit(settings: Settings, own: OwnKey | None) -> bool:
+    """Whether `own` is new. Raises that the database is away."""
+    try:
+        return admit(settings.database_url, Sealer(split_keys(settings.secret_key)), own)
+    except CannotAdmit as error:
+        raise CannotGoOn(str(error)) from None
+    except UNREACHABLE as error:
+        if is_unreachable(error):
+            raise
+        reason = telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
+        raise CannotGoOn(f"the database can't be used: {reason}; was `modeldepot migrate` run?") from None
 
 
 def _migrate(address: str) -> str:
     """The revision. A PostgreSQL that isn't up yet is waited for."""
     shown = make_url(address).render_as_string(hide_password=True)
-    deadline = time.monotonic() + _patience(address)
+    deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
     told = False
     while True:
         try:
@@ -259,11 +285,6 @@ def _migrate(address: str) -> str:
             told = True
             click.echo(f"waiting for the database at {shown}: {reason}", err=True)
         time.sleep(0.5)
-
-
-def _patience(address: str) -> float:
-    """Seconds that the database may take to come up."""
-    return 0 if address.startswith("sqlite") else _DATABASE_WITHIN
 
 
 for command in (key, secrets, audit, storage):

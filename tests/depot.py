@@ -18,6 +18,7 @@ SECRET_KEY = "bW9kZWwgZGVwb3QncyB0ZXN0cyBzZWFsIHdpdGggaXQ="
 """One for all, so that two depots may share a database."""
 KEY, SECRET = "EXOtheoperatorofalltests", "the-secret-of-all-tests"
 """The credentials of the client of every depot."""
+CREDENTIALS = {"Authorization": f"Bearer {KEY}:{SECRET}"}
 # Quick where the product is patient.
 _QUICK = {"LEASE": 3, "LOOK_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0}
 
@@ -50,9 +51,7 @@ class Depot:
         }
         words = _QUICK | own | {name.upper(): value for name, value in settings.items()}
         self.environment = _CLEAN | {f"DEPOT_{name}": str(value) for name, value in words.items()}
-        self.client = httpx2.Client(
-            base_url=f"http://127.0.0.1:{self.port}/v2", timeout=30, headers={"Authorization": f"Bearer {KEY}:{SECRET}"}
-        )
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/v2", timeout=30, headers=CREDENTIALS)
         self.workers: list[subprocess.Popen[bytes]] = []
         self.api: subprocess.Popen[bytes] | None = None
         self._started: list[subprocess.Popen[bytes]] = []

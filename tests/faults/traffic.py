@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import httpx2
 
+from tests.depot import CREDENTIALS
 from tests.hub import Files, Hub, Synthetic
 
 _REPOS = 8
@@ -31,7 +32,9 @@ class Traffic:
         self._hub = hub
         self._names = [*self.files, "acme/absent"]
         self._random = random.Random(seed)
-        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/v2", timeout=15, trust_env=False)
+        self._client = httpx2.Client(
+            base_url=f"http://127.0.0.1:{port}/v2", headers=CREDENTIALS, timeout=15, trust_env=False
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="traffic")
 
