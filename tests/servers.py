@@ -61,13 +61,12 @@ class PostgreSQL:
                 start_new_session=True,
             )
         until = time.monotonic() + 30
-        while True:
-            try:
-                return self.execute("SELECT 1")
-            except (OSError, asyncpg.PostgresError):
-                if time.monotonic() > until or self._process.poll() is not None:
-                    raise RuntimeError((self._folder / "log").read_text()) from None
-                time.sleep(0.02)
+        # asyncpg leaves its socket open when it is told that the server is still starting.
+        ready: list[str | Path] = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        while subprocess.run(ready, check=False).returncode:
+            if time.monotonic() > until or self._process.poll() is not None:
+                raise RuntimeError((self._folder / "log").read_text())
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """At once, as if its machine had failed but for what it had written."""

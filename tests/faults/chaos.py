@@ -73,7 +73,7 @@ class Chaos:
         self._stack.close()
 
     def run(self, seconds: float, every: float) -> Verdict:
-        traffic = Traffic(self.hub, self.depot.port, self._random.randrange(1 << 30))
+        traffic = Traffic(self.hub, self.depot.client, self._random.randrange(1 << 30))
         overlaps = Overlaps(self.depot.storage)
         following = time.monotonic()
         end = following + seconds
@@ -152,6 +152,7 @@ class Chaos:
         pid = self.redis.server.pid
         assert pid is not None
         _send(pid, signal.SIGKILL)
+        self.redis.server.stop()  # which hears that it is gone
         self._wait(0.5)
         self.redis.server.start()
 

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import httpx2
 
-from tests.depot import CREDENTIALS
 from tests.hub import Files, Hub, Synthetic
 
 _REPOS = 8
@@ -18,7 +17,7 @@ _EXPECTED = {200, 404, 409, 503}
 class Traffic:
     """One client, from `with` to the end of it. Every accepted operation must end: `finish` waits for that."""
 
-    def __init__(self, hub: Hub, port: int, seed: int) -> None:
+    def __init__(self, hub: Hub, client: httpx2.Client, seed: int) -> None:
         self.accepted: dict[str, dict[str, Any]] = {}
         """Operations as they last were, by id."""
         self.unexpected: list[str] = []
@@ -32,9 +31,7 @@ class Traffic:
         self._hub = hub
         self._names = [*self.files, "acme/absent"]
         self._random = random.Random(seed)
-        self._client = httpx2.Client(
-            base_url=f"http://127.0.0.1:{port}/v2", headers=CREDENTIALS, timeout=15, trust_env=False
-        )
+        self._client = client
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="traffic")
 
