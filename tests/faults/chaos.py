@@ -74,6 +74,7 @@ class Chaos:
 
     def run(self, seconds: float, every: float) -> Verdict:
         traffic = Traffic(self.hub, self.depot.client, self._random.randrange(1 << 30))
+        self._stack.callback(traffic.close)
         overlaps = Overlaps(self.depot.storage)
         following = time.monotonic()
         end = following + seconds

@@ -43,6 +43,10 @@ class Traffic:
         self._stop.set()
         self._thread.join()
 
+    def close(self) -> None:
+        """Let go of the connections, once nothing is asked any more."""
+        self._client.close()
+
     def finish(self, seconds: float) -> None:
         """Wait until every accepted operation has ended, so many seconds at most."""
         self._hub.total_rate = None
