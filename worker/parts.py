@@ -1,8 +1,9 @@
 """A file in flight on disk: which of its bytes are there, whoever wrote them and whatever died meanwhile.
 
 The bytes stand at their own offsets in `parts/<checksum>`. A second file, `parts/<checksum>.steps`, names the steps
-(8 MiB each) that are complete, one number a line, each written only after the bytes were synchronised. So neither a
-kill nor a power failure loses more than the steps in hand: one per connection, 64 MiB with eight of them.
+(4 MiB each) that are complete, one number a line, each written only after the bytes were synchronised. So neither a
+kill nor a power failure loses more than the steps in hand, one per connection, and what the network's buffers held:
+less than 64 MiB with eight connections.
 """
 
 import os
@@ -12,9 +13,9 @@ from pathlib import Path
 
 from worker.hub import HubFile
 
-STEP = 8 << 20
+STEP = 4 << 20
 """Bytes that become resumable together."""
-_PIECE = 4
+_PIECE = 8
 """Steps that one request asks for: long enough to be worth its round trip, short enough to be hashed in order."""
 
 

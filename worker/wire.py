@@ -4,7 +4,9 @@ The Hub redirects large files to a CDN, by links that are signed and expire. The
 only.
 """
 
+import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from worker.hub import Hub, HubFile, retry_after
 _HOPS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
 _BLOCK = 1 << 18
+_WINDOW = 4 << 20
+"""Bytes that a connection may have under way: what the kernel holds is lost, too, when the process is killed."""
 
 
 class Trouble(Exception):
@@ -158,7 +162,12 @@ class Wire:
         if proxy_bypass(parts.netloc):
             proxy = ""
         if proxy not in self._managers:
-            options = {"maxsize": 32, "ssl_context": self._tls, "blocksize": _BLOCK}
+            options = {
+                "maxsize": 32,
+                "ssl_context": self._tls,
+                "blocksize": _BLOCK,
+                "socket_options": _socket_options(),
+            }
             self._managers[proxy] = ProxyManager(proxy, **options) if proxy else PoolManager(**options)  # type: ignore[arg-type]
         return self._managers[proxy]
 
@@ -166,6 +175,13 @@ class Wire:
 def _origin(address: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(address)
     return parts.scheme, parts.hostname, parts.port
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    if sys.platform == "linux":  # SO_RCVBUF would be capped far below this, and slow a distant server down.
+        options.append((socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _WINDOW))
+    return options
 
 
 def _put_back(response: BaseHTTPResponse) -> None:
