@@ -142,7 +142,7 @@ def _bell(redis: ArqRedis, wake: Function, runner: Runner) -> Worker:
         keep_result=0,
         max_tries=1,
         job_timeout=30,
-        poll_delay=0.05,
+        poll_delay=0.1,
         log_results=False,
         job_serializer=queue.serialize,
         job_deserializer=queue.deserialize,
