@@ -28,7 +28,7 @@ from uuid import UUID
 from app.domain.errors import DepotError, Failed, Reason, TryAgain
 from worker.channel import Channel
 from worker.files import Files, Means
-from worker.hub import Hub, HubFile, explain, make_client
+from worker.hub import Hub, HubFile, Limits, explain, make_client
 from worker.meter import Meter
 from worker.storage import Attempt, Storage, check_paths
 from worker.throttle import Throttle
@@ -43,9 +43,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel()
     # What takes long to make is there before the job comes.
-    make_client()
+    limits = Limits()
+    make_client(limits)
     tls = ssl.create_default_context()
     job = channel.receive()
+    limits.window, limits.rate = min(limits.window, job["stall_window"]), job["stall_rate"]
     hub = Hub(job["endpoint"], job["name"], job.pop("token"))
     try:
         Download(job, hub, channel, tls).run()

@@ -69,10 +69,10 @@ class Files:
         try:
             verdicts = {file: hashers.submit(self._keep, file) for file in self._here}
             wrong = self._fetch(self._absent, hashers)
-            for file, verdict in verdicts.items():
-                if not verdict.result():
-                    self.meter.add(-file.size)
-                    wrong.append(file)
+            # Files with the same content may be one file under several names.
+            rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
+            self.meter.add(-sum(file.size for file in rotten.values()))
+            wrong += rotten.values()
             self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
             wrong = self._fetch(wrong, hashers)
         finally:
@@ -82,6 +82,7 @@ class Files:
             message = f"{wrong[0].path!r} differs from the Hub's checksum, again after a clean retry{more}."
             raise Failed(Reason.PARTIAL, message)
         self._link_twins()
+        self._remove_strays()
         for folder, _, _ in os.walk(self._tree):
             sync_folder(Path(folder))
 
@@ -119,7 +120,7 @@ class Files:
     ) -> tuple[list[HubFile], list[HubFile]]:
         """Fetch over Xet: (files that are wrong, files that did not come and are to be fetched over plain HTTP)."""
         verdicts: dict[HubFile, Future[bool]] = {}
-        before = self.meter.value
+        arrived = Meter(self.meter)
 
         def check() -> None:
             if meanwhile.done():
@@ -131,7 +132,7 @@ class Files:
                 self._commit,
                 files,
                 self._folder / "hub",
-                self.meter,
+                arrived,
                 window=self._means.patience.window,
                 check=check,
             )
@@ -141,11 +142,13 @@ class Files:
             except RuntimeError as error:
                 log.warning("xet failed: going on over plain HTTP", error=type(error).__name__)
         wrong = [file for file, verdict in verdicts.items() if not verdict.result()]
+        self.meter.add(-sum(file.size for file in wrong))
         left = [file for file in files if file not in verdicts]
         if left and not meanwhile.done():
             meanwhile.result()
         if left:
-            self.meter.add(min(0, before - self.meter.value))
+            # What came of them over Xet comes once more.
+            self.meter.settle(arrived.value - sum(file.size for file in verdicts))
         return wrong, left
 
     def _accept(self, file: HubFile, path: Path) -> bool:

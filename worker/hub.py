@@ -6,7 +6,8 @@ a listing came says nothing of access: `check_access` asks.
 
 import errno
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx2
@@ -30,6 +31,7 @@ from app.domain.errors import DepotError, Failed, OperationError, Reason, TryAga
 MAX_FILES = 100_000
 _TIMEOUT = 15.0
 """Seconds without a byte after which a call to the Hub's API is given up."""
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,23 @@ class Hub:
         selected = filter_repo_objects(
             files, allow_patterns=list(include) or None, ignore_patterns=list(exclude), key=lambda file: file.path
         )
-        chosen = sorted(selected, key=lambda file: (-file.size, file.path))
+        chosen = list(selected)
+        for file in chosen:
+            _check(file)
         if not chosen:
             raise Failed(Reason.INCORRECT, _nothing_left(self.name, files, patterns=bool(include or exclude)))
-        return info.sha, chosen
+        return info.sha, sorted(chosen, key=lambda file: (-file.size, file.path))
 
 
-def make_client() -> None:
+@dataclass(slots=True)
+class Limits:
+    """When a call to the Hub's API is given up: after `window` seconds without a byte, or with less than `rate` a second."""
+
+    window: float = _TIMEOUT
+    rate: float = 1024.0
+
+
+def make_client(limits: Limits) -> None:
     """Make the client, and time out every request: several of huggingface_hub's helpers ask for none, so a stalled Hub would hang them.
 
     A client's default does not help, since those helpers pass `timeout=None` explicitly; a request hook does.
@@ -91,15 +103,42 @@ def make_client() -> None:
 
     def limit(request: httpx2.Request) -> None:
         asked = request.extensions.get("timeout") or {}
-        limits = {"connect": 10.0, "read": _TIMEOUT, "write": _TIMEOUT, "pool": 60.0}
-        request.extensions["timeout"] = {kind: asked.get(kind) or most for kind, most in limits.items()}
+        most = {"connect": 10.0, "read": limits.window, "write": limits.window, "pool": 60.0}
+        request.extensions["timeout"] = {
+            kind: min(asked.get(kind) or longest, longest) for kind, longest in most.items()
+        }
+
+    def watch(response: httpx2.Response) -> None:
+        if isinstance(response.stream, httpx2.SyncByteStream):
+            response.stream = _Watched(response.stream, limits)
 
     set_client_factory(
         lambda: httpx2.Client(
-            event_hooks={"request": [hf_request_event_hook, limit]}, follow_redirects=True, timeout=_TIMEOUT
+            event_hooks={"request": [hf_request_event_hook, limit], "response": [watch]},
+            follow_redirects=True,
+            timeout=_TIMEOUT,
         )
     )
     get_session()
+
+
+class _Watched(httpx2.SyncByteStream):
+    """An answer's body, unless it comes too slowly: each byte in time is not enough."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, limits: Limits) -> None:
+        self._stream, self._limits = stream, limits
+
+    def __iter__(self) -> Iterator[bytes]:
+        began, got = time.monotonic(), 0
+        for data in self._stream:
+            yield data
+            got += len(data)
+            passed = time.monotonic() - began
+            if passed >= self._limits.window and got < self._limits.rate * passed:
+                raise httpx2.ReadTimeout("the answer hardly comes")
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def explain(error: Exception, hub: Hub, revision: str) -> OperationError:  # noqa: PLR0911  # a table, one line each
@@ -150,6 +189,9 @@ def _answered(error: HfHubHTTPError, hub: Hub, revision: str) -> OperationError:
     if status == 429:
         message = "The Hub limits our rate. A huggingface-token raises the limit."
         return TryAgain(Reason.BUSY, message, after=retry_after(error.response.headers))
+    if status == 407:
+        message = "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
+        return TryAgain(Reason.UNAVAILABLE, message)
     if status == 408 or status >= 500:
         message = f"The Hub at {hub.endpoint} answered {status}."
         return TryAgain(Reason.UNAVAILABLE, message, after=retry_after(error.response.headers))
@@ -180,6 +222,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(asked)
     window = re.search(r"\bt=(\d+)", headers.get("ratelimit", ""))
     return float(window[1]) if window else None
+
+
+def _check(file: HubFile) -> None:
+    """Refuse what is not a size and a checksum: files in flight are called after the latter."""
+    sound = _SHA256.fullmatch(file.sha256) if file.sha256 is not None else _SHA1.fullmatch(file.blob_id)
+    if not sound or file.size < 0:
+        raise Failed(
+            Reason.UNSUPPORTED,
+            f"The Hub gives no valid size and checksum of {file.path[:100]!a}, so it can't be verified. "
+            "Leave it out with 'exclude', or tell the repository's owner.",
+        )
 
 
 def _nothing_left(name: str, files: Sequence[HubFile], *, patterns: bool) -> str:

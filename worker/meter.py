@@ -8,9 +8,11 @@ _WINDOW = 5.0
 
 
 class Meter:
-    """Counts bytes from many threads."""
+    """Counts bytes from many threads; `of` is the meter of all, which counts them as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: "Meter | None" = None) -> None:
+        self._of = of
+        self._owed = 0
         self.value = 0
         self.rate = 0
         self._fetched = 0
@@ -20,9 +22,19 @@ class Meter:
     def add(self, count: int, *, fetched: bool = False) -> None:
         """`count` more bytes are here (fewer, when negative). Those that were `fetched` now make the rate."""
         with self._lock:
-            self.value += count
             if fetched:
                 self._fetched += count
+            owed = min(self._owed, max(count, 0))
+            self._owed -= owed
+            self.value += count - owed
+        if self._of:
+            self._of.add(count, fetched=fetched)
+
+    def settle(self, count: int) -> None:
+        """`count` bytes too many were counted: as many of those that come next don't count. Negative: too few were."""
+        with self._lock:
+            self._owed += max(count, 0)
+            self.value += max(-count, 0)
 
     def sample(self, moment: float) -> None:
         """Take the rate at `moment`, in seconds of any steady clock."""

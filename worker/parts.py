@@ -27,8 +27,6 @@ class Part:
         self.path = folder / key(file)
         self.location: str | None = None
         """Where the Hub redirected the last request for this file: its CDN's signed link."""
-        self.counted = 0
-        """Bytes of it that the meter counts."""
         self._in_one_piece = False
         self._abandoned = False
         self._journal = self.path.with_suffix(".steps")
@@ -37,16 +35,28 @@ class Part:
         self._taken = bytearray(self._steps)
         self._changed = threading.Condition()
         self._writing = threading.Lock()
+        self._users = 0
+        self._over = False
         self._handle: int | None = None
         self._log: int | None = None
         self._load()
-        self.counted = sum(self._length(step) for step in range(self._steps) if self._done[step])
+        self._reached = [self._length(step) if self._done[step] else 0 for step in range(self._steps)]
+
+    @property
+    def counted(self) -> int:
+        """Bytes of it that are here, those in unfinished steps too."""
+        return sum(self._reached)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether more bytes of it are of no use."""
+        return self._abandoned or self._over
 
     def take(self) -> tuple[int, int] | None:
         """The next bytes to fetch, as (start, end); `None` when all are there or taken."""
         with self._changed:
             first = self._taken.find(0)
-            if first < 0 or self._in_one_piece or self._abandoned:
+            if first < 0 or self._in_one_piece or self.given_up:
                 return None
             last = first
             while last < self._steps and last - first < _PIECE and not self._taken[last]:
@@ -54,12 +64,6 @@ class Part:
                 last += 1
             self._open()
             return first * STEP, min(last * STEP, self.file.size)
-
-    def give_back(self, start: int, end: int) -> None:
-        """Somebody else is to fetch these bytes."""
-        with self._changed:
-            for step in range(start // STEP, -(-end // STEP)):
-                self._taken[step] = self._done[step]
 
     def take_all(self) -> bool:
         """Claim the whole file for one connection, because its server ignores ranges; false if one has it already."""
@@ -77,8 +81,26 @@ class Part:
         """Bytes from `offset` to the end of its step."""
         return min((offset // STEP + 1) * STEP, self.file.size) - offset
 
-    def write(self, data: bytes, offset: int) -> None:
-        """Put `data` in its place. It may not reach over the end of a step; where it ends one, the step is kept."""
+    def write(self, data: bytes, offset: int) -> int:
+        """Put `data` in its place; how many of its bytes were not there before.
+
+        It may not reach over the end of a step; where it ends one, the step is kept. Nothing is written once the part
+        is kept or dropped, which what other connections brought may cause at any moment.
+        """
+        with self._changed:
+            if self._over:
+                return 0
+            self._users += 1
+        try:
+            return self._write(data, offset)
+        finally:
+            with self._changed:
+                self._users -= 1
+                if not self._users:  # somebody may wait to close it
+                    self._changed.notify_all()
+
+    def _write(self, data: bytes, offset: int) -> int:
+        step, end = offset // STEP, offset + len(data)
         view = memoryview(data)
         assert self._handle is not None  # noqa: S101  # it was taken
         # The kernel lets one writer at a time into a file, and those that wait for it there spin.
@@ -86,8 +108,12 @@ class Part:
             while view:
                 written = os.pwrite(self._handle, view, offset)
                 view, offset = view[written:], offset + written
-        if offset % STEP == 0 or offset == self.file.size:
-            self._finish((offset - 1) // STEP)
+        if end % STEP == 0 or end == self.file.size:
+            self._finish(step)
+        with self._changed:
+            fresh = max(0, end - step * STEP - self._reached[step])
+            self._reached[step] += fresh
+            return fresh
 
     def read(self, block: bytearray, offset: int, stopped: threading.Event) -> int:
         """Read what follows `offset` into `block`, as soon as it is there; 0 at the end, or when it won't come."""
@@ -146,9 +172,15 @@ class Part:
                 self._journal.unlink(missing_ok=True)
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             os.ftruncate(self._handle, self.file.size)
-            self._log = os.open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._log = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            # What is appended to a torn line would make another number of it.
+            lines = os.pread(self._log, os.fstat(self._log).st_size, 0)
+            os.ftruncate(self._log, lines.rfind(b"\n") + 1)
 
     def _close(self) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.wait_for(lambda: not self._users)
         for handle in (self._handle, self._log):
             if handle is not None:
                 os.close(handle)

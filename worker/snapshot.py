@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Self
 
+import httpx2
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils._xet import abort_xet_session
 
 from worker.hub import Hub, HubFile
@@ -19,6 +21,10 @@ _LOOK = 0.2
 
 class Stalled(RuntimeError):
     """Nothing came for too long."""
+
+
+class Refused(RuntimeError):
+    """The Hub or its content store would not go on with this way of fetching."""
 
 
 def snapshot(
@@ -33,8 +39,8 @@ def snapshot(
 ) -> Iterator[tuple[HubFile, Path]]:
     """Yield each of `files` with its path under `folder` as soon as it is there. Nothing is verified but sizes.
 
-    Raises what huggingface_hub raises (for all that goes wrong with Xet that is `RuntimeError`), `Stalled` after
-    `window` seconds without a byte, and what `check` does, which is called all the while.
+    Raises `RuntimeError` for all that goes wrong with the Hub or with Xet (`Stalled` after `window` seconds without a
+    byte), `OSError` for the disk, and what `check` does, which is called all the while.
     """
     remaining = {file: folder / file.path for file in files}
     executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
@@ -63,6 +69,8 @@ def snapshot(
             elif time.monotonic() - moved > window:
                 raise Stalled("nothing came")
         running.result()
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.HTTPError) as error:
+        raise Refused(type(error).__name__) from error
     finally:
         if not running.done():
             abort_xet_session()  # type: ignore[no-untyped-call]

@@ -215,6 +215,8 @@ def check_paths(paths: Sequence[str]) -> None:
             raise Failed(
                 Reason.UNSUPPORTED, f"The repository holds a file and a folder of the same name: {path[:100]!a}."
             )
+    if len(seen) < len(paths):
+        raise Failed(Reason.UNSUPPORTED, "The repository lists a file twice under the same name.")
 
 
 def _is_id(name: str) -> bool:

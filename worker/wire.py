@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
+from typing import Any
+from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager
+from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, make_headers
+from urllib3.util import parse_url
 
 from app.domain.errors import Failed, Reason
 from worker.hub import Hub, HubFile, retry_after
@@ -24,6 +26,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _BLOCK = 1 << 18
 _WINDOW = 4 << 20
 """Bytes that a connection may have under way: what the kernel holds is lost, too, when the process is killed."""
+_PORTS = {"http": 80, "https": 443}
 
 
 class Trouble(Exception):
@@ -103,7 +106,8 @@ class Wire:
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or not target:
                 return address, response
-            response.drain_conn()
+            for _ in self._body(response, _BLOCK):
+                pass
             _put_back(response)
             address = urljoin(address, target)
         raise Trouble(Reason.UNAVAILABLE, "The Hub's redirects lead in a circle.", relocate=True)
@@ -132,6 +136,11 @@ class Wire:
         who = "The Hub" if _origin(address) == self._origin else "The Hub's CDN"
         if status == 429:
             raise Trouble(Reason.BUSY, "The Hub limits our rate. A huggingface-token raises the limit.", after=after)
+        if status == 407:
+            message = (
+                "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
+            )
+            raise Trouble(Reason.UNAVAILABLE, message)
         if status == 408 or status >= 500:
             raise Trouble(Reason.UNAVAILABLE, f"{who} answered {status} to {file.path!r}.", after=after)
         if who != "The Hub" and status in {400, 401, 403, 404, 410}:
@@ -143,16 +152,21 @@ class Wire:
         raise Failed(Reason.UNKNOWN, f"{who} answered {status} to {file.path!r}.")
 
     def _body(self, response: BaseHTTPResponse, length: int) -> Iterator[bytes]:
-        began, got = time.monotonic(), 0
-        while length and (data := response.read1(min(_BLOCK, length), decode_content=False)):
+        waited, got = 0.0, 0
+        while length:
+            # Only what the server takes counts: the disk and the limit on bandwidth are slow for their own reasons.
+            asked = time.monotonic()
+            data = response.read1(min(_BLOCK, length), decode_content=False)
+            waited += time.monotonic() - asked
+            if not data:
+                return
             length -= len(data)
             got += len(data)
             yield data
-            moment = time.monotonic()
-            if moment - began >= self._patience.window:
-                if got < self._patience.rate * (moment - began):
+            if waited >= self._patience.window:
+                if got < self._patience.rate * waited:
                     raise Trouble(Reason.UNAVAILABLE, "The connection hardly sends anything.", relocate=True)
-                began, got = moment, 0
+                waited, got = 0.0, 0
 
     def _manager(self, address: str) -> PoolManager:
         """The connections for an address: through the proxy that the environment names for it, if it names one."""
@@ -162,19 +176,26 @@ class Wire:
         if proxy_bypass(parts.netloc):
             proxy = ""
         if proxy not in self._managers:
-            options = {
+            options: dict[str, Any] = {
                 "maxsize": 32,
                 "ssl_context": self._tls,
                 "blocksize": _BLOCK,
                 "socket_options": _socket_options(),
             }
-            self._managers[proxy] = ProxyManager(proxy, **options) if proxy else PoolManager(**options)  # type: ignore[arg-type]
+            self._managers[proxy] = _through(proxy, options) if proxy else PoolManager(**options)
         return self._managers[proxy]
+
+
+def _through(proxy: str, options: dict[str, Any]) -> ProxyManager:
+    """Connections through a proxy, whose address may hold a name and a password, and may lack its scheme."""
+    address = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    headers = make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
+    return ProxyManager(address._replace(auth=None).url, proxy_headers=headers, **options)
 
 
 def _origin(address: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(address)
-    return parts.scheme, parts.hostname, parts.port
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _socket_options() -> list[tuple[int, int, int]]:

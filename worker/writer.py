@@ -100,18 +100,19 @@ class Writer:
                     ignored = 0
                     # A byte now and then is no progress.
                     troubles, reached = (0, offset) if offset - reached >= _PROGRESS else (troubles, reached)
-                    if self._stopped.is_set():
+                    if self._stopped.is_set() or part.given_up:
                         return
                 if offset < end:
                     raise _cut_short(part.file)
             except NoRanges:
                 ignored += 1
-                if ignored > 1:
+                troubles += 1
+                self._wait(_no_ranges(part.file), troubles)
+                if alone or ignored > 1:
                     if not alone and not part.take_all():
-                        part.give_back(offset, end)
                         return
-                    self._meter.add(-part.counted)
-                    offset, end, alone, part.counted, reached = 0, part.file.size, True, 0, 0
+                    # What comes a second time is no progress either: `reached` stays.
+                    offset, end, alone, ignored = 0, part.file.size, True, 0
             except Trouble as trouble:
                 troubles += 1
                 part.location = None if trouble.relocate or troubles > 1 else part.location
@@ -122,10 +123,9 @@ class Writer:
         view = memoryview(data)
         while view:
             count = min(len(view), part.room(offset))
-            part.write(bytes(view[:count]) if count < len(data) else data, offset)
+            fresh = part.write(bytes(view[:count]) if count < len(data) else data, offset)
+            self._meter.add(fresh, fetched=True)
             view, offset = view[count:], offset + count
-        part.counted += len(data)
-        self._meter.add(len(data), fetched=True)
         self._throttle(len(data))
         return offset
 
@@ -142,8 +142,8 @@ class Writer:
             part.keep(self._tree / part.file.path)
             self._keep(part.file, checksum.sha256)
         else:
-            self._meter.add(-part.counted)
             part.drop()
+            self._meter.add(-part.counted)
             self._wrong.add(part.file)
 
     def _whole_files(self, files: deque[HubFile]) -> None:
@@ -199,6 +199,10 @@ def _write(target: Path, data: bytes) -> None:
         output.flush()
         os.fchmod(output.fileno(), 0o444)
         os.fsync(output.fileno())
+
+
+def _no_ranges(file: HubFile) -> Trouble:
+    return Trouble(Reason.UNAVAILABLE, f"The server sends {file.path!r} from its beginning only, and not to its end.")
 
 
 def _cut_short(file: HubFile) -> Trouble:
