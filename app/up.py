@@ -18,7 +18,7 @@ from app.data_folder import CannotRun
 from app.embedded import CannotServe
 
 _STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-_GRACE, _REDIS_GRACE = 8.5, 1.0
+_GRACE, _REDIS_GRACE = 8.0, 1.0
 """Seconds that API and worker have to stop, and Redis after them; together less than ten."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a part is started again; the pause doubles each time."""
