@@ -9,17 +9,22 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import queue
-from app.api import auth, deployments, errors, health, models, operations, zones
+from app.api import auth, deployments, errors, health, models, operations, requests, zones
+from app.api import metrics as api_metrics
 from app.api.bodies import BodyLimit
 from app.api.dependencies import Depot
 from app.api.events import Broadcast
 from app.api.gate import Gate
 from app.api.keyring import Keyring
 from app.api.prefix import Prefix
+from app.db.migrate import revisions
 from app.db.session import open_database
+from app.metrics import ApiMetrics
 from app.queue import Doorbell
+from app.readiness import Readiness
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
+from app.volume import Volume
 
 _ROUTERS = (models.router, operations.router, deployments.router, zones.router)
 MAX_BODY = 1_048_576
@@ -30,11 +35,15 @@ def build(settings: Settings) -> FastAPI:
     """The application. Nothing is opened before it starts."""
     prefix = urlsplit(settings.address).path
 
+    # It connects only when it is asked something.
+    database = open_database(
+        settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
+    )
+    volume = Volume(settings.storage, writes=False)
+    metrics = ApiMetrics(volume, database)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = open_database(
-            settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
-        )
         doorbell = Doorbell(queue.connect(settings.redis_url))
         broadcast = Broadcast(database)
         sealer = Sealer(split_keys(settings.secret_key))
@@ -45,6 +54,8 @@ def build(settings: Settings) -> FastAPI:
             sealer=sealer,
             gate=Gate(keyring, prefix),
             broadcast=broadcast,
+            readiness=Readiness(database, revisions(), doorbell, volume),
+            metrics=metrics,
             address=settings.address,
             zone=settings.zone,
             operation_deadline=settings.operation_deadline,
@@ -78,6 +89,8 @@ def build(settings: Settings) -> FastAPI:
         # What SDKs use as their base URL, and what the reference prints. The document lists it once.
         app.include_router(router, prefix="/v2", include_in_schema=False)
         app.include_router(router)
-    app.include_router(health.router, include_in_schema=False)
+    for own in (health.router, api_metrics.router):
+        app.include_router(own, include_in_schema=False)
     auth.describe(app)
+    requests.install(app, metrics)
     return app

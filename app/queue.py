@@ -71,6 +71,10 @@ class Doorbell:
             self._mute_until = time.monotonic() + _PATIENCE
             log.warning("redis can't be reached: workers will find the operation at their next look", error=repr(error))
 
+    async def test(self) -> None:
+        """Raises `RedisError` or `OSError` when Redis doesn't answer."""
+        await self._redis.ping()
+
     async def close(self) -> None:
         # It was given its pool, so it would leave that open.
         await self._redis.aclose(close_connection_pool=True)

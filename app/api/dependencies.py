@@ -14,7 +14,9 @@ from app.api.events import Broadcast
 from app.api.gate import Gate
 from app.db.session import Database
 from app.domain.errors import BadRequest, NotFound
+from app.metrics import ApiMetrics
 from app.queue import Doorbell
+from app.readiness import Readiness
 from app.sealing import Sealer
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -29,6 +31,8 @@ class Depot:
     sealer: Sealer
     gate: Gate
     broadcast: Broadcast
+    readiness: Readiness
+    metrics: ApiMetrics
     address: str
     zone: str
     operation_deadline: float

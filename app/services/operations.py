@@ -1,9 +1,11 @@
 """Operations as their callers see them: begun, looked at, ended, forgotten."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, and_, bindparam, delete, insert, select
+from sqlalchemy import Row, Select, and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
@@ -107,6 +109,35 @@ async def expire(connection: AsyncConnection) -> int:
 async def purge(connection: AsyncConnection, retention: float) -> int:
     """Forget the operations that ended more than `retention` seconds ago; how many there were."""
     return (await connection.execute(delete(OperationRow).where(OperationRow.ended_at < moment(-retention)))).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many operations there are, and how long the one that has been due longest waits, in seconds."""
+
+    by: Mapping[tuple[Command, OperationState], int]
+    due: int
+    oldest_due: float
+
+
+async def census(connection: AsyncConnection) -> Census:
+    """One pass over the operations that are remembered."""
+    is_due = and_(PENDING, OperationRow.due_at <= moment())
+    columns: tuple[Any, ...] = (
+        OperationRow.command,
+        OperationRow.state,
+        func.count().label("number"),
+        func.count(case((is_due, 1))).label("due"),
+        func.min(case((is_due, OperationRow.due_at))).label("since"),
+        moment().label("now"),
+    )
+    query = select(*columns).group_by(OperationRow.command, OperationRow.state)
+    rows = (await connection.execute(query)).all()
+    return Census(
+        by={(row.command, row.state): row.number for row in rows},
+        due=sum(row.due for row in rows),
+        oldest_due=max(((row.now - row.since).total_seconds() for row in rows if row.since), default=0.0),
+    )
 
 
 def _seen() -> Select[Any]:

@@ -1,0 +1,15 @@
+"""The API's metrics, for Prometheus. They tell what a depot is used for, so they take a key."""
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.api.auth import KeyedRoute
+from app.api.dependencies import TheDepot
+
+router = APIRouter(tags=["health"], route_class=KeyedRoute)
+
+
+@router.get("/metrics", operation_id="get-metrics", summary="Figures for Prometheus", response_class=Response)
+async def metrics(depot: TheDepot) -> Response:
+    return Response(await depot.metrics.scrape(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,91 @@
+"""What Prometheus is told: by every process, and by the API for all of the depot."""
+
+import asyncio
+import math
+from importlib.metadata import version
+from itertools import product
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
+
+from app.db.session import UNREACHABLE, Database
+from app.domain.commands import Command
+from app.domain.states import OperationState
+from app.services import operations
+from app.volume import Volume, VolumeAway
+
+_PATIENCE = 3.0
+"""Seconds that a scrape waits for the database."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})
+
+
+class ProcessMetrics:
+    """What any process of a depot tells of itself and its storage."""
+
+    def __init__(self, process: str, volume: Volume) -> None:
+        self._volume = volume
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        build = Info("modeldepot_build", "The version that runs.", registry=self.registry)
+        build.info({"version": version("modeldepot"), "process": process})
+        self._used = Gauge(
+            "modeldepot_storage_used_bytes", "Used on the storage's file system.", registry=self.registry
+        )
+        self._free = Gauge(
+            "modeldepot_storage_free_bytes", "Free on the storage's file system.", registry=self.registry
+        )
+
+    async def scrape(self) -> bytes:
+        """Everything, in Prometheus's text format. What can't be told at the moment is NaN, or left out."""
+        try:
+            usage = await self._volume.look()
+        except VolumeAway:
+            self._used.set(math.nan)
+            self._free.set(math.nan)
+        else:
+            self._used.set(usage.used)
+            self._free.set(usage.free)
+        return generate_latest(self.registry)
+
+
+class ApiMetrics(ProcessMetrics):
+    """Also what the rows tell of the whole depot, by one query a scrape."""
+
+    def __init__(self, volume: Volume, database: Database) -> None:
+        super().__init__("api", volume)
+        self._database = database
+        self._requests = Histogram(
+            "modeldepot_request_seconds",
+            "Requests by method and status, from the first byte to the last.",
+            ("method", "status"),
+            registry=self.registry,
+        )
+        self._operations = Gauge(
+            "modeldepot_operations", "Operations that are remembered.", ("command", "state"), registry=self.registry
+        )
+        self._due = Gauge("modeldepot_operations_due", "Operations that any worker may claim.", registry=self.registry)
+        self._oldest = Gauge(
+            "modeldepot_oldest_due_age_seconds", "How long the first of them has waited.", registry=self.registry
+        )
+        self._up = Gauge("modeldepot_database_up", "Whether the database answers.", registry=self.registry)
+
+    def answered(self, method: str, status: int, seconds: float) -> None:
+        """A request's answer is out."""
+        # Anybody can make methods up, and each would be kept.
+        self._requests.labels(method if method in _METHODS else "other", status).observe(seconds)
+
+    async def scrape(self) -> bytes:
+        try:
+            async with asyncio.timeout(_PATIENCE), self._database.read() as connection:
+                census = await operations.census(connection)
+        except UNREACHABLE:  # a timeout is among them
+            self._up.set(0)
+            self._operations.clear()
+            self._due.set(math.nan)
+            self._oldest.set(math.nan)
+        else:
+            self._up.set(1)
+            for command, state in product(Command, OperationState):
+                self._operations.labels(command, state).set(census.by.get((command, state), 0))
+            self._due.set(census.due)
+            self._oldest.set(census.oldest_due)
+        return await super().scrape()

@@ -1,0 +1,86 @@
+"""Whether the API says how it is: alive, ready, degraded, or short of something that it needs."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.conftest import StartDepot
+from tests.depot import Depot
+from tests.processes import until
+from tests.servers import PostgreSQL, Redis
+
+OK = {"ok": True}
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """A Redis that may be stopped."""
+    with Redis() as server:
+        yield server
+
+
+def test_all_is_well(start_depot: StartDepot) -> None:
+    depot = start_depot(workers=0)
+    answer = _ask(depot, "readyz")
+    checks = dict.fromkeys(("database", "redis", "storage", "migrations"), OK)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": checks})
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_without_redis_it_is_degraded_and_ready_all_the_same(start_depot: StartDepot, own_redis: Redis) -> None:
+    depot = start_depot(workers=0, redis_url=own_redis.url)
+    assert _ask(depot, "readyz").json()["status"] == "ok"
+    own_redis.server.stop()
+    answer = _ask(depot, "readyz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert _failed(answer) == {"redis"}
+    assert "DEPOT_REDIS_URL" in answer.json()["checks"]["redis"]["message"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_without_its_storage_it_is_not_ready_until_that_is_back(start_depot: StartDepot) -> None:
+    depot = start_depot(workers=0)
+    shutil.rmtree(depot.storage)
+    answer = _ask(depot, "readyz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+    assert _failed(answer) == {"storage"}
+    assert "DEPOT_STORAGE" in answer.json()["checks"]["storage"]["message"]
+    depot.storage.mkdir()
+    assert _ask(depot, "readyz").status_code == 200
+
+
+def test_without_its_database_it_is_alive_and_not_ready(redis_url: str, tmp_path: Path) -> None:
+    with PostgreSQL() as server:
+        depot = Depot(
+            tmp_path, database_url=server.migrated(), redis_url=redis_url, hub_endpoint="http://127.0.0.1:9", workers=0
+        )
+        try:
+            assert _ask(depot, "readyz").status_code == 200
+            assert "modeldepot_database_up 1.0" in _ask(depot, "metrics").text
+            server.stop()
+            answer = _ask(depot, "readyz")
+            assert answer.status_code == 503
+            assert _failed(answer) == {"database", "migrations"}
+            assert _ask(depot, "healthz").status_code == 200
+            figures = _ask(depot, "metrics").text
+            assert "modeldepot_database_up 0.0" in figures
+            assert "modeldepot_operations_due NaN" in figures
+            assert "modeldepot_operations{" not in figures
+            server.start()
+            until(lambda: _ask(depot, "readyz").status_code == 200, depot.logs)
+            assert "modeldepot_database_up 1.0" in _ask(depot, "metrics").text
+        finally:
+            depot.close()
+
+
+def _ask(depot: Depot, name: str) -> httpx2.Response:
+    return depot.client.get(f"http://127.0.0.1:{depot.port}/{name}")
+
+
+def _failed(answer: httpx2.Response) -> set[str]:
+    checks: dict[str, Any] = answer.json()["checks"]
+    return {name for name, check in checks.items() if not check["ok"]}
