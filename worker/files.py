@@ -68,13 +68,14 @@ class Files:
         hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
         try:
             verdicts = {file: hashers.submit(self._keep, file) for file in self._here}
-            wrong = self._fetch(self._absent, hashers)
+            wrong = self._fetch(self._absent, hashers, xet=self._means.xet)
             # Files with the same content may be one file under several names.
             rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
             self.meter.add(-sum(file.size for file in rotten.values()))
             wrong += rotten.values()
             self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
-            wrong = self._fetch(wrong, hashers)
+            # Not over Xet: it checks nothing, so what its store has wrong would only come again.
+            wrong = self._fetch(wrong, hashers, xet=False)
         finally:
             hashers.shutdown(wait=False, cancel_futures=True)
         if wrong:
@@ -86,17 +87,17 @@ class Files:
         for folder, _, _ in os.walk(self._tree):
             sync_folder(Path(folder))
 
-    def _fetch(self, files: Sequence[HubFile], hashers: ThreadPoolExecutor) -> list[HubFile]:
+    def _fetch(self, files: Sequence[HubFile], hashers: ThreadPoolExecutor, *, xet: bool) -> list[HubFile]:
         """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept."""
         if not files:
             return []
         # What an earlier attempt began over plain HTTP goes on from there, and Xet can't.
-        xet = [file for file in files if self._means.xet and file.xet and not self._begun(file)]
-        plain = [file for file in files if file not in set(xet)]
+        over_xet = [file for file in files if xet and file.xet and not self._begun(file)]
+        plain = [file for file in files if file not in set(over_xet)]
         with_wire = ThreadPoolExecutor(1, thread_name_prefix="plain")
         try:
             by_wire = with_wire.submit(self._over_wire, plain)
-            wrong, left = self._over_xet(xet, hashers, by_wire)
+            wrong, left = self._over_xet(over_xet, hashers, by_wire)
             return wrong + by_wire.result() + self._over_wire(left)
         finally:
             with_wire.shutdown(wait=False, cancel_futures=True)

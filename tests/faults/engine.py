@@ -80,7 +80,7 @@ class Engine:
         self._fence += 1
         message = self._job | job | {"fence": self._fence}
         environment = CLEAN | HUGGING_FACE | {"HF_ENDPOINT": message["endpoint"]} | self.environment
-        return Attempting(message, environment, self.links)
+        return Attempting(message, environment, self.links, self.max_file_size)
 
     def run(self, **job: Any) -> Outcome:
         with self.start(**job) as attempting:
@@ -99,12 +99,21 @@ class Engine:
 class Attempting:
     """A child at work; killed when the block ends."""
 
-    def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str], links: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        job: Mapping[str, Any],
+        environment: Mapping[str, str],
+        links: Mapping[str, str],
+        max_file_size: int | None,
+    ) -> None:
         self._job, self._environment, self._links = job, environment, links
+        self._limit = (
+            [] if max_file_size is None else ["sh", "-c", f'ulimit -f {max_file_size // 512}; exec "$@"', "sh"]
+        )
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "worker.download"],
+            [*self._limit, sys.executable, "-m", "worker.download"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(self._environment),
@@ -122,6 +131,12 @@ class Attempting:
     def send(self, **message: Any) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def beat(self) -> None:
+        """As a worker does that renewed its lease."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
     def outcome(self, until: Callable[[Mapping[str, Any]], bool] = lambda _message: False) -> Outcome:

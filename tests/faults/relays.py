@@ -1,0 +1,152 @@
+"""What stands between a download and its Hub: a TLS endpoint, and a proxy that counts."""
+
+import base64
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from typing import Self
+from urllib.parse import urlsplit
+
+Address = tuple[str, int]
+
+
+class Relay:
+    """A server on loopback that passes bytes between its clients and `target`, over TLS towards the clients."""
+
+    def __init__(self, target: Address | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._target, self._tls = target, tls
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._closing = False
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._run(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._closing = True
+            for line in self._open:
+                with suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
+        socket.create_connection(self._listener.getsockname()).close()  # wakes the thread that accepts
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def serve(self, client: socket.socket) -> None:
+        assert self._target
+        self.join(client, self._target)
+
+    def join(self, client: socket.socket, target: Address, *, first: bytes = b"", greeting: bytes = b"") -> None:
+        """Pass bytes both ways until either side ends; `first` goes to the target, `greeting` to the client."""
+        with socket.create_connection(target) as server:
+            self._hold(server)
+            server.sendall(first)
+            client.sendall(greeting)
+            back = self._run(self._pump, server, client)
+            self._pump(client, server)
+            back.join()
+            with self._lock:
+                self._open.discard(server)
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            if self._closing:
+                client.close()
+                return
+            self._hold(client)
+            self._run(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        line = client
+        with suppress(OSError):
+            if self._tls:
+                line = self._tls.wrap_socket(client, server_side=True)
+                self._hold(line)
+            self.serve(line)
+        with self._lock:
+            self._open -= {client, line}
+        line.close()
+        client.close()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def _hold(self, line: socket.socket) -> None:
+        with self._lock:
+            self._open.add(line)
+            if self._closing:
+                raise ConnectionAbortedError
+
+    def _run(self, work: object, *arguments: object) -> threading.Thread:
+        assert callable(work)
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+
+class Proxy(Relay):
+    """A proxy for both kinds of address; it may ask for a `login`, as name:password."""
+
+    def __init__(self, login: str | None = None) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        """What was let through: host:port of each tunnel, the URL of each plain request."""
+        self.refused = 0
+        self._login = base64.b64encode(login.encode()).decode() if login else None
+
+    def serve(self, client: socket.socket) -> None:
+        head = _head(client)
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+        method, url, _ = first.split(" ")
+        if self._login and headers.get("proxy-authorization") != f"Basic {self._login}":
+            self.refused += 1
+            client.sendall(
+                b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            return
+        self.asked.append(url)
+        if method == "CONNECT":
+            host, _, port = url.rpartition(":")
+            self.join(client, (host, int(port)), greeting=b"HTTP/1.1 200 Connection established\r\n\r\n")
+            return
+        parts = urlsplit(url)
+        assert parts.hostname
+        own = [line for line in lines if line and not line.lower().startswith(("proxy-", "connection:"))]
+        target = url.split(parts.netloc, 1)[1] or "/"
+        request = "\r\n".join([f"{method} {target} HTTP/1.1", *own, "Connection: close", "", ""]).encode("latin-1")
+        self._forward(client, (parts.hostname, parts.port or 80), request)
+
+    def _forward(self, client: socket.socket, target: Address, request: bytes) -> None:
+        """One request and its answer, after which the connection ends: the client is told so."""
+        with socket.create_connection(target) as server:
+            self._hold(server)
+            server.sendall(request)
+            status, _, rest = _head(server).partition(b"\r\n")
+            client.sendall(status + b"\r\nConnection: close\r\n" + rest)
+            self._pump(server, client)
+            with self._lock:
+                self._open.discard(server)
+
+
+def _head(line: socket.socket) -> bytes:
+    """All up to the empty line, read byte by byte so that nothing of what follows is taken."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = line.recv(1)
+        if not byte:
+            raise ConnectionAbortedError
+        head += byte
+    return head

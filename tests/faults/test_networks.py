@@ -1,0 +1,148 @@
+"""Networks as they are at work: proxies with and without a password, a certificate authority of one's own, no way out."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.faults.conftest import contents, published
+from tests.faults.engine import Engine
+from tests.faults.relays import Proxy, Relay
+from tests.hub import Hub, Repo, Synthetic
+
+SECRET = "planted-password"
+
+
+@pytest.fixture
+def repo(hub: Hub) -> Repo:
+    return hub.add("acme/model", {"model.safetensors": Synthetic(3 << 20, 1), "config.json": b"{}"})
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure(hub: Hub, authority: trustme.CA) -> Iterator[Relay]:
+    """The Hub behind TLS, with a certificate of an authority that nobody knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with Relay(("127.0.0.1", int(hub.endpoint.rpartition(":")[2])), context) as relay:
+        yield relay
+
+
+def test_a_hub_with_a_certificate_of_ones_own_authority(
+    repo: Repo, engine: Engine, authority: trustme.CA, secure: Relay, tmp_path: Path
+) -> None:
+    address = f"https://127.0.0.1:{secure.port}"
+    outcome = engine.run(endpoint=address)
+    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True)
+    assert "127.0.0.1" in outcome.text
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    engine.environment["SSL_CERT_FILE"] = str(tmp_path / "authority.pem")
+    outcome = engine.run(endpoint=address)
+    assert outcome.done, outcome.messages[-1]
+    assert published(engine) == contents(repo)
+
+
+def test_a_certificate_for_another_name_is_refused(
+    hub: Hub, engine: Engine, authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("elsewhere.example").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    engine.environment["SSL_CERT_FILE"] = str(tmp_path / "authority.pem")
+    with Relay(("127.0.0.1", int(hub.endpoint.rpartition(":")[2])), context) as relay:
+        outcome = engine.run(endpoint=f"https://127.0.0.1:{relay.port}")
+    assert outcome.reason == "unavailable"
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("login", [None, f"depot:{SECRET}"])
+def test_all_requests_go_through_the_proxy_of_their_kind(
+    hub: Hub, repo: Repo, engine: Engine, authority: trustme.CA, secure: Relay, tmp_path: Path, login: str | None
+) -> None:
+    """The Hub is asked over TLS, through a tunnel; its CDN here is a plain address."""
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    with Proxy(login) as proxy:
+        address = f"http://{login}@127.0.0.1:{proxy.port}" if login else f"http://127.0.0.1:{proxy.port}"
+        engine.environment |= {
+            "HTTPS_PROXY": address,
+            "http_proxy": address,
+            "SSL_CERT_FILE": str(tmp_path / "authority.pem"),
+        }
+        outcome = engine.run(endpoint=f"https://127.0.0.1:{secure.port}")
+        assert outcome.done, outcome.messages[-1]
+        assert published(engine) == contents(repo)
+        assert f"127.0.0.1:{secure.port}" in proxy.asked
+        on_cdn = [request for request in hub.requests if request.origin == "cdn"]
+        assert len([url for url in proxy.asked if url.startswith(hub.cdn)]) == len(on_cdn) > 0
+        assert proxy.refused == 0
+
+
+def test_addresses_that_are_excepted_do_not_go_through_the_proxy(hub: Hub, repo: Repo, engine: Engine) -> None:
+    with Proxy() as proxy:
+        engine.environment |= {"http_proxy": f"127.0.0.1:{proxy.port}", "NO_PROXY": "localhost"}
+        assert engine.run().done
+        assert published(engine) == contents(repo)
+        assert proxy.asked
+        assert all(url.startswith(hub.endpoint) for url in proxy.asked), "the CDN is at localhost"
+        asked = len(proxy.asked)
+        engine.environment["NO_PROXY"] = "localhost,127.0.0.1"
+        assert engine.run().done
+        assert len(proxy.asked) == asked
+
+
+@pytest.mark.parametrize("secure_hub", [False, True], ids=["plain", "tunnel"])
+def test_a_proxy_that_refuses_is_unavailable_and_its_password_is_not_told(
+    hub: Hub, repo: Repo, engine: Engine, secure: Relay, secure_hub: bool
+) -> None:
+    with Proxy(login="depot:right") as proxy:
+        engine.environment |= dict.fromkeys(
+            ("http_proxy", "HTTPS_PROXY"), f"http://depot:{SECRET}@127.0.0.1:{proxy.port}"
+        )
+        outcome = engine.run(endpoint=f"https://127.0.0.1:{secure.port}" if secure_hub else hub.endpoint)
+        assert proxy.refused
+    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True)
+    assert SECRET not in str(outcome.messages)
+    assert hub.requests == []
+    if not secure_hub:
+        assert "HTTPS_PROXY" in outcome.text
+    engine.environment.clear()
+    assert engine.run().done
+    assert published(engine) == contents(repo)
+
+
+def test_a_proxy_that_is_not_there_is_unavailable(hub: Hub, engine: Engine) -> None:
+    with Proxy() as proxy:
+        gone = f"http://127.0.0.1:{proxy.port}"
+    engine.environment["http_proxy"] = gone
+    assert engine.run().reason == "unavailable"
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://hub.invalid", "https://hub.invalid"])
+def test_a_hub_that_is_not_found_or_does_not_listen_is_unavailable(repo: Repo, engine: Engine, address: str) -> None:
+    outcome = engine.run(endpoint=address)
+    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True)
+    assert address in outcome.text
+    assert engine.run().done
+    assert published(engine) == contents(repo)
+
+
+def test_a_cdn_that_can_not_be_reached_is_unavailable_and_what_else_came_stays(
+    hub: Hub, repo: Repo, engine: Engine
+) -> None:
+    with Proxy() as proxy:
+        gone = f"http://127.0.0.1:{proxy.port}"
+    engine.environment |= {"http_proxy": gone, "NO_PROXY": "127.0.0.1"}
+    outcome = engine.run()
+    assert outcome.reason == "unavailable"
+    engine.environment.clear()
+    hub.forget()
+    assert engine.run().done
+    assert published(engine) == contents(repo)
+    assert hub.bytes_sent("config.json") == 0
