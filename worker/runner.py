@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import structlog
@@ -22,6 +23,8 @@ from worker.housekeeping import tidy
 from worker.keeper import Keeper
 
 _LONGEST_BACKOFF = 300.0
+_TIDY_EVERY = 12
+"""Looks between two walks over the storage for what is nobody's: a minute by default."""
 _LAST_WORD = 5.0
 """Seconds that a worker that stops waits for the database; without its word the lease runs out by itself."""
 _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
@@ -160,8 +163,10 @@ class Runner:
         log.warning("operation failed", reason=error.reason, message=error.message)
 
     async def _sweep(self) -> None:
-        while True:
+        for look in count():
             await self._or_log(self._sweep_once())
+            if look % _TIDY_EVERY == 0:
+                await self._or_log(tidy(self._tools.database, self._tools.storage))
             await asyncio.sleep(self._policy.look_interval)
 
     async def _sweep_once(self) -> None:
@@ -171,7 +176,6 @@ class Runner:
             purged = await operations.purge(connection, self._policy.retention)
         if expired or purged:
             log.info("swept", expired=expired, purged=purged)
-        await tidy(self._tools.database, self._tools.storage)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
         """Nothing but a cancellation ends a worker's loop."""
