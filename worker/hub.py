@@ -29,6 +29,8 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from app.domain.errors import DepotError, Failed, OperationError, Reason, TryAgain
 
 MAX_FILES = 100_000
+RATE_LIMITED = "The Hub limits our rate. A huggingface-token raises the limit."
+PROXY_REFUSES = "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
 _TIMEOUT = 15.0
 """Seconds without a byte after which a call to the Hub's API is given up."""
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
@@ -187,11 +189,9 @@ def _answered(error: HfHubHTTPError, hub: Hub, revision: str) -> OperationError:
     if isinstance(error, RepositoryNotFoundError) or status in {401, 403, 404}:
         return _not_shown(error, hub, status)
     if status == 429:
-        message = "The Hub limits our rate. A huggingface-token raises the limit."
-        return TryAgain(Reason.BUSY, message, after=retry_after(error.response.headers))
+        return TryAgain(Reason.BUSY, RATE_LIMITED, after=retry_after(error.response.headers))
     if status == 407:
-        message = "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
-        return TryAgain(Reason.UNAVAILABLE, message)
+        return TryAgain(Reason.UNAVAILABLE, PROXY_REFUSES)
     if status == 408 or status >= 500:
         message = f"The Hub at {hub.endpoint} answered {status}."
         return TryAgain(Reason.UNAVAILABLE, message, after=retry_after(error.response.headers))

@@ -19,7 +19,7 @@ from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, make_headers
 from urllib3.util import parse_url
 
 from app.domain.errors import Failed, Reason
-from worker.hub import Hub, HubFile, retry_after
+from worker.hub import PROXY_REFUSES, RATE_LIMITED, Hub, HubFile, retry_after
 
 _HOPS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -135,12 +135,9 @@ class Wire:
         status, after = response.status, retry_after(response.headers)
         who = "The Hub" if _origin(address) == self._origin else "The Hub's CDN"
         if status == 429:
-            raise Trouble(Reason.BUSY, "The Hub limits our rate. A huggingface-token raises the limit.", after=after)
+            raise Trouble(Reason.BUSY, RATE_LIMITED, after=after)
         if status == 407:
-            message = (
-                "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
-            )
-            raise Trouble(Reason.UNAVAILABLE, message)
+            raise Trouble(Reason.UNAVAILABLE, PROXY_REFUSES)
         if status == 408 or status >= 500:
             raise Trouble(Reason.UNAVAILABLE, f"{who} answered {status} to {file.path!r}.", after=after)
         if who != "The Hub" and status in {400, 401, 403, 404, 410}:

@@ -16,13 +16,12 @@ from starlette.exceptions import HTTPException
 
 from app.api.dependencies import Depot
 from app.api.errors import documented, status_of
-from app.api.gate import address
+from app.api.gate import READS, address
 from app.db.session import UNREACHABLE
 from app.domain.errors import Refusal
 from app.services import audit
 from app.services.audit import Act
 
-_READS = frozenset({"GET", "HEAD"})
 _SCHEMES: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key's id and secret: `<key>:<secret>`."},
     "signature": {
@@ -51,7 +50,7 @@ class KeyedRoute(APIRoute):
         async def handler(request: Request) -> Response:
             depot: Depot = request.app.state.depot
             key = await depot.gate.admit(request)
-            if request.method in _READS:
+            if request.method in READS:
                 return await answer(request)
             act = request.state.act = Act(key.id, action, address(request), _resource(request))
             try:
@@ -78,7 +77,7 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
 
 
-def _act(request: Request) -> Act:
+async def _act(request: Request) -> Act:
     act: Act = request.state.act
     return act
 

@@ -16,7 +16,8 @@ from app.api.failures import Failures
 from app.api.keyring import Key, Keyring
 from app.domain.keys import KEY_ID, Role
 
-_READS = frozenset({"GET", "HEAD"})
+READS = frozenset({"GET", "HEAD"})
+"""The methods that a reader may use."""
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="modeldepot", EXO2-HMAC-SHA256'}
 _NONE_GIVEN = (
     "This needs an API key: send 'Authorization: Bearer <key>:<secret>', or sign the request as the SDKs do. "
@@ -70,7 +71,7 @@ class Gate:
             raise self._refusal(request, claim, "wrong secret or signature" if key else "no such key", _REFUSED, key)
         if isinstance(claim.proof, signature.Signature) and not signature.is_current(claim.proof, time.time()):
             raise self._refusal(request, claim, "expired, or too far ahead", _NOT_CURRENT, key)
-        if key.role is Role.READER and request.method not in _READS:
+        if key.role is Role.READER and request.method not in READS:
             log.warning("a reader may not do this", key=key.id, address=address(request), method=request.method)
             raise HTTPException(403, _READER)
         self._keyring.note_use(key)
