@@ -46,11 +46,16 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database of the test's own, of each kind in turn."""
+    return migrated(request, tmp_path)
+
+
+def migrated(request: pytest.FixtureRequest, folder: Path) -> str:
+    """The address of a fresh database of the kind that `request.param` says; SQLite's is in `folder`."""
     if request.param == "postgresql":
         address: str = request.getfixturevalue("postgresql").migrated()
         return address
-    shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "depot.sqlite3")
-    return f"sqlite:///{tmp_path / 'depot.sqlite3'}"
+    shutil.copy(request.getfixturevalue("migrated_sqlite"), folder / "depot.sqlite3")
+    return f"sqlite:///{folder / 'depot.sqlite3'}"
 
 
 @pytest.fixture

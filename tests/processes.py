@@ -1,8 +1,9 @@
-"""What tests of whole processes need: a free port, and a way to wait for what is to happen."""
+"""What tests of whole processes need: a free port, a way to wait for what is to happen, and a look into /proc."""
 
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +22,32 @@ def until(condition: Callable[[], object], told: Callable[[], str], within: floa
         if time.monotonic() > deadline:
             pytest.fail(f"it didn't happen within {within} seconds:\n{told()}")
         time.sleep(0.02)
+
+
+def processes() -> list[int]:
+    """The ids of all there are, those that have ended and wait for their parents included."""
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs or is stopped; one that has ended and only waits for its parent does not."""
+    return _fields(pid)[:1] not in ([], ["Z"], ["X"])
+
+
+def parent_of(pid: int) -> int:
+    """0 once it is gone."""
+    fields = _fields(pid)
+    return int(fields[1]) if fields else 0
+
+
+def said(pid: int, what: str) -> str:
+    """Of `cmdline` or `environ`; empty once the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _fields(pid: int) -> list[str]:
+    """Of `/proc/PID/stat`, from the state on."""
+    return said(pid, "stat").rpartition(")")[2].split()

@@ -1,11 +1,9 @@
 """An API that all tests of a module share: a real process on each kind of database, and no worker."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,8 +11,9 @@ import pytest
 
 from app.domain.errors import Reason
 from tests.app import by_hand
+from tests.conftest import migrated
 from tests.depot import Depot
-from tests.servers import PostgreSQL, Redis
+from tests.servers import Redis
 
 
 @dataclass
@@ -59,12 +58,7 @@ class Api:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def api(request: pytest.FixtureRequest, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("api")
-    if request.param == "postgresql":
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        database_url = server.migrated()
-    else:
-        template: Path = request.getfixturevalue("migrated_sqlite")
-        database_url = f"sqlite:///{shutil.copy(template, folder / 'depot.sqlite3')}"
+    database_url = migrated(request, folder)
     depot = Depot(
         folder, database_url=database_url, redis_url=redis_server.url, hub_endpoint="http://127.0.0.1:9", workers=0
     )

@@ -18,7 +18,7 @@ from redis import Redis
 from app.embedded import RedisServer
 from app.sealing import new_key
 from app.up import answers
-from tests.processes import free_port, until
+from tests.processes import alive, free_port, parent_of, processes, said, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
@@ -62,21 +62,21 @@ class Up:
     def parts(self) -> dict[str, int]:
         """The process ids of the parts that run now."""
         found: dict[str, int] = {}
-        for pid in _processes():
-            if _parent(pid) == self.process.pid:
-                found |= {name: pid for name, mark in _PARTS.items() if mark in _read(pid, "cmdline")}
+        for pid in _running():
+            if parent_of(pid) == self.process.pid:
+                found |= {name: pid for name, mark in _PARTS.items() if mark in said(pid, "cmdline")}
         self._seen |= set(found.values())
         return found
 
     def ends(self) -> int:
         """Its exit code, once it and all it ever started are gone."""
         code = self.process.wait(20)
-        until(lambda: not self._seen & set(_processes()), self._log.read_text)
+        until(lambda: not self._seen & _running(), self._log.read_text)
         return code
 
     def clean_up(self) -> None:
         self.parts()
-        for pid in {self.process.pid, *self._seen} & set(_processes()):
+        for pid in {self.process.pid, *self._seen} & _running():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
@@ -117,7 +117,7 @@ def test_keeps_its_data_to_its_owner_and_its_key_to_a_file(start: Starter) -> No
     assert stat.S_IMODE((up.data / "secret.key").stat().st_mode) == 0o600
     key = (up.data / "secret.key").read_text().strip()
     for pid in (up.process.pid, *up.parts().values()):
-        assert key not in _read(pid, "environ") + _read(pid, "cmdline")
+        assert key not in said(pid, "environ") + said(pid, "cmdline")
     assert key not in up.log + up.output
 
 
@@ -150,7 +150,7 @@ def test_a_lost_secret_key_is_told_at_the_start_in_one_line(start: Starter) -> N
 
 def test_a_key_of_the_users_own_is_used_instead(start: Starter) -> None:
     up = start(DEPOT_SECRET_KEY=new_key()).comes_up()
-    assert "DEPOT_SECRET_KEY_FILE" not in _read(up.parts()["api"], "environ")
+    assert "DEPOT_SECRET_KEY_FILE" not in said(up.parts()["api"], "environ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -180,7 +180,7 @@ def test_another_ctrl_c_stops_at_once(start: Starter) -> None:
     begun = time.monotonic()
 
     def killed() -> bool:
-        if worker not in _processes():
+        if worker not in _running():
             return True
         up.process.send_signal(signal.SIGINT)
         return False
@@ -287,24 +287,5 @@ def _status_with(port: int, key: str) -> int:
     return httpx2.get(f"http://127.0.0.1:{port}/v2/ai/model", headers=headers, timeout=10).status_code
 
 
-def _processes() -> list[int]:
-    """The ids of all that run; one that ended, and waits to be reaped, doesn't."""
-    numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [pid for pid in numbers if _status(pid)[:1] not in ([], ["Z"])]
-
-
-def _parent(pid: int) -> int | None:
-    status = _status(pid)
-    return int(status[1]) if status else None
-
-
-def _status(pid: int) -> list[str]:
-    """The fields of `/proc/PID/stat` from the state on."""
-    return _read(pid, "stat").rpartition(")")[2].split()
-
-
-def _read(pid: int, name: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
-    except OSError:
-        return ""
+def _running() -> set[int]:
+    return {pid for pid in processes() if alive(pid)}

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.processes import free_port
+
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _BLOCK = 1 << 20
 _CONFIGURATION = """
@@ -39,7 +41,7 @@ class Nginx:
         self.folder = folder
         self._rate = rate
         self._checksums: list[str] = []
-        self.port = _free_port()
+        self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         (folder / "www").mkdir(parents=True)
 
@@ -133,10 +135,3 @@ def _make(path: Path, size: int) -> tuple[str, str]:
             blob.update(data)
             output.write(data)
     return sha256.hexdigest(), blob.hexdigest()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

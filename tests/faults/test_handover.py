@@ -10,9 +10,9 @@ import pytest
 
 from tests.conftest import StartDepot
 from tests.depot import Depot
-from tests.faults.watching import alive, children, writers
+from tests.faults.watching import children, writers
 from tests.hub import Hub, Synthetic
-from tests.processes import until
+from tests.processes import alive, until
 from tests.servers import PostgreSQL, Redis
 
 SIZE = 40 << 20

@@ -1,12 +1,12 @@
 """What clients do to a depot under faults: creates, retries and deletes, each answer remembered."""
 
 import random
-import threading
 import time
-from typing import Any, Self
+from typing import Any
 
 import httpx2
 
+from tests.faults.background import Background
 from tests.hub import Files, Hub, Synthetic
 
 _REPOS = 8
@@ -14,7 +14,7 @@ _PAUSE = 0.15
 _EXPECTED = {200, 404, 409, 503}
 
 
-class Traffic:
+class Traffic(Background):
     """One client, from `with` to the end of it. Every accepted operation must end: `finish` waits for that."""
 
     def __init__(self, hub: Hub, client: httpx2.Client, seed: int) -> None:
@@ -32,16 +32,7 @@ class Traffic:
         self._names = [*self.files, "acme/absent"]
         self._random = random.Random(seed)
         self._client = client
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="traffic")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__init__(self._go_on)
 
     def close(self) -> None:
         """Let go of the connections, once nothing is asked any more."""

@@ -1,22 +1,18 @@
 """What can be seen of a depot's processes from outside, in /proc."""
 
-import threading
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
-from typing import Self
+
+from tests.faults.background import Background
+from tests.processes import parent_of, processes, said
 
 _PROC = Path("/proc")
 
 
-def alive(pid: int) -> bool:
-    """Whether it runs or is stopped; one that has ended and only waits for its parent does not."""
-    return _status(pid) not in {"", "Z", "X"}
-
-
 def family(pid: int) -> list[int]:
     """A process and all that it started, and so on."""
-    parents = {int(path.name): _parent(int(path.name)) for path in _PROC.glob("[0-9]*")}
+    parents = {one: parent_of(one) for one in processes()}
     found = [pid]
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
@@ -45,30 +41,13 @@ def writers(storage: Path) -> dict[str, set[int]]:
     return found
 
 
-def said(pid: int, what: str) -> str:
-    """Of `cmdline` or `environ`; empty once the process is gone."""
-    try:
-        return (_PROC / str(pid) / what).read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-class Overlaps:
+class Overlaps(Background):
     """Watches a storage, from `with` to the end of it, for two processes that have one model's files open at once."""
 
     def __init__(self, storage: Path) -> None:
         self.seen: list[str] = []
         self._storage = storage
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="overlaps")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__init__(self._watch)
 
     def _watch(self) -> None:
         before: set[tuple[str, int, int]] = set()
@@ -82,13 +61,3 @@ class Overlaps:
             # One look at /proc is no snapshot: whoever is seen twice was there all the time between.
             self.seen += [f"{model}: {first} and {second}" for model, first, second in pairs & before]
             before = pairs
-
-
-def _parent(pid: int) -> int:
-    fields = said(pid, "stat").rpartition(")")[2].split()
-    return int(fields[1]) if fields else 0
-
-
-def _status(pid: int) -> str:
-    fields = said(pid, "stat").rpartition(")")[2].split()
-    return fields[0] if fields else ""

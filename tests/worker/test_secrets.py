@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from app.db.session import open_database
 from tests.conftest import StartDepot
-from tests.faults.watching import family, said, writers
+from tests.faults.watching import family, writers
 from tests.hub import Fault, Hub, Synthetic
-from tests.processes import until
+from tests.processes import said, until
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
