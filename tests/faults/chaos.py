@@ -117,7 +117,7 @@ class Chaos:
     def _stop_worker(self) -> None:
         worker = self._take_worker()
         worker.terminate()
-        until(lambda: worker.poll() is not None, self.depot.logs, 10)
+        self._until_ended(worker, 10)
         self.depot.start_worker()
 
     def _pause_worker(self) -> None:
@@ -146,7 +146,7 @@ class Chaos:
         assert self.depot.api is not None
         api = self.depot.api
         api.terminate()
-        until(lambda: api.poll() is not None, self.depot.logs, 15)
+        self._until_ended(api, 15)
         self.depot.start_api()
 
     def _kill_redis(self) -> None:
@@ -190,6 +190,15 @@ class Chaos:
 
     def _take_worker(self) -> subprocess.Popen[bytes]:
         return self.depot.workers.pop(self._random.randrange(len(self.depot.workers)))
+
+    def _until_ended(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        """What was put off happens meanwhile: what is paused holds SQLite's lock, maybe, and is to go on in time."""
+
+        def ended() -> bool:
+            self._wait(0)
+            return process.poll() is not None
+
+        until(ended, self.depot.logs, seconds)
 
     def _wait(self, seconds: float) -> None:
         """Let time pass, and what was put off happen in it."""
