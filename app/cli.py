@@ -1,79 +1,57 @@
-"""The `modeldepot` command."""
+"""The `modeldepot` command. What a command needs is imported when it is called, so that help and completion are quick."""
 
-import errno
-import os
-import signal
-import socket
-import sys
-import threading
-import time
-from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
 
-import asyncpg
 import click
-import structlog
-import uvicorn
-from alembic.util import CommandError
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from click.shell_completion import CompletionItem
 
-from app import telemetry
-from app.admission import CannotAdmit, OwnKey, admit
-from app.cli_keys import audit, key, secrets
-from app.cli_settings import (
-    CannotGoOn,
-    WrongSetting,
-    data_option,
-    embedded,
-    flag_of,
-    flags,
-    settings_of,
-    variable_of,
+_SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "Run a depot": {
+            "up": ("app.cli_run", "Run everything on this machine."),
+            "serve": ("app.cli_run", "Run the API."),
+            "worker": ("app.cli_run", "Run one worker: it fetches, verifies and deletes models."),
+            "migrate": ("app.cli_run", "Bring the database to the shape that this version expects."),
+        },
+        "Look after it": {
+            "storage": ("app.cli_storage", "What models take, and whether their files are intact."),
+            "key": ("app.cli_keys", "Make, list and revoke the keys that open the API."),
+            "audit": ("app.cli_keys", "Who changed what, from where, and how it was answered."),
+            "secrets": ("app.cli_keys", "Look after what is sealed in the database."),
+        },
+    }
 )
-from app.cli_storage import storage
-from app.data_folder import CannotRun, DataFolder
-from app.db.migrate import upgrade
-from app.db.session import UNREACHABLE, is_unreachable
-from app.main import build
-from app.sealing import Sealer
-from app.settings import PREFIX, Settings, split_keys
-from app.up import Part, Supervisor, answers, launching
-
-_API_GRACE = 7
-"""Seconds that requests may take to end once the API is asked to stop."""
-_DATABASE_WITHIN = 30.0
-"""Seconds that a database may take to come up."""
-_LOOK_AGAIN = 2.0
-"""Seconds between looks for a database that is away."""
-_EMBEDDED = MappingProxyType(
-    {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
-)
-_NEVER_FLAGS = frozenset({"secret_key", "bootstrap_key", "bootstrap_secret"})
-"""Whatever stands on a command line is seen by all of the machine."""
-_UP_FLAGS = tuple(name for name in Settings.model_fields if name not in _NEVER_FLAGS)
-_BANNER = """
-Model Depot is up, after {seconds:.1f} s.
-
-  API      {address}    (try it in a browser: {address}/docs)
-  models   {storage}
-  data     {data}
-  key      {key}
-  logs     here, and those of the embedded Redis in {redis_log}
-  stop     Ctrl-C
-
-Fetch a model:
-
-  curl -s {address}/v2/ai/model -H "Authorization: Bearer $(cat {key_file})" \\
-    -H 'Content-Type: application/json' -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
-"""
-
-log = structlog.get_logger()
+"""Where each command is, under its own name, and what the list of commands says of it."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Lazy(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [name for commands in _SECTIONS.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        for commands in _SECTIONS.values():
+            if cmd_name in commands:
+                module, _ = commands[cmd_name]
+                command: click.Command = getattr(import_module(module), cmd_name)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, help_) for name, (_, help_) in commands.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        known = {name: help_ for commands in _SECTIONS.values() for name, (_, help_) in commands.items()}
+        names = [CompletionItem(name, help=help_) for name, help_ in known.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="modeldepot", prog_name="modeldepot")
 def main() -> None:
     """Fetch AI models from Hugging Face once, verify them, and keep them where inference engines load them.
@@ -94,201 +72,6 @@ def main() -> None:
     DEPOT_BOOTSTRAP_KEY_FILE and DEPOT_BOOTSTRAP_SECRET_FILE.
     """  # noqa: D301  # click's marker is that one character
 
-
-@main.command()
-@data_option
-@flags(*_UP_FLAGS, defaults=_EMBEDDED)
-def up(data: Path, **given: str | None) -> None:
-    """Run everything on this machine.
-
-    That is the API and a worker, with a database and a Redis server of their own. Nothing needs to be set up first,
-    and nothing is left running afterwards. What was fetched is there again at the next start.
-
-    \b
-        modeldepot up
-        modeldepot up --port 9000 --data /srv/depot
-
-    A flag wins over its environment variable, which stands in brackets. The secret key that seals tokens is made at
-    the first start (DATA/secret.key) unless DEPOT_SECRET_KEY or DEPOT_SECRET_KEY_FILE is set.
-    """  # noqa: D301  # click's marker is that one character
-    begun = time.monotonic()
-    folder = DataFolder(data.expanduser().absolute())
-    try:
-        folder.prepare()
-    except OSError as error:
-        raise WrongSetting(f"--data ({PREFIX}DATA): can't use {folder.path}: {error.strerror}") from None
-    settings = settings_of(given, embedded(folder))
-    telemetry.configure(settings.log_format)
-    try:
-        _supervise(settings, folder, begun)
-    except CannotRun as error:
-        raise CannotGoOn(str(error)) from None
-
-
-@main.command()
-@flags("host", "port")
-def serve(**given: str | None) -> None:
-    """Run the API.
-
-    \b
-        DEPOT_DATABASE_URL=postgresql://depot:…@db/depot DEPOT_REDIS_URL=redis://redis:6379/0 \\
-        DEPOT_STORAGE=/models DEPOT_SECRET_KEY_FILE=/run/secrets/depot modeldepot serve --host 0.0.0.0
-
-    It never fetches anything itself: that is the workers' part.
-    """  # noqa: D301  # click's marker is that one character
-    settings = settings_of(given)
-    telemetry.configure(settings.log_format)
-    # uvicorn raises again what stopped it, and a stop that was asked for is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    if os.environ.get(f"{PREFIX}LIFELINE") == "1":
-        threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    _admit_bootstrap(settings)
-    with _listen(settings.host, settings.port) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                build(settings),
-                loop="uvloop",
-                http="httptools",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=_API_GRACE,
-            )
-        )
-        server.run(sockets=[listener])
-    if not server.started:
-        raise CannotGoOn("the API didn't start; the reason stands above")
-
-
-@main.command()
-def worker() -> None:
-    """Run one worker: it fetches, verifies and deletes models. Start as many as you like.
-
-    It needs the same settings as the API, and the same folder at DEPOT_STORAGE.
-    """
-    settings_of({})
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker.main"])  # noqa: S606  # our own words
-
-
-@main.command()
-def migrate() -> None:
-    """Bring the database to the shape that this version expects. Run it before the new version starts.
-
-    It may run again, or twice at a time, and waits up to 30 seconds for a database that is still starting.
-    """
-    click.echo(f"the database is at revision {_migrate(settings_of({}).database_url)}")
-
-
-def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
-    own, is_new = OwnKey(*folder.own_api_key(), name="modeldepot up", place=str(folder.api_key)), False
-
-    def greet() -> None:
-        seconds = time.monotonic() - begun
-        key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if is_new else f"in {folder.api_key}"
-        shown = {
-            "key": key,
-            "key_file": folder.api_key,
-            "address": settings.address,
-            "storage": settings.storage,
-            "data": folder.path,
-        }
-        click.echo(_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown))
-
-    with ExitStack() as stack:
-        lock = stack.enter_context(folder.claimed())
-        _listen(settings.host, settings.port).close()
-        _migrate(settings.database_url)
-        is_new = _admit(settings, own)
-        launch = stack.enter_context(launching(inherits=[lock]))
-        api = Part("api", partial(launch, "-m", "app.cli", "serve"))
-        hands = Part("worker", partial(launch, "-m", "worker.main"))
-        own_redis = settings.redis_url == folder.redis.url
-        base = [Part("redis", folder.redis.start)] if own_redis else []
-        ready = partial(answers, settings.host, settings.port)
-        Supervisor([api, hands], base, answers=ready, greet=greet).run()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    with ExitStack() as stack:
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError as error:
-            name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
-            advice = f"choose another {name} with {flag_of(name)} or {variable_of(name)}"
-            raise CannotGoOn(f"can't listen on {host}:{port}: {error.strerror}; {advice}") from None
-        stack.pop_all()
-    return listener
-
-
-def _stop_at_end_of_input() -> None:
-    """Stop as by SIGTERM once whoever started us, and holds the other end of our standard input, is gone."""
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _admit_bootstrap(settings: Settings) -> None:
-    """Now or, as the API starts without its database, once that is there."""
-    bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
-    own = OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None
-    try:
-        _admit(settings, own)
-    except UNREACHABLE as error:
-        log.warning("the database can't be reached: API keys are checked once it is", error=type(error).__name__)
-        threading.Thread(target=_admit_later, args=(settings, own), daemon=True).start()
-
-
-def _admit_later(settings: Settings, own: OwnKey | None) -> None:
-    while True:
-        time.sleep(_LOOK_AGAIN)
-        try:
-            _admit(settings, own)
-        except UNREACHABLE:
-            continue
-        except CannotGoOn as error:
-            log.error("the API stops", reason=error.message)  # noqa: TRY400  # the reason says it all
-            os.kill(os.getpid(), signal.SIGTERM)
-        return
-
-
-def _admit(settings: Settings, own: OwnKey | None) -> bool:
-    """Whether `own` is new. Raises that the database is away."""
-    try:
-        return admit(settings.database_url, Sealer(split_keys(settings.secret_key)), own)
-    except CannotAdmit as error:
-        raise CannotGoOn(str(error)) from None
-    except UNREACHABLE as error:
-        if is_unreachable(error):
-            raise
-        reason = telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
-        raise CannotGoOn(f"the database can't be used: {reason}; was `modeldepot migrate` run?") from None
-
-
-def _migrate(address: str) -> str:
-    """The revision. A PostgreSQL that isn't up yet is waited for."""
-    shown = make_url(address).render_as_string(hide_password=True)
-    deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
-    told = False
-    while True:
-        try:
-            return upgrade(address)
-        except (SQLAlchemyError, asyncpg.PostgresError, OSError, CommandError) as error:
-            reason = telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
-            if not is_unreachable(error) or time.monotonic() > deadline:
-                raise CannotGoOn(f"can't migrate the database at {shown}: {reason}") from None
-        if not told:
-            told = True
-            click.echo(f"waiting for the database at {shown}: {reason}", err=True)
-        time.sleep(0.5)
-
-
-for command in (key, secrets, audit, storage):
-    main.add_command(command)
 
 if __name__ == "__main__":
     main()
