@@ -1,104 +1,160 @@
-"""Progress as server-sent events: one query a second for all the watchers of this process together."""
+"""Progress as it happens: a few queries a second for all the watchers of this process together, however many they are."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
 from app.api.schemas import MODEL, OPERATION, Model, operation
 from app.db.session import UNREACHABLE, Database
-from app.db.tables import ModelRow
+from app.domain.states import OperationState
 from app.services import models, operations
 
 _INTERVAL = 1.0
 """Seconds between looks at the database while anybody watches; also the most that an event is late."""
+_APART = 0.1
+"""Seconds from one look to the next that somebody new asks for."""
 _HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that proxies keep the connection and a gone client is noticed."""
 
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A model as it was at one look, with its newest operation. What is sent of it is made once for all watchers."""
+
+    model: Row[Any] | None
+    """`None` once it is gone."""
+    operation: Row[Any] | None
+    """`None` once it is forgotten."""
+
+    @property
+    def under_way(self) -> bool:
+        return self.operation is not None and self.operation.state == OperationState.PENDING
+
+    @cached_property
+    def progress(self) -> bytes:
+        """Empty once the model is gone."""
+        if self.model is None:
+            return b""
+        return _event("progress", MODEL.dump_json(Model.model_validate(self.model), by_alias=True))
+
+    @cached_property
+    def end(self) -> bytes:
+        """Empty when nothing is remembered that could have ended."""
+        if self.operation is None:
+            return b""
+        return _event("end", OPERATION.dump_json(operation(self.operation), by_alias=True, exclude_none=True))
+
+
+class Watcher:
+    """Who watches some models. One that is slow learns the newest state of each, not every one."""
+
+    def __init__(self) -> None:
+        self._told: dict[UUID, Seen] = {}
+        self._news: dict[UUID, Seen] = {}
+        self._woken = asyncio.Event()
+
+    async def changes(self, within: float) -> dict[UUID, Seen]:
+        """What it has not taken yet, once there is any; nothing after so many seconds. At first, every model's state."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), within)
+        self._woken.clear()
+        news, self._news = self._news, {}
+        return news
+
+    def tell(self, model_id: UUID, seen: Seen) -> None:
+        if self._told.get(model_id) != seen:
+            self._told[model_id] = self._news[model_id] = seen
+            self._woken.set()
+
+
 class Broadcast:
-    """Tells every watcher of a model what changed. A watcher that is slow sees the newest state, not every one."""
+    """Looks at what is watched, and tells its watchers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._watchers: dict[UUID, set[asyncio.Queue[Row[Any] | None]]] = {}
-        self._watching = asyncio.Event()
+        self._watchers: dict[UUID, set[Watcher]] = {}
+        self._seen: dict[UUID, Seen] = {}
+        self._watched, self._asked = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
         """Look, as long as there are watchers; until cancelled."""
         while True:
-            await self._watching.wait()
-            await asyncio.sleep(_INTERVAL)
+            await self._watched.wait()
+            self._asked.clear()
             try:
                 await self._look()
             except UNREACHABLE as error:
                 log.warning("the database can't be reached: watchers wait", error=repr(error))
+            await asyncio.sleep(_APART)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), _INTERVAL - _APART)
 
     @asynccontextmanager
-    async def watch(self, model_id: UUID) -> AsyncIterator[asyncio.Queue[Row[Any] | None]]:
-        """A queue of one place that holds the model's newest row; `None` once the model is gone."""
-        newest: asyncio.Queue[Row[Any] | None] = asyncio.Queue(1)
-        self._watchers.setdefault(model_id, set()).add(newest)
-        self._watching.set()
+    async def watch(self, *model_ids: UUID) -> AsyncIterator[Watcher]:
+        watcher = Watcher()
+        for model_id in model_ids:
+            self._watchers.setdefault(model_id, set()).add(watcher)
+            seen = self._seen.get(model_id)
+            if seen and seen.under_way:
+                watcher.tell(model_id, seen)
+            else:  # What had ended at the last look may have begun again since.
+                self._asked.set()
+        if model_ids:
+            self._watched.set()
         try:
-            yield newest
+            yield watcher
         finally:
-            self._watchers[model_id].discard(newest)
-            if not self._watchers[model_id]:
-                del self._watchers[model_id]
-            if not self._watchers:
-                self._watching.clear()
+            self._leave(watcher, model_ids)
+
+    def _leave(self, watcher: Watcher, model_ids: tuple[UUID, ...]) -> None:
+        for model_id in model_ids:
+            watchers = self._watchers.get(model_id, set())
+            watchers.discard(watcher)
+            if not watchers:
+                self._watchers.pop(model_id, None)
+                self._seen.pop(model_id, None)
+        if not self._watchers:
+            self._watched.clear()
 
     async def _look(self) -> None:
-        watched = list(self._watchers)
+        # Who comes while this looks is told by the next one: what this reads may be older than what they know of.
+        asked = {model_id: tuple(watchers) for model_id, watchers in self._watchers.items()}
         async with self._database.read() as connection:
-            query = select(*models.SEEN).where(ModelRow.id.in_(watched))
-            rows = {row.id: row for row in (await connection.execute(query)).all()}
-        for model_id in watched:
-            for queue in self._watchers.get(model_id, ()):
-                with suppress(asyncio.QueueEmpty):
-                    queue.get_nowait()
-                queue.put_nowait(rows.get(model_id))
+            # In this order: once nothing is under way, the model is as it was left.
+            newest = await operations.newest(connection, list(asked))
+            rows = await models.some(connection, list(asked))
+        for model_id, watchers in asked.items():
+            seen = Seen(rows.get(model_id), newest.get(model_id))
+            if model_id in self._watchers:
+                self._seen[model_id] = seen
+            for watcher in watchers:
+                watcher.tell(model_id, seen)
 
 
-async def stream(broadcast: Broadcast, database: Database, model_id: UUID) -> AsyncIterator[bytes]:
+async def stream(broadcast: Broadcast, model_id: UUID) -> AsyncIterator[bytes]:
     """The events of one watcher: `progress` with the model at each change, then `end` with its operation."""
-    async with broadcast.watch(model_id) as newest:
-        under_way, row = await _now(database, model_id)
-        shown: Model | None = None
-        while row is not None:
-            model = MODEL.validate_python(row)
-            if model != shown:
-                shown = model
-                yield _event("progress", MODEL.dump_json(model, by_alias=True))
-            if under_way is None:
-                break
-            try:
-                row = await asyncio.wait_for(newest.get(), _HEARTBEAT)
-            except TimeoutError:
+    async with broadcast.watch(model_id) as watcher:
+        shown = b""
+        while True:
+            seen = (await watcher.changes(_HEARTBEAT)).get(model_id)
+            if seen is None:
                 yield b": still here\n\n"
                 continue
-            if row is None or row.status != model.status or row.updated_at != model.updated_at:
-                under_way, row = await _now(database, model_id)
-        async with database.read() as connection:
-            last = await operations.latest(connection, model_id)
-    if last is not None:
-        yield _event("end", OPERATION.dump_json(operation(last), by_alias=True, exclude_none=True))
-
-
-async def _now(database: Database, model_id: UUID) -> tuple[Row[Any] | None, Row[Any] | None]:
-    """The operation under way and the model, in this order: once nothing is under way, the model is as it was left."""
-    async with database.read() as connection:
-        under_way = await operations.pending(connection, model_id)
-        query = select(*models.SEEN).where(ModelRow.id == model_id)
-        row: Row[Any] | None = (await connection.execute(query)).one_or_none()
-    return under_way, row
+            if seen.progress != shown:
+                shown = seen.progress
+                yield shown
+            if not seen.under_way:
+                break
+    yield seen.end
 
 
 def _event(name: str, data: bytes) -> bytes:

@@ -138,6 +138,6 @@ async def watch_model(model_id: ResourceId, depot: TheDepot) -> Response:
     """Server-sent events: `progress` with the model whenever it changes, `end` with its operation, which is the last."""
     async with depot.database.read() as connection:
         await models.get(connection, model_id)
-    stream: AsyncIterator[bytes] = events.stream(depot.broadcast, depot.database, model_id)
+    stream: AsyncIterator[bytes] = events.stream(depot.broadcast, model_id)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

@@ -99,6 +99,12 @@ async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
     return row
 
 
+async def some(connection: AsyncConnection, model_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """Those of `model_ids` that there are."""
+    query = select(*SEEN).where(ModelRow.id.in_(model_ids))
+    return {row.id: row for row in (await connection.execute(query)).all()}
+
+
 async def files(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
     """The files of a ready model, by path. Raises `NotFound`, or `Conflict` while it is not ready."""
     model = await get(connection, model_id)

@@ -1,12 +1,13 @@
 """Operations as their callers see them: begun, looked at, ended, forgotten."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row, Select, and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 
 from app.db.clock import moment, now
 from app.db.tables import PENDING, ModelRow, OperationRow
@@ -43,11 +44,12 @@ async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | 
     return row
 
 
-async def latest(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | None:
-    """The newest operation on a resource that is still remembered."""
-    query = _seen().where(OperationRow.resource_id == resource_id).order_by(OperationRow.created_at.desc()).limit(1)
-    row: Row[Any] | None = (await connection.execute(query)).one_or_none()
-    return row
+async def newest(connection: AsyncConnection, resource_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """The newest operation that is still remembered on each resource that has one."""
+    other = aliased(OperationRow)
+    last = select(func.max(other.created_at)).where(other.resource_id == OperationRow.resource_id).scalar_subquery()
+    query = _seen().where(OperationRow.resource_id.in_(resource_ids), OperationRow.created_at == last)
+    return {row.resource_id: row for row in (await connection.execute(query)).all()}
 
 
 async def begin(
