@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from app.db.session import open_database
 from app.probe import FOLDER, Pulse
 from app.queue import QUEUE, WAKE
 from app.sealing import Sealer
+from app.services.workers import Presence
 from app.settings import Settings, SettingsError, load, split_keys
 from worker.child import Nursery
 from worker.commands.work import Tools
@@ -47,7 +49,8 @@ def main() -> None:
 
 
 async def _serve(settings: Settings, storage: Storage) -> None:
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    host = socket.gethostname()
+    name = f"{host}:{os.getpid()}"
     structlog.contextvars.bind_contextvars(worker=name)
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
@@ -76,7 +79,8 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             backoff=settings.backoff,
             retention=settings.operation_retention,
         )
-        runner = Runner(name, tools, policy, Pulse(Path(cache), settings.look_interval))
+        presence = Presence(name, host, version("modeldepot"), settings.slots, settings.look_interval)
+        runner = Runner(presence, tools, policy, Pulse(Path(cache), settings.look_interval))
         log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
         tasks = [asyncio.create_task(runner.run()), asyncio.create_task(_answer_the_door(settings.redis_url, runner))]
         await _asked_to_stop()

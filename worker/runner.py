@@ -15,8 +15,9 @@ from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_mod
 from app.domain.errors import Failed, OperationError, Reason, TryAgain
 from app.domain.states import ModelStatus, OperationState
 from app.probe import Pulse
-from app.services import leases, operations
+from app.services import leases, operations, workers
 from app.services.leases import Claim
+from app.services.workers import Presence
 from worker.commands import COMMANDS
 from worker.commands.work import Tools, Work
 from worker.housekeeping import tidy
@@ -46,8 +47,8 @@ class Policy:
 class Runner:
     """One worker's slots."""
 
-    def __init__(self, worker: str, tools: Tools, policy: Policy, pulse: Pulse) -> None:
-        self._worker = worker
+    def __init__(self, presence: Presence, tools: Tools, policy: Policy, pulse: Pulse) -> None:
+        self._presence = presence
         self._tools = tools
         self._policy = policy
         self._pulse = pulse
@@ -75,12 +76,20 @@ class Runner:
         finally:
             for task in (sweeps, *self._running):
                 task.cancel()
-            await asyncio.gather(sweeps, *self._running, return_exceptions=True)
+            # After the last sweep: it would announce the worker once more.
+            await asyncio.gather(sweeps, return_exceptions=True)
+            await asyncio.gather(self._or_log(self._leave()), *self._running, return_exceptions=True)
+
+    async def _leave(self) -> None:
+        async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
+            await workers.leave(connection, self._presence.name)
 
     async def _fill_slots(self) -> None:
         while self.has_free_slot:
             async with self._tools.database.begin() as connection:
-                claim = await leases.claim(connection, self._worker, lease=self._tools.lease, commands=tuple(COMMANDS))
+                claim = await leases.claim(
+                    connection, self._presence.name, lease=self._tools.lease, commands=tuple(COMMANDS)
+                )
             if claim is None:
                 return
             task = asyncio.create_task(self._or_log(self._carry_out(claim)))
@@ -97,6 +106,7 @@ class Runner:
             "model_id": claim.resource_id,
             "command": claim.command,
             "attempt": claim.attempts,
+            "request_id": claim.request_id,
         }
         with bound_contextvars(**context):
             keeper = Keeper(self._tools.database, claim, self._tools.lease)
@@ -164,10 +174,16 @@ class Runner:
 
     async def _sweep(self) -> None:
         for look in count():
+            await self._or_log(self._announce(fresh=look == 0))
             await self._or_log(self._sweep_once())
             if look % _TIDY_EVERY == 0:
                 await self._or_log(tidy(self._tools.database, self._tools.storage))
             await asyncio.sleep(self._policy.look_interval)
+
+    async def _announce(self, *, fresh: bool) -> None:
+        async with self._tools.database.begin() as connection:
+            await workers.announce(connection, self._presence, fresh=fresh)
+            await workers.forget_silent(connection)
 
     async def _sweep_once(self) -> None:
         async with self._tools.database.begin() as connection:

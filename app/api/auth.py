@@ -52,7 +52,9 @@ class KeyedRoute(APIRoute):
             key = await depot.gate.admit(request)
             if request.method in READS:
                 return await answer(request)
-            act = request.state.act = Act(key.id, action, address(request), _resource(request))
+            act = request.state.act = Act(
+                key.id, action, address(request), request.state.request_id, _resource(request)
+            )
             try:
                 response = await answer(request)
             except (Refusal, HTTPException, RequestValidationError) as error:

@@ -35,6 +35,7 @@ async def create_deployment(body: schemas.CreateDeployment, depot: TheDepot, act
             deployment_url=body.deployment_url,
             inference_engine_version=body.inference_engine_version,
             inference_engine_parameters=body.inference_engine_parameters or [],
+            request_id=act.request_id,
         )
         await audit.accept(connection, act, row.resource_id)
     return operation_answer(row)
@@ -77,6 +78,6 @@ async def get_deployment(deployment_id: ResourceId, depot: TheDepot) -> Response
 async def delete_deployment(deployment_id: ResourceId, depot: TheDepot, act: TheAct) -> Response:
     """Forget the deployment; what serves the model is not touched."""
     async with depot.database.begin() as connection:
-        row = await deployments.remove(connection, deployment_id)
+        row = await deployments.remove(connection, deployment_id, request_id=act.request_id)
         await audit.accept(connection, act, row.resource_id)
     return operation_answer(row)

@@ -54,6 +54,7 @@ async def create_model(
             operation_id=operation_id,
             sealed_token=sealed,
             deadline=depot.operation_deadline,
+            request_id=act.request_id,
         )
         await audit.accept(connection, act, row.resource_id)
     await depot.doorbell.ring()
@@ -104,7 +105,9 @@ async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
 async def delete_model(model_id: ResourceId, depot: TheDepot, act: TheAct) -> Response:
     """Stop fetching it if need be, then remove its files. Refused while deployments use it."""
     async with depot.database.begin() as connection:
-        row = await models.request_delete(connection, model_id, deadline=depot.operation_deadline)
+        row = await models.request_delete(
+            connection, model_id, deadline=depot.operation_deadline, request_id=act.request_id
+        )
         await audit.accept(connection, act, row.resource_id)
     await depot.doorbell.ring()
     return operation_answer(row)

@@ -36,6 +36,7 @@ class _Requests:
             return
         given = Headers(scope=scope).get(_HEADER, "")
         request_id = given if _SANE.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
         begun, status = time.perf_counter(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
 
         async def marked(message: Message) -> None:

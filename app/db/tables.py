@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Enum,
+    Float,
     ForeignKey,
     Index,
     MetaData,
@@ -164,10 +165,30 @@ class OperationRow(Base):
     """How many leases in a row ended neither in a hand-over nor after progress."""
     reached: Mapped[int]
     """The most bytes that any attempt had: more than that is progress."""
+    request_id: Mapped[str | None] = mapped_column(String(128))
+    """The id of the request that it was accepted with, to be found in the log."""
+    leased_at: Mapped[datetime | None]
+    """When the last lease was granted."""
 
 
 # As a word of the statement and not as a parameter: only so can a database know that the partial indexes hold the rows.
 PENDING = OperationRow.state == literal_column("'pending'")
+
+
+class WorkerRow(Base):
+    """A worker's word that it is there, renewed at each look; gone when it stops."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    """As it stands in the leases that it holds."""
+    host: Mapped[str] = mapped_column(String(200))
+    version: Mapped[str] = mapped_column(String(40))
+    slots: Mapped[int]
+    look_interval: Mapped[float] = mapped_column(Float)
+    """Seconds."""
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
 
 
 class DeploymentRow(Base):

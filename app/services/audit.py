@@ -16,11 +16,12 @@ ACCEPTED = "accepted"
 
 @dataclass(slots=True)
 class Act:
-    """Who asks for which change, and from where. `resource_id` is filled in once it is known."""
+    """Who asks for which change, from where, and by which request. `resource_id` is filled in once it is known."""
 
     key_id: str
     action: str
     address: str
+    request_id: str
     resource_id: UUID | None = None
 
 

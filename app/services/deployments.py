@@ -34,7 +34,12 @@ SEEN: tuple[Any, ...] = (
 
 
 async def create(
-    connection: AsyncConnection, *, model_id: UUID | None, model_name: str | None, **values: Any
+    connection: AsyncConnection,
+    *,
+    model_id: UUID | None,
+    model_name: str | None,
+    request_id: str | None = None,
+    **values: Any,
 ) -> Row[Any]:
     """The ended operation of a new deployment of the model with that id, or the only one of that name.
 
@@ -60,7 +65,7 @@ async def create(
         **values,
     )
     await connection.execute(statement)
-    return await operations.record(connection, Command.CREATE_DEPLOYMENT, deployment_id)
+    return await operations.record(connection, Command.CREATE_DEPLOYMENT, deployment_id, request_id=request_id)
 
 
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
@@ -79,12 +84,12 @@ async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
     return row
 
 
-async def remove(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
+async def remove(connection: AsyncConnection, deployment_id: UUID, *, request_id: str | None = None) -> Row[Any]:
     """The ended operation of a deployment's delete. Raises `NotFound`."""
     result = await connection.execute(delete(DeploymentRow).where(DeploymentRow.id == deployment_id))
     if result.rowcount != 1:
         raise _unknown(deployment_id)
-    return await operations.record(connection, Command.DELETE_DEPLOYMENT, deployment_id)
+    return await operations.record(connection, Command.DELETE_DEPLOYMENT, deployment_id, request_id=request_id)
 
 
 async def _only_model_called(connection: AsyncConnection, name: str) -> UUID:

@@ -28,6 +28,7 @@ class Claim:
     attempts: int
     """How many leases in a row, this one included, came to nothing so far."""
     sealed_token: str | None
+    request_id: str | None
 
 
 async def claim(connection: AsyncConnection, worker: str, *, lease: float, commands: Sequence[Command]) -> Claim | None:
@@ -58,6 +59,7 @@ async def claim(connection: AsyncConnection, worker: str, *, lease: float, comma
         .values(
             lease_owner=worker,
             due_at=now(lease),
+            leased_at=now(),
             fence=OperationRow.fence + 1,
             attempts=OperationRow.attempts + 1,
         )
@@ -68,12 +70,13 @@ async def claim(connection: AsyncConnection, worker: str, *, lease: float, comma
             OperationRow.resource_id,
             OperationRow.attempts,
             OperationRow.sealed_token,
+            OperationRow.request_id,
         )
     )
     row = (await connection.execute(statement)).one_or_none()
     if row is None:
         return None
-    return Claim(Lease(row.id, row.fence), row.command, row.resource_id, row.attempts, row.sealed_token)
+    return Claim(Lease(row.id, row.fence), row.command, row.resource_id, row.attempts, row.sealed_token, row.request_id)
 
 
 async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, reached: int) -> int:

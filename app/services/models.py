@@ -55,6 +55,7 @@ async def create(
     operation_id: UUID,
     sealed_token: str | None,
     deadline: float,
+    request_id: str | None = None,
 ) -> Row[Any]:
     """The operation that fetches what `selection` names. A model of it in `error` is retried under its old id.
 
@@ -70,6 +71,7 @@ async def create(
         deadline=deadline,
         operation_id=operation_id,
         sealed_token=sealed_token,
+        request_id=request_id,
     )
 
 
@@ -116,7 +118,9 @@ async def files(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any
     return rows
 
 
-async def request_delete(connection: AsyncConnection, model_id: UUID, *, deadline: float) -> Row[Any]:
+async def request_delete(
+    connection: AsyncConnection, model_id: UUID, *, deadline: float, request_id: str | None = None
+) -> Row[Any]:
     """The operation that deletes a model; the one under way if there is one. What still fetches it is cancelled.
 
     Raises `NotFound`, or `ModelInUse` while deployments use it.
@@ -136,7 +140,7 @@ async def request_delete(connection: AsyncConnection, model_id: UUID, *, deadlin
     fetching = OperationRow.resource_id == model_id
     message = "The model was deleted while it was being fetched."
     await cancel_operation(connection, fetching, OperationState.FAILURE, Reason.INTERRUPTED, message)
-    return await operations.begin(connection, Command.DELETE_MODEL, model_id, deadline=deadline)
+    return await operations.begin(connection, Command.DELETE_MODEL, model_id, deadline=deadline, request_id=request_id)
 
 
 async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:

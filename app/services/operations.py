@@ -60,6 +60,7 @@ async def begin(
     deadline: float,
     operation_id: UUID | None = None,
     sealed_token: str | None = None,
+    request_id: str | None = None,
 ) -> Row[Any]:
     """A new pending operation, due at once, that may take `deadline` seconds."""
     return await _insert(
@@ -69,11 +70,14 @@ async def begin(
         resource_id=resource_id,
         state=OperationState.PENDING,
         sealed_token=sealed_token,
+        request_id=request_id,
         deadline_at=now(deadline),
     )
 
 
-async def record(connection: AsyncConnection, command: Command, resource_id: UUID) -> Row[Any]:
+async def record(
+    connection: AsyncConnection, command: Command, resource_id: UUID, *, request_id: str | None = None
+) -> Row[Any]:
     """An operation that ended, in success, with the request that made it."""
     return await _insert(
         connection,
@@ -81,6 +85,7 @@ async def record(connection: AsyncConnection, command: Command, resource_id: UUI
         command=command,
         resource_id=resource_id,
         state=OperationState.SUCCESS,
+        request_id=request_id,
         deadline_at=now(),
         ended_at=now(),
     )
