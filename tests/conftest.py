@@ -1,5 +1,6 @@
 """What tests are given: a migrated database of either kind, a Redis, a Hub, and depots of real processes."""
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ StartDepot = Callable[..., Depot]
 def pytest_configure() -> None:
     # A busy machine is no failure.
     settings.register_profile("patient", deadline=None)
-    settings.load_profile("patient")
+    settings.register_profile("thorough", deadline=None, max_examples=20_000)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 
 @pytest.fixture(scope="session")

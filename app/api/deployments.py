@@ -1,6 +1,8 @@
 """Deployments over HTTP."""
 
-from fastapi import APIRouter
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
 from fastapi.responses import Response
 
 from app.api import schemas
@@ -12,6 +14,13 @@ from app.services import audit, deployments
 
 router = APIRouter(tags=["deployments"], route_class=KeyedRoute)
 
+_EXAMPLES: dict[str, Any] = {
+    "by name": {
+        "summary": "A model by its name",
+        "value": {"name": "embeddings", "model": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},
+    },
+}
+
 
 @router.post(
     "/ai/deployment",
@@ -21,7 +30,9 @@ router = APIRouter(tags=["deployments"], route_class=KeyedRoute)
     response_class=Response,
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 412, 413, 415, 503)},
 )
-async def create_deployment(body: schemas.CreateDeployment, depot: TheDepot, act: TheAct) -> Response:
+async def create_deployment(
+    body: Annotated[schemas.CreateDeployment, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, act: TheAct
+) -> Response:
     """From here on the model can't be deleted, until the deployment is."""
     async with depot.database.begin() as connection:
         row = await deployments.create(

@@ -27,6 +27,11 @@ _EXAMPLES: dict[str, Any] = {
         "value": {"name": "unsloth/gemma-3-270m-it-GGUF", "include": ["*Q4_K_M*.gguf"]},
     },
 }
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"enum": ["progress", "end"]}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
 
 
 @router.post(
@@ -133,7 +138,7 @@ async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
     summary="Watch a model's progress",
     response_class=Response,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-sent events"},
+        200: {"content": {"text/event-stream": {"schema": _EVENT}}, "description": "Server-sent events"},
         **documented(404, 503),
     },
 )

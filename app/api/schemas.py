@@ -21,6 +21,7 @@ from sqlalchemy import Row
 
 from app.domain.commands import RESOURCE
 from app.domain.errors import BadRequest, Reason
+from app.domain.repositories import NAME_PATTERN
 from app.domain.states import DeploymentStatus, ModelStatus, OperationState
 
 _MOST_GPUS = 1_000_000
@@ -43,7 +44,7 @@ def _none_if_empty(text: Any) -> Any:
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_printable)]
 Time = Annotated[datetime, PlainSerializer(lambda time: f"{time:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
 # What an HTTP header can carry, since that is where it goes.
-Token = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[\x21-\x7e]+$")]
+Token = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[\x21-\x7e]*$")]
 Count = Annotated[StrictInt, Field(ge=1, le=_MOST_GPUS)]
 
 
@@ -74,7 +75,13 @@ class Body(BaseModel):
 class CreateModel(Body):
     """Which files of which Hub repository to fetch."""
 
-    name: Annotated[str, Field(description="The exact Hub repository, `owner/name`; case matters.")]
+    name: Annotated[
+        str,
+        Field(
+            description="The exact Hub repository, `owner/name`; case matters.",
+            json_schema_extra={"pattern": NAME_PATTERN},
+        ),
+    ]
     huggingface_token: Annotated[
         Token | None,
         BeforeValidator(_none_if_empty),
@@ -89,6 +96,8 @@ class CreateModel(Body):
 
 class ModelReference(Body):
     """A model, by its id or by its name where only one has it."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["id"]}, {"required": ["name"]}]})
 
     id: UUID | None = None
     name: Text | None = None

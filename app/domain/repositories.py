@@ -14,6 +14,9 @@ MAX_REVISION_LENGTH = 250
 
 # As huggingface_hub 2.4 has it (utils/_validators.py), with the owner required.
 _NAME = re.compile(r"\b[\w\-.]{1,96}\b/\b[\w\-.]{1,96}\b", re.ASCII)
+_PART = "[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+NAME_PATTERN = rf"^(?!.*(--|\.\.|\.git$)){_PART}/{_PART}$"
+"""The names that `check_name` lets through, as a document says it."""
 # What `git check-ref-format` refuses, so that a typing error is told now and not by an operation an hour later.
 _NOT_IN_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|\.lock(/|$)|/\.|^[./-]|[./]$|^@$")
 

@@ -144,6 +144,7 @@ ATTACKS: dict[str, tuple[str, str, str, bytes, int]] = {
     "changed query": (sign("GET", "/v2/ai/model", names=("a",), values="1"), "GET", "/v2/ai/model?a=2", b"", 403),
     "query named, not signed": (sign("GET", "/v2/ai/model", names=("a",)), "GET", "/v2/ai/model?a=1", b"", 403),
     "doubled query": (sign("GET", "/v2/ai/model", names=("a",), values="1"), "GET", "/v2/ai/model?a=1&a=2", b"", 403),
+    "doubled query, unsigned": (sign("GET", "/v2/ai/model"), "GET", "/v2/ai/model?limit=1&limit=2", b"", 403),
     "other key's secret": (sign("GET", "/v2/ai/model", secret="x" * 23), "GET", "/v2/ai/model", b"", 403),
     "unknown key": (sign("GET", "/v2/ai/model", key="EXOnobody"), "GET", "/v2/ai/model", b"", 403),
     "empty secret": (f"Bearer {KEY}:", "GET", "/v2/ai/model", b"", 403),
