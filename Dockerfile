@@ -41,6 +41,7 @@ ENV PATH=/opt/modeldepot/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     DEPOT_HOST=0.0.0.0 \
+    DEPOT_METRICS_HOST=0.0.0.0 \
     DEPOT_STORAGE=/models \
     DEPOT_LOG_FORMAT=json
 USER 10001:10001

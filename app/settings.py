@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     zone: str = Field("local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="The name of the one zone at /zone.")
     host: str = Field("127.0.0.1", min_length=1, description="The address that the API listens on.")
     port: int = Field(8080, ge=1, le=65535, description="The port that the API listens on.")
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="The address at which a worker tells how it is, to whoever reaches it."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="The port of /metrics, /healthz and /readyz of a worker. 0: none."
+    )
     slots: int = Field(4, ge=1, le=256, description="How many operations one worker carries out at a time.")
     lease: float = Field(30.0, ge=3, le=3600, description="How long a silent worker keeps its operation, in seconds.")
     look_interval: float = Field(

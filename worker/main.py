@@ -18,15 +18,20 @@ from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
 from app import queue, telemetry
+from app.db.migrate import revisions
 from app.db.session import open_database
 from app.probe import FOLDER, Pulse
-from app.queue import QUEUE, WAKE
+from app.queue import QUEUE, WAKE, Doorbell
+from app.readiness import Readiness
 from app.sealing import Sealer
 from app.services.workers import Presence
 from app.settings import Settings, SettingsError, load, split_keys
+from app.volume import Volume
 from worker.child import Nursery
 from worker.commands.work import Tools
+from worker.metrics import WorkerMetrics
 from worker.runner import Policy, Runner
+from worker.status import CannotListen, StatusServer
 from worker.storage import Storage
 
 _PATIENCE = 2.0
@@ -45,21 +50,28 @@ def main() -> None:
     except OSError as error:
         sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}: {error.strerror}."))
     telemetry.configure(settings.log_format)
-    asyncio.run(_serve(settings, storage))
+    try:
+        asyncio.run(_serve(settings, storage))
+    except CannotListen as error:
+        sys.exit(_say(str(error)))
 
 
 async def _serve(settings: Settings, storage: Storage) -> None:
     host = socket.gethostname()
-    name = f"{host}:{os.getpid()}"
-    structlog.contextvars.bind_contextvars(worker=name)
+    presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), settings.slots, settings.look_interval)
+    structlog.contextvars.bind_contextvars(worker=presence.name)
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
+    doorbell = Doorbell(queue.connect(settings.redis_url))
+    volume = Volume(settings.storage, writes=True)
+    status = StatusServer(Readiness(database, revisions(), doorbell, volume), WorkerMetrics(volume, settings.slots))
     with tempfile.TemporaryDirectory(prefix=FOLDER) as cache:
         nursery = Nursery(settings.hub_endpoint, cache, settings.bandwidth)
-        nursery.prepare()
         tools = Tools(
             database=database,
+            doorbell=doorbell,
+            metrics=status.metrics,
             storage=storage,
             nursery=nursery,
             sealer=Sealer(split_keys(settings.secret_key)),
@@ -79,17 +91,24 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             backoff=settings.backoff,
             retention=settings.operation_retention,
         )
-        presence = Presence(name, host, version("modeldepot"), settings.slots, settings.look_interval)
         runner = Runner(presence, tools, policy, Pulse(Path(cache), settings.look_interval))
-        log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
-        tasks = [asyncio.create_task(runner.run()), asyncio.create_task(_answer_the_door(settings.redis_url, runner))]
-        await _asked_to_stop()
-        log.info("worker stops")
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await nursery.close()
+        async with status.listening(settings.metrics_host, settings.metrics_port):
+            await _work(runner, nursery, settings)
+        await doorbell.close()
         await database.close()
+
+
+async def _work(runner: Runner, nursery: Nursery, settings: Settings) -> None:
+    """Until it is asked to stop; then everything under way is handed over."""
+    nursery.prepare()
+    log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
+    tasks = [asyncio.create_task(runner.run()), asyncio.create_task(_answer_the_door(settings.redis_url, runner))]
+    await _asked_to_stop()
+    log.info("worker stops")
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await nursery.close()
 
 
 async def _asked_to_stop() -> None:

@@ -22,6 +22,7 @@ from worker.commands import COMMANDS
 from worker.commands.work import Tools, Work
 from worker.housekeeping import tidy
 from worker.keeper import Keeper
+from worker.metrics import Outcome
 
 _LONGEST_BACKOFF = 300.0
 _TIDY_EVERY = 12
@@ -108,24 +109,22 @@ class Runner:
             "attempt": claim.attempts,
             "request_id": claim.request_id,
         }
-        with bound_contextvars(**context):
+        with bound_contextvars(**context), self._tools.metrics.attempt(claim.command) as ending:
             keeper = Keeper(self._tools.database, claim, self._tools.lease)
             try:
                 self._check_attempts(claim)
                 await _while_kept(COMMANDS[claim.command](Work(claim, keeper, self._tools)), keeper)
+                ending.outcome = Outcome.SUCCESS
             except asyncio.CancelledError:
-                async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
-                    await leases.hand_over(connection, claim.lease)
-                log.info("operation is handed over")
+                await self._hand_over(claim)
+                ending.outcome = Outcome.HANDED_OVER
                 raise
             except LeaseLost:
-                log.info("lease is lost: stopped")
-                async with self._tools.database.begin() as connection:
-                    await leases.let_go(connection, claim.lease)
+                ending.outcome = await self._let_go(claim)
             except Failed as error:
-                await self._fail(claim, error)
+                ending.outcome = await self._fail(claim, error)
             except TryAgain as error:
-                await self._try_again(claim, keeper, error)
+                ending.outcome = await self._try_again(claim, keeper, error)
             except UNREACHABLE as error:
                 if not is_unreachable(error):
                     raise
@@ -133,14 +132,26 @@ class Runner:
                 log.warning("the database can't be reached: operation is left", error=type(error).__name__)
             except Exception:
                 log.exception("operation failed by a bug")
-                await self._fail(claim, Failed(Reason.FAULT, _BUG))
+                ending.outcome = await self._fail(claim, Failed(Reason.FAULT, _BUG))
 
     def _check_attempts(self, claim: Claim) -> None:
         if claim.attempts > self._policy.attempts:
             died = f"{claim.attempts - 1} workers in a row died at this."
             raise Failed(Reason.INTERRUPTED, f"{died} Send the request again to try once more.")
 
-    async def _try_again(self, claim: Claim, keeper: Keeper, error: TryAgain) -> None:
+    async def _hand_over(self, claim: Claim) -> None:
+        async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
+            await leases.hand_over(connection, claim.lease)
+        log.info("operation is handed over")
+        await self._tools.doorbell.ring()
+
+    async def _let_go(self, claim: Claim) -> Outcome:
+        log.info("lease is lost: stopped")
+        async with self._tools.database.begin() as connection:
+            cancelled = await leases.let_go(connection, claim.lease)
+        return Outcome.CANCELLED if cancelled else Outcome.LOST
+
+    async def _try_again(self, claim: Claim, keeper: Keeper, error: TryAgain) -> Outcome:
         async with self._tools.database.begin() as connection:
             attempts = await leases.renew(
                 connection, claim.lease, seconds=self._tools.lease, reached=keeper.downloaded or 0
@@ -151,11 +162,12 @@ class Runner:
                 message = f"{error.message} Attempt {attempts} of {self._policy.attempts}; the next is in {wait:.0f} s."
                 await leases.release(connection, claim.lease, after=wait, message=message)
                 log.warning("operation will be tried again", reason=error.reason, message=error.message, wait=wait)
-                return
+                self._tools.metrics.tried_again(error.reason)
+                return Outcome.AGAIN
         message = f"{error.message} {attempts} attempts failed; send the request again to go on from what is there."
-        await self._fail(claim, Failed(error.reason, message))
+        return await self._fail(claim, Failed(error.reason, message))
 
-    async def _fail(self, claim: Claim, error: OperationError) -> None:
+    async def _fail(self, claim: Claim, error: OperationError) -> Outcome:
         async with self._tools.database.begin() as connection:
             await move_model(
                 connection,
@@ -171,6 +183,7 @@ class Runner:
                 connection, claim.lease, OperationState.FAILURE, reason=error.reason, message=error.message
             )
         log.warning("operation failed", reason=error.reason, message=error.message)
+        return Outcome.FAILURE
 
     async def _sweep(self) -> None:
         for look in count():

@@ -130,8 +130,9 @@ async def hand_over(connection: AsyncConnection, lease: Lease) -> None:
         raise LeaseLost
 
 
-async def let_go(connection: AsyncConnection, lease: Lease) -> None:
-    """Say that nothing works any more for a lease whose operation was ended by somebody else."""
+async def let_go(connection: AsyncConnection, lease: Lease) -> bool:
+    """Say that nothing works any more for a lease whose operation was ended by somebody else; false if it was not."""
     mine = and_(OperationRow.id == lease.operation_id, OperationRow.fence == lease.fence)
     ended = OperationRow.state != OperationState.PENDING
-    await connection.execute(update(OperationRow).where(mine, ended).values(lease_owner=None, due_at=now()))
+    statement = update(OperationRow).where(mine, ended).values(lease_owner=None, due_at=now())
+    return (await connection.execute(statement)).rowcount == 1

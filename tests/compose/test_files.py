@@ -15,7 +15,7 @@ from tests.compose.fleet import ROOT, clean_environment, compose_command
 _PINS = re.compile(r"^([a-z0-9._-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\\n|\n|$))+)", re.MULTILINE)
 _SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "DEPOT_SECRET_KEY")
 _OF_THE_API = {"public_url", "zone", "bootstrap_key", "bootstrap_secret"}
-_IN_THE_IMAGE = {"host", "port", "storage"}
+_IN_THE_IMAGE = {"host", "port", "metrics_host", "storage"}
 
 
 def _pins(name: str) -> dict[str, str]:

@@ -28,7 +28,8 @@ async def run(work: Work) -> None:
         async with tools.nursery.child() as child:
             work.keeper.on_renewal = child.beat
             child.send(**_job(work, model, attempt))
-            verified = await _follow(work, child)
+            with tools.metrics.downloads.track_inprogress():
+                verified = await _follow(work, child)
     except Failed as error:
         if error.reason is Reason.FAULT and not tools.keep_partial:
             await asyncio.to_thread(tools.storage.discard_incoming, claim.resource_id)
@@ -76,7 +77,7 @@ async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
     """Hear the child out; the (path, size, sha256) of every file, all of them verified."""
     keeper = work.keeper
     resolved: Mapping[str, Any] = {}
-    verified = []
+    verified, arrived = [], 0
     async for message in child.messages():
         match message["event"]:
             case "resolved":
@@ -84,12 +85,23 @@ async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
                 child.send(links=await _links(work, message["checksums"]))
             case "planned":
                 await _begin(work, resolved, message["missing"], message["free"])
+                arrived = resolved["total"] - message["missing"]
                 child.send()
             case "progress":
                 keeper.downloaded, keeper.rate = message["downloaded"], message["rate"]
+                arrived = _count(work, arrived, message["downloaded"])
             case "verified":
                 verified.append((message["path"], message["size"], message["sha256"]))
+            case "done":
+                _count(work, arrived, resolved["total"])
     return verified
+
+
+def _count(work: Work, before: int, downloaded: int) -> int:
+    """Count what arrived since `before` bytes were here; the most that were ever here."""
+    fresh = max(downloaded - before, 0)
+    work.tools.metrics.downloaded.inc(fresh)
+    return before + fresh
 
 
 async def _links(work: Work, checksums: list[str]) -> dict[str, str]:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from app.db.session import Database
+from app.queue import Doorbell
 from app.sealing import Sealer
 from app.services.leases import Claim
 from worker.child import Nursery
 from worker.keeper import Keeper
+from worker.metrics import WorkerMetrics
 from worker.storage import Storage
 
 
@@ -15,6 +17,8 @@ class Tools:
     """What all operations of a worker share. `reserve` is how many bytes to leave free, durations are in seconds."""
 
     database: Database
+    doorbell: Doorbell
+    metrics: WorkerMetrics
     storage: Storage
     nursery: Nursery
     sealer: Sealer

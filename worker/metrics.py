@@ -1,0 +1,85 @@
+"""What Prometheus is told by a worker: how its attempts end and how long they take, what it fetches, how busy it is."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from app.domain.commands import Command
+from app.domain.errors import Reason
+from app.metrics import ProcessMetrics
+from app.volume import Volume
+
+_SECONDS = (0.1, 0.5, 2, 10, 60, 300, 1800, 7200, 43_200)
+
+
+class Outcome(StrEnum):
+    """How an attempt at an operation ended.
+
+    success, failure   the operation has ended so
+    again              it will be tried again after a while
+    handed-over        the worker was asked to stop
+    cancelled          the operation was ended by somebody else: a delete, or its deadline
+    lost               the lease was, or the database, and with it the word on how it ended
+    """
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    AGAIN = "again"
+    HANDED_OVER = "handed-over"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Ending:
+    """How one attempt ended: lost, unless it is said otherwise."""
+
+    outcome: Outcome = Outcome.LOST
+
+
+class WorkerMetrics(ProcessMetrics):
+    def __init__(self, volume: Volume, slots: int) -> None:
+        super().__init__("worker", volume)
+        self._slots, self._taken = slots, 0
+        self._seconds = Histogram(
+            "modeldepot_attempt_seconds",
+            "Attempts at operations, from the claim on.",
+            ("command", "outcome"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._busy = Gauge("modeldepot_slots", "Operations at a time.", ("state",), registry=self.registry)
+        self._losses = Counter("modeldepot_lease_losses", "Attempts that lost their lease.", registry=self.registry)
+        self._retries = Counter(
+            "modeldepot_retries", "Attempts that are to be tried again.", ("reason",), registry=self.registry
+        )
+        self.downloads = Gauge("modeldepot_active_downloads", "Models being fetched.", registry=self.registry)
+        self.downloaded = Counter("modeldepot_downloaded_bytes", "Bytes that arrived.", registry=self.registry)
+        for reason in Reason:
+            self._retries.labels(reason)
+        self._occupied(0)
+
+    @contextmanager
+    def attempt(self, command: Command) -> Iterator[Ending]:
+        """One slot is taken while the block runs, which says how it ended."""
+        ending, begun = Ending(), time.monotonic()
+        self._occupied(+1)
+        try:
+            yield ending
+        finally:
+            self._occupied(-1)
+            self._seconds.labels(command, ending.outcome).observe(time.monotonic() - begun)
+            if ending.outcome is Outcome.LOST:
+                self._losses.inc()
+
+    def tried_again(self, reason: Reason) -> None:
+        self._retries.labels(reason).inc()
+
+    def _occupied(self, change: int) -> None:
+        self._taken += change
+        self._busy.labels("used").set(self._taken)
+        self._busy.labels("free").set(self._slots - self._taken)
