@@ -86,18 +86,17 @@ class Nursery:
         self._bandwidth = bandwidth
         self._busy: set[Child] = set()
         self._ready: asyncio.Task[Child] | None = None
+        self._retired = False
 
     def prepare(self) -> None:
         """Start the next child, if it is not there yet."""
-        if self._ready is None:
+        if self._ready is None and not self._retired:
             self._ready = asyncio.create_task(self._start())
 
     @asynccontextmanager
     async def child(self) -> AsyncIterator[Child]:
         """A child of one's own; it is gone when the block ends."""
-        self.prepare()
-        ready, self._ready = self._ready, None
-        assert ready is not None  # noqa: S101  # just prepared
+        ready, self._ready = self._ready or asyncio.create_task(self._start()), None
         child = await ready
         self._busy.add(child)
         self._share()
@@ -108,6 +107,10 @@ class Nursery:
             await child.kill()
             self._share()
             self.prepare()
+
+    def retire(self) -> None:
+        """Keep no child ready any more: the worker stops."""
+        self._retired = True
 
     async def close(self) -> None:
         if self._ready is not None:

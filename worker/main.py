@@ -105,6 +105,7 @@ async def _work(runner: Runner, nursery: Nursery, settings: Settings) -> None:
     tasks = [asyncio.create_task(runner.run()), asyncio.create_task(_answer_the_door(settings.redis_url, runner))]
     await _asked_to_stop()
     log.info("worker stops")
+    nursery.retire()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -42,6 +42,24 @@ def test_a_worker_asked_to_stop_hands_over_at_once_and_another_goes_on_from_the_
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_a_worker_hands_over_is_taken_up_by_an_idle_one_at_once_and_not_at_its_next_look(
+    start_depot: StartDepot, hub: Hub
+) -> None:
+    depot = start_depot(slots=1, connections=1, look_interval=600)
+    operation = _mid_file(depot, hub)
+    model_id = operation["reference"]["id"]
+    depot.start_worker()
+    until(lambda: "worker is ready" in depot.folder.joinpath("2-worker.log").read_text(), depot.logs)
+    busy, asked = writers(depot.storage)[model_id], time.monotonic()
+    depot.workers[0].terminate()
+    until(lambda: writers(depot.storage).get(model_id, set()) - busy, depot.logs, 10)
+    took = time.monotonic() - asked
+    print(f"asked to stop, taken up after {took:.2f} s")
+    assert took < 3
+    _goes_on(depot, hub, operation["id"])
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_work_of_a_killed_worker_is_taken_up_within_its_lease_and_a_look(start_depot: StartDepot, hub: Hub) -> None:
     depot = start_depot(slots=1, connections=1)
     operation = _mid_file(depot, hub)
