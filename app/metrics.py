@@ -2,19 +2,24 @@
 
 import asyncio
 import math
+import time
 from importlib.metadata import version
 from itertools import product
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.session import UNREACHABLE, Database
 from app.domain.commands import Command
 from app.domain.states import OperationState
 from app.services import operations
+from app.services.operations import Census
 from app.volume import Volume, VolumeAway
 
 _PATIENCE = 3.0
 """Seconds that a scrape waits for the database."""
+_OLDEST, _SHARE = 15.0, 100
+"""Seconds that a count is good for at most; and at least so many times as long as it took."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})
 
 
@@ -48,11 +53,18 @@ class ProcessMetrics:
 
 
 class ApiMetrics(ProcessMetrics):
-    """Also what the rows tell of the whole depot, by one query a scrape."""
+    """Also what the rows tell of the whole depot.
+
+    They are all counted, but whoever scrapes however often, that takes the database a hundredth of its time at most as
+    long as a count takes no more than 0.15 s, which is a million operations.
+    """
 
     def __init__(self, volume: Volume, database: Database) -> None:
         super().__init__("api", volume)
         self._database = database
+        self._counting = asyncio.Lock()
+        self._counted: Census | None = None
+        self._outdated = 0.0
         self._requests = Histogram(
             "modeldepot_request_seconds",
             "Requests by method and status, from the first byte to the last.",
@@ -76,7 +88,7 @@ class ApiMetrics(ProcessMetrics):
     async def scrape(self) -> bytes:
         try:
             async with asyncio.timeout(_PATIENCE), self._database.read() as connection:
-                census = await operations.census(connection)
+                census = await self._census(connection)
         except UNREACHABLE:  # a timeout is among them
             self._up.set(0)
             self._operations.clear()
@@ -89,3 +101,12 @@ class ApiMetrics(ProcessMetrics):
             self._due.set(census.due)
             self._oldest.set(census.oldest_due)
         return await super().scrape()
+
+    async def _census(self, connection: AsyncConnection) -> Census:
+        async with self._counting:
+            begun = time.monotonic()
+            if self._counted is None or begun > self._outdated:
+                self._counted = await operations.census(connection)
+                took = time.monotonic() - begun
+                self._outdated = begun + min(_SHARE * took, _OLDEST)
+            return self._counted

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,9 @@ from sqlalchemy import Row, event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.session import Database
+from app.metrics import ApiMetrics
 from app.services import models, operations
+from app.volume import Volume
 from tests.app import by_hand
 
 ROWS = int(os.environ.get("ROWS", "20000"))
@@ -85,6 +88,18 @@ async def test_with_very_many_rows_what_is_asked_all_the_time_goes_by_the_indexe
     plan = await _plan(crowded, sweep)
     assert "ix_operations_ended" in plan
     assert not _scans(plan), plan
+
+
+async def test_however_often_the_figures_are_asked_for_the_operations_are_counted_now_and_then(
+    crowded: Database, tmp_path: Path
+) -> None:
+    metrics = ApiMetrics(Volume(tmp_path, writes=False), crowded)
+    with _asked(crowded) as asked:
+        scrapes = [await metrics.scrape() for _ in range(50)]
+    counts = [statement for statement, _ in asked if "GROUP BY" in statement]
+    assert 1 <= len(counts) <= 10
+    for scrape in scrapes:
+        assert f'modeldepot_operations{{command="create-model",state="pending"}} {PENDING:.1f}'.encode() in scrape
 
 
 async def _list(database: Database, limit: int | None = None, after: UUID | None = None) -> Sequence[Row[Any]]:
