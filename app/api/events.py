@@ -17,9 +17,11 @@ from app.domain.states import OperationState
 from app.services import models, operations
 
 _INTERVAL = 1.0
-"""Seconds between looks at the database while anybody watches; also the most that an event is late."""
+"""Seconds between looks at the database while anybody watches."""
 _APART = 0.1
 """Seconds from one look to the next that somebody new asks for."""
+_AT_ONCE, _PAUSE = 10, 0.01
+"""So many watchers are told, then for so many seconds nobody: requests that come meanwhile don't wait for them all."""
 _HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that proxies keep the connection and a gone client is noticed."""
 
@@ -65,15 +67,19 @@ class Watcher:
     async def changes(self, within: float) -> dict[UUID, Seen]:
         """What it has not taken yet, once there is any; nothing after so many seconds. At first, every model's state."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), within)
+            async with asyncio.timeout(within):
+                await self._woken.wait()
         self._woken.clear()
         news, self._news = self._news, {}
         return news
 
-    def tell(self, model_id: UUID, seen: Seen) -> None:
-        if self._told.get(model_id) != seen:
-            self._told[model_id] = self._news[model_id] = seen
-            self._woken.set()
+    def tell(self, model_id: UUID, seen: Seen) -> bool:
+        """Whether that is news."""
+        if self._told.get(model_id) == seen:
+            return False
+        self._told[model_id] = self._news[model_id] = seen
+        self._woken.set()
+        return True
 
 
 class Broadcast:
@@ -96,7 +102,8 @@ class Broadcast:
                 log.warning("the database can't be reached: watchers wait", error=repr(error))
             await asyncio.sleep(_APART)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), _INTERVAL - _APART)
+                async with asyncio.timeout(_INTERVAL - _APART):
+                    await self._asked.wait()
 
     @asynccontextmanager
     async def watch(self, *model_ids: UUID) -> AsyncIterator[Watcher]:
@@ -132,12 +139,16 @@ class Broadcast:
             # In this order: once nothing is under way, the model is as it was left.
             newest = await operations.newest(connection, list(asked))
             rows = await models.some(connection, list(asked))
+        told = 0
         for model_id, watchers in asked.items():
             seen = Seen(rows.get(model_id), newest.get(model_id))
             if model_id in self._watchers:
                 self._seen[model_id] = seen
             for watcher in watchers:
-                watcher.tell(model_id, seen)
+                told += watcher.tell(model_id, seen)
+                if told == _AT_ONCE:
+                    told = 0
+                    await asyncio.sleep(_PAUSE)
 
 
 async def stream(broadcast: Broadcast, model_id: UUID) -> AsyncIterator[bytes]:
