@@ -37,7 +37,8 @@ from app.db.migrate import upgrade
 from app.db.session import UNREACHABLE, is_unreachable
 from app.main import build
 from app.sealing import Sealer
-from app.settings import PREFIX, Settings, split_keys
+from app.server import configured
+from app.settings import PREFIX, Settings, split, split_keys
 from app.up import Part, Supervisor, answers, launching
 
 _API_GRACE = 7
@@ -102,7 +103,7 @@ def up(data: Path, **given: str | None) -> None:
 
 
 @click.command()
-@flags("host", "port")
+@flags("host", "port", "root_path")
 def serve(**given: str | None) -> None:
     """Run the API.
 
@@ -120,19 +121,19 @@ def serve(**given: str | None) -> None:
     if os.environ.get(f"{PREFIX}LIFELINE") == "1":
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
     _admit_bootstrap(settings)
-    with _listen(settings.host, settings.port) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                build(settings),
-                loop="uvloop",
-                http="httptools",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=_API_GRACE,
-            )
+    try:
+        config = configured(
+            build(settings),
+            grace=_API_GRACE,
+            client_timeout=settings.client_timeout,
+            trusted_proxies=split(settings.trusted_proxies),
+            certificate=settings.tls_certificate or None,
+            key=settings.tls_key or None,
         )
+    except OSError as error:
+        raise CannotGoOn(f"{PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY can't be used: {error}") from None
+    server = uvicorn.Server(config)
+    with _listen(settings.host, settings.port, settings.client_timeout) as listener:
         server.run(sockets=[listener])
     if not server.started:
         raise CannotGoOn("the API didn't start; the reason stands above")
@@ -174,7 +175,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
 
     with ExitStack() as stack:
         lock = stack.enter_context(folder.claimed())
-        _listen(settings.host, settings.port).close()
+        _listen(settings.host, settings.port, settings.client_timeout).close()
         _migrate(settings.database_url)
         is_new = _admit(settings, own)
         launch = stack.enter_context(launching(inherits=[lock]))
@@ -182,16 +183,19 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         hands = Part("worker", partial(launch, "-m", "worker.main"))
         own_redis = settings.redis_url == folder.redis.url
         base = [Part("redis", folder.redis.start)] if own_redis else []
-        ready = partial(answers, settings.host, settings.port)
+        ready = partial(answers, settings.host, settings.port, tls=bool(settings.tls_certificate))
         Supervisor([api, hands], base, answers=ready, greet=greet).run()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, client_timeout: float) -> socket.socket:
     with ExitStack() as stack:
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             listener = stack.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                # Whoever takes nothing of an answer for so long is cut off, by the kernel. Its connections inherit it.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(client_timeout * 1000))
             listener.bind(address)
         except OSError as error:
             name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"

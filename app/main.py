@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import queue
-from app.api import auth, deployments, errors, health, models, operations, requests, zones
+from app.api import auth, deployments, docs, errors, health, models, operations, requests, zones
 from app.api import metrics as api_metrics
 from app.api.bodies import BodyLimit
 from app.api.dependencies import Depot
@@ -33,7 +32,7 @@ MAX_BODY = 1_048_576
 
 def build(settings: Settings) -> FastAPI:
     """The application. Nothing is opened before it starts."""
-    prefix = urlsplit(settings.address).path
+    prefix = settings.prefix
 
     # It connects only when it is asked something.
     database = open_database(
@@ -71,6 +70,7 @@ def build(settings: Settings) -> FastAPI:
             await database.close()
 
     app = FastAPIOffline(
+        docs_url=None,
         redoc_url=None,
         title="Model Depot",
         description="Fetches AI models from Hugging Face once, verifies them, and keeps them where engines load them.",
@@ -91,6 +91,7 @@ def build(settings: Settings) -> FastAPI:
         app.include_router(router)
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
+    docs.install(app)
     auth.describe(app)
     requests.install(app, metrics)
     return app

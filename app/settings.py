@@ -3,9 +3,11 @@
 Durations are seconds, sizes are bytes.
 """
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,6 +58,19 @@ class Settings(BaseSettings):
     zone: str = Field("local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="The name of the one zone at /zone.")
     host: str = Field("127.0.0.1", min_length=1, description="The address that the API listens on.")
     port: int = Field(8080, ge=1, le=65535, description="The port that the API listens on.")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="The path under which a proxy serves the API, such as /depot. Default: that of PUBLIC_URL.",
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses and networks of proxies, comma-separated, whose X-Forwarded-For is believed."
+    )
+    client_timeout: float = Field(
+        20.0, ge=1, le=600, description="How long a client may take over a request, and to take its answer, in seconds."
+    )
+    tls_certificate: str = Field("", description="A file with a certificate in PEM: the API then speaks TLS itself.")
+    tls_key: str = Field("", validate_default=True, description="A file with the certificate's private key in PEM.")
     metrics_host: str = Field(
         "127.0.0.1", min_length=1, description="The address at which a worker tells how it is, to whoever reaches it."
     )
@@ -103,6 +118,20 @@ class Settings(BaseSettings):
             raise ValueError("it must begin with http:// or https://")
         return value.rstrip("/")
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for network in split(value):
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator("tls_key")
+    @classmethod
+    def _both(cls, value: str, info: ValidationInfo) -> str:
+        if bool(value) != bool(info.data.get("tls_certificate")):
+            raise ValueError("set both DEPOT_TLS_CERTIFICATE and DEPOT_TLS_KEY, or neither")
+        return value
+
     @field_validator("storage")
     @classmethod
     def _folder(cls, value: Path) -> Path:
@@ -137,11 +166,22 @@ class Settings(BaseSettings):
     def address(self) -> str:
         """The base of every URL that clients are told, without `/v2`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.public_url or f"http://{host}:{self.port}"
+        scheme = "https" if self.tls_certificate else "http"
+        return self.public_url or f"{scheme}://{host}:{self.port}{self.root_path}"
+
+    @property
+    def prefix(self) -> str:
+        """The path under which clients see this server, such as `/depot`."""
+        return self.root_path or urlsplit(self.address).path
 
 
 def split_keys(value: SecretStr) -> list[str]:
     return [key for key in value.get_secret_value().split(",") if key.strip()]
+
+
+def split(value: str) -> list[str]:
+    """What stands between its commas."""
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def load() -> Settings:

@@ -16,6 +16,7 @@ import structlog
 
 from app.data_folder import CannotRun
 from app.embedded import CannotServe
+from app.probe import connection_to
 
 _STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _GRACE, _REDIS_GRACE = 8.0, 1.0
@@ -166,9 +167,9 @@ def launching(*, inherits: Collection[int]) -> Iterator[Callable[..., subprocess
         os.close(writer)
 
 
-def answers(host: str, port: int) -> bool:
+def answers(host: str, port: int, *, tls: bool = False) -> bool:
     """Whether an API is there and well."""
-    with closing(http.client.HTTPConnection(host, port, timeout=1)) as connection:
+    with closing(connection_to(host, port, timeout=1, tls=tls)) as connection:
         try:
             connection.request("GET", "/healthz")
             return connection.getresponse().status == http.HTTPStatus.OK

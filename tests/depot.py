@@ -63,7 +63,8 @@ class Depot:
     def start_api(self) -> subprocess.Popen[bytes]:
         """Start it and wait until it answers."""
         self.api = process = self._start("api", "-m", "app.cli", "serve")
-        until(lambda: answers("127.0.0.1", self.port) or process.poll() is not None, self.logs)
+        tls = bool(self.environment.get("DEPOT_TLS_CERTIFICATE"))
+        until(lambda: answers("127.0.0.1", self.port, tls=tls) or process.poll() is not None, self.logs)
         assert process.poll() is None, self.logs()
         return process
 

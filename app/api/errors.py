@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from app.api.schemas import Error
@@ -80,6 +81,7 @@ def install(app: FastAPI) -> None:
         message = "The server failed to handle this request; its log says why. Nothing was changed."
         return answer(HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
+    app.add_exception_handler(ClientDisconnect, _gone)
     for kind in (DBAPIError, PoolTimeout, OSError):
         app.add_exception_handler(kind, _database)
     app.add_exception_handler(Exception, _bug)
@@ -107,6 +109,10 @@ def answer(status: HTTPStatus, message: str, *, headers: Mapping[str, str] | Non
 def explained(status: HTTPStatus, otherwise: str = "", *, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer for a status that says it all, or else with the sentence `otherwise`."""
     return answer(status, _SAYS.get(status) or otherwise or status.phrase, headers=headers)
+
+
+async def _gone(_request: Request, _error: Exception) -> JSONResponse:
+    return answer(HTTPStatus.BAD_REQUEST, "The connection ended before all of the request was there: send it again.")
 
 
 def _allowed(request: Request) -> str:

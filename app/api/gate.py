@@ -99,8 +99,11 @@ class Gate:
 
 
 def address(request: Request) -> str:
-    """Where the request comes from: an IP address, or `local` for a socket in the file system."""
-    return request.client.host if request.client else "local"
+    """Where the request comes from: an IP address, or `unknown` where a proxy that is trusted told something else."""
+    try:
+        return str(ipaddress.ip_address(request.client.host if request.client else ""))
+    except ValueError:
+        return "unknown"
 
 
 def _claim(scheme: str, rest: str) -> _Claim | None:

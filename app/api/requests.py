@@ -16,6 +16,8 @@ from app.metrics import ApiMetrics
 _HEADER = "x-request-id"
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _LONGEST_PATH = 500
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
+"""What a browser may do with an answer that brings no policy of its own: show it."""
 
 log = structlog.get_logger()
 
@@ -43,7 +45,9 @@ class _Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[_HEADER] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[_HEADER] = request_id
+                headers.setdefault("content-security-policy", _POLICY)
             await send(message)
 
         with bound_contextvars(request_id=request_id):

@@ -30,6 +30,13 @@ WRONG = [
     ("DEPOT_PORT", "http"),
     ("DEPOT_PORT", "0"),
     ("DEPOT_PORT", "65536"),
+    ("DEPOT_ROOT_PATH", "depot"),
+    ("DEPOT_ROOT_PATH", "/depot/"),
+    ("DEPOT_TRUSTED_PROXIES", "*"),
+    ("DEPOT_TRUSTED_PROXIES", "10.0.0.1, proxy"),
+    ("DEPOT_TRUSTED_PROXIES", "10.0.0.1/8"),
+    ("DEPOT_CLIENT_TIMEOUT", "0.5"),
+    ("DEPOT_TLS_KEY", "/tmp/key.pem"),
     ("DEPOT_SLOTS", "0"),
     ("DEPOT_SLOTS", "many"),
     ("DEPOT_LEASE", "1"),
@@ -114,6 +121,8 @@ def test_the_hub_of_other_tools_is_honoured_unless_ours_is_named(monkeypatch: py
         ({"DEPOT_PORT": "9000"}, "http://127.0.0.1:9000"),
         ({"DEPOT_HOST": "::1"}, "http://[::1]:8080"),
         ({"DEPOT_PUBLIC_URL": "https://depot.example/"}, "https://depot.example"),
+        ({"DEPOT_ROOT_PATH": "/depot"}, "http://127.0.0.1:8080/depot"),
+        ({"DEPOT_TLS_CERTIFICATE": "/tls/cert", "DEPOT_TLS_KEY": "/tls/key"}, "https://127.0.0.1:8080"),
     ],
 )
 def test_clients_are_told_an_address_they_can_use(

@@ -14,8 +14,12 @@ from tests.compose.fleet import ROOT, clean_environment, compose_command
 
 _PINS = re.compile(r"^([a-z0-9._-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\\n|\n|$))+)", re.MULTILINE)
 _SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "DEPOT_SECRET_KEY")
-_OF_THE_API = {"public_url", "zone", "bootstrap_key", "bootstrap_secret"}
+_OF_THE_API = {
+    *("public_url", "zone", "bootstrap_key", "bootstrap_secret", "root_path", "trusted_proxies", "client_timeout"),
+}
 _IN_THE_IMAGE = {"host", "port", "metrics_host", "storage"}
+_OF_A_PROXY = {"tls_certificate", "tls_key"}
+"""In containers it is the proxy of docker-compose.tls.yml that speaks TLS."""
 
 
 def _pins(name: str) -> dict[str, str]:
@@ -48,7 +52,10 @@ def test_no_pin_names_a_place_to_fetch_from() -> None:
 
 @pytest.mark.parametrize(
     ("name", "left_out"),
-    [("docker-compose.yml", _IN_THE_IMAGE), ("docker-compose.worker.yml", _IN_THE_IMAGE | _OF_THE_API)],
+    [
+        ("docker-compose.yml", _IN_THE_IMAGE | _OF_A_PROXY),
+        ("docker-compose.worker.yml", _IN_THE_IMAGE | _OF_A_PROXY | _OF_THE_API),
+    ],
 )
 def test_every_setting_reaches_the_containers(name: str, left_out: set[str]) -> None:
     passed = set(re.findall(rf"^ +{PREFIX}([A-Z_]+): ", (ROOT / name).read_text(), re.MULTILINE))
