@@ -36,7 +36,8 @@ class Volume:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
         try:
-            return await asyncio.wait_for(asyncio.shield(self._looking), _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):
+                return await asyncio.shield(self._looking)
         except TimeoutError:
             reason = f"it did not answer within {_PATIENCE:.0f} seconds"
         except OSError as error:

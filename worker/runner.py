@@ -72,8 +72,10 @@ class Runner:
                 self._wake.clear()
                 await self._or_log(self._fill_slots())
                 self._pulse.beat()
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the wake.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._policy.look_interval)
+                    async with asyncio.timeout(self._policy.look_interval):
+                        await self._wake.wait()
         finally:
             for task in (sweeps, *self._running):
                 task.cancel()

@@ -1,0 +1,71 @@
+"""A worker's loop, by itself: what carries out operations is in the tests of the lifecycle."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app import queue
+from app.db.session import Database
+from app.probe import Pulse
+from app.queue import Doorbell
+from app.sealing import Sealer
+from app.services.workers import Presence
+from app.volume import Volume
+from tests.depot import SECRET_KEY
+from worker.child import Nursery
+from worker.commands.work import Tools
+from worker.metrics import WorkerMetrics
+from worker.runner import Policy, Runner
+from worker.storage import Storage
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+async def test_a_runner_that_is_woken_and_stopped_in_the_same_moment_stops(
+    database: Database, redis_url: str, tmp_path: Path, steps: int
+) -> None:
+    pulse = _Told(tmp_path, 30)
+    runner = _idle(database, redis_url, tmp_path, pulse)
+    running = asyncio.create_task(runner.run())
+    await pulse.felt.wait()
+    runner.wake()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running}, timeout=10)
+    assert running.done()
+
+
+class _Told(Pulse):
+    """Tells that the runner has looked for work, and waits."""
+
+    def __init__(self, folder: Path, interval: float) -> None:
+        super().__init__(folder, interval)
+        self.felt = asyncio.Event()
+
+    def beat(self) -> None:
+        super().beat()
+        self.felt.set()
+
+
+def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Runner:
+    storage = Storage(folder / "storage")
+    storage.prepare()
+    tools = Tools(
+        database=database,
+        doorbell=Doorbell(queue.connect(redis_url)),
+        metrics=WorkerMetrics(Volume(storage.root, writes=True), slots=1),
+        storage=storage,
+        nursery=Nursery("http://127.0.0.1:9", str(folder), 0),
+        sealer=Sealer([SECRET_KEY]),
+        hub_endpoint="http://127.0.0.1:9",
+        lease=30,
+        reserve=0,
+        keep_partial=True,
+        connections=1,
+        backoff=1,
+        stall_window=30,
+        stall_rate=1024,
+    )
+    policy = Policy(slots=1, look_interval=30, attempts=1, backoff=1, retention=3600)
+    return Runner(Presence("test:1", "test", "0", slots=1, look_interval=30), tools, policy, pulse)
