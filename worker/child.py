@@ -129,7 +129,9 @@ class Nursery:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=self._environment,
-            start_new_session=True,
+            # Out of reach of the terminal's Ctrl-C. Not in a session of its own: Linux shares the processor out between
+            # sessions, and the API's would get one small part beside those of all the children.
+            process_group=0,
             limit=_LINE,
         )
         return Child(process)
