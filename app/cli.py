@@ -9,6 +9,13 @@ from click.shell_completion import CompletionItem
 
 _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
+        "Use a depot": {
+            "pull": ("app.cli_models", "Have it fetch a model, and watch it arrive."),
+            "ls": ("app.cli_models", "List the models."),
+            "show": ("app.cli_models", "Show all about one model."),
+            "wait": ("app.cli_models", "Wait until a model is ready, or an operation has ended."),
+            "rm": ("app.cli_models", "Delete a model."),
+        },
         "Run a depot": {
             "up": ("app.cli_run", "Run everything on this machine."),
             "serve": ("app.cli_run", "Run the API."),
@@ -60,9 +67,9 @@ def main() -> None:
 
     \b
         modeldepot up
-        curl -s http://127.0.0.1:8080/v2/ai/model -H 'Content-Type: application/json' \\
-          -H "Authorization: Bearer $(cat ~/.local/share/modeldepot/api.key)" \\
-          -d '{"name": "sentence-transformers/all-MiniLM-L6-v2"}'
+        modeldepot pull sentence-transformers/all-MiniLM-L6-v2
+
+    What uses a depot finds one elsewhere by DEPOT_URL, DEPOT_KEY and DEPOT_SECRET.
 
     On several, run `migrate` once, then `serve` and as many `worker`s as you like, with one PostgreSQL, one Redis and
     one shared folder.

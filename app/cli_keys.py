@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +10,8 @@ from typing import TypeVar
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cli_settings import CannotGoOn, data_option, settings_in
+from app.cli_options import data_option, table
+from app.cli_settings import CannotGoOn, settings_in
 from app.db.session import UNREACHABLE, open_database
 from app.domain.errors import NotFound
 from app.domain.keys import Role
@@ -78,7 +79,7 @@ def list_keys(data: Path) -> None:
     titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
     times = ("created_at", "last_used_at", "expires_at", "revoked_at")
     lines = [(row.id, row.name or "-", row.role.value, *(_time(getattr(row, name)) for name in times)) for row in rows]
-    _table([titles, *lines])
+    table([titles, *lines])
 
 
 @key.command("revoke")
@@ -137,7 +138,7 @@ def audit(data: Path, limit: int, key_id: str | None) -> None:
             for row in rows
         ]
 
-    _table([("AT", "KEY", "ACTION", "RESOURCE", "FROM", "OUTCOME"), *_in_a_transaction(settings_in(data), work)])
+    table([("AT", "KEY", "ACTION", "RESOURCE", "FROM", "OUTCOME"), *_in_a_transaction(settings_in(data), work)])
 
 
 def _sealer(settings: Settings) -> Sealer:
@@ -164,13 +165,3 @@ def _in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Awai
 
 def _time(moment: datetime | None) -> str:
     return "-" if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _table(lines: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(_padded(line, widths)).rstrip())
-
-
-def _padded(line: Iterable[str], widths: Sequence[int]) -> Iterable[str]:
-    return (word.ljust(width) for word, width in zip(line, widths, strict=True))

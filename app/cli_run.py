@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -22,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import telemetry
 from app.admission import CannotAdmit, OwnKey, admit
+from app.cli_options import data_option
 from app.cli_settings import (
     CannotGoOn,
     WrongSetting,
-    data_option,
     embedded,
     flag_of,
     flags,
@@ -36,6 +37,7 @@ from app.data_folder import CannotRun, DataFolder
 from app.db.migrate import upgrade
 from app.db.session import UNREACHABLE, is_unreachable
 from app.main import build
+from app.own_depot import default_data, direct_address
 from app.sealing import Sealer
 from app.server import configured
 from app.settings import PREFIX, Settings, split, split_keys
@@ -63,7 +65,11 @@ Model Depot is up, after {seconds:.1f} s.
   logs     here, and those of the embedded Redis in {redis_log}
   stop     Ctrl-C
 
-Fetch a model:
+Fetch a model, in another terminal:
+
+  modeldepot pull sentence-transformers/all-MiniLM-L6-v2{data_flag}
+
+or with curl:
 
   curl -s {address}/v2/ai/model -H "Authorization: Bearer $(cat {key_file})" \\
     -H 'Content-Type: application/json' -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
@@ -162,6 +168,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
     own, is_new = OwnKey(*folder.own_api_key(), name="modeldepot up", place=str(folder.api_key)), False
 
     def greet() -> None:
+        folder.say_where(direct_address(settings.host, settings.port))
         seconds = time.monotonic() - begun
         key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if is_new else f"in {folder.api_key}"
         shown = {
@@ -170,6 +177,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
             "address": settings.address,
             "storage": settings.storage,
             "data": folder.path,
+            "data_flag": "" if folder.path == default_data() else f" --data {shlex.quote(str(folder.path))}",
         }
         click.echo(_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown))
 

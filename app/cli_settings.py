@@ -49,23 +49,6 @@ def flags(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Ca
     return add
 
 
-def default_data() -> Path:
-    home = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "modeldepot"
-
-
-def data_option(function: _Function) -> _Function:
-    """`--data`: the folder of `modeldepot up`."""
-    return click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        envvar=f"{PREFIX}DATA",
-        default=default_data,
-        metavar="FOLDER",
-        help="Where everything is kept.  [DEPOT_DATA; default: ~/.local/share/modeldepot]",
-    )(function)
-
-
 def embedded(folder: DataFolder) -> dict[str, str]:
     """The settings of a depot that keeps everything in one folder."""
     return {

@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import click
 
-from app.cli_settings import data_option, settings_in
+from app.cli_options import data_option
+from app.cli_settings import settings_in
 
 
 @click.group()

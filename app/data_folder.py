@@ -13,8 +13,9 @@ from typing import IO
 
 from sqlalchemy.engine import URL
 
-from app.domain.keys import KEY_ID, SECRET, new_id, new_secret
+from app.domain.keys import new_id, new_secret
 from app.embedded import RedisServer
+from app.own_depot import NoKey, address_file, key_file, read_key
 from app.sealing import new_key
 
 _REMNANTS = 12.0
@@ -50,7 +51,7 @@ class DataFolder:
     @property
     def api_key(self) -> Path:
         """`<id>:<secret>`, as it is sent after `Bearer`."""
-        return self.path / "api.key"
+        return key_file(self.path)
 
     def prepare(self) -> None:
         """Create the folder, its storage and its keys unless they exist. Raises `OSError`."""
@@ -65,12 +66,14 @@ class DataFolder:
     def own_api_key(self) -> tuple[str, str]:
         """The id and secret of the key that the folder's owner may use. Raises `CannotRun`."""
         try:
-            key_id, _, secret = self.api_key.read_text().strip().partition(":")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CannotRun(f"can't read {self.api_key}: {error}") from None
-        if not KEY_ID.fullmatch(key_id) or not SECRET.fullmatch(secret):
-            raise CannotRun(f"{self.api_key} holds no API key: remove it, and a new one is made")
-        return key_id, secret
+            return read_key(self.api_key)
+        except NoKey as error:
+            raise CannotRun(str(error)) from None
+
+    def say_where(self, address: str) -> None:
+        """Leave the API's address for the clients on this machine."""
+        with suppress(OSError):  # it is a convenience: a full disk stops no depot
+            address_file(self.path).write_text(f"{address}\n")
 
     @contextmanager
     def claimed(self) -> Iterator[int]:

@@ -1,5 +1,6 @@
 """`modeldepot up`, with the processes it really starts."""
 
+import json
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from app.embedded import RedisServer
 from app.sealing import new_key
 from app.up import answers
 from tests.processes import alive, free_port, parent_of, processes, said, until
+from tests.terminal import modeldepot
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
@@ -108,6 +110,9 @@ def test_says_where_it_answers_once_it_does(start: Starter) -> None:
     print(f"from the start to the first answer: {seconds:.2f} s")
     up.comes_up()
     assert f"http://127.0.0.1:{up.port}" in up.output
+    # The commands find it by what it left in its folder.
+    listed = modeldepot({"PATH": os.environ["PATH"], "DEPOT_DATA": str(up.data)}, "ls", "--json")
+    assert json.loads(listed.stdout) == {"models": []}, listed.stderr
 
 
 def test_keeps_its_data_to_its_owner_and_its_key_to_a_file(start: Starter) -> None:

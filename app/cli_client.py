@@ -1,0 +1,74 @@
+"""What the commands for people share: the depot they speak to, how they follow it, and how they print."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.cli_options import data_option
+from app.client.depot import Depot, Json
+from app.client.failures import CODES, STOPPED, CannotDo, Failed
+from app.client.following import Display, follow
+from app.client.place import find_place
+from app.own_depot import default_data
+
+EPILOG = f"\b\nExit codes:\n{CODES}"
+_COMPLETES_WITHIN = 1.0
+"""Seconds that a depot may take to tell the names that the shell asks for."""
+
+
+def with_depot(function: Callable[..., None]) -> Callable[..., None]:
+    """`--url`, `--data` and `--json`; the function is given an open `Depot` and `as_json`."""
+
+    @click.option(
+        "--url", envvar="DEPOT_URL", metavar="URL", help="Where the depot is.  [DEPOT_URL; default: this machine's]"
+    )
+    @data_option
+    @click.option("--json", "as_json", is_flag=True, help="Print the API's objects.")
+    @wraps(function)
+    def run(*, url: str | None, data: Path, **given: Any) -> None:
+        with Depot(find_place(url, data.expanduser().absolute())) as depot:
+            function(depot, **given)
+
+    return run
+
+
+def complete_model(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of the depot's models, for the shell."""
+    return _complete(ctx, incomplete, Depot.models)
+
+
+def complete_deployment(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return _complete(ctx, incomplete, Depot.deployments)
+
+
+def print_json(value: Json | list[Json]) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def followed(
+    depot: Depot, model_id: str, shown: Display, operation_id: str | None = None, *, name: str, as_json: bool = False
+) -> Json | None:
+    """The model as it was left, `None` if it is gone. Ctrl-C ends the following only; `name` is how to take it up."""
+    try:
+        return follow(depot, model_id, shown, operation_id)
+    except Failed:
+        if as_json:
+            with suppress(CannotDo):
+                print_json(depot.model(model_id))
+        raise
+    except KeyboardInterrupt:
+        click.echo(f"\nThe depot goes on with it. To watch it again: modeldepot wait {name}", err=True)
+        raise click.exceptions.Exit(STOPPED) from None
+
+
+def _complete(ctx: click.Context, incomplete: str, ask: Callable[[Depot], list[Json]]) -> list[str]:
+    with suppress(CannotDo):
+        place = find_place(ctx.params.get("url"), ctx.params.get("data") or default_data())
+        with Depot(place, patience=_COMPLETES_WITHIN) as depot:
+            return sorted({one["name"] for one in ask(depot) if one["name"].startswith(incomplete)})
+    return []

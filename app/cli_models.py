@@ -1,0 +1,246 @@
+"""`modeldepot pull`, `ls`, `show`, `rm` and `wait`: a depot's models, from a terminal."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from app.cli_client import EPILOG, complete_model, followed, print_json, with_depot
+from app.cli_options import table
+from app.client.depot import Depot, Json
+from app.client.failures import Failed, InTheWay, NotThere
+from app.client.following import check
+from app.client.names import find_model, is_id, selection
+from app.client.progress import Notes, describe, display, percent, size
+from app.client.tokens import find_token, is_overheard, login
+from app.domain.errors import Reason
+from app.domain.states import ModelStatus
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _model_argument(function: _Function) -> _Function:
+    return click.argument("model", metavar="NAME|ID", shell_complete=complete_model)(function)
+
+
+@click.command(epilog=EPILOG)
+@with_depot
+@click.argument("name", metavar="OWNER/NAME")
+@click.option("--revision", metavar="REVISION", help="A branch, tag or commit. Default: main.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Fetch only files that match. May be repeated.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files that match. May be repeated.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="A file with the Hub token to send."
+)
+@click.option("--token-stdin", is_flag=True, help="Read the Hub token from standard input.")
+@click.option("--no-token", is_flag=True, help="Send no Hub token, also when HF_TOKEN holds one.")
+@click.option("--detach", is_flag=True, help="Ask for it, print the model's id, and don't wait.")
+def pull(
+    depot: Depot,
+    name: str,
+    revision: str | None,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    token_file: Path | None,
+    *,
+    token_stdin: bool,
+    no_token: bool,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Have the depot fetch a model, watch it arrive, and print the folder it is in.
+
+    \b
+        modeldepot pull sentence-transformers/all-MiniLM-L6-v2
+        modeldepot pull unsloth/gemma-3-270m-it-GGUF --include '*Q4_K_M*.gguf'
+        modeldepot pull mistralai/Mistral-7B-v0.3 --token-file ~/.cache/huggingface/token
+
+    A model that is there already is a success; one that is under way is followed; one that is in error is tried again,
+    from what had arrived. The Hub token of gated and private models is read from HF_TOKEN, or from a file or standard
+    input: on a command line it would be seen by all of the machine. The token of `hf auth login` is sent only if its
+    file is named. Ctrl-C ends the watching, not the download.
+    """  # noqa: D301  # click's marker is that one character
+    body: Json = {"name": name} | ({"revision": revision} if revision is not None else {})
+    body |= {key: list(patterns) for key, patterns in (("include", include), ("exclude", exclude)) if patterns}
+    token = None if no_token else find_token(token_file, stdin=token_stdin)
+    if token:
+        body["huggingface-token"] = token.value
+        aloud = ", which others may overhear on the way: the depot is at http://" if is_overheard(depot.url) else ""
+        click.echo(f"sending the Hub token of {token.source} along{aloud}", err=True)
+    try:
+        model = _begin(depot, body)[0] if detach else _fetch(depot, body, as_json=as_json)
+    except Failed as error:
+        if error.reason == Reason.FORBIDDEN and not token:
+            click.echo(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
+        raise
+    if detach and not as_json:
+        click.echo(model["id"])
+    else:
+        _print(model, as_json=as_json)
+
+
+@click.command()
+@with_depot
+def ls(depot: Depot, *, as_json: bool) -> None:
+    """List the models, oldest first."""
+    models = depot.models()
+    if as_json:
+        print_json({"models": models})
+    elif models:
+        lines = [
+            (model["name"], _status(model), size(model["model-size"] or model["total"]), model["id"], selection(model))
+            for model in models
+        ]
+        table([("NAME", "STATUS", "SIZE", "ID", ""), *lines])
+    else:
+        click.echo("There are no models yet: modeldepot pull OWNER/NAME", err=True)
+
+
+@click.command(epilog=EPILOG)
+@with_depot
+@_model_argument
+@click.option("--files", is_flag=True, help="List the files of a ready model, with their SHA-256, instead.")
+def show(depot: Depot, model: str, *, files: bool, as_json: bool) -> None:
+    """Show all about one model."""
+    found = find_model(depot, model)
+    if files:
+        listed = depot.files(found["id"])
+        if as_json:
+            print_json({"files": listed})
+        else:
+            table(
+                [("SHA-256", "SIZE", "PATH"), *((file["sha256"], str(file["size"]), file["path"]) for file in listed)]
+            )
+        return
+    if as_json:
+        print_json(found)
+        return
+    users = [deployment["name"] for deployment in _users(depot, found)]
+    told = {
+        "name": found["name"],
+        "id": found["id"],
+        "status": describe(found),
+        "reason": found["reason"],
+        "message": found["message"],
+        "path": found["path"],
+        "size": found["model-size"] and f"{size(found['model-size'])} ({found['model-size']:,} bytes)",
+        "arrived": found["status"] == ModelStatus.DOWNLOADING
+        and f"{size(found['downloaded'])} of {size(found['total'])}",
+        "selection": selection(found),
+        "commit": found["commit"],
+        "used by": ", ".join(users),
+        "created": found["created-at"],
+        "updated": found["updated-at"],
+    }
+    for title, value in told.items():
+        if value:
+            click.echo(f"{title:<10} {value}")
+
+
+@click.command(epilog=EPILOG)
+@with_depot
+@_model_argument
+@click.option("--wait/--no-wait", default=True, help="Whether to wait until it is gone. Default: wait.")
+def rm(depot: Depot, model: str, *, wait: bool, as_json: bool) -> None:
+    """Delete a model; what still fetches it is stopped. Refused while deployments use it."""
+    found = find_model(depot, model)
+    try:
+        operation = depot.delete_model(found["id"])
+    except InTheWay as error:
+        users = "".join(f"\n  {user['name']}  {user['id']}" for user in _users(depot, found))
+        if not users:
+            raise
+        raise InTheWay(
+            f"{found['name']} is in use by:{users}\nOnce nothing serves it, remove them with "
+            "`modeldepot deployments rm NAME`, then remove the model",
+            error.answer,
+        ) from None
+    if wait:
+        followed(depot, found["id"], Notes(), operation["id"], name=operation["id"])
+        operation = depot.operation(operation["id"])
+    if as_json:
+        print_json(operation)
+    else:
+        click.echo(f"{found['name']} is {'gone' if wait else 'being deleted'}", err=True)
+
+
+@click.command(epilog=EPILOG)
+@with_depot
+@click.argument("what", metavar="OPERATION|NAME|ID", shell_complete=complete_model)
+def wait(depot: Depot, what: str, *, as_json: bool) -> None:
+    """Wait until an operation has ended, or a model is ready; fail if it failed.
+
+    With --json it prints the operation, or else the model.
+    """
+    operation = _operation(depot, what)
+    if operation is None:
+        model = find_model(depot, what)
+        with display() as screen:
+            left = followed(depot, model["id"], screen, name=what, as_json=as_json)
+        if left is None:
+            raise NotThere(f"{model['name']} was deleted meanwhile")
+        _print(left, as_json=as_json)
+        return
+    model_id = operation["reference"]["id"] if operation["reference"]["command"] == "get-model" else None
+    if model_id:
+        with display() as screen:
+            followed(depot, model_id, screen, operation["id"], name=what, as_json=as_json)
+        operation = depot.operation(what)
+    check(operation)
+    if as_json:
+        print_json(operation)
+
+
+def _fetch(depot: Depot, body: Json, *, as_json: bool) -> Json:
+    """The model once it is ready. One that turns out to be on its way out is asked for anew once it is gone."""
+    while True:
+        model, operation_id = _begin(depot, body)
+        if operation_id is None:
+            how = "here" if model["status"] == ModelStatus.READY else "under way"
+            click.echo(f"{model['name']} is {how} already, as model {model['id']}", err=True)
+        name = model["id"] if selection(model) else model["name"]
+        with display() as screen:
+            left = followed(depot, model["id"], screen, operation_id, name=name, as_json=as_json)
+        if left is not None:
+            return left
+        click.echo(f"model {model['id']} was deleted: it is asked for anew", err=True)
+
+
+def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
+    """The model, and the operation that fetches it unless it was there already."""
+    try:
+        operation = depot.create_model(body)
+    except InTheWay as error:
+        existing = _ID.search(error.message)
+        if existing is None:
+            raise
+        return depot.model(existing[0]), None
+    return depot.model(operation["reference"]["id"]), operation["id"]
+
+
+def _operation(depot: Depot, text: str) -> Json | None:
+    """The operation with that id, where there is one."""
+    try:
+        return depot.operation(text) if is_id(text) else None
+    except NotThere:
+        return None
+
+
+def _users(depot: Depot, model: Json) -> list[Json]:
+    return [deployment for deployment in depot.deployments() if deployment["model"]["id"] == model["id"]]
+
+
+def _status(model: Json) -> str:
+    """In a word, with how far it is or what is wrong."""
+    far = percent(model)
+    return f"{model['status']} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
+
+
+def _print(model: Json, *, as_json: bool) -> None:
+    if as_json:
+        print_json(model)
+    else:
+        click.echo(model["path"])

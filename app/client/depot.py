@@ -1,0 +1,159 @@
+"""A depot's API as a client sees it; what goes wrong is told in words that say what to do."""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from importlib.metadata import version
+from types import MappingProxyType, TracebackType
+from typing import Any, Self, cast
+
+import httpx2
+
+from app.client.failures import CannotDo, InTheWay, NoDepot, NotAllowed, NotThere, Wrong
+from app.client.place import Place
+
+Json = dict[str, Any]
+"""An object of the API."""
+_CONNECT, _ANSWER = 5.0, 30.0
+"""Seconds."""
+_QUIET = 10.0
+"""Seconds after which a stream that says nothing is opened anew."""
+_REFUSED: Mapping[int, type[CannotDo]] = MappingProxyType(
+    {400: Wrong, 404: NotThere, 405: Wrong, 413: Wrong, 415: Wrong, 429: NoDepot}
+)
+
+
+class Depot:
+    """Connections to one depot, from `with` to the end of it. Whatever it does raises `CannotDo`."""
+
+    def __init__(self, place: Place, patience: float = _ANSWER) -> None:
+        self.url = place.url
+        self._key_id = place.key_id
+        self._client = httpx2.Client(
+            base_url=f"{place.url}/v2",
+            headers={
+                "Authorization": f"Bearer {place.key_id}:{place.secret}",
+                "User-Agent": f"modeldepot/{version('modeldepot')}",
+            },
+            timeout=httpx2.Timeout(patience, connect=min(_CONNECT, patience)),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def models(self) -> list[Json]:
+        return cast("list[Json]", self._ask("GET", "/ai/model")["models"])
+
+    def model(self, model_id: str) -> Json:
+        return self._ask("GET", f"/ai/model/{model_id}")
+
+    def files(self, model_id: str) -> list[Json]:
+        return cast("list[Json]", self._ask("GET", f"/ai/model/{model_id}/files")["files"])
+
+    def create_model(self, body: Json) -> Json:
+        """Its operation. Raises `InTheWay` while the same selection is there already."""
+        return self._ask("POST", "/ai/model", body)
+
+    def delete_model(self, model_id: str) -> Json:
+        """Its operation. Raises `InTheWay` while deployments use it."""
+        return self._ask("DELETE", f"/ai/model/{model_id}")
+
+    def operation(self, operation_id: str) -> Json:
+        return self._ask("GET", f"/operation/{operation_id}")
+
+    def deployments(self) -> list[Json]:
+        return cast("list[Json]", self._ask("GET", "/ai/deployment")["deployments"])
+
+    def deployment(self, deployment_id: str) -> Json:
+        return self._ask("GET", f"/ai/deployment/{deployment_id}")
+
+    def create_deployment(self, body: Json) -> Json:
+        return self._ask("POST", "/ai/deployment", body)
+
+    def delete_deployment(self, deployment_id: str) -> Json:
+        return self._ask("DELETE", f"/ai/deployment/{deployment_id}")
+
+    def watch_model(self, model_id: str) -> Iterator[Json]:
+        """The model at each change, until nothing works on it.
+
+        Raises `NoDepot` also when the stream breaks off before its end, or is quiet for ten seconds.
+        """
+        patience = httpx2.Timeout(_CONNECT, read=_QUIET)
+        try:
+            with self._client.sse(f"/ai/model/{model_id}/events", timeout=patience) as events:
+                if events.response.status_code != HTTPStatus.OK:
+                    events.response.read()
+                    self._judge(events.response)
+                for event in events:
+                    if event.event == "end":
+                        return
+                    yield cast("Json", event.json())
+        except httpx2.TransportError as error:
+            raise self._explained(error) from None
+        raise NoDepot(f"{self.url} broke off")
+
+    def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx2.TransportError as error:
+            raise self._explained(error) from None
+        return self._judge(answer)
+
+    def _judge(self, answer: httpx2.Response) -> Json:
+        """What it says, or the error that it is."""
+        said, status = _object(answer), answer.status_code
+        if answer.is_success and said:
+            return said
+        message = str(said.get("error", "")) if "title" in said else ""
+        if status in {401, 403}:
+            raise NotAllowed(f"{message or answer.reason_phrase} (asked with the key {self._key_id} at {self.url})")
+        if status >= 500:
+            raise NoDepot(message or f"{self.url} answers {status} {answer.reason_phrase}: try again in a while")
+        if answer.is_redirect:
+            raise Wrong(f"{self.url} says that it is at {answer.headers.get('Location')}: set DEPOT_URL to where it is")
+        if not message:
+            raise Wrong(f"what answers at {self.url} ({status}) is no Model Depot: check DEPOT_URL")
+        if status in {409, 412}:
+            raise InTheWay(message, said)
+        raise _REFUSED.get(status, CannotDo)(message)
+
+    def _explained(self, error: httpx2.TransportError) -> CannotDo:
+        """An error of the line, with what to do about it."""
+        cause = _of_tls(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NoDepot(
+                f"the certificate of {self.url} is not trusted: {cause.verify_message}. If an authority of your own "
+                "made it, name its certificate's file in SSL_CERT_FILE"
+            )
+        if cause is not None:
+            return NoDepot(
+                f"{self.url} does not speak TLS ({cause.reason}): if it is without, say http:// in DEPOT_URL"
+            )
+        if isinstance(error, httpx2.ProxyError):
+            return NoDepot(f"the proxy refuses the way to {self.url}: {error}. NO_PROXY names what needs none")
+        if isinstance(error, httpx2.TimeoutException):
+            return NoDepot(f"{self.url} doesn't answer in time: is it up, and is the address right (DEPOT_URL)?")
+        return NoDepot(
+            f"no depot answers at {self.url}: {error}. Is it up (`modeldepot up`), and is the address right (DEPOT_URL)?"
+        )
+
+
+def _object(answer: httpx2.Response) -> Json:
+    """Empty for anything else than a JSON object."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _of_tls(error: BaseException | None) -> ssl.SSLError | None:
+    """The TLS library's own error, where that is what was behind it."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error

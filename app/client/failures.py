@@ -1,0 +1,72 @@
+"""Why a command could not do what it was asked for, and the exit code that it ends with.
+
+0    it is done, or was already
+1    anything that has no number below
+2    the command line or a setting is wrong, or the depot finds fault with what was asked
+3    no depot answers, or it can't at the moment
+4    the key is unknown, or may only look
+5    there is no such model, deployment or operation
+6    something is in the way: deployments use the model, or it is not ready
+10   the operation failed, because of not-found; likewise
+     11 forbidden, 12 incorrect, 13 unsupported, 14 busy, 15 unavailable,
+     16 partial, 17 interrupted, 18 conflict, 19 fault, 20 unknown
+21   the operation's deadline passed
+130  Ctrl-C; what was asked for goes on
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import click
+
+from app.domain.errors import Reason
+from app.domain.states import OperationState
+
+CODES = (__doc__ or "").partition("\n\n")[2].rstrip()
+"""The exit codes, for people to read."""
+STOPPED = 130
+_OF_REASON: Mapping[str, int] = MappingProxyType({reason: 10 + number for number, reason in enumerate(Reason)})
+_LATE = 21
+
+
+class CannotDo(click.ClickException):
+    """Ends the command with its message, which says what to do, and its exit code."""
+
+
+class Wrong(CannotDo):
+    exit_code = 2
+
+
+class NoDepot(CannotDo):
+    """It may pass."""
+
+    exit_code = 3
+
+
+class NotAllowed(CannotDo):
+    exit_code = 4
+
+
+class NotThere(CannotDo):
+    exit_code = 5
+
+
+class InTheWay(CannotDo):
+    """`answer` is what the depot said."""
+
+    exit_code = 6
+
+    def __init__(self, message: str, answer: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+class Failed(CannotDo):
+    """An operation ended badly, for `reason`, or because its deadline passed."""
+
+    def __init__(self, reason: str | None, message: str | None, *, state: str = OperationState.FAILURE) -> None:
+        self.reason = reason
+        super().__init__(f"{reason or Reason.UNKNOWN}: {message or 'the depot gives no message; its log may.'}")
+        late = state == OperationState.TIMEOUT
+        self.exit_code = _LATE if late else _OF_REASON.get(reason or "", _OF_REASON[Reason.UNKNOWN])  # type: ignore[misc]  # click reads it from the instance

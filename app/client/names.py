@@ -1,0 +1,57 @@
+"""Which model or deployment a person means: by its id or by its name."""
+
+from difflib import get_close_matches
+from uuid import UUID
+
+from app.client.depot import Depot, Json
+from app.client.failures import NotThere, Wrong
+
+
+def find_model(depot: Depot, text: str) -> Json:
+    """The model with that id, or the only one of that name, or of that `name@revision`. Raises `NotThere`, `Wrong`."""
+    if is_id(text):
+        return depot.model(text)
+    models = depot.models()
+    found = [model for model in models if text in {model["name"], f"{model['name']}@{model['revision']}"}]
+    if not found:
+        known = {model["name"] for model in models}
+        raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
+    if len(found) > 1:
+        which = "".join(f"\n  {model['id']}  {selection(model)}" for model in found)
+        raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id{which}")
+    return found[0]
+
+
+def find_deployment(depot: Depot, text: str) -> Json:
+    """The deployment with that id, or the only one of that name. Raises `NotThere`, `Wrong`."""
+    if is_id(text):
+        return depot.deployment(text)
+    deployments = depot.deployments()
+    found = [deployment for deployment in deployments if deployment["name"] == text]
+    if not found:
+        known = {deployment["name"] for deployment in deployments}
+        raise NotThere(f"there is no deployment {text!r}{_hint(text, known)} `modeldepot deployments` lists them")
+    if len(found) > 1:
+        which = "".join(f"\n  {deployment['id']}  of {deployment['model']['name']}" for deployment in found)
+        raise Wrong(f"{len(found)} deployments are called {text!r}: name the one you mean by its id{which}")
+    return found[0]
+
+
+def is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def selection(model: Json) -> str:
+    """Which of the repository's files it holds, as the words of a pull; empty for all files of `main`."""
+    words = [] if model["revision"] == "main" else [f"--revision {model['revision']}"]
+    words += [f"--{key} '{pattern}'" for key in ("include", "exclude") for pattern in model[key]]
+    return " ".join(words)
+
+
+def _hint(text: str, known: set[str]) -> str:
+    close = get_close_matches(text, known, n=1, cutoff=0.8)
+    return f"; did you mean {close[0]!r}?" if close else ":"

@@ -1,0 +1,104 @@
+"""How a model arrives, for people: a bar on a terminal, and elsewhere one line for each change."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from tqdm import tqdm
+
+from app.client.depot import Json
+from app.client.following import Display
+from app.domain.states import ModelStatus
+
+_BAR = "{desc}  {percentage:3.0f}% |{bar}| {n_fmt}B/{total_fmt}B{postfix}"
+_NO_BAR = "{desc}{postfix}"
+_SAYS = {
+    ModelStatus.CREATING: "waiting for a worker",
+    ModelStatus.DOWNLOADING: "downloading",
+    ModelStatus.READY: "ready",
+    ModelStatus.ERROR: "in error",
+}
+
+
+class Notes:
+    """Only what is in the way, one line each."""
+
+    def __init__(self) -> None:
+        self._noted = ""
+
+    def show(self, model: Json) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        if text != self._noted:
+            self._noted = text
+            tqdm.write(text, file=sys.stderr)  # above the bar, where there is one
+
+
+class Lines(Notes):
+    """A line for each change of the status, and for each percent that arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = ""
+
+    def show(self, model: Json) -> None:
+        far = percent(model)
+        share = "" if far is None else f"{far}% of {size(model['total'])}, "
+        if (shown := f"{model['status']} {share}") != self._shown:
+            self._shown, self._noted = shown, ""
+            click.echo(f"{model['name']}: {share}{describe(model)}", err=True)
+
+
+class Bar(Notes):
+    """One line that moves: the bytes, how fast they come, and how long that will still take, as the depot tells it."""
+
+    def __init__(self, bar: "tqdm[None]") -> None:
+        super().__init__()
+        self._bar = bar
+        self._model: Json | None = None
+
+    def show(self, model: Json) -> None:
+        if model != self._model:
+            self._model, self._noted = model, ""
+            self._bar.set_description_str(model["name"], refresh=False)
+            self._bar.total, self._bar.n = model["total"], model["downloaded"] or 0
+            self._bar.bar_format = _BAR if model["total"] else _NO_BAR
+            self._bar.set_postfix_str(describe(model))
+
+
+@contextmanager
+def display() -> Iterator[Display]:
+    """The one that fits what standard error is."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield Lines()
+        return
+    with tqdm(file=sys.stderr, unit="B", unit_scale=True, dynamic_ncols=True, bar_format=_NO_BAR) as bar:
+        yield Bar(bar)
+
+
+def size(number: int | None) -> str:
+    """Bytes for people, such as `91.6MB`."""
+    if number is None:
+        return "-"
+    return f"{number}B" if number < 1000 else f"{tqdm.format_sizeof(number)}B"
+
+
+def describe(model: Json) -> str:
+    """What it is at, in a few words."""
+    says = _SAYS.get(model["status"], str(model["status"]))
+    if model["status"] != ModelStatus.DOWNLOADING or not model["total"]:
+        return says
+    left = model["total"] - (model["downloaded"] or 0)
+    if not left:
+        return "verifying"
+    return f"{size(model['rate'])}/s, {tqdm.format_interval(left / model['rate'])} left" if model["rate"] else says
+
+
+def percent(model: Json) -> int | None:
+    """How much of it has arrived, while it is being fetched."""
+    if model["status"] != ModelStatus.DOWNLOADING or not model["total"]:
+        return None
+    return int(100 * (model["downloaded"] or 0) / model["total"])

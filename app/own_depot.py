@@ -1,0 +1,44 @@
+"""What the depot of this machine leaves for its clients, in its data folder: where it answers, and an API key."""
+
+import os
+from pathlib import Path
+
+from app.domain.keys import KEY_ID, SECRET
+
+OTHERWISE = "http://127.0.0.1:8080"
+"""Where it answers unless it was told otherwise."""
+
+
+class NoKey(Exception):
+    """There is no API key in the file. The message says what to do."""
+
+
+def default_data() -> Path:
+    home = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "modeldepot"
+
+
+def address_file(data: Path) -> Path:
+    return data / "api.address"
+
+
+def key_file(data: Path) -> Path:
+    """Holds `<id>:<secret>`, as it is sent after `Bearer`."""
+    return data / "api.key"
+
+
+def read_key(path: Path) -> tuple[str, str]:
+    """The id and the secret. Raises `NoKey`."""
+    try:
+        key_id, _, secret = path.read_text().strip().partition(":")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoKey(f"can't read {path}: {error}") from None
+    if not KEY_ID.fullmatch(key_id) or not SECRET.fullmatch(secret):
+        raise NoKey(f"{path} holds no API key: remove it, and the next `modeldepot up` makes a new one")
+    return key_id, secret
+
+
+def direct_address(host: str, port: int) -> str:
+    """How this machine itself reaches an API that listens there, whatever stands in front of it for others."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
