@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.sealing import new_key
 from app.settings import Settings, SettingsError, load
+from tests.depot import SECRET_KEY
 
-_KEY = new_key()
+_KEY = SECRET_KEY
 _RIGHT = {
     "DEPOT_DATABASE_URL": "sqlite:////tmp/depot.sqlite3",
     "DEPOT_REDIS_URL": "redis://127.0.0.1:6379/0",

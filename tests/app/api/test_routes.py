@@ -1,7 +1,7 @@
 """Every route of the contract: what it answers, in which shape, and when it refuses."""
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -215,7 +215,7 @@ def test_a_model_that_is_not_ready_takes_no_deployment(api: Api) -> None:
     api.carry_out()
 
 
-@pytest.mark.parametrize("model", [{"id": str(uuid4())}, {"name": "nobody/has-this"}])
+@pytest.mark.parametrize("model", [{"id": str(UUID(int=7))}, {"name": "nobody/has-this"}])
 def test_a_model_that_is_not_there_takes_no_deployment(api: Api, model: dict[str, str]) -> None:
     answer = api.ask("POST", "/ai/deployment", {"name": "lost", "model": model})
     assert answer.status_code == 404
@@ -263,7 +263,7 @@ def test_every_route_is_served_with_and_without_its_prefix(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "identifier", [str(uuid4()), "x", "1", "%00", "a" * 1000, str(UUID(int=1))[:-1], "%ff", "{id}"]
+    "identifier", [str(UUID(int=7)), "x", "1", "%00", "a" * 1000, str(UUID(int=1))[:-1], "%ff", "{id}"]
 )
 @pytest.mark.parametrize(
     ("method", "path"),
