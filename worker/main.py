@@ -90,6 +90,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             attempts=settings.attempts,
             backoff=settings.backoff,
             retention=settings.operation_retention,
+            audit_retention=settings.audit_retention,
         )
         runner = Runner(presence, tools, policy, Pulse(Path(cache), settings.look_interval))
         async with status.listening(settings.metrics_host, settings.metrics_port):

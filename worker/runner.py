@@ -15,7 +15,7 @@ from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_mod
 from app.domain.errors import Failed, OperationError, Reason, TryAgain
 from app.domain.states import ModelStatus, OperationState
 from app.probe import Pulse
-from app.services import leases, operations, workers
+from app.services import audit, leases, operations, workers
 from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
@@ -43,6 +43,7 @@ class Policy:
     attempts: int
     backoff: float
     retention: float
+    audit_retention: float
 
 
 class Runner:
@@ -205,8 +206,9 @@ class Runner:
             expired = await operations.expire(connection)
         async with self._tools.database.begin() as connection:
             purged = await operations.purge(connection, self._policy.retention)
-        if expired or purged:
-            log.info("swept", expired=expired, purged=purged)
+            forgotten = await audit.purge(connection, self._policy.audit_retention)
+        if expired or purged or forgotten:
+            log.info("swept", expired=expired, purged=purged, audit=forgotten)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
         """Nothing but a cancellation ends a worker's loop."""

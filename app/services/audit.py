@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.clock import now
+from app.db.clock import moment, now
 from app.db.tables import AuditRow
 
 ACCEPTED = "accepted"
@@ -43,6 +43,11 @@ async def accept(connection: AsyncConnection, act: Act, resource_id: UUID) -> No
     """Record that the change is made: in its own transaction, so that neither is there without the other."""
     act.resource_id = resource_id
     await record(connection, act, ACCEPTED)
+
+
+async def purge(connection: AsyncConnection, retention: float) -> int:
+    """Forget what was asked for more than `retention` seconds ago; how many records that were."""
+    return (await connection.execute(delete(AuditRow).where(AuditRow.at < moment(-retention)))).rowcount
 
 
 async def latest(connection: AsyncConnection, limit: int, key_id: str | None = None) -> Sequence[Row[Any]]:

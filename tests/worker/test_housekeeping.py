@@ -101,3 +101,10 @@ def _publish(storage: Storage, model_id: UUID, name: str) -> None:
 
 def _everything(storage: Storage) -> set[str]:
     return {path.relative_to(storage.root).as_posix() for path in storage.root.rglob("*")}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_workers_forget_the_audit_of_long_ago(start_depot: StartDepot) -> None:
+    depot = start_depot(audit_retention=0.5)
+    assert depot.client.delete(f"/ai/model/{uuid4()}").status_code == 404
+    until(lambda: '"audit": 1, "event": "swept"' in depot.logs(), depot.logs)

@@ -67,5 +67,5 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         stall_window=30,
         stall_rate=1024,
     )
-    policy = Policy(slots=1, look_interval=30, attempts=1, backoff=1, retention=3600)
+    policy = Policy(slots=1, look_interval=30, attempts=1, backoff=1, retention=3600, audit_retention=3600)
     return Runner(Presence("test:1", "test", "0", slots=1, look_interval=30), tools, policy, pulse)
