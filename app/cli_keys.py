@@ -134,7 +134,14 @@ def audit(data: Path, limit: int, key_id: str | None) -> None:
     async def work(connection: AsyncConnection) -> Sequence[tuple[str, ...]]:
         rows = await records.latest(connection, limit, key_id)
         return [
-            (_time(row.at), row.key_id, row.action, str(row.resource_id or "-"), row.address, row.outcome)
+            (
+                _time(row.at),
+                row.key_id,
+                row.action,
+                str(row.resource_id or row.other_key_id or "-"),
+                row.address,
+                row.outcome,
+            )
             for row in rows
         ]
 

@@ -139,6 +139,7 @@ class OperationRow(Base):
         ),
         Index("ix_operations_ended", "ended_at"),
         Index("ix_operations_history", "resource_id", "created_at"),
+        Index("ix_operations_listed", "state", "command", "created_at", "id"),
         CheckConstraint("(state = 'pending') = (ended_at IS NULL)", name="ended"),
         CheckConstraint("state = 'pending' OR sealed_token IS NULL", name="token_wiped"),
     )
@@ -245,5 +246,7 @@ class AuditRow(Base):
     action: Mapped[str] = mapped_column(String(40))
     """The API operation's id, such as `create-model`."""
     resource_id: Mapped[UUID | None]
+    other_key_id: Mapped[str | None] = mapped_column(String(64))
+    """The key that was made or revoked."""
     address: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(40))

@@ -16,13 +16,17 @@ ACCEPTED = "accepted"
 
 @dataclass(slots=True)
 class Act:
-    """Who asks for which change, from where, and by which request. `resource_id` is filled in once it is known."""
+    """Who asks for which change, from where, and by which request.
+
+    What it is about is filled in once it is known: `resource_id`, or `other_key_id` where that is a key.
+    """
 
     key_id: str
     action: str
     address: str
     request_id: str
     resource_id: UUID | None = None
+    other_key_id: str | None = None
 
 
 async def record(connection: AsyncConnection, act: Act, outcome: str) -> None:
@@ -33,6 +37,7 @@ async def record(connection: AsyncConnection, act: Act, outcome: str) -> None:
             key_id=act.key_id,
             action=act.action,
             resource_id=act.resource_id,
+            other_key_id=act.other_key_id,
             address=act.address,
             outcome=outcome,
         )
@@ -42,6 +47,12 @@ async def record(connection: AsyncConnection, act: Act, outcome: str) -> None:
 async def accept(connection: AsyncConnection, act: Act, resource_id: UUID) -> None:
     """Record that the change is made: in its own transaction, so that neither is there without the other."""
     act.resource_id = resource_id
+    await record(connection, act, ACCEPTED)
+
+
+async def accept_for_key(connection: AsyncConnection, act: Act, key_id: str) -> None:
+    """The same of a change to a key."""
+    act.other_key_id = key_id
     await record(connection, act, ACCEPTED)
 
 
@@ -57,6 +68,7 @@ async def latest(connection: AsyncConnection, limit: int, key_id: str | None = N
         AuditRow.key_id,
         AuditRow.action,
         AuditRow.resource_id,
+        AuditRow.other_key_id,
         AuditRow.address,
         AuditRow.outcome,
     )

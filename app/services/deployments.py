@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, delete, insert, select
+from sqlalchemy import Row, Select, delete, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
@@ -73,6 +73,27 @@ async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
     query = _seen().order_by(DeploymentRow.created_at, DeploymentRow.id)
     rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
     return rows
+
+
+async def newest(connection: AsyncConnection, *, limit: int, before: UUID | None = None) -> Sequence[Row[Any]]:
+    """At most `limit` deployments, the newest first, from the one that follows `before`."""
+    query = _seen().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
+    if before is not None:
+        then = select(DeploymentRow.created_at).where(DeploymentRow.id == before).scalar_subquery()
+        query = query.where(tuple_(DeploymentRow.created_at, DeploymentRow.id) < tuple_(then, before))
+    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+    return rows
+
+
+async def count(connection: AsyncConnection) -> int:
+    return (await connection.execute(select(func.count()).select_from(DeploymentRow))).scalar_one()
+
+
+async def deployable(connection: AsyncConnection, *, limit: int) -> Sequence[Row[Any]]:
+    """Models that a deployment may be made of: id, name and revision, by name."""
+    columns: tuple[Any, ...] = (ModelRow.id, ModelRow.name, ModelRow.revision)
+    query = select(*columns).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
+    return (await connection.execute(query.order_by(ModelRow.name, ModelRow.id).limit(limit))).all()
 
 
 async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:

@@ -12,8 +12,9 @@ from sqlalchemy import Row, event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.session import Database
+from app.domain.states import OperationState
 from app.metrics import ApiMetrics
-from app.services import models, operations
+from app.services import contents, history, models, operations
 from app.volume import Volume
 from tests.app import by_hand
 
@@ -41,6 +42,11 @@ _OPERATIONS = """
            CASE WHEN n <= {pending} THEN NULL ELSE {age} END, {later}, CASE WHEN n % 10 = 0 THEN {age} ELSE {later} END,
            CASE WHEN n <= {pending} AND n % 10 = 1 THEN 'a worker' END, 0, 0, 0 FROM counted
 """
+_FILES = """
+    INSERT INTO files (model_id, path, size, sha256)
+    WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {rows})
+    SELECT {id}, 'model.safetensors', n, n / 2 FROM counted
+"""
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ async def crowded(database: Database) -> Database:
             "age": _AGO[kind].format("n"),
             "later": _AGO[kind].format("(-3600 - n)"),
         }
-        for statement in (_MODELS, _OPERATIONS):
+        for statement in (_MODELS, _OPERATIONS, _FILES):
             await connection.exec_driver_sql(statement.format(**words))
         await connection.exec_driver_sql("ANALYZE")
     return database
@@ -88,6 +94,38 @@ async def test_with_very_many_rows_what_is_asked_all_the_time_goes_by_the_indexe
     plan = await _plan(crowded, sweep)
     assert "ix_operations_ended" in plan
     assert not _scans(plan), plan
+
+
+@pytest.mark.parametrize("state", [None, *OperationState])
+async def test_with_very_many_rows_a_page_of_operations_goes_by_the_indexes(
+    crowded: Database, state: OperationState | None
+) -> None:
+    async with crowded.read() as connection:
+        with _asked(crowded) as asked:
+            first = await history.page(connection, limit=50, state=state)
+            rest = await history.page(connection, limit=50, state=state, before=first[-1].id) if first else []
+    number = 50 if state in {None, OperationState.PENDING, OperationState.SUCCESS} else 0
+    assert (len(first), len(rest)) == (number, number)
+    plan = await _plan(crowded, asked)
+    assert "ix_operations_listed" in plan
+    whole = [line for line in plan.splitlines() if "Seq Scan on" in line or "SCAN operations" in line]
+    assert [line for line in whole if "deployments" not in line] == [], plan
+
+
+async def test_with_very_many_rows_the_largest_models_are_told_without_reading_every_file(crowded: Database) -> None:
+    async with crowded.begin() as connection:
+        await connection.exec_driver_sql("UPDATE models SET status = 'ready'")
+    async with crowded.read() as connection:
+        with _asked(crowded) as asked:
+            rows = await contents.largest(connection, 20)
+        total = await contents.total(connection)
+    assert len(rows) == 20
+    assert total.listed == ROWS * (ROWS + 1) // 2
+    assert total.own + total.shared + total.saved == total.listed
+    plan = await _plan(crowded, asked)
+    assert "pk_files" in plan or "sqlite_autoindex_files" in plan
+    assert "ix_files_sha256" in plan
+    assert not [line for line in plan.splitlines() if "Seq Scan on files" in line or "SCAN files" in line], plan
 
 
 async def test_however_often_the_figures_are_asked_for_the_operations_are_counted_now_and_then(

@@ -1,0 +1,32 @@
+"""Figures that are costly to count, and that many ask for."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_OLDEST, _SHARE = 15.0, 100
+"""Seconds that a count is good for at most; and at least so many times as long as it took."""
+_Answer = TypeVar("_Answer")
+
+
+class Figure(Generic[_Answer]):
+    """Counted anew when it is asked for and too old: however often that is, it takes the database a hundredth of its
+    time at most, as long as a count takes no more than 0.15 s.
+    """
+
+    def __init__(self, count: Callable[[AsyncConnection], Awaitable[_Answer]]) -> None:
+        self._count = count
+        self._counting = asyncio.Lock()
+        self._counted: tuple[_Answer, float] | None = None
+
+    async def look(self, connection: AsyncConnection) -> _Answer:
+        async with self._counting:
+            begun = time.monotonic()
+            if self._counted is None or begun > self._counted[1]:
+                answer = await self._count(connection)
+                took = time.monotonic() - begun
+                self._counted = answer, begun + min(_SHARE * took, _OLDEST)
+            return self._counted[0]

@@ -1,0 +1,74 @@
+"""What the recorded files of models come to, by what is recorded of them: nobody looks at the disk.
+
+Files with the same checksum are taken for one file that is linked. That is so for all large files, unless the storage
+has no hard links; small ones that the Hub tells no SHA-256 of may be there once for each model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, case, distinct, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.tables import FileRow, ModelRow
+from app.domain.states import ModelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """In bytes."""
+
+    listed: int
+    """Every file of every model."""
+    own: int
+    """Each content that one model alone has, once."""
+    shared: int
+    """Each content that several models have, once."""
+    arriving: int
+    """What is there so far of models that are not ready."""
+
+    @property
+    def saved(self) -> int:
+        """What it takes less than if every file were there on its own."""
+        return self.listed - self.own - self.shared
+
+
+async def total(connection: AsyncConnection) -> Contents:
+    """One pass over all files: worth remembering for a while."""
+    columns = (
+        func.sum(FileRow.size).label("listed"),
+        func.max(FileRow.size).label("size"),
+        (func.count(distinct(FileRow.model_id)) > 1).label("shared"),
+    )
+    each = select(*columns).group_by(FileRow.sha256).subquery()
+    arriving = select(_sum(ModelRow.downloaded.expression)).where(ModelRow.status != ModelStatus.READY)
+    sums = (
+        _sum(each.c.listed),
+        _sum(case((~each.c.shared, each.c.size))),
+        _sum(case((each.c.shared, each.c.size))),
+        arriving.scalar_subquery(),
+    )
+    listed, own, shared, so_far = (await connection.execute(select(*sums))).one()
+    return Contents(int(listed), int(own), int(shared), int(so_far))
+
+
+async def largest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
+    """The largest ready models: id, name, revision, model_size, `own` bytes and `shared` ones, as in `Contents`."""
+    ready = select(ModelRow.id, ModelRow.name, ModelRow.revision, ModelRow.model_size)
+    ready = ready.where(ModelRow.status == ModelStatus.READY)
+    top = ready.order_by(ModelRow.model_size.desc().nulls_last(), ModelRow.id).limit(limit).cte()
+    columns = (FileRow.model_id, FileRow.sha256, func.max(FileRow.size).label("size"))
+    each = select(*columns).join(top, top.c.id == FileRow.model_id).group_by(FileRow.model_id, FileRow.sha256).cte()
+    other = FileRow.__table__.alias()
+    elsewhere = exists().where(other.c.sha256 == each.c.sha256, other.c.model_id != each.c.model_id)
+    own, shared = (_sum(case((which, each.c.size))) for which in (~elsewhere, elsewhere))
+    shown: tuple[Any, ...] = (*top.c, own.label("own"), shared.label("shared"))
+    query = select(*shown).outerjoin(each, each.c.model_id == top.c.id).group_by(*top.c)
+    order = top.c.model_size.desc().nulls_last(), top.c.id
+    rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(*order))).all()
+    return rows
+
+
+def _sum(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.coalesce(func.sum(column), 0)

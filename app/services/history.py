@@ -1,0 +1,79 @@
+"""What was done and is being done: operations with what they were about, the newest first, for people to read."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, func, select, tuple_, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import moment
+from app.db.tables import DeploymentRow, ModelRow, OperationRow
+from app.domain.commands import Command
+from app.domain.states import OperationState
+from app.services.operations import SEEN
+
+_SHOWN: tuple[Any, ...] = (
+    *SEEN,
+    OperationRow.created_at,
+    OperationRow.ended_at,
+    OperationRow.due_at,
+    OperationRow.attempts,
+    OperationRow.request_id,
+    OperationRow.lease_owner,
+    (OperationRow.due_at > moment()).label("later"),
+    func.coalesce(ModelRow.name, DeploymentRow.name).label("subject"),
+    ModelRow.id.label("model_id"),
+)
+"""`subject` is the name of what it is about, and `model_id` its id if that is a model: as long as it is there.
+
+Where there is a `lease_owner`, `later` tells whether it still holds the lease; where not, that the operation waits.
+"""
+
+
+async def of(connection: AsyncConnection, resource_id: UUID, *, limit: int) -> Sequence[Row[Any]]:
+    """The newest operations on one model or deployment."""
+    query = _shown().where(OperationRow.resource_id == resource_id).order_by(OperationRow.created_at.desc())
+    rows: Sequence[Row[Any]] = (await connection.execute(query.limit(limit))).all()
+    return rows
+
+
+async def page(
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    state: OperationState | None = None,
+    command: Command | None = None,
+    before: UUID | None = None,
+) -> Sequence[Row[Any]]:
+    """At most `limit` operations in that state and of that command, from the one that follows `before`.
+
+    However many there are: each pair of a state and a command gives its newest by an index, and the newest of all of
+    these are what is asked for.
+    """
+    pairs = product([state] if state else OperationState, [command] if command else Command)
+    each = [_newest(*pair, before, limit).subquery() for pair in pairs]
+    found = union_all(*(select(one.c.id, one.c.created_at) for one in each)).subquery()
+    ids = select(found.c.id).order_by(found.c.created_at.desc(), found.c.id.desc()).limit(limit)
+    query = _shown().where(OperationRow.id.in_(ids))
+    order = OperationRow.created_at.desc(), OperationRow.id.desc()
+    rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(*order))).all()
+    return rows
+
+
+def _newest(state: OperationState, command: Command, before: UUID | None, limit: int) -> Select[Any]:
+    columns: tuple[Any, ...] = (OperationRow.id, OperationRow.created_at)
+    query = select(*columns).where(OperationRow.state == state, OperationRow.command == command)
+    place = tuple_(OperationRow.created_at, OperationRow.id)
+    if before is not None:
+        then = select(OperationRow.created_at).where(OperationRow.id == before).scalar_subquery()
+        query = query.where(place < tuple_(then, before))
+    return query.order_by(OperationRow.created_at.desc(), OperationRow.id.desc()).limit(limit)
+
+
+def _shown() -> Select[Any]:
+    model = ModelRow.id == OperationRow.resource_id
+    deployment = DeploymentRow.id == OperationRow.resource_id
+    joined = select(*_SHOWN).select_from(OperationRow).outerjoin(ModelRow, model)
+    return joined.outerjoin(DeploymentRow, deployment)
