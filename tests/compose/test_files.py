@@ -4,8 +4,10 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -68,6 +70,29 @@ def test_the_example_of_an_environment_holds_no_secret() -> None:
     assert given == [f"{name}=" for name in _SECRETS]
 
 
+@pytest.mark.parametrize("name", ["docker-compose.tls.yml", "docker-compose.secrets.yml", "docker-compose.share.yml"])
+def test_what_goes_beside_the_main_file_speaks_of_the_same_services(name: str) -> None:
+    main, beside = _read("docker-compose.yml"), _read(name)
+    new = {service: words for service, words in beside["services"].items() if service not in main["services"]}
+    assert all("image" in words for words in new.values()), new
+    networks = main["networks"].keys() | beside.get("networks", {}).keys()
+    assert all(networks >= set(words.get("networks", ())) for words in beside["services"].values())
+
+
+def test_secrets_in_files_are_in_no_environment_and_no_command() -> None:
+    main, beside = _read("docker-compose.yml"), _read("docker-compose.secrets.yml")
+    for service, words in main["services"].items():
+        changed = beside["services"][service]
+        environment = words.get("environment", {}) | changed["environment"]
+        said = f"{environment} {changed.get('command', words.get('command'))} {changed.get('healthcheck')}"
+        assert not [name for name in _SECRETS if f"${{{name}" in said or f"${name}" in said], service
+        assert {value for name, value in environment.items() if name.endswith("_FILE")} <= {
+            f"/run/secrets/{secret}" for secret in changed["secrets"]
+        }
+        assert set(changed["secrets"]) <= beside["secrets"].keys()
+    assert beside["x-settings"].keys() <= {*main["x-settings"], *(f"{name}_FILE" for name in main["x-settings"])}
+
+
 @pytest.mark.skipif(compose_command() is None, reason="there is no compose command here")
 @pytest.mark.parametrize("missing", _SECRETS)
 def test_without_a_secret_nothing_starts_and_one_line_says_which(missing: str, tmp_path: Path) -> None:
@@ -80,6 +105,11 @@ def test_without_a_secret_nothing_starts_and_one_line_says_which(missing: str, t
     (line,) = refused.stderr.strip().splitlines()
     assert f"{missing} is missing, copy .env.example to .env and fill it in" in line
     assert "made-up" not in line
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    return content
 
 
 def _configuration(given: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
