@@ -1,0 +1,88 @@
+"""One browser, one depot and one Hub for all tests of this folder."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.app.test_keys_command import made
+from tests.console.browser.views import Views
+from tests.depot import Depot
+from tests.hub import Hub
+from tests.servers import Redis
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass(frozen=True)
+class Served:
+    """The depot whose console is looked at, the Hub that it fetches from, and who may only look."""
+
+    depot: Depot
+    hub: Hub
+    reader: tuple[str, str]
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.depot.port}"
+
+
+@pytest.fixture(scope="package")
+def program() -> str:
+    """Where the browser is."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        pytest.skip("there is no browser: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="package")
+def served(
+    program: str,  # noqa: ARG001  # without one, nothing is started
+    migrated_sqlite: Path,
+    redis_server: Redis,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("console")
+    database = shutil.copy(migrated_sqlite, folder / "depot.sqlite3")
+    with Hub() as hub:
+        depot = Depot(
+            folder, database_url=f"sqlite:///{database}", redis_url=redis_server.url, hub_endpoint=hub.endpoint
+        )
+        try:
+            yield Served(depot, hub, made(depot.environment, "--name", "reader", "--role", "reader"))
+        finally:
+            depot.close()
+        assert "Traceback" not in depot.logs()
+
+
+@pytest.fixture(scope="package")
+def browser(program: str, served: Served) -> Iterator[Browser]:  # noqa: ARG001  # what it needs is started before it
+    """It has an event loop of its own, which no other may run beside: nothing here may be async."""
+    expect.set_options(timeout=15_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def views(browser: Browser, served: Served) -> Iterator[Views]:
+    """Opens pages. In the end none of them may have had an error or asked another server for anything."""
+    views = Views(browser, served.origin)
+    yield views
+    views.close()
+    assert list(views.faults()) == []
+
+
+@pytest.fixture(scope="package")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for screenshots: what SCREENSHOTS says, or one of this run."""
+    told = os.environ.get("SCREENSHOTS")
+    folder = Path(told) if told else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,105 @@
+"""A page in the browser, and what no page may ever do; axe-core's opinion of it, and its picture."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+
+from tests.depot import KEY, SECRET
+
+Scheme = Literal["light", "dark"]
+DESKTOP, PHONE = (1280, 800), (360, 740)
+_AXE = Path(__file__).with_name("axe") / "axe.min.js"
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_PATIENCE = 15_000
+"""Milliseconds: a busy machine is no failure."""
+
+
+@dataclass
+class View:
+    """One page, and all that went wrong on it."""
+
+    page: Page
+    origin: str
+    faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
+        self.page.on("request", self._asked)
+
+    def open(self, path: str) -> None:
+        answer = self.page.goto(f"{self.origin}{path}")
+        assert answer is not None
+        assert answer.ok, f"{path}: {answer.status}"
+
+    def sign_in(self, key: str = KEY, secret: str = SECRET) -> None:
+        """From the page for it, to that of the models."""
+        self.page.locator("input[name=key]").fill(key)
+        self.page.locator("input[name=secret]").fill(secret)
+        self.page.locator("input[name=secret]").press("Enter")
+
+    def axe(self) -> list[str]:
+        """What axe-core finds serious or critical."""
+        self.page.evaluate(_AXE.read_text())
+        found: dict[str, Any] = self.page.evaluate("rules => axe.run({runOnly: rules})", _RULES)
+        return [
+            f"{fault['id']} ({fault['impact']}): {node['target']} {node['failureSummary']}"
+            for fault in found["violations"]
+            if fault["impact"] in {"serious", "critical"}
+            for node in fault["nodes"]
+        ]
+
+    def width(self) -> int:
+        """Of all there is on the page, in pixels: more than the window's, and it scrolls to the side."""
+        width: int = self.page.evaluate("document.documentElement.scrollWidth")
+        return width
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.faults.append(f"{message.type} at {message.location.get('url')}: {message.text}")
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((f"{self.origin}/", "data:")):
+            self.faults.append(f"a request to {request.url}")
+
+
+@dataclass
+class Views:
+    """Opens pages in one browser, each signed in as told, and knows all their faults."""
+
+    browser: Browser
+    origin: str
+    opened: list[View] = field(default_factory=list)
+    _contexts: list[BrowserContext] = field(default_factory=list)
+
+    def open(
+        self,
+        path: str,
+        *,
+        key: tuple[str, str] | None = (KEY, SECRET),
+        scheme: Scheme = "light",
+        size: tuple[int, int] = DESKTOP,
+    ) -> View:
+        width, height = size
+        context = self.browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+        context.set_default_timeout(_PATIENCE)
+        self._contexts.append(context)
+        view = View(context.new_page(), self.origin)
+        self.opened.append(view)
+        if key is not None:
+            view.open("/console/sign-in")
+            view.sign_in(*key)
+            expect(view.page).to_have_url(f"{self.origin}/console")
+        view.open(path)
+        return view
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def faults(self) -> Iterator[str]:
+        for view in self.opened:
+            yield from view.faults
