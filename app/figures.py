@@ -2,10 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.services import contents, operations, workers
+from app.services.contents import Contents
+from app.services.operations import Census
+from app.services.workers import Listed
 
 _OLDEST, _SHARE = 15.0, 100
 """Seconds that a count is good for at most; and at least so many times as long as it took."""
@@ -30,3 +35,12 @@ class Figure(Generic[_Answer]):
                 took = time.monotonic() - begun
                 self._counted = answer, begun + min(_SHARE * took, _OLDEST)
             return self._counted[0]
+
+
+class Figures:
+    """All that one process tells."""
+
+    def __init__(self) -> None:
+        self.census: Figure[Census] = Figure(operations.census)
+        self.contents: Figure[Contents] = Figure(contents.total)
+        self.crew: Figure[Sequence[Listed]] = Figure(workers.list_all)

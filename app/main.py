@@ -18,6 +18,7 @@ from app.api.keyring import Keyring
 from app.api.prefix import Prefix
 from app.db.migrate import revisions
 from app.db.session import open_database
+from app.figures import Figures
 from app.metrics import ApiMetrics
 from app.queue import Doorbell
 from app.readiness import Readiness
@@ -39,7 +40,8 @@ def build(settings: Settings) -> FastAPI:
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
     volume = Volume(settings.storage, writes=False)
-    metrics = ApiMetrics(volume, database)
+    figures = Figures()
+    metrics = ApiMetrics(volume, database, figures.census)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,6 +57,8 @@ def build(settings: Settings) -> FastAPI:
             broadcast=broadcast,
             readiness=Readiness(database, revisions(), doorbell, volume),
             metrics=metrics,
+            volume=volume,
+            figures=figures,
             address=settings.address,
             zone=settings.zone,
             operation_deadline=settings.operation_deadline,

@@ -14,10 +14,12 @@ from app.api.events import Broadcast
 from app.api.gate import Gate
 from app.db.session import Database
 from app.domain.errors import BadRequest, NotFound
+from app.figures import Figures
 from app.metrics import ApiMetrics
 from app.queue import Doorbell
 from app.readiness import Readiness
 from app.sealing import Sealer
+from app.volume import Volume
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -33,6 +35,8 @@ class Depot:
     broadcast: Broadcast
     readiness: Readiness
     metrics: ApiMetrics
+    volume: Volume
+    figures: Figures
     address: str
     zone: str
     operation_deadline: float

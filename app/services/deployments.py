@@ -75,9 +75,13 @@ async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
     return rows
 
 
-async def newest(connection: AsyncConnection, *, limit: int, before: UUID | None = None) -> Sequence[Row[Any]]:
-    """At most `limit` deployments, the newest first, from the one that follows `before`."""
+async def newest(
+    connection: AsyncConnection, *, limit: int, model_id: UUID | None = None, before: UUID | None = None
+) -> Sequence[Row[Any]]:
+    """At most `limit` deployments (of one model, if it is given), the newest first, from the one that follows `before`."""
     query = _seen().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
+    if model_id is not None:
+        query = query.where(DeploymentRow.model_id == model_id)
     if before is not None:
         then = select(DeploymentRow.created_at).where(DeploymentRow.id == before).scalar_subquery()
         query = query.where(tuple_(DeploymentRow.created_at, DeploymentRow.id) < tuple_(then, before))

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.session import Database
 from app.domain.states import OperationState
+from app.figures import Figures
 from app.metrics import ApiMetrics
 from app.services import contents, history, models, operations
 from app.volume import Volume
@@ -131,7 +132,7 @@ async def test_with_very_many_rows_the_largest_models_are_told_without_reading_e
 async def test_however_often_the_figures_are_asked_for_the_operations_are_counted_now_and_then(
     crowded: Database, tmp_path: Path
 ) -> None:
-    metrics = ApiMetrics(Volume(tmp_path, writes=False), crowded)
+    metrics = ApiMetrics(Volume(tmp_path, writes=False), crowded, Figures().census)
     with _asked(crowded) as asked:
         scrapes = [await metrics.scrape() for _ in range(50)]
     counts = [statement for statement, _ in asked if "GROUP BY" in statement]

@@ -22,6 +22,10 @@ async def test_pages_hold_every_deployment_once_the_newest_first(database: Datab
         while rows := await deployments.newest(connection, limit=2, before=before):
             pages.append([row.name for row in rows])
             before = rows[-1].id
+        assert [row.name for row in await deployments.newest(connection, limit=1, model_id=model_id)] == [
+            "deployment-4"
+        ]
+        assert await deployments.newest(connection, limit=1, model_id=UUID(int=0)) == []
     assert pages == [["deployment-4", "deployment-3"], ["deployment-2", "deployment-1"], ["deployment-0"]]
 
 
