@@ -2,20 +2,23 @@
 
 Both are one uvicorn process with uvloop and httptools; the bare route answers a constant JSON body. The load is a closed
 loop of connections from one other process. Each figure is the median of rounds that alternate with the baseline, so that
-a drifting machine does not make a ratio. The database is PostgreSQL, the bell a real Redis.
+a drifting machine does not make a ratio. The database is PostgreSQL, the bell a real Redis. The last row is signed, and its
+baseline the same route of an API that verifies nothing.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import os
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count, cycle
 from pathlib import Path
 from typing import cast
 from uuid import uuid4
@@ -26,12 +29,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from tests.app.api.test_auth import sign
 from tests.depot import Depot
-from tests.processes import free_port
+from tests.processes import free_port, until
 from tests.servers import PostgreSQL, Redis
 
 _CONNECTIONS = 16
 _ROUNDS = 5
+_UVICORN = ("uvicorn", "tests.benchmarks.api:bare", "--no-access-log", "--loop", "uvloop", "--http", "httptools")
+Asked = tuple[int, Callable[[], bytes]]
+"""A server's port, and its next request."""
 
 
 async def _constant(_request: Request) -> JSONResponse:
@@ -88,36 +95,33 @@ def request(method: str, path: str, headers: str, body: bytes = b"") -> bytes:
 
 
 @contextlib.contextmanager
-def _bare() -> Iterator[int]:
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "tests.benchmarks.api:bare", "--port", str(port), "--no-access-log"]
-    process = subprocess.Popen([*command, "--loop", "uvloop", "--http", "httptools", "--log-level", "error"])
+def _running(port: int, *words: str, environment: Mapping[str, str] = os.environ) -> Iterator[int]:
+    """A server at `port`, once it answers there."""
+    process = subprocess.Popen([sys.executable, "-m", *words], env=environment, stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError):
-                asyncio.run(rate(port, lambda: request("GET", "/", ""), 0.1))
-                break
-            time.sleep(0.05)
+        until(lambda: answers_something(port), lambda: " ".join(words))
         yield port
     finally:
         process.terminate()
         process.wait()
 
 
-def compare(
-    title: str, port: int, next_request: Callable[[], bytes], bare_port: int, floor: float, seconds: float
-) -> None:
-    ours, theirs = [], []
-    for _ in range(_ROUNDS):
-        theirs.append(uvloop.run(rate(bare_port, lambda: request("GET", "/", ""), seconds)))
-        ours.append(uvloop.run(rate(port, next_request, seconds)))
-    ratio = statistics.median(mine / bare for mine, bare in zip(ours, theirs, strict=True))
-    print(
-        f"{title:24} {statistics.median(ours):8.0f}/s   bare {statistics.median(theirs):8.0f}/s   "
-        f"ratio {ratio:5.3f} (floor {floor}) {'ok' if ratio >= floor else 'BELOW'}",
-        flush=True,
-    )
+def answers_something(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def compare(title: str, ours: Asked, theirs: Asked, floor: float, seconds: float, *, of: str = "bare") -> None:
+    """Rounds of both in turn; the ratio is the median of each round's."""
+    pairs = [
+        (uvloop.run(rate(*theirs, seconds)), uvloop.run(rate(*ours, seconds)))  # the baseline first
+        for _ in range(_ROUNDS)
+    ]
+    ratio = statistics.median(mine / base for base, mine in pairs)
+    base, mine = (statistics.median(rates) for rates in zip(*pairs, strict=True))
+    verdict = "ok" if ratio >= floor else "BELOW"
+    print(f"{title:24} {mine:8.0f}/s   {of} {base:8.0f}/s   ratio {ratio:5.3f} (floor {floor}) {verdict}", flush=True)
 
 
 def main() -> None:
@@ -134,8 +138,10 @@ def main() -> None:
             workers=0,
         )
         stack.callback(depot.close)
-        bare_port = stack.enter_context(_bare())
-        port, headers = depot.port, _headers(depot)
+        bare_port, open_port, port, headers = free_port(), free_port(), depot.port, _headers(depot)
+        stack.enter_context(_running(bare_port, *_UVICORN, "--port", str(bare_port)))
+        unguarded = depot.environment | {"DEPOT_PORT": str(open_port)}
+        stack.enter_context(_running(open_port, "tests.benchmarks.unguarded", environment=unguarded))
         models = [depot.create(f"bench/{number}")["reference"]["id"] for number in range(100)]
         ids, numbers, run = count(), count(), uuid4().hex[:8]
 
@@ -146,9 +152,19 @@ def main() -> None:
             body = json.dumps({"name": f"{run}/{next(numbers)}"}).encode()
             return request("POST", "/v2/ai/model", headers, body)
 
-        compare("get-model", port, get_model, bare_port, 0.20, seconds)
-        compare("list-models of 100", port, lambda: request("GET", "/v2/ai/model", headers), bare_port, 0.06, seconds)
-        compare("create-model", port, create_model, bare_port, 0.04, seconds)
+        def signed(model_id: str) -> bytes:
+            path = f"/v2/ai/model/{model_id}"
+            return request("GET", path, f"Authorization: {sign('GET', path)}\r\n")
+
+        bare_one: Asked = bare_port, lambda: request("GET", "/", "")
+        compare("get-model", (port, get_model), bare_one, 0.20, seconds)
+        list_models: Asked = port, lambda: request("GET", "/v2/ai/model", headers)
+        compare("list-models of 100", list_models, bare_one, 0.06, seconds)
+        compare("create-model", (port, create_model), bare_one, 0.04, seconds)
+        # They are signed beforehand: whoever signs is not this process, as a rule.
+        requests = cycle([signed(model_id) for model_id in models])
+        verified, unverified = (port, lambda: next(requests)), (open_port, lambda: next(requests))
+        compare("get-model, signed", verified, unverified, 0.85, seconds, of="unverified")
 
 
 def _headers(depot: Depot) -> str:
