@@ -15,6 +15,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "show": ("app.cli_models", "Show all about one model."),
             "wait": ("app.cli_models", "Wait until a model is ready, or an operation has ended."),
             "rm": ("app.cli_models", "Delete a model."),
+            "deployments": ("app.cli_deployments", "List, add and remove what keeps models from being deleted."),
         },
         "Run a depot": {
             "up": ("app.cli_run", "Run everything on this machine."),
@@ -24,6 +25,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
         },
         "Look after it": {
             "storage": ("app.cli_storage", "What models take, and whether their files are intact."),
+            "operations": ("app.cli_operations", "What is pending, who holds it, and since when."),
             "key": ("app.cli_keys", "Make, list and revoke the keys that open the API."),
             "audit": ("app.cli_keys", "Who changed what, from where, and how it was answered."),
             "secrets": ("app.cli_keys", "Look after what is sealed in the database."),

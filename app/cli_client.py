@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -16,19 +16,24 @@ from app.client.following import Display, follow
 from app.client.place import find_place
 from app.own_depot import default_data
 
+_Function = TypeVar("_Function", bound=Callable[..., None])
+
 EPILOG = f"\b\nExit codes:\n{CODES}"
 _COMPLETES_WITHIN = 1.0
 """Seconds that a depot may take to tell the names that the shell asks for."""
 
 
-def with_depot(function: Callable[..., None]) -> Callable[..., None]:
-    """`--url`, `--data` and `--json`; the function is given an open `Depot` and `as_json`."""
+def depot_options(function: _Function) -> _Function:
+    """`--url`, `--data` and `--json`."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print the API's objects.")(function)
+    url_help = "Where the depot is.  [DEPOT_URL; default: this machine's]"
+    return click.option("--url", envvar="DEPOT_URL", metavar="URL", help=url_help)(data_option(function))
 
-    @click.option(
-        "--url", envvar="DEPOT_URL", metavar="URL", help="Where the depot is.  [DEPOT_URL; default: this machine's]"
-    )
-    @data_option
-    @click.option("--json", "as_json", is_flag=True, help="Print the API's objects.")
+
+def with_depot(function: Callable[..., None]) -> Callable[..., None]:
+    """`depot_options`; the function is given an open `Depot` and `as_json`."""
+
+    @depot_options
     @wraps(function)
     def run(*, url: str | None, data: Path, **given: Any) -> None:
         with Depot(find_place(url, data.expanduser().absolute())) as depot:

@@ -1,26 +1,21 @@
 """`modeldepot key …`, `secrets rotate` and `audit`: who may come in, and what they did."""
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import click
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.cli_database import in_a_transaction, time
 from app.cli_options import data_option, table
 from app.cli_settings import CannotGoOn, settings_in
-from app.db.session import UNREACHABLE, open_database
-from app.domain.errors import NotFound
 from app.domain.keys import Role
 from app.sealing import Sealer
 from app.services import audit as records
 from app.services import keys
 from app.settings import Settings, split_keys
 
-_Answer = TypeVar("_Answer")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -62,7 +57,7 @@ def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
     async def work(connection: AsyncConnection) -> tuple[str, str]:
         return await keys.create(connection, sealer, name=name, role=Role(role), expires=expires)
 
-    key_id, secret = _in_a_transaction(settings, work)
+    key_id, secret = in_a_transaction(settings, work)
     click.echo(f"key     {key_id}\nsecret  {secret}")
     click.echo(
         f"\nThe secret is not shown again.\n  SDKs   Client({key_id!r}, SECRET, url='{settings.address}/v2')\n"
@@ -75,10 +70,10 @@ def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
 @data_option
 def list_keys(data: Path) -> None:
     """Show every key, without its secret."""
-    rows = _in_a_transaction(settings_in(data), keys.list_all)
+    rows = in_a_transaction(settings_in(data), keys.list_all)
     titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
     times = ("created_at", "last_used_at", "expires_at", "revoked_at")
-    lines = [(row.id, row.name or "-", row.role.value, *(_time(getattr(row, name)) for name in times)) for row in rows]
+    lines = [(row.id, row.name or "-", row.role.value, *(time(getattr(row, name)) for name in times)) for row in rows]
     table([titles, *lines])
 
 
@@ -91,7 +86,7 @@ def revoke_key(data: Path, key_id: str) -> None:
     async def work(connection: AsyncConnection) -> None:
         await keys.revoke(connection, key_id)
 
-    _in_a_transaction(settings_in(data), work)
+    in_a_transaction(settings_in(data), work)
     click.echo(f"{key_id} is revoked")
 
 
@@ -116,7 +111,7 @@ def rotate(data: Path) -> None:
     async def work(connection: AsyncConnection) -> tuple[int, list[str]]:
         return await keys.reseal(connection, sealer)
 
-    sealed, closed = _in_a_transaction(settings, work)
+    sealed, closed = in_a_transaction(settings, work)
     click.echo(f"{sealed} secrets are sealed with the first secret key")
     if closed:
         raise CannotGoOn(
@@ -135,7 +130,7 @@ def audit(data: Path, limit: int, key_id: str | None) -> None:
         rows = await records.latest(connection, limit, key_id)
         return [
             (
-                _time(row.at),
+                time(row.at),
                 row.key_id,
                 row.action,
                 str(row.resource_id or row.other_key_id or "-"),
@@ -145,30 +140,8 @@ def audit(data: Path, limit: int, key_id: str | None) -> None:
             for row in rows
         ]
 
-    table([("AT", "KEY", "ACTION", "RESOURCE", "FROM", "OUTCOME"), *_in_a_transaction(settings_in(data), work)])
+    table([("AT", "KEY", "ACTION", "RESOURCE", "FROM", "OUTCOME"), *in_a_transaction(settings_in(data), work)])
 
 
 def _sealer(settings: Settings) -> Sealer:
     return Sealer(split_keys(settings.secret_key))
-
-
-def _in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Awaitable[_Answer]]) -> _Answer:
-    async def run() -> _Answer:
-        database = open_database(settings.database_url)
-        try:
-            async with database.begin() as connection:
-                return await work(connection)
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(run())
-    except NotFound as error:
-        raise CannotGoOn(error.message) from None
-    except UNREACHABLE as error:
-        reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
-        raise CannotGoOn(f"the database can't be used: {reason}; is it up, and was `modeldepot migrate` run?") from None
-
-
-def _time(moment: datetime | None) -> str:
-    return "-" if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -22,6 +22,8 @@ _SHOWN: tuple[Any, ...] = (
     OperationRow.attempts,
     OperationRow.request_id,
     OperationRow.lease_owner,
+    OperationRow.leased_at,
+    moment().label("now"),
     (OperationRow.due_at > moment()).label("later"),
     func.coalesce(ModelRow.name, DeploymentRow.name).label("subject"),
     ModelRow.id.label("model_id"),

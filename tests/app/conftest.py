@@ -1,9 +1,11 @@
-"""An API that all tests of a module share: a real process on each kind of database, and no worker."""
+"""What all tests of a module share: an API on each kind of database, without a worker; or a shell and its depot."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,6 +13,7 @@ import pytest
 
 from app.domain.errors import Reason
 from tests.app import by_hand
+from tests.app.shell import Shell, opened
 from tests.conftest import migrated
 from tests.depot import Depot
 from tests.servers import Redis
@@ -65,3 +68,11 @@ def api(request: pytest.FixtureRequest, redis_server: Redis, tmp_path_factory: p
     yield Api(depot, database_url)
     depot.close()
     assert "Traceback" not in depot.logs()
+
+
+@pytest.fixture(scope="module")
+def shell(migrated_sqlite: Path, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    folder = tmp_path_factory.mktemp("shell")
+    shutil.copy(migrated_sqlite, folder / "depot.sqlite3")
+    with opened(folder, f"sqlite:///{folder / 'depot.sqlite3'}", redis_server.url) as shell:
+        yield shell

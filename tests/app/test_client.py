@@ -1,83 +1,20 @@
-"""`modeldepot pull`, `ls`, `show`, `rm` and `wait`, as people run them against a depot of real processes."""
+"""`modeldepot pull`, `ls`, `show`, `rm`, `wait` and `deployments`, as people run them."""
 
 import json
-import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.own_depot import address_file, key_file
 from tests.app import contract
-from tests.conftest import migrated
-from tests.depot import KEY, SECRET, Depot
-from tests.hub import Hub, Synthetic
+from tests.app.shell import Shell
+from tests.depot import KEY, SECRET
 from tests.processes import processes, said, until
-from tests.servers import Redis
-from tests.terminal import Terminal, modeldepot
+from tests.terminal import Terminal
 
 TOKEN = "hf_planted0token0of0the0tests"
 _SIZE = 6 << 20
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A depot, its Hub, and the environment of somebody who uses it from outside."""
-
-    depot: Depot
-    hub: Hub
-    environment: dict[str, str]
-    _names: Iterator[int] = field(default_factory=count)
-
-    def run(self, *words: str, given: str = "", **variables: str) -> Any:
-        return modeldepot(self.environment | variables, *words, given=given)
-
-    def done(self, *words: str, **variables: str) -> str:
-        """What it printed, and all is well."""
-        result = self.run(*words, **variables)
-        assert result.returncode == 0, result.stderr
-        output: str = result.stdout
-        return output
-
-    def repository(self, size: int = 100, **given: Any) -> str:
-        """The name of a new one. The Hub sends two MiB of it per second."""
-        name = f"acme/model-{next(self._names)}"
-        self.hub.add(name, {"config.json": b"{}", "model.safetensors": Synthetic(size, next(self._names))}, **given)
-        return name
-
-    def id_of(self, name: str) -> str:
-        (model,) = [one for one in self.depot.client.get("/ai/model").json()["models"] if one["name"] == name]
-        found: str = model["id"]
-        return found
-
-
-@pytest.fixture(scope="module")
-def shell(
-    request: pytest.FixtureRequest, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Shell]:
-    folder, request.param = tmp_path_factory.mktemp("client"), "sqlite"
-    with Hub() as hub:
-        hub.rate = 2 << 20
-        depot = Depot(
-            folder,
-            database_url=migrated(request, folder),
-            redis_url=redis_server.url,
-            hub_endpoint=hub.endpoint,
-            connections=1,
-        )
-        clean = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("DEPOT_", "HF_")) and name not in {"TERM", "HOME"}
-        }
-        home = {"HOME": str(folder), "TERM": "xterm", "XDG_DATA_HOME": str(folder)}
-        where = {"DEPOT_URL": f"http://127.0.0.1:{depot.port}", "DEPOT_KEY": KEY, "DEPOT_SECRET": SECRET}
-        yield Shell(depot, hub, clean | home | where)
-        depot.close()
 
 
 def test_a_model_is_pulled_listed_shown_and_removed(shell: Shell) -> None:
@@ -273,14 +210,20 @@ def test_no_token_is_sent_against_ones_will(shell: Shell, tmp_path: Path) -> Non
 
 def test_what_deployments_use_is_not_removed_and_they_are_named(shell: Shell) -> None:
     name = shell.repository()
+    early = shell.run("deployments", "add", "chat", name)
+    assert (early.returncode, name in early.stderr) == (5, True)
     shell.done("pull", name)
-    body = {"name": "chat of ours", "model": {"name": name}}
-    deployment = shell.depot.client.post("/ai/deployment", json=body).json()["reference"]["id"]
+    deployment_id = shell.done("deployments", "add", "chat of ours", name, "--gpu-type", "gpua5000", "--replicas", "2")
     refused = shell.run("rm", name)
     assert refused.returncode == 6
-    assert "chat of ours" in refused.stderr
+    assert f"chat of ours  {deployment_id.strip()}" in refused.stderr
     assert "chat of ours" in shell.done("show", name)
-    shell.depot.client.delete(f"/ai/deployment/{deployment}")
+    assert re.search(rf"chat of ours +{name} +gpua5000 x2 .*{deployment_id}", shell.done("deployments"))
+    listed = json.loads(shell.done("deployments", "--json"))
+    contract.check(contract.DEPLOYMENTS, listed)
+    assert listed == shell.depot.client.get("/ai/deployment").json()
+    contract.check(contract.OPERATION, json.loads(shell.done("deployments", "rm", "chat of ours", "--json")))
+    assert shell.run("deployments", "rm", "chat of ours").returncode == 5
     assert shell.run("rm", name).returncode == 0
 
 
@@ -312,10 +255,3 @@ def test_the_key_in_the_data_folder_is_for_the_depot_of_this_machine_only(shell:
     assert shell.run("ls", **own | {"DEPOT_URL": f"{shell.environment['DEPOT_URL']}/v2"}).returncode == 0
     elsewhere = shell.run("ls", **own | {"DEPOT_URL": shell.hub.endpoint})
     assert (elsewhere.returncode, "DEPOT_KEY" in elsewhere.stderr) == (2, True)
-
-
-def test_the_shell_completes_the_names_of_models(shell: Shell) -> None:
-    name = shell.repository()
-    shell.done("pull", name)
-    words = {"COMP_WORDS": "modeldepot show acme/", "COMP_CWORD": "2"}
-    assert name in shell.done(**words | {"_MODELDEPOT_COMPLETE": "bash_complete"})
