@@ -1,7 +1,7 @@
 """Progress as it happens: a few queries a second for all the watchers of this process together, however many they are."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,7 +65,7 @@ class Watcher:
         self._woken = asyncio.Event()
 
     async def changes(self, within: float) -> dict[UUID, Seen]:
-        """What it has not taken yet, once there is any; nothing after so many seconds. At first, every model's state."""
+        """What it has not taken yet, once there is any; nothing after so many seconds. Every model's state is news at first."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._woken.wait()
@@ -73,13 +73,14 @@ class Watcher:
         news, self._news = self._news, {}
         return news
 
-    def tell(self, model_id: UUID, seen: Seen) -> bool:
-        """Whether that is news."""
-        if self._told.get(model_id) == seen:
-            return False
-        self._told[model_id] = self._news[model_id] = seen
-        self._woken.set()
-        return True
+    def tell(self, seen: Mapping[UUID, Seen]) -> bool:
+        """Whether any of it is news."""
+        news = {model_id: one for model_id, one in seen.items() if self._told.get(model_id) is not one}
+        self._told |= news
+        self._news |= news
+        if news:
+            self._woken.set()
+        return bool(news)
 
 
 class Broadcast:
@@ -87,7 +88,7 @@ class Broadcast:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._watchers: dict[UUID, set[Watcher]] = {}
+        self._watchers: dict[Watcher, tuple[UUID, ...]] = {}
         self._seen: dict[UUID, Seen] = {}
         self._watched, self._asked = asyncio.Event(), asyncio.Event()
 
@@ -108,47 +109,41 @@ class Broadcast:
     @asynccontextmanager
     async def watch(self, *model_ids: UUID) -> AsyncIterator[Watcher]:
         watcher = Watcher()
-        for model_id in model_ids:
-            self._watchers.setdefault(model_id, set()).add(watcher)
-            seen = self._seen.get(model_id)
-            if seen and seen.under_way:
-                watcher.tell(model_id, seen)
-            else:  # What had ended at the last look may have begun again since.
-                self._asked.set()
+        if not self._watchers:
+            self._seen = {}  # Of when somebody watched.
         if model_ids:
+            self._watchers[watcher] = model_ids
             self._watched.set()
+        # What had ended at the last look may have begun again since.
+        seen = {model_id: one for model_id in model_ids if (one := self._seen.get(model_id)) and one.under_way}
+        watcher.tell(seen)
+        if len(seen) < len(model_ids):
+            self._asked.set()
         try:
             yield watcher
         finally:
-            self._leave(watcher, model_ids)
-
-    def _leave(self, watcher: Watcher, model_ids: tuple[UUID, ...]) -> None:
-        for model_id in model_ids:
-            watchers = self._watchers.get(model_id, set())
-            watchers.discard(watcher)
-            if not watchers:
-                self._watchers.pop(model_id, None)
-                self._seen.pop(model_id, None)
-        if not self._watchers:
-            self._watched.clear()
+            self._watchers.pop(watcher, None)
+            if not self._watchers:
+                self._watched.clear()
 
     async def _look(self) -> None:
         # Who comes while this looks is told by the next one: what this reads may be older than what they know of.
-        asked = {model_id: tuple(watchers) for model_id, watchers in self._watchers.items()}
+        watchers = dict(self._watchers)
+        model_ids = list({model_id for watched in watchers.values() for model_id in watched})
         async with self._database.read() as connection:
             # In this order: once nothing is under way, the model is as it was left.
-            newest = await operations.newest(connection, list(asked))
-            rows = await models.some(connection, list(asked))
-        told = 0
-        for model_id, watchers in asked.items():
-            seen = Seen(rows.get(model_id), newest.get(model_id))
-            if model_id in self._watchers:
-                self._seen[model_id] = seen
-            for watcher in watchers:
-                told += watcher.tell(model_id, seen)
-                if told == _AT_ONCE:
-                    told = 0
-                    await asyncio.sleep(_PAUSE)
+            newest = await operations.newest(connection, model_ids)
+            rows = await models.some(connection, model_ids)
+        before, self._seen = self._seen, {}
+        for model_id in model_ids:
+            now, known = Seen(rows.get(model_id), newest.get(model_id)), before.get(model_id)
+            self._seen[model_id] = known if known == now else now
+        seen, told = self._seen, 0
+        for watcher, watched in watchers.items():
+            told += watcher.tell({model_id: seen[model_id] for model_id in watched})
+            if told == _AT_ONCE:
+                told = 0
+                await asyncio.sleep(_PAUSE)
 
 
 async def stream(broadcast: Broadcast, model_id: UUID) -> AsyncIterator[bytes]:
