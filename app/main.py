@@ -16,6 +16,7 @@ from app.api.events import Broadcast
 from app.api.gate import Gate
 from app.api.keyring import Keyring
 from app.api.prefix import Prefix
+from app.console import site
 from app.db.migrate import revisions
 from app.db.session import open_database
 from app.figures import Figures
@@ -95,6 +96,7 @@ def build(settings: Settings) -> FastAPI:
         app.include_router(router)
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
+    site.install(app)
     docs.install(app)
     auth.describe(app)
     requests.install(app, metrics)

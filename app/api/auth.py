@@ -4,7 +4,8 @@ A route checks the key before it reads anything else of the request, so that a s
 with a body.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from app.api.dependencies import Depot
 from app.api.errors import documented, status_of
 from app.api.gate import READS, address
+from app.api.keyring import Key
 from app.db.session import UNREACHABLE
 from app.domain.errors import Refusal
 from app.services import audit
@@ -52,19 +54,24 @@ class KeyedRoute(APIRoute):
             key = await depot.gate.admit(request)
             if request.method in READS:
                 return await answer(request)
-            act = request.state.act = Act(
-                key.id, action, address(request), request.state.request_id, _resource(request)
-            )
-            try:
-                response = await answer(request)
-            except (Refusal, HTTPException, RequestValidationError) as error:
-                status = status_of(error)
-                await _record_refusal(depot, act, f"{status.value} {status.phrase}")
-                raise
-            _log(act, audit.ACCEPTED)
-            return response
+            async with audited(request, depot, key, action) as act:
+                request.state.act = act
+                return await answer(request)
 
         return handler
+
+
+@asynccontextmanager
+async def audited(request: Request, depot: Depot, key: Key, action: str) -> AsyncIterator[Act]:
+    """Around one change: whoever makes it records what was accepted, this what was refused."""
+    act = Act(key.id, action, address(request), request.state.request_id, _resource(request))
+    try:
+        yield act
+    except (Refusal, HTTPException, RequestValidationError) as error:
+        status = status_of(error)
+        await _record_refusal(depot, act, f"{status.value} {status.phrase}")
+        raise
+    _log(act, audit.ACCEPTED)
 
 
 def describe(app: FastAPI) -> None:

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from fastapi.responses import Response
 
-from app.api import schemas
+from app.api import changes, schemas
 from app.api.answers import json_answer, operation_answer
 from app.api.auth import KeyedRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
-from app.services import audit, deployments
+from app.services import deployments
 
 router = APIRouter(tags=["deployments"], route_class=KeyedRoute)
 
@@ -34,22 +34,7 @@ async def create_deployment(
     body: Annotated[schemas.CreateDeployment, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, act: TheAct
 ) -> Response:
     """From here on the model can't be deleted, until the deployment is."""
-    async with depot.database.begin() as connection:
-        row = await deployments.create(
-            connection,
-            model_id=body.model.id,
-            model_name=body.model.name,
-            name=body.name,
-            gpu_type=body.gpu_type,
-            gpu_count=body.gpu_count,
-            replicas=body.replicas,
-            deployment_url=body.deployment_url,
-            inference_engine_version=body.inference_engine_version,
-            inference_engine_parameters=body.inference_engine_parameters or [],
-            request_id=act.request_id,
-        )
-        await audit.accept(connection, act, row.resource_id)
-    return operation_answer(row)
+    return operation_answer(await changes.create_deployment(depot, act, body))
 
 
 @router.get(
@@ -88,7 +73,4 @@ async def get_deployment(deployment_id: ResourceId, depot: TheDepot) -> Response
 )
 async def delete_deployment(deployment_id: ResourceId, depot: TheDepot, act: TheAct) -> Response:
     """Forget the deployment; what serves the model is not touched."""
-    async with depot.database.begin() as connection:
-        row = await deployments.remove(connection, deployment_id, request_id=act.request_id)
-        await audit.accept(connection, act, row.resource_id)
-    return operation_answer(row)
+    return operation_answer(await changes.delete_deployment(depot, act, deployment_id))

@@ -58,7 +58,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        message, field = _explain(error.errors()[0])
+        message, field = explain(error.errors()[0])
         extra: dict[str, Any] = {"field": field} if field else {}
         return answer(HTTPStatus.BAD_REQUEST, message, **extra)
 
@@ -111,20 +111,7 @@ def explained(status: HTTPStatus, otherwise: str = "", *, headers: Mapping[str, 
     return answer(status, _SAYS.get(status) or otherwise or status.phrase, headers=headers)
 
 
-async def _gone(_request: Request, _error: Exception) -> JSONResponse:
-    return answer(HTTPStatus.BAD_REQUEST, "The connection ended before all of the request was there: send it again.")
-
-
-def _allowed(request: Request) -> str:
-    """The methods that the path takes, as the document lists them."""
-    path = request.url.path.removeprefix("/v2")
-    for template, methods in request.app.openapi()["paths"].items():
-        if compile_path(template)[0].match(path):
-            return ", ".join(method.upper() for method in methods)
-    return ""
-
-
-def _explain(problem: Mapping[str, Any]) -> tuple[str, str | None]:
+def explain(problem: Mapping[str, Any]) -> tuple[str, str | None]:
     """A sentence on what is wrong, and the field it is about; never the value, which may be a secret."""
     kind, where = problem["type"], [str(part) for part in problem["loc"][1:]]
     if kind == "json_invalid":
@@ -138,3 +125,16 @@ def _explain(problem: Mapping[str, Any]) -> tuple[str, str | None]:
         return f"'{field}' holds characters that can't be in it.", field
     message = problem["msg"].removeprefix("Value error, ")
     return f"'{field}' is wrong: {message[:1].lower()}{message[1:]}.", field
+
+
+async def _gone(_request: Request, _error: Exception) -> JSONResponse:
+    return answer(HTTPStatus.BAD_REQUEST, "The connection ended before all of the request was there: send it again.")
+
+
+def _allowed(request: Request) -> str:
+    """The methods that the path takes, as the document lists them."""
+    path = request.url.path.removeprefix("/v2")
+    for template, methods in request.app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            return ", ".join(method.upper() for method in methods)
+    return ""

@@ -64,6 +64,29 @@ class Gate:
         claim = _claim(scheme.lower(), rest)
         if claim is None:
             raise self._refusal(request, None, "malformed", _REFUSED)
+        key = await self._proven(request, claim)
+        if key.role is Role.READER and request.method not in READS:
+            log.warning("a reader may not do this", key=key.id, address=address(request), method=request.method)
+            raise HTTPException(403, _READER)
+        self._keyring.note_use(key)
+        return key
+
+    async def sign_in(self, request: Request, key_id: str, secret: str) -> Key:
+        """The key that somebody typed in. Raises `HTTPException`: 403 or, for too many failures, 429."""
+        if not KEY_ID.fullmatch(key_id):
+            raise self._refusal(request, None, "malformed", _REFUSED)
+        key = await self._proven(request, _Claim(key_id, secret.encode()))
+        self._keyring.note_use(key)
+        return key
+
+    async def signed_in(self, key_id: str) -> Key | None:
+        """The key of somebody who proved to have it before, unless it may not be used any more."""
+        key = await self._keyring.find(key_id)
+        if key is not None:
+            self._keyring.note_use(key)
+        return key
+
+    async def _proven(self, request: Request, claim: _Claim) -> Key:
         # Whether there is such a key makes no difference to what is computed.
         key = await self._keyring.find(claim.key_id)
         fits = await self._fits(request, claim, key.secret if key else self._nobodys)
@@ -71,10 +94,6 @@ class Gate:
             raise self._refusal(request, claim, "wrong secret or signature" if key else "no such key", _REFUSED, key)
         if isinstance(claim.proof, signature.Signature) and not signature.is_current(claim.proof, time.time()):
             raise self._refusal(request, claim, "expired, or too far ahead", _NOT_CURRENT, key)
-        if key.role is Role.READER and request.method not in READS:
-            log.warning("a reader may not do this", key=key.id, address=address(request), method=request.method)
-            raise HTTPException(403, _READER)
-        self._keyring.note_use(key)
         return key
 
     async def _fits(self, request: Request, claim: _Claim, secret: bytes) -> bool:

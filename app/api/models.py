@@ -2,18 +2,17 @@
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response, StreamingResponse
 
-from app.api import events, schemas
+from app.api import changes, events, schemas
 from app.api.answers import json_answer, operation_answer
 from app.api.auth import KeyedRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
-from app.domain.repositories import select
-from app.services import audit, models
+from app.services import models
 
 router = APIRouter(tags=["models"], route_class=KeyedRoute)
 
@@ -46,24 +45,7 @@ async def create_model(
     body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, act: TheAct
 ) -> Response:
     """Fetch a Hub repository, or part of it. The same request again retries a model that is in `error`."""
-    selection = select(
-        body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
-    )
-    operation_id = uuid4()
-    token = body.huggingface_token
-    sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
-    async with depot.database.begin() as connection:
-        row = await models.create(
-            connection,
-            selection,
-            operation_id=operation_id,
-            sealed_token=sealed,
-            deadline=depot.operation_deadline,
-            request_id=act.request_id,
-        )
-        await audit.accept(connection, act, row.resource_id)
-    await depot.doorbell.ring()
-    return operation_answer(row)
+    return operation_answer(await changes.create_model(depot, act, body))
 
 
 @router.get(
@@ -109,13 +91,7 @@ async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
 )
 async def delete_model(model_id: ResourceId, depot: TheDepot, act: TheAct) -> Response:
     """Stop fetching it if need be, then remove its files. Refused while deployments use it."""
-    async with depot.database.begin() as connection:
-        row = await models.request_delete(
-            connection, model_id, deadline=depot.operation_deadline, request_id=act.request_id
-        )
-        await audit.accept(connection, act, row.resource_id)
-    await depot.doorbell.ring()
-    return operation_answer(row)
+    return operation_answer(await changes.delete_model(depot, act, model_id))
 
 
 @router.get(

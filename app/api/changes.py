@@ -1,0 +1,73 @@
+"""What a caller may change, whichever way in was taken: each change with its audit, and the ring that makes it soon."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row
+
+from app.api import schemas
+from app.api.dependencies import Depot
+from app.domain.repositories import select
+from app.services import audit, deployments, models
+from app.services.audit import Act
+
+
+async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row[Any]:
+    """The operation that fetches a model, or that retries one in `error`."""
+    selection = select(
+        body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
+    )
+    operation_id = uuid4()
+    token = body.huggingface_token
+    sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
+    async with depot.database.begin() as connection:
+        row = await models.create(
+            connection,
+            selection,
+            operation_id=operation_id,
+            sealed_token=sealed,
+            deadline=depot.operation_deadline,
+            request_id=act.request_id,
+        )
+        await audit.accept(connection, act, row.resource_id)
+    await depot.doorbell.ring()
+    return row
+
+
+async def delete_model(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
+    """The operation that deletes a model."""
+    async with depot.database.begin() as connection:
+        row = await models.request_delete(
+            connection, model_id, deadline=depot.operation_deadline, request_id=act.request_id
+        )
+        await audit.accept(connection, act, row.resource_id)
+    await depot.doorbell.ring()
+    return row
+
+
+async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployment) -> Row[Any]:
+    """The ended operation of a new deployment."""
+    async with depot.database.begin() as connection:
+        row = await deployments.create(
+            connection,
+            model_id=body.model.id,
+            model_name=body.model.name,
+            name=body.name,
+            gpu_type=body.gpu_type,
+            gpu_count=body.gpu_count,
+            replicas=body.replicas,
+            deployment_url=body.deployment_url,
+            inference_engine_version=body.inference_engine_version,
+            inference_engine_parameters=body.inference_engine_parameters or [],
+            request_id=act.request_id,
+        )
+        await audit.accept(connection, act, row.resource_id)
+    return row
+
+
+async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Row[Any]:
+    """The ended operation of a deployment's delete."""
+    async with depot.database.begin() as connection:
+        row = await deployments.remove(connection, deployment_id, request_id=act.request_id)
+        await audit.accept(connection, act, row.resource_id)
+    return row

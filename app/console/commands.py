@@ -1,0 +1,61 @@
+"""The lines to type for what a page does, and to have an engine load a model. They name secrets, and hold none."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+
+_EXAMPLE = "owner/name"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What to type, and what for."""
+
+    title: str
+    text: str
+
+
+def to_create(address: str, name: str, revision: str, include: Sequence[str], exclude: Sequence[str]) -> list[Line]:
+    """The same create by other means. `address` is the depot's, as clients see it."""
+    body: dict[str, Any] = {"name": name or _EXAMPLE}
+    body |= {"revision": revision} if revision else {}
+    body |= {key: list(value) for key, value in (("include", include), ("exclude", exclude)) if value}
+    # Python's own words for them are the same.
+    given = ", ".join(f"{key}={value!r}" for key, value in body.items())
+    flags = [
+        word for key, value in (("--include", include), ("--exclude", exclude)) for one in value for word in (key, one)
+    ]
+    flags = (["--revision", revision] if revision else []) + flags
+    return [
+        Line(
+            "curl",
+            f"curl {shlex.quote(f'{address}/v2/ai/model')} \\\n"
+            '  -H "Authorization: Bearer $DEPOT_KEY:$DEPOT_SECRET" \\\n'
+            "  -H 'Content-Type: application/json' \\\n"
+            f"  -d {shlex.quote(json.dumps(body))}",
+        ),
+        Line(
+            "Python SDK",
+            "import os\nfrom exoscale.api.v2 import Client\n\n"
+            'depot = Client(os.environ["DEPOT_KEY"], os.environ["DEPOT_SECRET"],\n'
+            f"               url={f'{address}/v2'!r})\n"
+            f"depot.create_model({given})",
+        ),
+        Line("Command line", shlex.join(["modeldepot", "pull", body["name"], *flags])),
+    ]
+
+
+def to_serve(model: Row[Any], paths: Sequence[str]) -> list[Line]:
+    """What starts an engine on a ready model with files at `paths` in its folder."""
+    lines = []
+    # A model in several files is loaded by its first.
+    gguf = [path for path in paths if path.endswith(".gguf") and ("-of-" not in path or "-00001-of-" in path)]
+    if gguf:
+        lines.append(Line("llama.cpp", shlex.join(["llama-server", "-m", f"{model.path}/{gguf[0]}"])))
+    if not gguf or any(path.endswith(".safetensors") for path in paths):
+        lines.append(Line("vLLM", shlex.join(["vllm", "serve", model.path, "--served-model-name", model.name])))
+    return lines

@@ -1,0 +1,93 @@
+"""What changes on a page while it is looked at: one stream of events for each page, no query for any of them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.exceptions import HTTPException
+
+from app.api.dependencies import Depot, TheDepot
+from app.api.events import Seen
+from app.console.pages import Pages
+from app.console.progress import show
+from app.console.session import Session, SessionRoute, TheSession
+from app.db.session import UNREACHABLE
+
+router = APIRouter(include_in_schema=False, route_class=SessionRoute)
+
+PER_PAGE = 50
+"""Models on one page, and so in one stream."""
+_LOOK_AT_KEY = 2.5
+"""Seconds between looks at whether the watcher's key may still be used; they are answered from memory, mostly."""
+_REMEMBERED = 2000
+_TEMPLATE = {"row": "model_row.html", "page": "model_head.html"}
+View = Literal["row", "page"]
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Fragments:
+    """Pieces of pages, each made once for all who watch the same."""
+
+    pages: Pages
+    root: str
+    _made: dict[tuple[View, UUID], tuple[Seen, bytes]] = field(default_factory=dict)
+
+    def event(self, view: View, model_id: UUID, seen: Seen) -> bytes:
+        known = self._made.get((view, model_id))
+        if known is None or known[0] is not seen:
+            if len(self._made) >= _REMEMBERED:
+                self._made.clear()
+            known = self._made[view, model_id] = seen, self._event(view, model_id, seen)
+        return known[1]
+
+    def _event(self, view: View, model_id: UUID, seen: Seen) -> bytes:
+        text = self.pages.template(_TEMPLATE[view]).render(root=self.root, shown=show(model_id, seen))
+        lines = (line for line in text.splitlines() if line.strip())
+        return b"event: model\n" + b"".join(f"data: {line}\n".encode() for line in lines) + b"\n"
+
+
+def install(app: FastAPI) -> None:
+    """Keep the pieces as long as the application is there."""
+    app.state.fragments = Fragments(app.state.pages, app.root_path)
+
+
+@router.get("/console/events")
+async def events(request: Request, depot: TheDepot, session: TheSession, models: str, view: View = "row") -> Response:
+    """An event `model` with its piece of the page whenever a model changes; `signed-out`, which is the last."""
+    try:
+        model_ids = [UUID(text) for text in models.split(",") if text]
+    except ValueError:
+        raise HTTPException(400, "'models' lists the ids of models.") from None
+    if len(model_ids) > PER_PAGE:
+        raise HTTPException(400, f"At most {PER_PAGE} models can be watched at once.")
+    fragments: Fragments = request.app.state.fragments
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        _stream(depot, session, fragments, view, model_ids), media_type="text/event-stream", headers=headers
+    )
+
+
+async def _stream(
+    depot: Depot, session: Session, fragments: Fragments, view: View, model_ids: list[UUID]
+) -> AsyncIterator[bytes]:
+    async with depot.broadcast.watch(*model_ids) as watcher:
+        while await _may_look(depot, session):
+            news = await watcher.changes(_LOOK_AT_KEY)
+            yield b"".join(fragments.event(view, *item) for item in news.items()) or b": still here\n\n"
+    yield b"event: signed-out\ndata: -\n\n"
+
+
+async def _may_look(depot: Depot, session: Session) -> bool:
+    if session.over:
+        return False
+    try:
+        return await depot.gate.signed_in(session.key.id) is not None
+    except UNREACHABLE as error:
+        log.warning("the database can't be reached: a watcher's key is looked at later", error=repr(error))
+        return True

@@ -1,0 +1,130 @@
+"""Pages out of templates, and what a browser may do with them."""
+
+import gzip
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from starlette.exceptions import HTTPException
+
+from app.api.errors import explain, status_of
+from app.console import words
+from app.console.assets import Assets
+from app.db.session import UNREACHABLE, is_unreachable
+from app.domain.errors import Refusal
+
+_FOLDER = Path(__file__).parent
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Vary": "Accept-Encoding",
+}
+_EFFORT = 5
+"""Of packing a page: from there on it takes longer and gets hardly smaller."""
+_AWAY = "The database can't be reached at the moment. Nothing was changed; load the page again in a while."
+
+
+class Pages:
+    """The templates, and the files that they refer to."""
+
+    def __init__(self) -> None:
+        self.assets = Assets(_FOLDER / "static")
+        self._templates = Environment(
+            loader=FileSystemLoader(_FOLDER / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.globals["asset"] = self.assets.address
+        self._templates.filters |= words.FILTERS
+
+    def template(self, name: str) -> Template:
+        return self._templates.get_template(name)
+
+
+class PageRoute(APIRoute):
+    """A route on which what goes wrong is told by a page."""
+
+    async def admit(self, request: Request) -> Response | None:
+        """An answer instead of the page; `None` if the caller may see it."""
+        request.state.session = None
+        return None
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await self.admit(request) or await answer(request)
+            except (Refusal, HTTPException, RequestValidationError) as error:
+                return problem(request, status_of(error), said_by(error))
+            except UNREACHABLE as error:
+                if not is_unreachable(error):
+                    raise
+                return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, _AWAY)
+
+        return handler
+
+
+def install(app: FastAPI) -> None:
+    """Read the templates and their files."""
+    app.state.pages = Pages()
+
+
+def page(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """A template filled in, for whoever is signed in."""
+    session = request.state.session
+    template = request.app.state.pages.template(name)
+    csrf = session.form_token() if session else ""
+    text = template.render(root=root(request), session=session, csrf=csrf, here=request.url.path, **context)
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return HTMLResponse(text, status, headers=_HEADERS)
+    packed = gzip.compress(text.encode(), _EFFORT, mtime=0)
+    return HTMLResponse(packed, status, headers=_HEADERS | {"Content-Encoding": "gzip"})
+
+
+def problem(request: Request, status: HTTPStatus, message: str) -> HTMLResponse:
+    """A page that says what went wrong."""
+    if not hasattr(request.state, "session"):
+        request.state.session = None
+    return page(request, "problem.html", status=status, title=status.phrase, message=message)
+
+
+def see(request: Request, path: str) -> RedirectResponse:
+    """Have the browser look at another page of the console."""
+    return RedirectResponse(f"{root(request)}/console{path}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
+
+
+def sign_in_first(request: Request) -> Response:
+    """What somebody gets who is not signed in, or not any more."""
+    if "hx-request" in request.headers:  # a part of a page: the whole page has to go
+        return Response(status_code=204, headers={"HX-Redirect": f"{root(request)}/console/sign-in"})
+    if request.headers.get("accept") == "text/event-stream":
+        raise HTTPException(401)
+    wanted = request.url.path.removeprefix(root(request)) if request.method == "GET" else ""
+    further = f"?next={quote(wanted)}" if wanted not in {"", "/console"} else ""
+    return see(request, f"/sign-in{further}")
+
+
+def root(request: Request) -> str:
+    """The path under which clients see this server."""
+    path: str = request.scope["root_path"]
+    return path
+
+
+def said_by(error: Refusal | HTTPException | RequestValidationError) -> str:
+    if isinstance(error, Refusal):
+        return error.message
+    return error.detail if isinstance(error, HTTPException) else explain(error.errors()[0])[0]

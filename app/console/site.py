@@ -1,0 +1,31 @@
+"""All of the console, as part of an application."""
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+
+from app.console import assets, live, models, pages, sign_in
+from app.console.session import SessionRoute
+
+_ROUTERS = (
+    sign_in.front_door,
+    sign_in.router,
+    sign_in.signed_in,
+    assets.router,
+    live.router,
+    models.router,
+)
+
+
+def install(app: FastAPI) -> None:
+    """Below /console; and `/` leads a browser there."""
+    pages.install(app)
+    live.install(app)
+    for router in _ROUTERS:
+        app.include_router(router, include_in_schema=False)
+    rest = APIRouter(route_class=SessionRoute)
+
+    @rest.get("/console/{path:path}")
+    async def nothing() -> None:
+        raise HTTPException(404, "There is no such page. The menu leads to those that there are.")
+
+    app.include_router(rest, include_in_schema=False)

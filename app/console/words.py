@@ -1,0 +1,71 @@
+"""Figures in words: bytes, rates, durations, moments."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_AGES = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
+_SHORT = 8
+
+
+def size(count: float | None) -> str:
+    """Bytes, in powers of ten as disks and networks are sold: `1.2 GB`."""
+    if count is None:
+        return "unknown"
+    value = float(count)
+    for unit in _UNITS:
+        # Such as are shown as 1000 belong to the next unit.
+        if value < 999.5 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.1f} {unit}" if value < 99.95 and unit != "B" else f"{value:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Roughly: `12 s`, `3 min`, `2 h 5 min`, `4 d`."""
+    if seconds < 59.5:
+        return f"{max(seconds, 0):.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{round(hours / 24)} d"
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago, or when in the future, in one unit."""
+    if moment is None:
+        return "never"
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for length, unit in _AGES:
+        if abs(seconds) >= length:
+            number = round(abs(seconds) / length)
+            return f"{number} {unit} ago" if seconds > 0 else f"in {number} {unit}"
+    return "just now" if seconds >= 0 else "in a moment"
+
+
+def iso(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def full(moment: datetime) -> str:
+    """For whoever wants to know exactly."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def short(identity: Any) -> str:
+    """The part of an id that tells it from others well enough for people."""
+    return str(identity)[:_SHORT]
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "size": size,
+    "duration": duration,
+    "ago": ago,
+    "iso": iso,
+    "full": full,
+    "short": short,
+}
