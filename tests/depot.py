@@ -54,6 +54,8 @@ class Depot:
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/v2", timeout=30, headers=CREDENTIALS)
         self.workers: list[subprocess.Popen[bytes]] = []
         self.api: subprocess.Popen[bytes] | None = None
+        self.sources: Path | None = None
+        """Those of another version, for what is started next."""
         self._started: list[subprocess.Popen[bytes]] = []
         if api:
             self.start_api()
@@ -122,6 +124,7 @@ class Depot:
                 stdout=log,
                 stderr=log,
                 env=self.environment,
+                cwd=self.sources,
                 start_new_session=True,
             )
         self._started.append(process)
