@@ -12,6 +12,8 @@ from app.domain.errors import Failed, OperationError, Reason, TryAgain
 
 _LINE = 1 << 26
 """The longest line a child may send, in bytes: a manifest of 100,000 checksums is 7 MB."""
+_LAST_SYNC = 1.0
+"""Seconds that a child may take to put its last bytes on disk."""
 # What a child needs to find its libraries and the network; no setting and no secret of the worker is among it.
 _PASSED = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH",
@@ -62,6 +64,15 @@ class Child:
         code = await self._process.wait()
         raise TryAgain(Reason.FAULT, f"The download's process ended unexpectedly (exit code {code}).")
 
+    async def stop(self) -> None:
+        """Let it keep what has arrived, unless that takes long, and end it."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SYNC):
+                await self._process.wait()
+        await self.kill()
+
     async def kill(self) -> None:
         """End it, whatever it is waiting for; return when it is gone and writes nothing more."""
         with suppress(ProcessLookupError):
@@ -104,12 +115,12 @@ class Nursery:
             yield child
         finally:
             self._busy.discard(child)
-            await child.kill()
+            await (child.stop() if self._retired else child.kill())
             self._share()
             self.prepare()
 
     def retire(self) -> None:
-        """Keep no child ready any more: the worker stops."""
+        """Keep no child ready any more, and let those at work save what has arrived: the worker stops."""
         self._retired = True
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ class Download:
             files = Files(self.hub, commit, folder, wanted, links, self._means())
             self.channel.emit("planned", missing=files.missing, free=storage.free())
             self.channel.receive()
+            signal.signal(signal.SIGTERM, lambda *_: _stop(files))
             with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):
                 files.complete()
         self.channel.emit("done")
@@ -116,6 +117,13 @@ class Download:
             throttle=Throttle(lambda: channel.bandwidth),
             keep=keep,
         )
+
+
+def _stop(files: Files) -> None:
+    """The worker is asked to stop, and lets go of its lease only when this process is gone."""
+    with suppress(OSError):
+        files.save()
+    os._exit(0)
 
 
 @contextmanager

@@ -87,6 +87,11 @@ class Files:
         for folder, _, _ in os.walk(self._tree):
             sync_folder(Path(folder))
 
+    def save(self) -> None:
+        """Keep all that has arrived for the next attempt: this one is about to end."""
+        for part in self._parts.values():
+            part.save()
+
     def _fetch(self, files: Sequence[HubFile], hashers: ThreadPoolExecutor, *, xet: bool) -> list[HubFile]:
         """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept."""
         if not files:

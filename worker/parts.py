@@ -3,7 +3,7 @@
 The bytes stand at their own offsets in `parts/<checksum>`. A second file, `parts/<checksum>.steps`, names the steps
 (4 MiB each) that are complete, one number a line, each written only after the bytes were synchronised. So neither a
 kill nor a power failure loses more than the steps in hand, one per connection, and what the network's buffers held:
-less than 64 MiB with eight connections.
+less than 64 MiB with eight connections. Who is asked to stop also notes how much of those steps is there.
 """
 
 import os
@@ -39,8 +39,9 @@ class Part:
         self._over = False
         self._handle: int | None = None
         self._log: int | None = None
+        self._reached = [0] * self._steps
+        """Bytes from the beginning of each step that are here."""
         self._load()
-        self._reached = [self._length(step) if self._done[step] else 0 for step in range(self._steps)]
 
     @property
     def counted(self) -> int:
@@ -60,10 +61,12 @@ class Part:
                 return None
             last = first
             while last < self._steps and last - first < _PIECE and not self._taken[last]:
+                if self._reached[last] and last > first:
+                    break  # the rest of that step is a piece of its own
                 self._taken[last] = 1
                 last += 1
             self._open()
-            return first * STEP, min(last * STEP, self.file.size)
+            return first * STEP + self._reached[first], min(last * STEP, self.file.size)
 
     def take_all(self) -> bool:
         """Claim the whole file for one connection, because its server ignores ranges; false if one has it already."""
@@ -141,6 +144,16 @@ class Part:
         self._close()
         self._journal.unlink(missing_ok=True)
 
+    def save(self) -> None:
+        """Keep also what is here of steps that are not complete, for the next attempt."""
+        with self._changed:
+            if self._over or self._handle is None or self._log is None:
+                return
+            # Counted before they are synchronised: so all that are counted are.
+            begun = [(step, count) for step, count in enumerate(self._reached) if count and not self._done[step]]
+            os.fdatasync(self._handle)
+            os.write(self._log, "".join(f"{step} {count}\n" for step, count in begun).encode())
+
     def drop(self) -> None:
         """Remove what arrived."""
         self._close()
@@ -163,12 +176,18 @@ class Part:
                 return
             # The last line may be torn: only whole ones count.
             for line in self._journal.read_text().split("\n")[:-1]:
-                if line.isdigit() and int(line) < self._steps:
-                    self._done[int(line)] = self._taken[int(line)] = 1
+                step, begun, count = line.partition(" ")
+                if step.isdigit() and int(step) < self._steps and (count.isdigit() or not begun):
+                    self._note(int(step), int(count) if begun else self._length(int(step)))
+
+    def _note(self, step: int, reached: int) -> None:
+        self._reached[step] = max(reached, self._reached[step])
+        if self._reached[step] >= self._length(step):
+            self._done[step] = self._taken[step] = 1
 
     def _open(self) -> None:
         if self._handle is None:
-            if not any(self._done):
+            if not any(self._reached):
                 self._journal.unlink(missing_ok=True)
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             os.ftruncate(self._handle, self.file.size)

@@ -49,6 +49,24 @@ def test_after_a_kill_at_most_64_mib_of_a_file_in_flight_come_again(
     assert len(small) == 1, "a complete file was fetched again"
 
 
+def test_who_is_asked_to_stop_keeps_every_byte_that_has_arrived(hub: Hub, large: Repo, engine: Engine) -> None:
+    connections, each = 4, 3 * MIB  # less than a step
+    hub.misbehave(Fault("stall", path=MODEL, after_bytes=each, times=None))
+    with engine.start(connections=connections, stall_window=60) as attempting:
+        arrived = attempting.outcome(
+            lambda message: message["event"] == "progress" and message["downloaded"] >= connections * each
+        )
+        attempting.process.terminate()
+        assert attempting.process.wait(10) == 0
+    assert not arrived.done
+    hub.behave()
+    resumed = engine.run()
+    assert resumed.done
+    assert resumed.last("planned")["missing"] == SIZE - connections * each
+    assert hub.bytes_sent(MODEL) == SIZE
+    assert published(engine) == contents(large)
+
+
 def test_what_rotted_between_two_attempts_is_noticed_and_fetched_again(hub: Hub, large: Repo, engine: Engine) -> None:
     hub.misbehave(Fault("status", path="tokenizer.json", status=500, times=None))
     assert not engine.run().done

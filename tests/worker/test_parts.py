@@ -31,6 +31,33 @@ def test_only_whole_steps_are_kept_for_the_next_attempt(tmp_path: Path) -> None:
     assert again.take() is None
 
 
+def test_what_is_saved_of_unfinished_steps_is_kept_too_and_goes_on_where_it_ended(tmp_path: Path) -> None:
+    part = Part(FILE, tmp_path)
+    part.take()
+    _fill(part, 0)
+    part.write(DATA[:1000], STEP)
+    part.write(DATA[:500], 2 * STEP)
+    part.save()
+    part.write(DATA[:7], STEP + 1000)  # what comes afterwards is not kept
+    again = Part(FILE, tmp_path)
+    assert again.counted == STEP + 1500
+    assert [again.take(), again.take(), again.take()] == [(STEP + 1000, 2 * STEP), (2 * STEP + 500, SIZE), None]
+    assert again.write(DATA[: STEP - 1000], STEP + 1000) == STEP - 1000
+    again.write(DATA[:100], 2 * STEP + 500)
+    again.save()
+    assert Part(FILE, tmp_path).counted == 2 * STEP + 600
+
+
+@pytest.mark.parametrize("line", ["1 ", "1 x", "1 \0\0", " 9", "9 9", "1 -5"])
+def test_a_line_of_nonsense_keeps_nothing(tmp_path: Path, line: str) -> None:
+    part = Part(FILE, tmp_path)
+    part.take()
+    _fill(part, 0)
+    with (tmp_path / key(FILE)).with_suffix(".steps").open("a") as lines:
+        lines.write(f"{line}\n")
+    assert Part(FILE, tmp_path).counted == STEP
+
+
 def test_bytes_that_come_twice_count_once(tmp_path: Path) -> None:
     part = Part(FILE, tmp_path)
     part.take()
