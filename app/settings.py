@@ -78,6 +78,12 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, description="The port of /metrics, /healthz and /readyz of a worker. 0: none."
     )
     slots: int = Field(4, ge=1, le=256, description="How many operations one worker carries out at a time.")
+    niceness: int = Field(
+        5,
+        ge=0,
+        le=19,
+        description="How far a worker gives way to other processes where the processor is short: 0 not at all, 19 the most.",
+    )
     lease: float = Field(30.0, ge=3, le=3600, description="How long a silent worker keeps its operation, in seconds.")
     look_interval: float = Field(
         5.0, gt=0, le=3600, description="How often a worker looks for work without being rung, in seconds."

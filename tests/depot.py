@@ -19,8 +19,8 @@ SECRET_KEY = "bW9kZWwgZGVwb3QncyB0ZXN0cyBzZWFsIHdpdGggaXQ="
 KEY, SECRET = "EXOtheoperatorofalltests", "the-secret-of-all-tests"
 """The credentials of the client of every depot."""
 CREDENTIALS = {"Authorization": f"Bearer {KEY}:{SECRET}"}
-# Quick where the product is patient.
-_QUICK = {"LEASE": 3, "LOOK_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0}
+# Quick where the product is patient, and with its full share of a busy machine.
+_QUICK = {"LEASE": 3, "LOOK_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0, "NICENESS": 0}
 
 
 class Depot:

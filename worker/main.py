@@ -9,19 +9,14 @@ import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
 
 import structlog
-from arq.connections import ArqRedis
-from arq.typing import WorkerCoroutine
-from arq.worker import Function, Worker, func
-from redis.exceptions import RedisError
 
 from app import queue, telemetry
 from app.db.migrate import revisions
 from app.db.session import open_database
 from app.probe import FOLDER, Pulse
-from app.queue import QUEUE, WAKE, Doorbell
+from app.queue import Doorbell
 from app.readiness import Readiness
 from app.sealing import Sealer
 from app.services.workers import Presence
@@ -29,13 +24,11 @@ from app.settings import Settings, SettingsError, load, split_keys
 from app.volume import Volume
 from worker.child import Nursery
 from worker.commands.work import Tools
+from worker.door import answered
 from worker.metrics import WorkerMetrics
 from worker.runner import Policy, Runner
 from worker.status import CannotListen, StatusServer
 from worker.storage import Storage
-
-_PATIENCE = 2.0
-"""Seconds before another try to reach Redis."""
 
 log = structlog.get_logger()
 
@@ -50,10 +43,20 @@ def main() -> None:
     except OSError as error:
         sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}: {error.strerror}."))
     telemetry.configure(settings.log_format)
+    _give_way(settings.niceness)
     try:
         asyncio.run(_serve(settings, storage))
     except CannotListen as error:
         sys.exit(_say(str(error)))
+
+
+def _give_way(niceness: int) -> None:
+    """Where the processor is short, the API goes before who fetches."""
+    os.nice(niceness)
+    if niceness and os.getsid(0) == os.getpid():
+        # Linux may share the processor out between sessions first; then niceness alone counts within this one only.
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 async def _serve(settings: Settings, storage: Storage) -> None:
@@ -103,13 +106,13 @@ async def _work(runner: Runner, nursery: Nursery, settings: Settings) -> None:
     """Until it is asked to stop; then everything under way is handed over."""
     nursery.prepare()
     log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
-    tasks = [asyncio.create_task(runner.run()), asyncio.create_task(_answer_the_door(settings.redis_url, runner))]
-    await _asked_to_stop()
-    log.info("worker stops")
-    nursery.retire()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    running = asyncio.create_task(runner.run())
+    async with answered(settings.redis_url, runner):
+        await _asked_to_stop()
+        log.info("worker stops")
+        nursery.retire()
+        running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     await nursery.close()
 
 
@@ -124,56 +127,6 @@ async def _asked_to_stop() -> None:
     await stop.wait()
     if lifeline is not None:  # At its end it is readable for ever, which would keep the loop spinning.
         loop.remove_reader(lifeline)
-
-
-async def _answer_the_door(redis_url: str, runner: Runner) -> None:
-    """Be woken through Redis, until cancelled. While Redis is away the runner's own looks find what there is."""
-
-    async def wake(_context: dict[Any, Any]) -> None:
-        runner.wake()
-
-    while True:
-        redis = queue.connect(redis_url)
-        worker = _bell(redis, func(cast("WorkerCoroutine", wake), name=WAKE), runner)
-        try:
-            try:
-                await worker.async_run()
-            finally:
-                # What fails here must not take the place of a cancellation: it would be lost.
-                with suppress(RedisError, OSError, TimeoutError):
-                    await worker.close()
-                await redis.aclose(close_connection_pool=True)
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("redis can't be reached: looking at the database only", error=type(error).__name__)
-        await asyncio.sleep(_PATIENCE)
-
-
-class _Bell(Worker):
-    """An arq worker that leaves the bell to others while its runner has no free slot."""
-
-    runner: Runner
-
-    async def _poll_iteration(self) -> None:
-        self.allow_pick_jobs = self.runner.has_free_slot
-        await super()._poll_iteration()
-
-
-def _bell(redis: ArqRedis, wake: Function, runner: Runner) -> Worker:
-    bell = _Bell(
-        functions=[wake],
-        redis_pool=redis,
-        queue_name=QUEUE,
-        handle_signals=False,
-        keep_result=0,
-        max_tries=1,
-        job_timeout=30,
-        poll_delay=0.1,
-        log_results=False,
-        job_serializer=queue.serialize,
-        job_deserializer=queue.deserialize,
-    )
-    bell.runner = runner
-    return bell
 
 
 def _say(message: str) -> int:

@@ -1,0 +1,54 @@
+"""The worker's end of the doorbell."""
+
+import asyncio
+import gc
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from app import queue
+from app.queue import Doorbell
+from worker.door import answered
+from worker.runner import Runner
+
+_ENDINGS = 100
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning"),  # by arq, of redis-py
+    # redis-py leaves a connection that is being opened to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
+
+
+@dataclass
+class Sleeper:
+    """What the door needs of a runner."""
+
+    has_free_slot: bool = True
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        self.woken.set()
+
+
+async def test_a_ring_wakes_who_is_free(redis_url: str) -> None:
+    free, busy = Sleeper(), Sleeper(has_free_slot=False)
+    bell = Doorbell(queue.connect(redis_url))
+    async with (
+        asyncio.timeout(10),
+        answered(redis_url, cast("Runner", busy)),
+        answered(redis_url, cast("Runner", free)),
+    ):
+        for _ in range(5):
+            await bell.ring()
+            await free.woken.wait()
+            free.woken.clear()
+    assert not busy.woken.is_set()
+    await bell.close()
+
+
+async def test_it_ends_at_whatever_moment_it_is_told_to(redis_url: str) -> None:
+    for moment in range(_ENDINGS):
+        async with asyncio.timeout(5), answered(redis_url, cast("Runner", Sleeper())):
+            await asyncio.sleep(moment / 10_000)
+    gc.collect()  # here, where the warnings are expected
