@@ -47,9 +47,9 @@ class Fragments:
         return known[1]
 
     def _event(self, view: View, model_id: UUID, seen: Seen) -> bytes:
-        text = self.pages.template(_TEMPLATE[view]).render(root=self.root, shown=show(model_id, seen))
+        text = self.pages.template(_TEMPLATE[view]).render(root=self.root, shown=show(seen), id=model_id)
         lines = (line for line in text.splitlines() if line.strip())
-        return b"event: model\n" + b"".join(f"data: {line}\n".encode() for line in lines) + b"\n"
+        return f"event: model-{model_id}\n".encode() + b"".join(f"data: {line}\n".encode() for line in lines) + b"\n"
 
 
 def install(app: FastAPI) -> None:
@@ -59,7 +59,7 @@ def install(app: FastAPI) -> None:
 
 @router.get("/console/events")
 async def events(request: Request, depot: TheDepot, session: TheSession, models: str, view: View = "row") -> Response:
-    """An event `model` with its piece of the page whenever a model changes; `signed-out`, which is the last."""
+    """An event `model-<id>` with its piece of the page whenever a model changes; `signed-out`, which is the last."""
     try:
         model_ids = [UUID(text) for text in models.split(",") if text]
     except ValueError:

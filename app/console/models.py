@@ -1,23 +1,34 @@
-"""The models: all of them, searched, filtered and sorted, a page at a time."""
+"""The models: all of them, one of them; and adding, retrying and deleting one."""
 
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.dependencies import TheDepot
+from app.api import changes
+from app.api.auth import audited
+from app.api.dependencies import Depot, ResourceId, TheDepot
+from app.api.errors import status_of
 from app.api.events import Seen
+from app.api.schemas import CreateModel
+from app.console import commands
+from app.console.forms import filled, patterns, said
 from app.console.live import PER_PAGE
-from app.console.pages import page
-from app.console.progress import IN_WORDS, show
-from app.console.session import SessionRoute
+from app.console.pages import page, see
+from app.console.progress import show
+from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
+from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
-from app.services import catalogue, operations
+from app.services import catalogue, deployments, history, models, operations
 from app.services.catalogue import NEWEST_FIRST, SORTS, Search
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-_LONGEST_TEXT = 200
+_HISTORY, _FILES, _HOLDERS = 20, 500, 100
+"""Rows of each on a model's page."""
 
 
 @router.get("/console")
@@ -27,11 +38,10 @@ async def list_models(request: Request, depot: TheDepot) -> Response:
         found, size = await catalogue.count(connection, search)
         pages = max(-(-found // PER_PAGE), 1)
         number = min(number, pages)
-        first = (number - 1) * PER_PAGE
-        rows = await catalogue.find(connection, search, limit=PER_PAGE, offset=first)
+        rows = await catalogue.find(connection, search, limit=PER_PAGE, offset=(number - 1) * PER_PAGE)
         newest = await operations.newest(connection, [row.id for row in rows])
         counts = await catalogue.by_status(connection)
-    asked = {"q": search.text, "status": search.status or "", "sort": search.sort, "page": ""}
+    asked = {"q": search.text, "status": search.status or "", "sort": search.sort}
 
     def address(**other: Any) -> str:
         return "?" + urlencode({name: value for name, value in (asked | other).items() if value})
@@ -39,18 +49,70 @@ async def list_models(request: Request, depot: TheDepot) -> Response:
     return page(
         request,
         "models.html",
-        rows=[show(row.id, Seen(row, newest.get(row.id))) for row in rows],
+        rows=[show(Seen(row, newest.get(row.id))) for row in rows],
         search=search,
         found=found,
         size=size,
         number=number,
         pages=pages,
-        first=first,
+        first=(number - 1) * PER_PAGE,
         counts=counts,
         statuses=list(ModelStatus),
-        in_words=IN_WORDS,
         address=address,
     )
+
+
+@router.get("/console/models/new")
+async def ask(request: Request, depot: TheDepot) -> Response:
+    operators_only(request)
+    return _form(request, depot, dict(request.query_params), None)
+
+
+@router.get("/console/models/commands")
+async def other_means(request: Request, depot: TheDepot) -> Response:
+    """Only that part of the form's page. The token is none of its parameters."""
+    return page(request, "commands.html", lines=_lines(depot, dict(request.query_params)))
+
+
+@router.post("/console/models/new")
+async def add(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
+    try:
+        async with audited(request, depot, session.key, "create-model") as act:
+            operation = await changes.create_model(depot, act, filled(CreateModel, _wanted(form)))
+    except Refusal as refusal:
+        return _form(request, depot, form, refusal)
+    return see(request, f"/models/{operation.resource_id}")
+
+
+@router.get("/console/models/{id}")
+async def show_model(request: Request, depot: TheDepot, model_id: ResourceId) -> Response:
+    return await _model(request, depot, model_id)
+
+
+@router.post("/console/models/{id}/retry")
+async def retry(
+    request: Request, depot: TheDepot, session: TheSession, form: TheForm, model_id: ResourceId
+) -> Response:
+    async with depot.database.read() as connection:
+        wanted = await models.selection(connection, model_id)
+    words = {"name": wanted.name, "revision": wanted.revision, "include": wanted.include, "exclude": wanted.exclude}
+    try:
+        async with audited(request, depot, session.key, "create-model") as act:
+            body = filled(CreateModel, words | {"huggingface-token": form.get("token", "")})
+            await changes.create_model(depot, act, body)
+    except Refusal as refusal:
+        return await _model(request, depot, model_id, refusal)
+    return see(request, f"/models/{model_id}")
+
+
+@router.post("/console/models/{id}/delete")
+async def delete(request: Request, depot: TheDepot, session: TheSession, model_id: ResourceId) -> Response:
+    try:
+        async with audited(request, depot, session.key, "delete-model") as act:
+            await changes.delete_model(depot, act, model_id)
+    except Refusal as refusal:
+        return await _model(request, depot, model_id, refusal)
+    return see(request, "")
 
 
 def _search(request: Request) -> tuple[Search, int]:
@@ -58,8 +120,54 @@ def _search(request: Request) -> tuple[Search, int]:
     asked = request.query_params
     status, sort, number = asked.get("status", ""), asked.get("sort", ""), asked.get("page", "")
     search = Search(
-        text=asked.get("q", "").strip()[:_LONGEST_TEXT].replace("\0", ""),
+        text=asked.get("q", "").strip()[:200].replace("\0", ""),
         status=ModelStatus(status) if status in set(ModelStatus) else None,
         sort=sort if sort in SORTS else NEWEST_FIRST,
     )
     return search, max(int(number), 1) if number.isascii() and number.isdecimal() and len(number) < 9 else 1
+
+
+def _wanted(form: Form) -> dict[str, Any]:
+    return {
+        "name": form.get("name", ""),
+        "huggingface-token": form.get("token", ""),
+        "revision": form.get("revision") or None,
+        "include": patterns(form.get("include", "")),
+        "exclude": patterns(form.get("exclude", "")),
+    }
+
+
+def _form(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
+    """Empty, or as it was sent: but for the token, which is never shown again."""
+    shown = {name: form.get(name, "") for name in ("name", "revision", "include", "exclude")}
+    status = status_of(refusal) if refusal else HTTPStatus.OK
+    return page(request, "add.html", status=status, form=shown, lines=_lines(depot, form), refusal=said(refusal))
+
+
+def _lines(depot: Depot, form: Form) -> Sequence[commands.Line]:
+    chosen = [patterns(form.get(name, "")) or [] for name in ("include", "exclude")]
+    return commands.to_create(depot.address, form.get("name", "").strip(), form.get("revision", "").strip(), *chosen)
+
+
+async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:
+    async with depot.database.read() as connection:
+        newest = await operations.newest(connection, [model_id])
+        model = await models.get(connection, model_id)
+        ready = model.status == ModelStatus.READY
+        files = await catalogue.files(connection, model_id, limit=_FILES) if ready else []
+        past = await history.of(connection, model_id, limit=_HISTORY)
+        holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
+    return page(
+        request,
+        "model.html",
+        status=status_of(refusal) if refusal else HTTPStatus.OK,
+        id=model_id,
+        shown=show(Seen(model, newest.get(model_id))),
+        model=model,
+        files=files,
+        most_files=_FILES,
+        engines=commands.to_serve(model, [file.path for file in files]) if ready and model.path else [],
+        history=past,
+        holders=holders,
+        refusal=said(refusal),
+    )

@@ -1,6 +1,7 @@
 """A model as the pages show it: in a word, how far it is, and how long it will take."""
 
 from dataclasses import dataclass
+from hashlib import blake2s
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,8 @@ from app.console.words import duration, size
 from app.domain.commands import Command
 from app.domain.states import ModelStatus
 
-DELETING, GONE = "deleting", "gone"
-IN_WORDS = {
+DELETING = "deleting"
+_IN_WORDS = {
     ModelStatus.CREATING: "waiting",
     ModelStatus.DOWNLOADING: "downloading",
     ModelStatus.READY: "ready",
@@ -22,49 +23,43 @@ IN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a row and the head of a model's page are made of."""
+    """What a row and the head of a model's page are made of. Two that are equal look the same."""
 
     id: UUID
-    model: Row[Any] | None
-    """`None` once it is gone."""
+    model: Row[Any]
     status: str
-    """The model's, or `deleting` or `gone`."""
+    """The model's, or `deleting`."""
     word: str
     """The same for people."""
-    selection: str
-    """Which revision and which files, unless it is everything of `main`."""
     figures: str
     """Bytes, rate and time left, while downloading."""
     note: str
     """Why it waits, or why it failed and what to do about it."""
     stage: str
     """When this changes, all of the model's page does."""
+    seen: str
+    """Tells it from how it looked before."""
 
 
-def show(model_id: UUID, seen: Seen) -> Shown:
+def show(seen: Seen) -> Shown | None:
+    """`None` once the model is gone."""
     model, operation = seen.model, seen.operation
     if model is None:
-        return Shown(model_id, None, GONE, GONE, "", "", "", GONE)
+        return None
     deleting = seen.under_way and operation is not None and operation.command == Command.DELETE_MODEL
+    note = model.message or (operation.message if seen.under_way and operation is not None else "")
     status = DELETING if deleting else model.status.value
-    waits = operation.message if seen.under_way and operation is not None else None
+    stage = f"{status} {operation.id if operation else '-'} {operation.state if operation else '-'}"
     return Shown(
-        id=model_id,
+        id=model.id,
         model=model,
         status=status,
-        word=DELETING if deleting else IN_WORDS[model.status],
-        selection=_selection(model),
+        word=DELETING if deleting else _IN_WORDS[model.status],
         figures=_figures(model) if status == ModelStatus.DOWNLOADING else "",
-        note=waits or model.message or "",
-        stage=f"{status} {operation.id} {operation.state}" if operation else status,
+        note=note or "",
+        stage=stage,
+        seen=blake2s(f"{stage} {tuple(model)} {note}".encode(), digest_size=6).hexdigest(),
     )
-
-
-def _selection(model: Row[Any]) -> str:
-    parts = [] if model.revision == "main" else [f"at {model.revision}"]
-    parts += [f"only {' '.join(model.include)}"] if model.include else []
-    parts += [f"without {' '.join(model.exclude)}"] if model.exclude else []
-    return " · ".join(parts)
 
 
 def _figures(model: Row[Any]) -> str:

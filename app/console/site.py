@@ -3,7 +3,7 @@
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 
-from app.console import assets, live, models, pages, sign_in
+from app.console import assets, deployments, keys, live, models, operations, pages, sign_in, storage, workers
 from app.console.session import SessionRoute
 
 _ROUTERS = (
@@ -13,6 +13,11 @@ _ROUTERS = (
     assets.router,
     live.router,
     models.router,
+    deployments.router,
+    operations.router,
+    storage.router,
+    workers.router,
+    keys.router,
 )
 
 

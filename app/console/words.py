@@ -12,7 +12,7 @@ _SHORT = 8
 def size(count: float | None) -> str:
     """Bytes, in powers of ten as disks and networks are sold: `1.2 GB`."""
     if count is None:
-        return "unknown"
+        return "-"
     value = float(count)
     for unit in _UNITS:
         # Such as are shown as 1000 belong to the next unit.

@@ -1,4 +1,4 @@
-"""Models as people look for them: by a part of the name and by status, sorted, a page at a time; and what they take."""
+"""Models as people look for them: by a part of the name and by status, sorted, a page at a time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,6 @@ SORTS = (*_COLUMNS, *(f"-{name}" for name in _COLUMNS))
 """What a search may be sorted by; with a `-`, the other way round."""
 NEWEST_FIRST = "-created"
 
-NEWEST_FIRST = "-created"
-
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -33,14 +31,6 @@ class Search:
     text: str = ""
     status: ModelStatus | None = None
     sort: str = NEWEST_FIRST
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What the files of all ready models come to, in bytes: each as often as it is listed, and each content once."""
-
-    listed: int
-    distinct: int
 
 
 async def find(connection: AsyncConnection, search: Search, *, limit: int, offset: int) -> Sequence[Row[Any]]:
@@ -60,37 +50,9 @@ async def count(connection: AsyncConnection, search: Search) -> tuple[int, int]:
 
 
 async def by_status(connection: AsyncConnection) -> dict[ModelStatus, int]:
-    """How many models there are in each status."""
+    """How many models there are in each status; without those that none is in."""
     query = select(ModelRow.status, func.count()).group_by(ModelRow.status)
-    return dict.fromkeys(ModelStatus, 0) | {row[0]: row[1] for row in (await connection.execute(query)).all()}
-
-
-async def content(connection: AsyncConnection) -> Content:
-    """One pass over all files. A content that several models have is kept once where the Hub allows it."""
-    per_content = select(func.max(FileRow.size).label("size"), func.sum(FileRow.size).label("listed"))
-    contents = per_content.group_by(FileRow.sha256).subquery()
-    total = (func.coalesce(func.sum(contents.c.listed), 0), func.coalesce(func.sum(contents.c.size), 0))
-    listed, distinct = (await connection.execute(select(*total))).one()
-    return Content(int(listed), int(distinct))
-
-
-async def arriving(connection: AsyncConnection) -> int:
-    """Bytes that arrived of models that are not ready."""
-    query = select(func.coalesce(func.sum(ModelRow.downloaded), 0)).where(ModelRow.status != ModelStatus.READY)
-    return int((await connection.execute(query)).scalar_one() or 0)
-
-
-async def largest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
-    """The largest ready models: id, name, model_size, and of these the bytes whose content another model has, too."""
-    top = select(ModelRow.id, ModelRow.name, ModelRow.model_size).where(ModelRow.status == ModelStatus.READY)
-    models = top.order_by(ModelRow.model_size.desc().nulls_last(), ModelRow.id).limit(limit).subquery()
-    other = FileRow.__table__.alias("other")
-    elsewhere = select(other.c.path).where(other.c.sha256 == FileRow.sha256, other.c.model_id != FileRow.model_id)
-    shared = select(func.coalesce(func.sum(FileRow.size), 0)).where(FileRow.model_id == models.c.id)
-    columns = (models, shared.where(elsewhere.exists()).scalar_subquery().label("shared"))
-    query = select(*columns).order_by(models.c.model_size.desc().nulls_last(), models.c.id)
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    return rows
+    return {row[0]: row[1] for row in (await connection.execute(query)).all()}
 
 
 async def files(connection: AsyncConnection, model_id: UUID, *, limit: int) -> Sequence[Row[Any]]:

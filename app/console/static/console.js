@@ -1,80 +1,72 @@
-// What the pages need beside htmx: changes as they happen, and buttons that copy.
 "use strict";
+/* What HTML and htmx leave: copying, asking before a delete, and telling what changed to whoever does not see it. */
+(() => {
+  const announce = (text) => { document.getElementById("announcer").textContent = text; };
 
-// Makes `old` like `fresh`, touching only what differs: focus, selection and open details stay where they are.
-function renew(old, fresh) {
-  if (old.isEqualNode(fresh)) return;
-  if (old.nodeName !== fresh.nodeName || old.childNodes.length !== fresh.childNodes.length) {
-    old.replaceWith(fresh);
-  } else if (old.nodeType !== Node.ELEMENT_NODE) {
-    old.data = fresh.data;
-  } else {
-    for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
-    for (const name of fresh.getAttributeNames()) old.setAttribute(name, fresh.getAttribute(name));
-    const children = [...fresh.childNodes];
-    [...old.childNodes].forEach((child, place) => renew(child, children[place]));
-  }
-}
+  const copy = async (text) => {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    // Without TLS there is no clipboard but this one.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  };
 
-// Whoever is watched may have moved on so far that all of the page is another one.
-async function renewPage() {
-  const answer = await fetch(location.href);
-  if (answer.redirected) {
-    location.reload();
-    return;
-  }
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  document.title = page.title;
-  document.querySelector("main").replaceWith(page.querySelector("main"));
-  htmx.process(document.querySelector("main"));
-}
-
-function changed(event) {
-  const piece = document.createElement("template");
-  piece.innerHTML = event.data;
-  const fresh = piece.content.firstElementChild;
-  const old = document.getElementById(fresh.id);
-  if (!old) return;
-  if (old.dataset.stage !== undefined && old.dataset.stage !== fresh.dataset.stage) renewPage();
-  else if (fresh.dataset.status === "gone") old.remove();
-  else renew(old, fresh);
-}
-
-// One stream for a page, and none for a page that nobody looks at: browsers have only a few for each server.
-let stream = null;
-
-function watch() {
-  const wanted = document.hidden ? "" : document.querySelector("[data-live]")?.dataset.live || "";
-  if ((stream?.wanted || "") === wanted) return;
-  stream?.close();
-  stream = null;
-  if (!wanted) return;
-  stream = new EventSource(wanted);
-  stream.wanted = wanted;
-  stream.addEventListener("model", changed);
-  stream.addEventListener("signed-out", () => location.reload());
-}
-
-document.addEventListener("visibilitychange", watch);
-document.addEventListener("htmx:afterSettle", watch);
-window.addEventListener("pageshow", watch);
-window.addEventListener("pagehide", () => {
-  stream?.close();
-  stream = null;
-});
-watch();
-
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy]");
-  if (!button) return;
-  const source = button.parentElement.querySelector("code");
-  try {
-    await navigator.clipboard.writeText(source.textContent);
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    try {
+      await copy(button.dataset.copy);
+    } catch {
+      announce("Could not copy");
+      return;
+    }
+    button.focus();
     button.textContent = "Copied";
-  } catch {
-    // Without TLS a browser gives no clipboard to pages: the text is selected, for the keyboard.
-    getSelection().selectAllChildren(source);
-    button.textContent = "Selected";
-  }
-  setTimeout(() => (button.textContent = "Copy"), 2000);
-});
+    announce("Copied");
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.dataset.confirm || form.dataset.confirmed) return;
+    event.preventDefault();
+    const dialog = document.getElementById("confirm");
+    dialog.querySelector("p").textContent = form.dataset.confirm;
+    dialog.querySelector("[value=yes]").textContent = form.dataset.yes;
+    dialog.returnValue = "no";
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue !== "yes") return;
+      form.dataset.confirmed = "yes";
+      form.requestSubmit();
+    }, { once: true });
+    dialog.showModal();
+  });
+
+  const told = (piece, name) => {
+    const found = new DOMParser().parseFromString(`<template>${piece}</template>`, "text/html");
+    const element = found.querySelector("template").content.querySelector("[data-model]");
+    return element ? element.dataset[name] : undefined;
+  };
+
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    const shown = event.target.closest("[data-model]");
+    if (!shown) return;
+    const piece = event.detail.data;
+    const before = shown.dataset;
+    if (told(piece, "seen") === before.seen) {
+      event.preventDefault();
+      return;
+    }
+    const status = told(piece, "status");
+    if (status !== before.status) announce(`${before.name}: ${told(piece, "word") || "deleted"}`);
+    const stage = told(piece, "stage");
+    if (before.stage && stage !== before.stage && stage !== "gone") {
+      // More than its head is another now: files, buttons, history.
+      event.preventDefault();
+      htmx.ajax("GET", location.pathname, { target: "#page", select: "#page", swap: "outerHTML" });
+    }
+  });
+})();

@@ -26,8 +26,10 @@ from tests.app.conftest import Api
 from tests.depot import KEY, SECRET, SECRET_KEY
 from tests.processes import until
 
-OPEN = {"/zone", "/v2/zone", "/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/"}
+OPEN = {"/zone", "/v2/zone", "/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
 """What is meant to be open. Whatever else has a path takes a key."""
+CONSOLE, OPEN_CONSOLE = "/console", {"/", "/console/sign-in", "/console/static/{name}"}
+"""The console's pages lead a stranger to where a key is asked for."""
 OPEN_FILES = {"/static-offline-docs"}
 SECONDS_TO_REVOKE = 5
 
@@ -86,16 +88,18 @@ def test_every_route_but_the_open_ones_takes_a_key(stranger: httpx2.Client, tmp_
     walked = 0
     for route in iter_route_contexts(application(tmp_path).routes):
         path = str(route.path)
-        if path.startswith("/console"):  # takes a session: see tests/console
-            continue
-        if path in OPEN or (isinstance(route.route, Mount) and path in OPEN_FILES):
+        if path in OPEN | OPEN_CONSOLE or (isinstance(route.route, Mount) and path in OPEN_FILES):
             continue
         assert not isinstance(route.route, Mount), f"{path} is open by accident"
         for method in route.methods or ():
             answer = stranger.request(method, path.replace("{id}", str(uuid4())), content=b"no JSON at all")
+            walked += 1
+            if path.startswith(CONSOLE):
+                assert answer.status_code == 303, f"{method} {path} is open by accident"
+                assert answer.headers["location"].startswith("/console/sign-in")
+                continue
             assert answer.status_code == 401, f"{method} {path} is open by accident"
             assert "www-authenticate" in answer.headers
-            walked += 1
     assert walked >= 20
 
 

@@ -1,0 +1,210 @@
+"""The pages: what they show and change, what a browser may do with them, and what they weigh."""
+
+import html
+import re
+from uuid import uuid4
+
+import pytest
+
+from app.domain.errors import Reason
+from tests.app.by_hand import run
+from tests.app.conftest import Api
+from tests.console.conftest import Site, User
+from tests.console.rows import add_models
+from tests.console.test_session import PAGES
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HOSTILE = "<script>alert('x')</script>"
+_RESOURCE = re.compile(r'(?:src|href)="(/console/static/[^"]+)"')
+_FIRST_VIEW = 100_000
+"""Bytes."""
+
+
+@pytest.fixture(scope="module")
+def operator(site: Site) -> User:
+    return site.user()
+
+
+def text_of(page: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", " ", page))
+
+
+def failed_model(api: Api) -> str:
+    operation = api.depot.create(api.name())
+    api.fail(Reason.NOT_FOUND)
+    model_id: str = operation["reference"]["id"]
+    return model_id
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/console/sign-in", "/console/nothing", f"/console/models/{uuid4()}"])
+def test_every_page_runs_no_script_or_style_but_ours_and_is_kept_nowhere(operator: User, path: str) -> None:
+    answer = operator.client.get(path)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["cache-control"] == "no-store"
+    assert not re.search(r"<script>|<style|\sstyle=|\son[a-z]+=|javascript:", answer.text)
+    assert "https://" not in re.sub(r'xmlns="[^"]+"', "", answer.text)
+
+
+def test_a_page_that_there_is_not_says_so_as_a_page(operator: User) -> None:
+    for path in ("/console/nothing", "/console/models/no-uuid", f"/console/models/{uuid4()}"):
+        answer = operator.client.get(path)
+        assert answer.status_code == 404
+        assert 'role="alert"' in answer.text
+
+
+def test_a_model_is_added_with_the_files_that_the_form_names(site: Site, operator: User) -> None:
+    name = site.api.name()
+    answer = operator.send("/console/models/new", name=name, revision="v1", include="*.gguf *.json", token="hf_secret")
+    model = site.api.depot.model(answer.headers["location"].rsplit("/", 1)[1])
+    assert (model["name"], model["revision"], model["include"]) == (name, "v1", ["*.gguf", "*.json"])
+    site.api.fail()
+
+
+def test_a_refused_form_keeps_what_was_typed_but_for_the_token_and_says_which_field(operator: User) -> None:
+    answer = operator.send("/console/models/new", name="no-owner", include="*.json", token="hf_planted_token")
+    assert answer.status_code == 400
+    assert 'value="no-owner"' in answer.text
+    assert 'value="*.json"' in answer.text
+    assert re.search(r'name="name"[^>]*aria-invalid', answer.text)
+    assert "hf_planted_token" not in answer.text
+    wrong = operator.send("/console/models/new", name="acme/model", token="hf planted")
+    assert wrong.status_code == 400
+    assert "hf planted" not in wrong.text
+
+
+def test_the_commands_beside_the_form_follow_what_is_typed_and_are_quoted(operator: User) -> None:
+    asked = {"name": "acme/it's", "revision": "v1", "include": "*.gguf", "exclude": "a b"}
+    shown = operator.client.get("/console/models/commands", params=asked)
+    assert shown.status_code == 200
+    text = html.unescape(shown.text)
+    assert """-d '{"name": "acme/it'"'"'s", "revision": "v1", "include": ["*.gguf"], "exclude": ["a", "b"]}'""" in text
+    assert "modeldepot pull 'acme/it'\"'\"'s' --revision v1 --include '*.gguf' --exclude a --exclude b" in text
+    assert """create_model(name="acme/it's", revision='v1', include=['*.gguf'], exclude=['a', 'b'])""" in text
+
+
+def test_a_ready_model_shows_its_path_its_files_and_how_to_load_it(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+    page = text_of(operator.page(f"/console/models/{model_id}"))
+    for shown in (
+        f"/models/{model_id}",
+        f"vllm serve /models/{model_id}",
+        "model.safetensors",
+        "b" * 64,
+        "create-model",
+    ):
+        assert shown in page
+
+
+def test_a_model_in_error_says_why_and_is_retried_under_its_id(site: Site, operator: User) -> None:
+    model_id = failed_model(site.api)
+    page = operator.page(f"/console/models/{model_id}")
+    assert "not-found" in page
+    assert "The Hub has no such repository." in page
+    assert 'data-action="retry"' in page
+    assert operator.send(f"/console/models/{model_id}/retry", token="hf_other").status_code == 303
+    assert site.api.depot.model(model_id)["status"] == "creating"
+    again = operator.send(f"/console/models/{model_id}/retry")
+    assert again.status_code == 409
+    assert 'role="alert"' in again.text
+    site.api.carry_out()
+
+
+def test_a_model_that_is_used_is_not_deleted_and_the_page_says_by_what(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+    name = site.api.depot.model(model_id)["name"]
+    assert operator.send("/console/deployments", name="the-chat", model=name, replicas="2").status_code == 303
+    refused = operator.send(f"/console/models/{model_id}/delete")
+    assert refused.status_code == 412
+    alert = refused.text.partition('role="alert"')[2].partition("</div>")[0]
+    assert "the-chat" in alert
+    (held,) = [each for each in site.api.stored()[1]["deployments"] if each["name"] == "the-chat"]
+    assert held["id"] in alert
+    assert held["replicas"] == 2
+    assert operator.send(f"/console/deployments/{held['id']}/delete").status_code == 303
+    assert operator.send(f"/console/models/{model_id}/delete").headers["location"] == "/console"
+    assert f'data-model="{model_id}" data-status="deleting"' in operator.page("/console")
+    site.api.carry_out()
+    assert model_id not in operator.page("/console")
+
+
+@pytest.mark.parametrize("fields", [{"gpu-count": "0"}, {"gpu-count": "two"}, {"model": "acme/unknown"}, {"name": ""}])
+def test_a_wrong_deployment_is_refused_with_the_form_as_it_was(
+    site: Site, operator: User, fields: dict[str, str]
+) -> None:
+    name = site.api.depot.model(site.api.ready_model())["name"]
+    answer = operator.send("/console/deployments", **({"name": "kept", "model": name} | fields))
+    assert answer.status_code in {400, 404}
+    assert 'role="alert"' in answer.text
+    assert fields.get("name", "kept") in answer.text
+
+
+def test_names_and_messages_are_shown_and_never_run(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+    name = site.api.depot.model(model_id)["name"]
+    assert operator.send("/console/deployments", name=HOSTILE, model=name).status_code == 303
+    assert operator.send("/console/keys", name=HOSTILE, role="reader").status_code == 200
+    run(site.api.database_url, lambda database: add_models(database, 1, message=HOSTILE, name=f"acme/{HOSTILE}"))
+    pages = [operator.page(path) for path in (*PAGES, f"/console/models/{model_id}")]
+    pages += [operator.client.get("/console", params={"q": HOSTILE, "sort": HOSTILE, "status": HOSTILE}).text]
+    pages += [operator.client.get("/console/models/new", params={"name": HOSTILE}).text]
+    pages += [operator.send("/console/models/new", name=HOSTILE).text]
+    pages += [site.stranger().get("/console/sign-in", params={"next": f'"><{HOSTILE}'}).text]
+    assert all(HOSTILE not in page for page in pages)
+    assert sum(html.escape(HOSTILE) in page.replace("&#39;", "&#x27;") for page in pages) >= 6
+
+
+def test_a_new_keys_secret_is_shown_once_and_opens(site: Site, operator: User) -> None:
+    made = operator.send("/console/keys", name="of-a-test", role="reader", expires="30")
+    key, secret = re.findall(r'data-copy="([^"]+)"', made.text)
+    assert secret not in operator.page("/console/keys")
+    assert key in operator.page("/console/keys")
+    site.user(key, secret)
+    assert operator.send(f"/console/keys/{key}/revoke").status_code == 303
+    assert operator.send(f"/console/keys/{key}/revoke").status_code == 404
+
+
+@pytest.mark.parametrize("fields", [{"name": ""}, {"role": "king"}, {"expires": "-1"}])
+def test_a_wrong_key_is_not_made(operator: User, fields: dict[str, str]) -> None:
+    answer = operator.send("/console/keys", **({"name": "of-a-test", "role": "reader"} | fields))
+    assert answer.status_code == 400
+    assert "data-copy" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/console", "/console/operations"])
+@pytest.mark.parametrize(
+    "query", ["page=0", "page=-1", "page=99999999", "page=x", "q=%00", "q=%25", "sort=x", "status=x", "before=x"]
+)
+def test_an_address_that_makes_no_sense_still_shows_a_page(operator: User, path: str, query: str) -> None:
+    assert operator.client.get(f"{path}?{query}").status_code == 200
+
+
+def test_a_thousand_models_are_searched_sorted_and_shown_a_page_at_a_time_in_100_kb(site: Site, operator: User) -> None:
+    run(site.api.database_url, lambda database: add_models(database, 1000))
+
+    def names(**asked: str) -> list[str]:
+        shown = operator.client.get("/console", params=asked).text
+        return re.findall(r'data-name="([^"]+)"', shown)
+
+    assert len(names()) == 50
+    assert names(q="many-07", sort="-name") == [f"acme/many-{number:04}" for number in range(799, 749, -1)]
+    assert names(q="MANY-0777") == ["acme/many-0777"]
+    by_name = names(q="many-", sort="name", page="2")
+    assert by_name == [f"acme/many-{number:04}" for number in range(50, 100)]
+    by_size = names(q="many-", sort="-size")
+    assert by_size[0] == "acme/many-0999"
+    failed = names(q="many-", status="error", sort="name")
+    assert failed == [f"acme/many-{number:04}" for number in range(0, 500, 10)]
+    assert len(names(q="many-", sort="name", page="20")) == 50
+
+    first = operator.client.get("/console")
+    resources = [operator.client.get(path) for path in sorted(set(_RESOURCE.findall(first.text)))]
+    assert len(resources) >= 5
+    sizes = [int(answer.headers["content-length"]) for answer in (first, *resources)]
+    assert sum(sizes) <= _FIRST_VIEW, sizes
+    for answer in resources:
+        assert "immutable" in answer.headers["cache-control"]
+    assert operator.client.get("/console/static/../pages.py").status_code == 404

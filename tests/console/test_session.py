@@ -1,0 +1,169 @@
+"""Signing in and out, and what a page of another site, a reader and a revoked key don't get."""
+
+from http.cookies import SimpleCookie
+
+import httpx2
+import pytest
+
+from app.domain.keys import Role
+from tests.app.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
+from tests.console.conftest import Site
+from tests.depot import KEY, SECRET
+from tests.processes import until
+
+PAGES = [
+    "/console",
+    "/console/models/new",
+    "/console/deployments",
+    "/console/operations",
+    "/console/storage",
+    "/console/workers",
+    "/console/keys",
+]
+OTHERS = [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
+
+
+def cookie_of(answer: httpx2.Response) -> SimpleCookie:
+    return SimpleCookie(answer.headers["set-cookie"])
+
+
+def test_a_browser_is_led_to_the_console_and_others_are_told_as_before(site: Site) -> None:
+    stranger = site.stranger()
+    led = stranger.get("/", headers={"Accept": "text/html,*/*"})
+    assert (led.status_code, led.headers["location"]) == (303, "/console")
+    told = stranger.get("/")
+    assert told.status_code == 404
+    assert told.json()["error"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_stranger_is_asked_for_a_key_first_and_then_led_back(site: Site, path: str) -> None:
+    stranger = site.stranger()
+    asked = stranger.get(path)
+    assert asked.status_code == 303
+    form = stranger.get(asked.headers["location"])
+    assert 'name="secret"' in form.text
+    wanted = form.url.params.get("next", "")
+    answer = stranger.post("/console/sign-in", data={"key": KEY, "secret": SECRET, "next": wanted})
+    assert (answer.status_code, answer.headers["location"]) == (303, path)
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/console.evil.example", "\\evil"])
+def test_nobody_is_led_to_another_site(site: Site, elsewhere: str) -> None:
+    answer = site.stranger().post("/console/sign-in", data={"key": KEY, "secret": SECRET, "next": elsewhere})
+    assert answer.headers["location"] == "/console"
+
+
+@pytest.mark.parametrize("form", [{}, {"key": KEY}, {"key": KEY, "secret": "wrong"}, {"key": "no key", "secret": "x"}])
+def test_a_wrong_sign_in_gives_the_form_again_and_no_session(site: Site, form: dict[str, str]) -> None:
+    answer = site.stranger().post("/console/sign-in", data=form)
+    assert answer.status_code == 403
+    assert 'role="alert"' in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("headers", OTHERS)
+def test_another_site_signs_nobody_in(site: Site, headers: dict[str, str]) -> None:
+    answer = site.stranger().post("/console/sign-in", data={"key": KEY, "secret": SECRET}, headers=headers)
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+def test_guesses_are_limited_as_the_apis_are(site: Site) -> None:
+    stranger, guess = site.stranger(), {"key": "EXOsomebodyelse", "secret": "a-guess"}
+    limited = next(
+        answer
+        for answer in (stranger.post("/console/sign-in", data=guess) for _ in range(60))
+        if answer.status_code == 429
+    )
+    assert int(limited.headers["retry-after"]) > 0
+    assert stranger.post("/console/sign-in", data={"key": KEY, "secret": SECRET}).status_code == 303
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites_and_holds_no_secret(site: Site) -> None:
+    answer = site.stranger().post("/console/sign-in", data={"key": KEY, "secret": SECRET})
+    cookie = cookie_of(answer)["depot-session"]
+    assert cookie["httponly"]
+    assert (cookie["samesite"], cookie["path"], cookie["max-age"]) == ("strict", "/", "43200")
+    assert not cookie["secure"]
+    assert KEY not in cookie.value
+    assert SECRET not in cookie.value
+
+
+@pytest.mark.parametrize("cookie", ["", "nonsense", "v1.00000000.AAAA", "%00"])
+def test_a_cookie_that_is_not_ours_is_none(site: Site, cookie: str) -> None:
+    answer = site.stranger().get("/console", headers={"Cookie": f"depot-session={cookie}"})
+    assert answer.status_code == 303
+
+
+def test_whoever_signs_out_is_out(site: Site) -> None:
+    user = site.user()
+    answer = user.send("/console/sign-out")
+    assert answer.status_code == 303
+    assert user.client.get("/console").status_code == 303
+
+
+def test_a_revoked_key_is_signed_out(site: Site) -> None:
+    key, secret = make_key(site.api)
+    user = site.user(key, secret)
+    assert site.user().send(f"/console/keys/{key}/revoke").status_code == 303
+    until(lambda: user.client.get("/console").status_code == 303, site.api.depot.logs, SECONDS_TO_REVOKE)
+    assert user.client.get("/console/models/commands", headers={"HX-Request": "true"}).headers["hx-redirect"]
+
+
+def test_a_form_without_its_token_or_with_anothers_is_refused(site: Site) -> None:
+    user, other = site.user(), site.user()
+    before = site.api.stored()
+    for fields in ({}, {"csrf": ""}, {"csrf": other.csrf()}, {"csrf": "é"}):
+        answer = user.client.post("/console/models/new", data={"name": "acme/model"} | fields)
+        assert answer.status_code == 403
+        assert 'role="alert"' in answer.text
+    assert site.api.stored() == before
+
+
+@pytest.mark.parametrize("headers", OTHERS)
+def test_a_form_from_another_site_is_refused_though_it_had_the_token(site: Site, headers: dict[str, str]) -> None:
+    before = site.api.stored()
+    assert site.user().send("/console/models/new", headers, name="acme/model").status_code == 403
+    assert site.api.stored() == before
+
+
+def test_a_form_of_ours_says_where_it_comes_from_and_is_taken(site: Site) -> None:
+    origin = {"Origin": f"http://127.0.0.1:{site.api.depot.port}", "Sec-Fetch-Site": "same-origin"}
+    assert site.user().send("/console/models/new", origin, name=site.api.name()).status_code == 303
+    site.api.carry_out()
+
+
+def test_a_reader_sees_no_form_that_changes_anything_and_is_refused_when_sending_one(site: Site) -> None:
+    model_id = site.api.ready_model()
+    reader, before = site.reader(), site.api.stored()
+    for path in ("/console", f"/console/models/{model_id}", "/console/deployments", "/console/operations"):
+        page = reader.page(path)
+        assert page.count('method="post"') == 1, f"{path} has more than the form to sign out"
+        assert "/console/models/new" not in page
+    for path in ("/console/models/new", "/console/keys"):
+        assert reader.client.get(path).status_code == 403
+    changes = {
+        "/console/models/new": {"name": "acme/model"},
+        f"/console/models/{model_id}/delete": {},
+        f"/console/models/{model_id}/retry": {},
+        "/console/deployments": {"name": "chat", "model": "acme/model"},
+        f"/console/deployments/{model_id}/delete": {},
+        "/console/keys": {"name": "mine", "role": "operator"},
+        f"/console/keys/{KEY}/revoke": {},
+    }
+    for path, fields in changes.items():
+        assert reader.send(path, **fields).status_code == 403, path
+    assert site.api.stored() == before
+    assert reader.send("/console/sign-out").status_code == 303
+
+
+def test_what_is_changed_in_the_console_is_audited_like_what_the_api_changes(site: Site) -> None:
+    key, secret = make_key(site.api, Role.OPERATOR)
+    user = site.user(key, secret)
+    assert user.send("/console/models/new", name=site.api.name()).status_code == 303
+    site.api.carry_out()
+    assert user.send("/console/models/new", name="no-owner").status_code == 400
+    assert user.send("/console/keys", name="somebody", role="reader").status_code == 200
+    found = [(row.action, row.outcome) for row in audited(site.api, key)]
+    assert found == [("create-model", "accepted"), ("create-model", "400 Bad Request"), ("create-key", "accepted")]
