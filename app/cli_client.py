@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +12,9 @@ import click
 from app.cli_options import data_option
 from app.client.depot import Depot, Json
 from app.client.failures import CODES, STOPPED, CannotDo, Failed
-from app.client.following import Display, follow
+from app.client.following import follow
 from app.client.place import find_place
+from app.client.progress import Notes, display
 from app.own_depot import default_data
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
@@ -56,11 +57,18 @@ def print_json(value: Json | list[Json]) -> None:
 
 
 def followed(
-    depot: Depot, model_id: str, shown: Display, operation_id: str | None = None, *, name: str, as_json: bool = False
+    depot: Depot,
+    model_id: str,
+    operation_id: str | None = None,
+    *,
+    name: str,
+    progress: bool = True,
+    as_json: bool = False,
 ) -> Json | None:
     """The model as it was left, `None` if it is gone. Ctrl-C ends the following only; `name` is how to take it up."""
     try:
-        return follow(depot, model_id, shown, operation_id)
+        with display() if progress else nullcontext(Notes()) as shown:
+            return follow(depot, model_id, shown, operation_id)
     except Failed:
         if as_json:
             with suppress(CannotDo):

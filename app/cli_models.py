@@ -13,7 +13,7 @@ from app.client.depot import Depot, Json
 from app.client.failures import Failed, InTheWay, NotThere
 from app.client.following import check
 from app.client.names import find_model, is_id, selection
-from app.client.progress import Notes, describe, display, percent, size
+from app.client.progress import describe, percent, size
 from app.client.tokens import find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
@@ -63,8 +63,12 @@ def pull(
     input: on a command line it would be seen by all of the machine. The token of `hf auth login` is sent only if its
     file is named. Ctrl-C ends the watching, not the download.
     """  # noqa: D301  # click's marker is that one character
-    body: Json = {"name": name} | ({"revision": revision} if revision is not None else {})
-    body |= {key: list(patterns) for key, patterns in (("include", include), ("exclude", exclude)) if patterns}
+    body: Json = {
+        "name": name,
+        "revision": revision,
+        "include": list(include) or None,
+        "exclude": list(exclude) or None,
+    }
     token = None if no_token else find_token(token_file, stdin=token_stdin)
     if token:
         body["huggingface-token"] = token.value
@@ -159,7 +163,7 @@ def rm(depot: Depot, model: str, *, wait: bool, as_json: bool) -> None:
             error.answer,
         ) from None
     if wait:
-        followed(depot, found["id"], Notes(), operation["id"], name=operation["id"])
+        followed(depot, found["id"], operation["id"], name=operation["id"], progress=False)
         operation = depot.operation(operation["id"])
     if as_json:
         print_json(operation)
@@ -178,16 +182,14 @@ def wait(depot: Depot, what: str, *, as_json: bool) -> None:
     operation = _operation(depot, what)
     if operation is None:
         model = find_model(depot, what)
-        with display() as screen:
-            left = followed(depot, model["id"], screen, name=what, as_json=as_json)
+        left = followed(depot, model["id"], name=what, as_json=as_json)
         if left is None:
             raise NotThere(f"{model['name']} was deleted meanwhile")
         _print(left, as_json=as_json)
         return
     model_id = operation["reference"]["id"] if operation["reference"]["command"] == "get-model" else None
     if model_id:
-        with display() as screen:
-            followed(depot, model_id, screen, operation["id"], name=what, as_json=as_json)
+        followed(depot, model_id, operation["id"], name=what, as_json=as_json)
         operation = depot.operation(what)
     check(operation)
     if as_json:
@@ -202,8 +204,7 @@ def _fetch(depot: Depot, body: Json, *, as_json: bool) -> Json:
             how = "here" if model["status"] == ModelStatus.READY else "under way"
             click.echo(f"{model['name']} is {how} already, as model {model['id']}", err=True)
         name = model["id"] if selection(model) else model["name"]
-        with display() as screen:
-            left = followed(depot, model["id"], screen, operation_id, name=name, as_json=as_json)
+        left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
         if left is not None:
             return left
         click.echo(f"model {model['id']} was deleted: it is asked for anew", err=True)

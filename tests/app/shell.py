@@ -38,6 +38,12 @@ class Shell:
         self.hub.add(name, {"config.json": b"{}", "model.safetensors": Synthetic(size, next(self._names))}, **given)
         return name
 
+    def ready(self) -> str:
+        """The name of a model that is there, and that no test removes."""
+        self.hub.add("acme/ready", {"config.json": b"{}"})
+        self.done("pull", "acme/ready")
+        return "acme/ready"
+
     def id_of(self, name: str) -> str:
         (model,) = [one for one in self.depot.client.get("/ai/model").json()["models"] if one["name"] == name]
         found: str = model["id"]

@@ -6,6 +6,9 @@ import sys
 from click.testing import CliRunner
 
 from app.cli import main
+from app.client.failures import CODES, Failed
+from app.domain.errors import Reason
+from app.domain.states import OperationState
 
 _HEAVY = {"fastapi", "sqlalchemy", "uvicorn", "pydantic", "cryptography", "httpx2"}
 
@@ -32,3 +35,14 @@ def test_an_unknown_command_is_refused() -> None:
     result = CliRunner().invoke(main, ["pul"])
     assert result.exit_code == 2
     assert "pul" in result.output
+
+
+def test_each_reason_has_the_exit_code_that_is_documented() -> None:
+    codes = {reason: Failed(reason, "").exit_code for reason in Reason}
+    assert len(set(codes.values())) == len(Reason)
+    assert codes.pop(Reason.NOT_FOUND) == 10
+    assert "10   the operation failed, because of not-found" in CODES
+    for reason, code in codes.items():
+        assert f"{code} {reason}" in CODES
+    assert Failed(Reason.INTERRUPTED, "", state=OperationState.TIMEOUT).exit_code == 21
+    assert Failed(None, None).exit_code == Failed("of-a-later-depot", "").exit_code == codes[Reason.UNKNOWN]

@@ -80,30 +80,24 @@ def test_what_is_pending_is_told_with_who_holds_it_and_when_it_is_due(database_u
     assert "in 1" in put_off or "in 200 s" in put_off
     assert "since " in due
     assert [line.split()[5] for line in (put_off, due)] == ["-", "-"]
-
-
-def test_those_that_ended_are_shown_on_request(database_url: str, ask: Ask) -> None:
-    ids = by_hand.run(database_url, _fill)
-    assert [line.split()[0] for line in ask("--all").splitlines()[1:]] == [str(found) for found in ids.values()]
     (failed,) = ask("--state", "failure").splitlines()[1:]
     assert failed.split()[3:5] == ["failure", "forbidden"]
     assert failed.endswith("The Hub has no such repository.")
-    newest = ask("--all", "--limit", "2").splitlines()[1:]
-    assert [line.split()[2] for line in newest] == ["acme/put-off", "acme/due"]
 
 
 def test_json_holds_the_operations_of_the_api_and_more(database_url: str, ask: Ask) -> None:
     ids = by_hand.run(database_url, _fill)
-    output = ask("--all", "--json")
+    output = ask("--all", "--json", "--limit", "5")
     assert _TOKEN not in output
+    del ids["done"]  # the oldest of six
     found: dict[str, dict[str, Any]] = {one["id"]: one for one in json.loads(output)["operations"]}
     assert list(found) == [str(one) for one in ids.values()]
     for one in found.values():
         contract.check(contract.OPERATION, {key: value for key, value in one.items() if key in _OF_THE_API})
-    held, put_off, done = (found[str(ids[name])] for name in ("held", "put-off", "done"))
+    held, put_off, failed = (found[str(ids[name])] for name in ("held", "put-off", "failed"))
     assert (held["held-by"], held["attempts"], held["due-in"]) == ("the-held-worker", 1, None)
     assert 200 < held["lease-left"] <= 300
     assert 100 < put_off["due-in"] <= 200
     assert (put_off["held-by"], put_off["held-since"]) == (None, None)
-    assert done["ended-at"] >= done["created-at"]
+    assert failed["ended-at"] >= failed["created-at"]
     assert found[str(ids["lapsed"])]["lease-left"] < 0
