@@ -17,6 +17,10 @@ STEP = 4 << 20
 """Bytes that become resumable together."""
 _PIECE = 8
 """Steps that one request asks for: long enough to be worth its round trip, short enough to be hashed in order."""
+_AHEAD = 64
+"""Steps that connections may be ahead of the hasher: on a fast link it would starve beside them, and end long after."""
+_PATIENCE = 0.5
+"""Seconds between looks whether all was stopped."""
 
 
 class Part:
@@ -33,6 +37,7 @@ class Part:
         self._steps = -(-file.size // STEP)
         self._done = bytearray(self._steps)
         self._taken = bytearray(self._steps)
+        self._followed = 0
         self._changed = threading.Condition()
         self._writing = threading.Lock()
         self._users = 0
@@ -42,6 +47,7 @@ class Part:
         self._reached = [0] * self._steps
         """Bytes from the beginning of each step that are here."""
         self._load()
+        self._begun_at = self._done.find(0)
 
     @property
     def counted(self) -> int:
@@ -53,11 +59,16 @@ class Part:
         """Whether more bytes of it are of no use."""
         return self._abandoned or self._over
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether nobody else is needed for it."""
+        return 0 not in self._taken or self._in_one_piece or self.given_up
+
     def take(self) -> tuple[int, int] | None:
-        """The next bytes to fetch, as (start, end); `None` when all are there or taken."""
+        """The next bytes to fetch, as (start, end); `None` when it is taken, or the hasher is too far behind."""
         with self._changed:
             first = self._taken.find(0)
-            if first < 0 or self._in_one_piece or self.given_up:
+            if self.is_taken or self._is_far(first):
                 return None
             last = first
             while last < self._steps and last - first < _PIECE and not self._taken[last]:
@@ -67,6 +78,11 @@ class Part:
                 last += 1
             self._open()
             return first * STEP + self._reached[first], min(last * STEP, self.file.size)
+
+    def await_hasher(self) -> None:
+        """Wait until there may be more to take, or a little."""
+        with self._changed:
+            self._changed.wait(_PATIENCE)
 
     def take_all(self) -> bool:
         """Claim the whole file for one connection, because its server ignores ranges; false if one has it already."""
@@ -125,10 +141,13 @@ class Part:
             return 0
         with self._changed:
             self._open()
+            if step - self._followed >= _PIECE:  # For each step all would wake up, to find that one may go on.
+                self._followed = step
+                self._changed.notify_all()
             while not self._done[step]:
                 if stopped.is_set() or self._abandoned:
                     return 0
-                self._changed.wait(0.5)
+                self._changed.wait(_PATIENCE)
         assert self._handle is not None  # noqa: S101  # opened above
         count = min(len(block), self.room(offset))
         return os.preadv(self._handle, [memoryview(block)[:count]], offset)
@@ -204,6 +223,10 @@ class Part:
             if handle is not None:
                 os.close(handle)
         self._handle = self._log = None
+
+    def _is_far(self, step: int) -> bool:
+        """Whether the hasher has enough to do before `step`. What was there at the start must not hold up the rest."""
+        return self._followed >= self._begun_at and step - self._followed >= _AHEAD
 
     def _length(self, step: int) -> int:
         return min(STEP, self.file.size - step * STEP)

@@ -81,12 +81,15 @@ class Writer:
 
     def _pieces(self, parts: Sequence[Part]) -> None:
         """One connection: piece after piece, of the largest file first."""
-        for part in parts:
-            while not self._stopped.is_set() and (piece := part.take()):
-                try:
-                    self._piece(part, *piece)
-                except WrongLength:
-                    part.abandon()
+        while not self._stopped.is_set() and (left := [part for part in parts if not part.is_taken]):
+            part, piece = next(((part, piece) for part in left if (piece := part.take())), (left[0], None))
+            if piece is None:
+                part.await_hasher()
+                continue
+            try:
+                self._piece(part, *piece)
+            except WrongLength:
+                part.abandon()
 
     def _piece(self, part: Part, start: int, end: int) -> None:
         offset, troubles, ignored, alone, reached = start, 0, 0, False, start

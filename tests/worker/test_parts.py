@@ -128,3 +128,32 @@ def test_a_reader_waits_for_the_next_bytes_and_is_let_go_when_they_will_not_come
 def test_a_server_without_ranges_serves_one_connection_only(tmp_path: Path) -> None:
     part = Part(FILE, tmp_path)
     assert [part.take_all(), part.take_all(), part.take()] == [True, False, None]
+
+
+def test_connections_stay_within_reach_of_the_hasher_but_never_wait_for_what_was_there_at_the_start(
+    tmp_path: Path,
+) -> None:
+    large = HubFile("large.bin", 200 * STEP, "0" * 40, "b" * 64, xet=False)
+    fresh = Part(large, tmp_path / "fresh")
+    fresh.path.parent.mkdir()
+    taken = _all(fresh)
+    assert 0 < taken[-1][1] < large.size
+    assert not fresh.is_taken
+    block = bytearray(1)
+    for step in range(9):
+        fresh.write(DATA, step * STEP)
+        fresh.read(block, step * STEP, NEVER)
+    assert _all(fresh)[0][0] == taken[-1][1]
+
+    begun = Part(large, tmp_path / "begun")
+    begun.path.parent.mkdir()
+    begun.take()
+    begun.write(DATA, 0)
+    assert _all(Part(large, tmp_path / "begun"))[-1][1] == large.size
+
+
+def _all(part: Part) -> list[tuple[int, int]]:
+    pieces = []
+    while piece := part.take():
+        pieces.append(piece)
+    return pieces
