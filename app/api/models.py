@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response, StreamingResponse
 
 from app.api import changes, events, schemas
-from app.api.answers import json_answer, operation_answer
+from app.api.answers import json_answer, operation_answer, plain
 from app.api.auth import KeyedRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
@@ -62,7 +62,7 @@ async def list_models(depot: TheDepot, limit: Limit = None, after: After = None)
             rows = await models.list_all(connection)
         else:
             rows = await models.list_page(connection, limit=limit, after=after)
-    return json_answer(schemas.MODELS, {"models": rows})
+    return json_answer(schemas.MODELS, {"models": plain(rows)})
 
 
 @router.get(
@@ -75,7 +75,7 @@ async def list_models(depot: TheDepot, limit: Limit = None, after: After = None)
 async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
     async with depot.database.read() as connection:
         row = await models.get(connection, model_id)
-    return json_answer(schemas.MODEL, row)
+    return json_answer(schemas.MODEL, *plain([row]))
 
 
 @router.delete(
@@ -105,7 +105,7 @@ async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
     """The files of a ready model with the checksums they were verified to have."""
     async with depot.database.read() as connection:
         rows = await models.files(connection, model_id)
-    return json_answer(schemas.FILES, {"files": rows})
+    return json_answer(schemas.FILES, {"files": plain(rows)})
 
 
 @router.get(

@@ -11,7 +11,15 @@ from typing import Any, cast
 import asyncpg
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -81,12 +89,18 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
         "pool_timeout": 5,
         "connect_args": {"server_settings": server_settings, "timeout": 5},
     }
-    writer = create_async_engine(url, pool_pre_ping=True, **common)
+    writer = create_async_engine(url, **common)
     # A reader in autocommit leaves nothing to reset when it goes back to the pool.
-    reader = create_async_engine(
-        url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, pool_pre_ping=True, **common
-    )
+    reader = create_async_engine(url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, **common)
+    for engine in (writer, reader):
+        event.listen(engine.sync_engine, "checkout", _replace_closed)
     return Database(writer, reader)
+
+
+def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Let the pool connect again if the server has hung up. Its own `pool_pre_ping` asks the server: half of a request."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _prepare_sqlite(engine: AsyncEngine, *, write: bool) -> None:

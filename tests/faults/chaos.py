@@ -32,6 +32,8 @@ from tests.servers import PostgreSQL, Redis
 
 _LEASE = 3.0
 _WORKERS = 3
+_LONG = 300.0
+"""Seconds from which a run has room for a database that is away for half a minute."""
 
 
 class Chaos:
@@ -43,6 +45,8 @@ class Chaos:
         self._stack = ExitStack()
         self._later: list[tuple[float, Callable[[], object]]] = []
         self._database_away = False
+        # Longer than a lease one time in three.
+        self._absences = [1.0, 2.0, _LEASE + 2]
         self.counts: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -73,6 +77,8 @@ class Chaos:
         self._stack.close()
 
     def run(self, seconds: float, every: float) -> Verdict:
+        if seconds >= _LONG:
+            self._absences.append(30.0)
         traffic = Traffic(self.hub, self.depot.client, self._random.randrange(1 << 30))
         self._stack.callback(traffic.close)
         overlaps = Overlaps(self.depot.storage)
@@ -165,8 +171,7 @@ class Chaos:
     def _take_database_away(self) -> None:
         """PostgreSQL is stopped; of SQLite's file somebody else has the lock."""
         self._database_away = True
-        # Longer than a lease one time in three.
-        back = time.monotonic() + self._random.choice([1.0, 2.0, _LEASE + 2])
+        back = time.monotonic() + self._random.choice(self._absences)
         if self.postgresql:
             self.postgresql.stop()
             self._later.append((back, self._bring_postgresql_back))
