@@ -12,18 +12,20 @@ from app.services.contents import Contents
 from app.services.operations import Census
 from app.services.workers import Listed
 
-_OLDEST, _SHARE = 15.0, 100
-"""Seconds that a count is good for at most; and at least so many times as long as it took."""
+_SHARE = 100
+"""A count is good for so many times as long as it took."""
 _Answer = TypeVar("_Answer")
 
 
 class Figure(Generic[_Answer]):
-    """Counted anew when it is asked for and too old: however often that is, it takes the database a hundredth of its
-    time at most, as long as a count takes no more than 0.15 s.
+    """Counted anew when it is asked for and too old, or older than `oldest` seconds.
+
+    However often that is, it takes the database a hundredth of its time at most, as long as a count takes no more than
+    a hundredth of `oldest`.
     """
 
-    def __init__(self, count: Callable[[AsyncConnection], Awaitable[_Answer]]) -> None:
-        self._count = count
+    def __init__(self, count: Callable[[AsyncConnection], Awaitable[_Answer]], *, oldest: float = 15.0) -> None:
+        self._count, self._oldest = count, oldest
         self._counting = asyncio.Lock()
         self._counted: tuple[_Answer, float] | None = None
 
@@ -33,7 +35,7 @@ class Figure(Generic[_Answer]):
             if self._counted is None or begun > self._counted[1]:
                 answer = await self._count(connection)
                 took = time.monotonic() - begun
-                self._counted = answer, begun + min(_SHARE * took, _OLDEST)
+                self._counted = answer, begun + min(_SHARE * took, self._oldest)
             return self._counted[0]
 
 
@@ -43,4 +45,4 @@ class Figures:
     def __init__(self) -> None:
         self.census: Figure[Census] = Figure(operations.census)
         self.contents: Figure[Contents] = Figure(contents.total)
-        self.crew: Figure[Sequence[Listed]] = Figure(workers.list_all)
+        self.crew: Figure[Sequence[Listed]] = Figure(workers.list_all, oldest=3.0)

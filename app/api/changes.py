@@ -7,8 +7,10 @@ from sqlalchemy import Row
 
 from app.api import schemas
 from app.api.dependencies import Depot
+from app.domain.errors import Conflict
+from app.domain.keys import Role
 from app.domain.repositories import select
-from app.services import audit, deployments, models
+from app.services import audit, deployments, keys, models
 from app.services.audit import Act
 
 
@@ -71,3 +73,24 @@ async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Row[
         row = await deployments.remove(connection, deployment_id, request_id=act.request_id)
         await audit.accept(connection, act, row.resource_id)
     return row
+
+
+async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: float | None) -> tuple[str, str]:
+    """A new key's id and secret, which can't be shown again; `expires` in seconds from now."""
+    async with depot.database.begin() as connection:
+        key_id, secret = await keys.create(connection, depot.sealer, name=name, role=role, expires=expires)
+        await audit.accept_for_key(connection, act, key_id)
+    return key_id, secret
+
+
+async def revoke_key(depot: Depot, act: Act, key_id: str) -> None:
+    """Shut a key out. Raises `NotFound`, or `Conflict` for the caller's own."""
+    act.other_key_id = key_id
+    if key_id == act.key_id:
+        raise Conflict(
+            "This is the key that you are signed in with: sign in with another to revoke it, or run "
+            f"`modeldepot key revoke {key_id}`."
+        )
+    async with depot.database.begin() as connection:
+        await keys.revoke(connection, key_id)
+        await audit.accept_for_key(connection, act, key_id)

@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
@@ -10,7 +11,7 @@ from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.errors import status_of
 from app.api.schemas import CreateDeployment
-from app.console.forms import filled, number, said
+from app.console.forms import an_id, filled, number, said
 from app.console.pages import page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession
 from app.domain.errors import Refusal
@@ -18,9 +19,10 @@ from app.services import deployments
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-_SHOWN, _OFFERED = 200, 200
-"""Deployments, and models to choose from."""
-_FIELDS = ("name", "model", "gpu-type", "gpu-count", "replicas", "deployment-url", "inference-engine-version")
+_PER_PAGE, _OFFERED = 50, 500
+"""Deployments, and models to choose from: those beyond can be named all the same."""
+_TEXTS, _COUNTS = ("gpu-type", "deployment-url", "inference-engine-version"), ("gpu-count", "replicas")
+_FIELDS = ("name", "model", "inference-engine-parameters", *_TEXTS, *_COUNTS)
 
 
 @router.get("/console/deployments")
@@ -32,10 +34,10 @@ async def list_deployments(request: Request, depot: TheDepot) -> Response:
 async def create(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
     try:
         async with audited(request, depot, session.key, "create-deployment") as act:
-            await changes.create_deployment(depot, act, filled(CreateDeployment, _wanted(form)))
+            made = await changes.create_deployment(depot, act, filled(CreateDeployment, _wanted(form)))
     except Refusal as refusal:
         return await _list(request, depot, form, refusal)
-    return see(request, "/deployments")
+    return see(request, f"/deployments#d-{made.resource_id}")
 
 
 @router.post("/console/deployments/{id}/delete")
@@ -49,23 +51,33 @@ async def delete(request: Request, depot: TheDepot, session: TheSession, deploym
 
 
 def _wanted(form: Form) -> dict[str, Any]:
-    texts = {name: form.get(name) or None for name in ("gpu-type", "deployment-url", "inference-engine-version")}
-    counts = {name: number(form.get(name, "")) for name in ("gpu-count", "replicas")}
-    return {"name": form.get("name", ""), "model": {"name": form.get("model") or None}} | texts | counts
+    """In the API's words. The model is named by its id or its name; the parameters stand one on a line."""
+    model = form.get("model", "")
+    lines = [line.strip() for line in form.get("inference-engine-parameters", "").splitlines()]
+    return {
+        "name": form.get("name", ""),
+        "model": {"id": model} if an_id(model) else {"name": model},
+        "inference-engine-parameters": [line for line in lines if line],
+        **{name: form.get(name) or None for name in _TEXTS},
+        **{name: number(form.get(name, "")) for name in _COUNTS},
+    }
 
 
 async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
+    before: UUID | None = an_id(request.query_params.get("before", ""))
     async with depot.database.read() as connection:
-        rows = await deployments.newest(connection, limit=_SHOWN)
+        rows = await deployments.newest(connection, limit=_PER_PAGE + 1, before=before)
         count = await deployments.count(connection)
         offered = await deployments.deployable(connection, limit=_OFFERED)
     return page(
         request,
         "deployments.html",
         status=status_of(refusal) if refusal else HTTPStatus.OK,
-        rows=rows,
+        rows=rows[:_PER_PAGE],
+        older=rows[_PER_PAGE - 1].id if len(rows) > _PER_PAGE else None,
+        before=before,
         count=count,
-        offered=sorted({row.name for row in offered}),
+        offered=offered,
         form={name: form.get(name, "") for name in _FIELDS},
         refusal=said(refusal),
     )

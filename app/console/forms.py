@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -25,6 +26,14 @@ def filled(shape: type[Shape], words: Mapping[str, Any]) -> Shape:
 def patterns(text: str) -> list[str] | None:
     """One a line, or several with spaces between; `None` where there is none."""
     return text.split() or None
+
+
+def an_id(text: str) -> UUID | None:
+    """`None` for what is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def number(text: str) -> int | str | None:

@@ -1,11 +1,13 @@
-"""The operations: what is under way, and what has ended; the newest first, by state and command."""
+"""The operations: what is under way and what has ended, by state and command."""
 
+from enum import StrEnum
+from typing import Any, TypeVar
 from urllib.parse import urlencode
-from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from app.api.dependencies import TheDepot
+from app.console.forms import an_id
 from app.console.pages import page
 from app.console.session import SessionRoute
 from app.domain.commands import Command
@@ -15,33 +17,33 @@ from app.services import history
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _PER_PAGE = 50
+_Word = TypeVar("_Word", bound=StrEnum)
 
 
 @router.get("/console/operations")
 async def list_operations(request: Request, depot: TheDepot) -> Response:
-    """What the address says that makes no sense is as if it were not there."""
     asked = request.query_params
-    state = OperationState(asked["state"]) if asked.get("state") in set(OperationState) else None
-    command = Command(asked["command"]) if asked.get("command") in set(Command) else None
-    before = _id(asked.get("before", ""))
+    state, command = _one_of(OperationState, asked.get("state")), _one_of(Command, asked.get("command"))
+    before = an_id(asked.get("before", ""))
     async with depot.database.read() as connection:
-        rows = await history.page(connection, state=state, command=command, before=before, limit=_PER_PAGE)
-    older = {"state": state, "command": command, "before": rows[-1].id} if len(rows) == _PER_PAGE else {}
+        rows = await history.page(connection, limit=_PER_PAGE + 1, state=state, command=command, before=before)
+
+    def address(**other: Any) -> str:
+        chosen = {"state": state, "command": command} | other
+        return "?" + urlencode({name: value for name, value in chosen.items() if value})
+
     return page(
         request,
         "operations.html",
-        rows=rows,
-        state=state,
-        command=command,
-        states=list(OperationState),
-        commands=list(Command),
+        rows=rows[:_PER_PAGE],
+        older=rows[_PER_PAGE - 1].id if len(rows) > _PER_PAGE else None,
         before=before,
-        older="?" + urlencode({name: value for name, value in older.items() if value}) if older else "",
+        filters=(("State", "state", state, list(OperationState)), ("Command", "command", command, list(Command))),
+        chosen=state or command,
+        address=address,
     )
 
 
-def _id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+def _one_of(words: type[_Word], text: str | None) -> _Word | None:
+    """What makes no sense is as if it were not there."""
+    return words(text) if text in set(words) else None

@@ -1,5 +1,6 @@
 """The storage: how full it is, and of what."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
@@ -14,11 +15,13 @@ from app.volume import Usage, VolumeAway
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _LARGEST = 20
+_NARROWEST = 0.4
+"""Percent of a bar that whatever there is takes at least, so that it is seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the disk, in bytes; `left` and `width` are where it is in the picture, in percent."""
+    """A part of a bar, in bytes; `left` and `width` are where it is in the picture, in percent."""
 
     name: str
     title: str
@@ -30,32 +33,50 @@ class Part:
 @router.get("/console/storage")
 async def show_storage(request: Request, depot: TheDepot) -> Response:
     async with depot.database.read() as connection:
-        total = await depot.figures.contents.look(connection)
+        content = await depot.figures.contents.look(connection)
         largest = await contents.largest(connection, _LARGEST)
     usage, problem = None, ""
     try:
         usage = await depot.volume.look()
     except VolumeAway as error:
         problem = str(error)
-    parts = _parts(usage, total) if usage else []
-    return page(request, "storage.html", usage=usage, problem=problem, parts=parts, total=total, largest=largest)
+    most = max((row.own + row.shared for row in largest), default=0)
+    return page(
+        request,
+        "storage.html",
+        problem=problem,
+        usage=usage,
+        disk=_disk(usage, content) if usage else [],
+        content=content,
+        as_it_is=_bar(content.listed, own=content.own, shared=content.shared, saved=content.saved),
+        largest=[(row, _bar(most, own=row.own, shared=row.shared)) for row in largest],
+    )
 
 
-def _parts(usage: Usage, total: Contents) -> list[Part]:
-    left = usage.used
-    sizes = []
-    for name, title, size in (
-        ("own", "Only in one model", total.own),
-        ("shared", "Shared by several", total.shared),
-        ("arriving", "Arriving", total.arriving),
-    ):
-        # Rows and disk tell of two moments, and a disk may pack: never more than there is.
-        sizes.append((name, title, min(size, left)))
-        left -= sizes[-1][2]
-    sizes += [("other", "Other files", left), ("free", "Free", usage.free)]
-    whole, parts, begin = max(usage.used + usage.free, 1), [], 0.0
-    for name, title, size in sizes:
-        width = size * 100 / whole
-        parts.append(Part(name, title, size, round(begin, 3), round(width, 3)))
-        begin += width
+def _disk(usage: Usage, content: Contents) -> Sequence[Part]:
+    """What the rows say and what the disk says are of two moments: never more than there is."""
+    sizes, left = {}, usage.used
+    for name, size in (("own", content.own), ("shared", content.shared), ("arriving", content.arriving)):
+        sizes[name] = min(size, left)
+        left -= sizes[name]
+    return _bar(usage.used + usage.free, **sizes, other=left, free=usage.free)
+
+
+def _bar(whole: int, **sizes: int) -> Sequence[Part]:
+    widths = [max(size * 100 / max(whole, 1), _NARROWEST) if size else 0.0 for size in sizes.values()]
+    shrunk = min(100 / max(sum(widths), 1), 1.0)
+    parts, left = [], 0.0
+    for (name, size), width in zip(sizes.items(), widths, strict=True):
+        parts.append(Part(name, _TITLES[name], size, round(left, 3), round(width * shrunk, 3)))
+        left += width * shrunk
     return parts
+
+
+_TITLES = {
+    "own": "Only in one model",
+    "shared": "In several models, kept once",
+    "saved": "Saved",
+    "arriving": "Arriving",
+    "other": "Other files",
+    "free": "Free",
+}

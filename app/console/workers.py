@@ -5,13 +5,26 @@ from fastapi import APIRouter, Request, Response
 from app.api.dependencies import TheDepot
 from app.console.pages import page
 from app.console.session import SessionRoute
+from app.domain.commands import Command
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 
 @router.get("/console/workers")
 async def list_workers(request: Request, depot: TheDepot) -> Response:
+    """Looked at again and again by whoever has it open: all of them share what is asked of the database."""
     async with depot.database.read() as connection:
         listed = await depot.figures.crew.look(connection)
-    rates = {each.worker.name: sum(operation.rate or 0 for operation in each.holds) for each in listed}
-    return page(request, "workers.html", listed=listed, rates=rates)
+        census = await depot.figures.census.look(connection)
+    alive = [each for each in listed if each.worker.alive]
+    return page(
+        request,
+        "workers.html",
+        listed=sorted(listed, key=lambda each: not each.worker.alive),
+        alive=len(alive),
+        slots=sum(each.worker.slots for each in alive),
+        busy=sum(len(each.holds) for each in alive),
+        rate=sum(held.rate or 0 for each in listed for held in each.holds if held.command is Command.CREATE_MODEL),
+        due=census.due,
+        oldest_due=census.oldest_due,
+    )

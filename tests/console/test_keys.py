@@ -1,0 +1,111 @@
+"""The keys' page: for operators only, a secret that is shown once, and nobody who locks themselves out."""
+
+import html
+import re
+from typing import Any
+
+import pytest
+
+from app.domain.keys import Role
+from tests.app.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
+from tests.console.conftest import Site, User
+from tests.depot import KEY
+from tests.processes import until
+
+
+@pytest.fixture(scope="module")
+def operator(site: Site) -> User:
+    return site.user()
+
+
+def made(operator: User, **fields: str) -> tuple[str, str]:
+    """The key and the secret, as the page shows them."""
+    answer = operator.send("/console/keys", **({"name": "of-a-test", "role": "reader", "expires": "30"} | fields))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    key, secret = re.findall(r'data-copy="([^" ]+)"', answer.text)
+    return key, secret
+
+
+def row_of(page: str, key: str) -> str:
+    found = re.search(rf'<tr data-key="{key}".*?</tr>', page, re.DOTALL)
+    assert found, page
+    return html.unescape(found[0])
+
+
+def changes(site: Site) -> list[tuple[Any, ...]]:
+    return [(row.action, row.other_key_id, row.outcome) for row in audited(site.api, KEY)]
+
+
+def test_a_secret_is_shown_once_and_written_nowhere(site: Site, operator: User) -> None:
+    key, secret = made(operator, name="the tests' key")
+    row = row_of(operator.page("/console/keys"), key)
+    assert "the tests' key" in row
+    assert "in 30 d" in row
+    assert secret not in operator.page("/console/keys")
+    assert secret not in operator.page(f"/console/keys/{key}/revoke")
+    assert secret not in site.api.depot.logs()
+    assert changes(site)[-1] == ("create-key", key, "accepted")
+    assert 'data-action="create"' not in site.user(key, secret).page("/console/deployments")
+
+
+def test_a_key_may_be_for_good_and_one_that_expired_is_marked(site: Site, operator: User) -> None:
+    lasting, _ = made(operator, expires="")
+    expired, _ = make_key(site.api, expires=-60.0)
+    page = operator.page("/console/keys")
+    assert "expired" not in row_of(page, lasting)
+    assert "expired" in row_of(page, expired)
+
+
+def test_revoking_asks_first_and_shuts_the_key_out(site: Site, operator: User) -> None:
+    key, secret = make_key(site.api)
+    other = site.user(key, secret)
+    question = operator.page(f"/console/keys/{key}/revoke")
+    assert f'action="/console/keys/{key}/revoke"' in question
+    assert other.client.get("/console").status_code == 200
+
+    assert operator.send(f"/console/keys/{key}/revoke").headers["location"] == "/console/keys"
+    until(lambda: other.client.get("/console").status_code == 303, site.api.depot.logs, SECONDS_TO_REVOKE)
+    assert 'data-action="revoke"' not in row_of(operator.page("/console/keys"), key)
+    assert 'data-action="revoke"' not in operator.page(f"/console/keys/{key}/revoke")
+    assert operator.send(f"/console/keys/{key}/revoke").status_code == 404
+    assert changes(site)[-2:] == [("revoke-key", key, "accepted"), ("revoke-key", key, "404 Not Found")]
+
+
+def test_nobody_revokes_the_key_that_they_are_signed_in_with(site: Site, operator: User) -> None:
+    row = row_of(operator.page("/console/keys"), KEY)
+    assert "You are signed in with it" in row
+    assert "/revoke" not in row
+    assert 'data-action="revoke"' not in operator.page(f"/console/keys/{KEY}/revoke")
+    refused = operator.send(f"/console/keys/{KEY}/revoke")
+    assert refused.status_code == 409
+    assert f"modeldepot key revoke {KEY}" in refused.text
+    assert changes(site)[-1] == ("revoke-key", KEY, "409 Conflict")
+    assert operator.client.get("/console/keys").status_code == 200
+
+
+@pytest.mark.parametrize("key", ["EXOunknown", "%00", "x" * 200, "%C3%A9"])
+def test_a_key_that_there_is_not_is_not_found(operator: User, key: str) -> None:
+    assert operator.client.get(f"/console/keys/{key}/revoke").status_code == 404
+    assert operator.send(f"/console/keys/{key}/revoke").status_code == 404
+
+
+def test_a_reader_sees_no_keys_and_makes_and_revokes_none(site: Site, operator: User) -> None:
+    reader = site.reader()
+    before = operator.page("/console/keys").count("data-key=")
+    assert "/console/keys" not in reader.page("/console")
+    for path in ("/console/keys", f"/console/keys/{KEY}/revoke"):
+        assert reader.client.get(path).status_code == 403
+        assert reader.send(path, name="mine", role=Role.OPERATOR, expires="").status_code == 403
+    assert operator.page("/console/keys").count("data-key=") == before
+
+
+def test_without_the_forms_token_no_key_is_made_or_revoked(site: Site, operator: User) -> None:
+    key, _ = make_key(site.api)
+    before = operator.page("/console/keys").count("data-key=")
+    for path in ("/console/keys", f"/console/keys/{key}/revoke"):
+        answer = operator.client.post(path, data={"name": "of-a-test", "role": "reader", "expires": ""})
+        assert answer.status_code == 403
+    page = operator.page("/console/keys")
+    assert page.count("data-key=") == before
+    assert 'data-action="revoke"' in row_of(page, key)
