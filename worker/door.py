@@ -13,12 +13,13 @@ from redis.exceptions import RedisError
 
 from app import queue
 from app.queue import QUEUE, WAKE
+from worker.ending import end
 from worker.runner import Runner
 
 _PATIENCE = 2.0
 """Seconds before another try to reach Redis."""
-_ONCE_MORE = 0.5
-"""Seconds after which a cancellation that had no effect is repeated."""
+_GOODBYE = 0.5
+"""Seconds that closing its connections may take."""
 
 log = structlog.get_logger()
 
@@ -30,10 +31,7 @@ async def answered(redis_url: str, runner: Runner) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        # The libraries call asyncio.wait_for, which before Python 3.12 swallows a cancellation that comes with an answer.
-        while not answering.done():
-            answering.cancel()
-            await asyncio.wait({answering}, timeout=_ONCE_MORE)
+        await end(answering, patience=_GOODBYE)
 
 
 async def _answer(redis_url: str, runner: Runner) -> None:

@@ -25,10 +25,14 @@ from app.volume import Volume
 from worker.child import Nursery
 from worker.commands.work import Tools
 from worker.door import answered
+from worker.ending import end
 from worker.metrics import WorkerMetrics
 from worker.runner import Policy, Runner
 from worker.status import CannotListen, StatusServer
 from worker.storage import Storage
+
+_HAND_OVER = 7.0
+"""Seconds that handing everything over takes at most, also while the database is away."""
 
 log = structlog.get_logger()
 
@@ -111,8 +115,8 @@ async def _work(runner: Runner, nursery: Nursery, settings: Settings) -> None:
         await _asked_to_stop()
         log.info("worker stops")
         nursery.retire()
-        running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+        handing_over = asyncio.create_task(end(running, patience=_HAND_OVER))
+    await handing_over
     await nursery.close()
 
 

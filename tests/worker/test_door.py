@@ -12,7 +12,7 @@ from app.queue import Doorbell
 from worker.door import answered
 from worker.runner import Runner
 
-_ENDINGS = 100
+_ENDINGS = 40
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning"),  # by arq, of redis-py
     # redis-py leaves a connection that is being opened to the garbage collector.
@@ -50,5 +50,5 @@ async def test_a_ring_wakes_who_is_free(redis_url: str) -> None:
 async def test_it_ends_at_whatever_moment_it_is_told_to(redis_url: str) -> None:
     for moment in range(_ENDINGS):
         async with asyncio.timeout(5), answered(redis_url, cast("Runner", Sleeper())):
-            await asyncio.sleep(moment / 10_000)
+            await asyncio.sleep(moment / 4_000)
     gc.collect()  # here, where the warnings are expected
