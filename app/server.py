@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn, with the bounds that it lacks, and in our words where it answers by itself."""
 
 import asyncio
+import resource
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
@@ -19,6 +20,7 @@ _HEADERS = [
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
+_MOST_FILES = 65_536
 _NOT_HTTP = "This is not a request that HTTP/1.1 knows. /docs lists what there is."
 _TOO_LARGE = f"The request's headers are too large: at most {MAX_HEADERS} of them are read, and {MAX_HEAD >> 10} KiB."
 _TOO_SLOW = "The request took too long to arrive: send it again, all at once."
@@ -56,6 +58,13 @@ def configured(
     return config
 
 
+def allow_connections() -> None:
+    """As many as this process may have, instead of the 1024 that many systems begin with."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 class _TooLarge(Exception):
     """The head of a request is."""
 
@@ -70,6 +79,8 @@ class Connection(HttpToolsProtocol):
         self._head: int | None = None
         """Bytes of a head that is being received."""
         self._in_body = False
+        self._current: RequestResponseCycle | None = None
+        """The request that is being answered: later ones may be waiting."""
         self._refusal = HTTPStatus.BAD_REQUEST, _NOT_HTTP
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,6 +90,10 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+        if self._current:
+            # uvicorn tells the request that came last only, and the others would write to what is closed.
+            self._current.disconnected = True
+            self._current.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:
@@ -107,6 +122,10 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
         self._in_body = False
         self._stop_waiting()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._current = cycle
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words
         """What uvicorn does with what it can't read."""

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from app.server import MAX_HEAD, MAX_HEADERS
+from tests import processes
 from tests.app import contract
 from tests.depot import CREDENTIALS, Depot
 from tests.processes import until
@@ -62,12 +63,12 @@ def heard(client: socket.socket) -> bytes:
     return said
 
 
-def is_refused(said: bytes, status: int) -> None:
+def is_refused(answer: bytes, status: int) -> None:
     """In the shape of all errors, with the headers of all answers."""
-    head, _, body = said.partition(b"\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().lower().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
-    assert first.startswith(f"http/1.1 {status} "), said
+    assert first.startswith(f"http/1.1 {status} "), answer
     problem = json.loads(body)
     contract.check(contract.ERROR, problem)
     assert problem["status"] == status
@@ -129,12 +130,23 @@ def test_others_are_answered_while_hundreds_drip(depot: Depot) -> None:
         assert all(b" 408 " in heard(client) for client in slow)
 
 
+def test_as_many_connections_are_taken_as_the_system_allows(depot: Depot) -> None:
+    assert depot.api is not None
+    (line,) = [
+        line for line in processes.said(depot.api.pid, "limits").splitlines() if line.startswith("Max open files")
+    ]
+    soft, hard = line.split()[3:5]
+    assert int(soft) == min(int(hard), 65_536)
+
+
 def test_a_client_that_does_not_take_its_answer_is_cut_off(depot: Depot) -> None:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", depot.port))
         port = client.getsockname()[1]
-        client.sendall(b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: depot\r\n\r\n")
+        # More than fits between the two: what is left waits in the server, and seven requests behind it.
+        for _ in range(8):
+            client.sendall(b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: depot\r\n\r\n")
         until(lambda: is_connected(depot.port, port), depot.logs)
         until(lambda: not is_connected(depot.port, port), depot.logs, BUSY)
 
