@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, distinct, exists, func, select
+from sqlalchemy import BigInteger, ColumnElement, Row, case, cast, distinct, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import FileRow, ModelRow
@@ -50,7 +50,7 @@ async def total(connection: AsyncConnection) -> Contents:
         arriving.scalar_subquery(),
     )
     listed, own, shared, so_far = (await connection.execute(select(*sums))).one()
-    return Contents(int(listed), int(own), int(shared), int(so_far))
+    return Contents(listed, own, shared, so_far)
 
 
 async def largest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
@@ -71,4 +71,5 @@ async def largest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]
 
 
 def _sum(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.coalesce(func.sum(column), 0)
+    # PostgreSQL's sum of integers is a decimal number.
+    return cast(func.coalesce(func.sum(column), 0), BigInteger)

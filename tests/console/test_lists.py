@@ -21,6 +21,7 @@ from tests.app import by_hand
 from tests.console.conftest import Site, User
 from tests.processes import until
 
+pytestmark = pytest.mark.parametrize("site", ["postgresql"], indirect=True)
 HOSTILE = "<img src=x onerror=alert(1)>"
 MANY = 60
 """More than a page holds."""

@@ -38,6 +38,7 @@ async def test_a_content_counts_once_however_many_files_have_it(database: Databa
         ("acme/base", 107, 7, 100),
     ]
     assert first == rows[0]
+    assert {type(number) for number in (total.listed, total.own, first.own, first.shared)} == {int}
 
 
 async def _model(database: Database, name: str, *files: tuple[str, int, str]) -> UUID:
