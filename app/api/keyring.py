@@ -35,22 +35,21 @@ class Keyring:
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database, self._sealer = database, sealer
         self._known: dict[str, tuple[Key | None, float]] = {}
+        self._looks: dict[str, asyncio.Future[Key | None]] = {}
         self._used: set[str] = set()
         self._noted: dict[str, float] = {}
 
     async def find(self, key_id: str) -> Key | None:
         """The key, unless it is unknown, revoked, expired, or sealed with a secret key that is not ours."""
-        now = time.monotonic()
         key, until = self._known.get(key_id, (None, 0.0))
-        if now < until:
+        if time.monotonic() < until:
             return key
-        async with self._database.read() as connection:
-            row = await keys.usable(connection, key_id)
-        key = None if row is None else self._opened(key_id, row.role, row.sealed_secret)
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[key_id] = (key, now + _REMEMBERED_FOR)
-        return key
+        # All who ask meanwhile are answered by one look.
+        look = self._looks.get(key_id)
+        if look is None:
+            look = self._looks[key_id] = asyncio.ensure_future(self._look(key_id))
+            look.add_done_callback(lambda _: self._looks.pop(key_id))
+        return await asyncio.shield(look)
 
     def note_use(self, key: Key) -> None:
         """Remember to write down that it was used."""
@@ -73,6 +72,16 @@ class Keyring:
             await keys.touch(connection, stale)
         self._noted |= dict.fromkeys(stale, now)
         self._used.difference_update(stale)
+
+    async def _look(self, key_id: str) -> Key | None:
+        now = time.monotonic()
+        async with self._database.read() as connection:
+            row = await keys.usable(connection, key_id)
+        key = None if row is None else self._opened(key_id, row.role, row.sealed_secret)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key_id] = (key, now + _REMEMBERED_FOR)
+        return key
 
     def _opened(self, key_id: str, role: Role, sealed: str) -> Key | None:
         try:

@@ -1,5 +1,6 @@
 """Who is signed in: a sealed cookie names the key, and whether that may still be used is looked up each time."""
 
+import hashlib
 import hmac
 import json
 import secrets
@@ -33,18 +34,35 @@ Form = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Cookie:
+    """What is sealed in it. `secret` is the digest of the key's: with another one, whoever had the old one is out."""
+
     key_id: str
+    secret: str
     expires: int
-    csrf: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The key of whoever is signed in, and what their forms have to carry. `expires` is in seconds since 1970."""
+    """The key of whoever is signed in, and what their forms are known by. `expires` is in seconds since 1970."""
 
     key: Key
-    csrf: str
+    token: str
     expires: int
+
+    @property
+    def csrf(self) -> str:
+        """What a form has to carry: another text each time, as how well a page packs would tell one that stays."""
+        salt = secrets.token_urlsafe(9)
+        return f"{salt}.{self._proof(salt)}"
+
+    def gave(self, csrf: str) -> bool:
+        """Whether that is from a form of this session."""
+        salt, _, proof = csrf.partition(".")
+        return hmac.compare_digest(proof.encode(), self._proof(salt).encode())
+
+    def _proof(self, salt: str) -> str:
+        return hmac.digest(self.token.encode(), salt.encode(), "sha256").hex()
 
     @property
     def operator(self) -> bool:
@@ -67,7 +85,7 @@ class SessionRoute(PageRoute):
             return None
         request.state.form = form = await read_form(request)
         check_origin(request, depot)
-        if not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
+        if not session.gave(form.get("csrf", "")):
             raise HTTPException(403, _STRANGE)
         if not session.operator and not self.path.endswith("/sign-out"):
             raise HTTPException(403, _READER)
@@ -77,7 +95,7 @@ class SessionRoute(PageRoute):
 def begin(request: Request, response: Response, key: Key) -> None:
     """Sign the holder of `key` in."""
     depot: Depot = request.app.state.depot
-    cookie = _Cookie(key.id, int(time.time()) + _LASTS, secrets.token_urlsafe(16))
+    cookie = _Cookie(key.id, _digest(key), int(time.time()) + _LASTS, secrets.token_urlsafe(16))
     sealed = depot.sealer.seal(json.dumps(asdict(cookie)), belongs_to=_COOKIE)
     response.set_cookie(_COOKIE, quote(sealed, safe=""), max_age=_LASTS, **_attributes(request))
 
@@ -122,14 +140,20 @@ async def _session_of(request: Request, depot: Depot) -> Session | None:
     if cookie is None or cookie.expires <= time.time():
         return None
     key = await depot.gate.signed_in(cookie.key_id)
-    return Session(key, cookie.csrf, cookie.expires) if key else None
+    if key is None or not hmac.compare_digest(_digest(key), cookie.secret):
+        return None
+    return Session(key, cookie.token, cookie.expires)
 
 
 def _opened(sealer: Sealer, text: str) -> _Cookie | None:
     try:
         return _Cookie(**json.loads(sealer.open(unquote(text), belongs_to=_COOKIE)))
-    except CannotOpen:
+    except (CannotOpen, TypeError):  # not ours, or of a version that sealed something else
         return None
+
+
+def _digest(key: Key) -> str:
+    return hashlib.sha256(key.secret).hexdigest()
 
 
 def _attributes(request: Request) -> dict[str, Any]:

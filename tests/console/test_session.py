@@ -5,10 +5,14 @@ from http.cookies import SimpleCookie
 import httpx2
 import pytest
 
+from app.db.session import Database
 from app.domain.keys import Role
+from app.sealing import Sealer
+from app.services import keys
 from tests.app.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
+from tests.app.by_hand import run
 from tests.console.conftest import Site
-from tests.depot import KEY, SECRET
+from tests.depot import KEY, SECRET, SECRET_KEY
 from tests.processes import until
 
 PAGES = [
@@ -109,6 +113,28 @@ def test_a_revoked_key_is_signed_out(site: Site) -> None:
     assert site.user().send(f"/console/keys/{key}/revoke").status_code == 303
     until(lambda: user.client.get("/console").status_code == 303, site.api.depot.logs, SECONDS_TO_REVOKE)
     assert user.client.get("/console/models/commands", headers={"HX-Request": "true"}).headers["hx-redirect"]
+
+
+def test_whoever_signed_in_with_a_secret_that_is_no_longer_the_keys_is_out(site: Site) -> None:
+    key, secret = make_key(site.api)
+    user = site.user(key, secret)
+
+    async def change(database: Database) -> None:
+        async with database.begin() as connection:
+            await keys.keep(connection, Sealer([SECRET_KEY]), key, "another-secret-of-it", name="of a test")
+
+    run(site.api.database_url, change)
+    until(lambda: user.client.get("/console").status_code == 303, site.api.depot.logs, SECONDS_TO_REVOKE)
+
+
+def test_each_page_has_another_token_so_that_packing_tells_nothing_of_it(site: Site) -> None:
+    user = site.user()
+    assert user.client.get("/console").headers["content-encoding"] == "gzip"
+    tokens = {user.csrf() for _ in range(5)}
+    assert len(tokens) == 5
+    for token in tokens:
+        answer = user.client.post("/console/models/new", data={"name": "no-owner", "csrf": token})
+        assert answer.status_code == 400
 
 
 def test_a_form_without_its_token_or_with_anothers_is_refused(site: Site) -> None:

@@ -39,11 +39,16 @@
     dialog.returnValue = "no";
     dialog.addEventListener("close", () => {
       if (dialog.returnValue !== "yes") return;
-      form.dataset.confirmed = "yes";
-      form.requestSubmit();
+      // What changed meanwhile may have brought another form into its place.
+      const now = form.isConnected ? form : [...document.forms].find((one) => one.action === form.action);
+      if (!now) return;
+      now.dataset.confirmed = "yes";
+      now.requestSubmit();
     }, { once: true });
     dialog.showModal();
   });
+
+  const renew = (part) => htmx.ajax("GET", location.href, { target: part, select: part, swap: "outerHTML" });
 
   const told = (piece, name) => {
     const found = new DOMParser().parseFromString(`<template>${piece}</template>`, "text/html");
@@ -66,7 +71,18 @@
     if (before.stage && stage !== before.stage && stage !== "gone") {
       // More than its head is another now: files, buttons, history.
       event.preventDefault();
-      htmx.ajax("GET", location.pathname, { target: "#page", select: "#page", swap: "outerHTML" });
+      renew("#page");
     }
+  });
+
+  // A browser has a few connections for each server: pages that nobody looks at leave theirs, and are renewed later.
+  let stream;
+  htmx.createEventSource = (address) => {
+    stream = new EventSource(address);
+    return stream;
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) stream?.close();
+    else if (stream) renew(document.getElementById("page") ? "#page" : "#results");
   });
 })();
