@@ -15,6 +15,7 @@ from app.api.dependencies import Depot
 from app.api.events import Broadcast
 from app.api.gate import Gate
 from app.api.keyring import Keyring
+from app.api.looks import Looks
 from app.api.prefix import Prefix
 from app.console import site
 from app.db.migrate import revisions
@@ -52,6 +53,7 @@ def build(settings: Settings) -> FastAPI:
         keyring = Keyring(database, sealer)
         app.state.depot = Depot(
             database=database,
+            looks=Looks(database),
             doorbell=doorbell,
             sealer=sealer,
             gate=Gate(keyring, prefix),

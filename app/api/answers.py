@@ -11,9 +11,16 @@ from app.api.schemas import OPERATION, operation
 
 
 def json_answer(shape: TypeAdapter[Any], value: object) -> Response:
+    return json_bytes(body(shape, value))
+
+
+def json_bytes(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+def body(shape: TypeAdapter[Any], value: object) -> bytes:
     """`value` (a `plain` row, or a dictionary of lists of them) in `shape`."""
-    body = shape.dump_json(shape.validate_python(value), by_alias=True)
-    return Response(body, media_type="application/json")
+    return shape.dump_json(shape.validate_python(value), by_alias=True)
 
 
 def plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
@@ -23,5 +30,4 @@ def plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
 
 
 def operation_answer(row: Row[Any]) -> Response:
-    body = OPERATION.dump_json(operation(row), by_alias=True, exclude_none=True)
-    return Response(body, media_type="application/json")
+    return json_bytes(OPERATION.dump_json(operation(row), by_alias=True, exclude_none=True))

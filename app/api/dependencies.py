@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.events import Broadcast
 from app.api.gate import Gate
+from app.api.looks import Looks
 from app.db.session import Database
 from app.domain.errors import BadRequest, NotFound
 from app.figures import Figures
@@ -29,6 +30,7 @@ class Depot:
     """What the process is built of."""
 
     database: Database
+    looks: Looks
     doorbell: Doorbell
     sealer: Sealer
     gate: Gate

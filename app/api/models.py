@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response, StreamingResponse
 
 from app.api import changes, events, schemas
-from app.api.answers import json_answer, operation_answer, plain
+from app.api.answers import json_answer, json_bytes, operation_answer, plain
 from app.api.auth import KeyedRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
@@ -57,11 +57,10 @@ async def create_model(
 )
 async def list_models(depot: TheDepot, limit: Limit = None, after: After = None) -> Response:
     """Every model, oldest first; or a page of them: the last one when it holds fewer than its `limit`."""
+    if limit is None and after is None:
+        return json_bytes(await depot.looks.models())
     async with depot.database.read() as connection:
-        if limit is None and after is None:
-            rows = await models.list_all(connection)
-        else:
-            rows = await models.list_page(connection, limit=limit, after=after)
+        rows = await models.list_page(connection, limit=limit, after=after)
     return json_answer(schemas.MODELS, {"models": plain(rows)})
 
 
@@ -73,9 +72,7 @@ async def list_models(depot: TheDepot, limit: Limit = None, after: After = None)
     responses={200: {"model": schemas.Model}, **documented(404, 503)},
 )
 async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
-    async with depot.database.read() as connection:
-        row = await models.get(connection, model_id)
-    return json_answer(schemas.MODEL, *plain([row]))
+    return json_bytes(await depot.looks.model(model_id))
 
 
 @router.delete(

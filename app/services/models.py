@@ -42,6 +42,7 @@ _LIST = select(*SEEN).order_by(ModelRow.created_at, ModelRow.id)
 _PLACE = select(ModelRow.created_at).where(ModelRow.id == bindparam("after")).scalar_subquery()
 _LIST_AFTER = _LIST.where(tuple_(ModelRow.created_at, ModelRow.id) > tuple_(_PLACE, bindparam("after", type_=Uuid())))
 _GET = select(*SEEN).where(ModelRow.id == bindparam("model_id"))
+_SOME = select(*SEEN).where(ModelRow.id.in_(bindparam("model_ids", expanding=True)))
 _AT_ONCE = 1000
 """Rows or values in one statement."""
 _BEGINNING = 0x6D6F64656C
@@ -97,14 +98,13 @@ async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
     """One model. Raises `NotFound`."""
     row = (await connection.execute(_GET, {"model_id": model_id})).one_or_none()
     if row is None:
-        raise _unknown(model_id)
+        raise unknown(model_id)
     return row
 
 
 async def some(connection: AsyncConnection, model_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
     """Those of `model_ids` that there are."""
-    query = select(*SEEN).where(ModelRow.id.in_(model_ids))
-    return {row.id: row for row in (await connection.execute(query)).all()}
+    return {row.id: row for row in (await connection.execute(_SOME, {"model_ids": model_ids})).all()}
 
 
 async def files(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
@@ -129,7 +129,7 @@ async def request_delete(
     lock = select(ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
     deleting = (await connection.execute(lock)).scalar_one_or_none()
     if deleting is None:
-        raise _unknown(model_id)
+        raise unknown(model_id)
     if deleting and (under_way := await operations.pending(connection, model_id)):
         return under_way
     uses = select(DeploymentRow.id).where(DeploymentRow.model_id == model_id)
@@ -155,7 +155,7 @@ async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
     )
     row: Row[Any] | None = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
     if row is None:
-        raise _unknown(model_id)
+        raise unknown(model_id)
     return row
 
 
@@ -287,5 +287,5 @@ async def _begin_anew(connection: AsyncConnection, model_id: UUID, *, commit: st
     )
 
 
-def _unknown(model_id: UUID) -> NotFound:
+def unknown(model_id: UUID) -> NotFound:
     return NotFound(f"There is no model {model_id}. GET /v2/ai/model lists the models there are.")

@@ -1,0 +1,71 @@
+"""What many clients ask at the same time is looked up once: the SDKs poll, and so does everything that waits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from app.api import schemas
+from app.api.answers import body, plain
+from app.db.session import Database
+from app.services import models
+
+Key = TypeVar("Key")
+Found = TypeVar("Found")
+
+
+class Shared(Generic[Key, Found]):
+    """One look at a time: whoever comes while it is under way shares the next.
+
+    So everybody is told what was true after they asked, as if each had looked alone.
+    """
+
+    def __init__(self, look: Callable[[set[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
+        """`look` finds what there is of some keys. What it raises, all who shared it get."""
+        self._look = look
+        self._busy = asyncio.Lock()
+        self._next: tuple[set[Key], asyncio.Task[Mapping[Key, Found]]] | None = None
+
+    async def get(self, key: Key) -> Found | None:
+        if self._next is None:
+            keys: set[Key] = set()
+            self._next = keys, asyncio.create_task(self._run(keys))
+        keys, found = self._next
+        keys.add(key)
+        # One who goes away takes nothing from the others.
+        return (await asyncio.shield(found)).get(key)
+
+    async def _run(self, keys: set[Key]) -> Mapping[Key, Found]:
+        async with self._busy:
+            self._next = None
+            return await self._look(keys)
+
+
+class Looks:
+    """The looks that requests share, each with the answer's body."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._model: Shared[UUID, bytes] = Shared(self._some)
+        self._models: Shared[None, bytes] = Shared(self._all)
+
+    async def model(self, model_id: UUID) -> bytes:
+        """Raises `NotFound`."""
+        found = await self._model.get(model_id)
+        if found is None:
+            raise models.unknown(model_id)
+        return found
+
+    async def models(self) -> bytes:
+        """All of them, oldest first."""
+        return await self._models.get(None) or b""
+
+    async def _some(self, model_ids: set[UUID]) -> Mapping[UUID, bytes]:
+        async with self._database.read() as connection:
+            rows = await models.some(connection, list(model_ids))
+        return {model_id: body(schemas.MODEL, *plain([row])) for model_id, row in rows.items()}
+
+    async def _all(self, _keys: set[None]) -> Mapping[None, bytes]:
+        async with self._database.read() as connection:
+            rows = await models.list_all(connection)
+        return {None: body(schemas.MODELS, {"models": plain(rows)})}
