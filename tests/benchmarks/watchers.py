@@ -25,7 +25,7 @@ import asyncpg
 import uvloop
 
 from tests.benchmarks.api import request
-from tests.depot import CREDENTIALS, Depot
+from tests.depot import CREDENTIALS, KEY, SECRET, Depot
 from tests.hub import Hub, Synthetic
 from tests.processes import until
 from tests.servers import PostgreSQL, Redis
@@ -48,11 +48,12 @@ _SLOWER, _MORE = 2.0, 1.1
 class _Stream(asyncio.Protocol):
     """One watcher, which counts what it is told."""
 
-    def __init__(self, path: str) -> None:
-        self._path, self.told, self.begun = path, 0, asyncio.get_running_loop().create_future()
+    def __init__(self, path: str, headers: str) -> None:
+        self._asked, self.told = request("GET", path, headers), 0
+        self.begun = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).write(request("GET", self._path, _HEADERS))
+        cast("asyncio.Transport", transport).write(self._asked)
 
     def data_received(self, data: bytes) -> None:
         self.told += data.count(b"event: ")
@@ -60,12 +61,14 @@ class _Stream(asyncio.Protocol):
             self.begun.set_result(None)
 
 
-def _watch(port: int, paths: list[str], connected: Event, leave: Event, told: "multiprocessing.Queue[int]") -> None:
+def _watch(
+    port: int, paths: list[str], headers: str, connected: Event, leave: Event, told: "multiprocessing.Queue[int]"
+) -> None:
     """The process of the watchers: one on each of `paths`."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        streams = [_Stream(path) for path in paths]
+        streams = [_Stream(path, headers) for path in paths]
         for stream in streams:
             await loop.create_connection(partial(_itself, stream), "127.0.0.1", port)
         await asyncio.gather(*(stream.begun for stream in streams))
@@ -82,11 +85,11 @@ def _itself(stream: _Stream) -> _Stream:
 
 
 @contextlib.contextmanager
-def watching(port: int, paths: list[str]) -> Iterator[Callable[[], int]]:
+def watching(port: int, paths: list[str], headers: str) -> Iterator[Callable[[], int]]:
     """So many watchers; what is given tells how often they were told something, and lets them go."""
     context = multiprocessing.get_context("spawn")
     connected, leave, told = context.Event(), context.Event(), context.Queue()
-    process = context.Process(target=_watch, args=(port, paths, connected, leave, told))
+    process = context.Process(target=_watch, args=(port, paths, headers, connected, leave, told))
     process.start()
     try:
         assert connected.wait(60), "the watchers were not told anything"
@@ -182,8 +185,8 @@ class Figures:
     """Transactions a second."""
 
 
-def measure(depot: Depot, address: str, models: list[str], streams: list[str], seconds: float) -> None:
-    """Prints the table. `streams` are the paths that are watched, in turn."""
+def measure(depot: Depot, address: str, models: list[str], streams: list[str], headers: str, seconds: float) -> None:
+    """Prints the table. `streams` are the paths that are watched, in turn, and `headers` those that open them."""
     figures = {0: Figures(), 20: Figures(), 200: Figures()}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
 
@@ -193,7 +196,7 @@ def measure(depot: Depot, address: str, models: list[str], streams: list[str], s
         for _ in range(_ROUNDS):
             for watchers, found in figures.items():
                 paths = [streams[number % len(streams)] for number in range(watchers)]
-                with watching(depot.port, paths) if paths else contextlib.nullcontext(lambda: 0) as left:
+                with watching(depot.port, paths, headers) if paths else contextlib.nullcontext(lambda: 0) as left:
                     ask(_SETTLE)
                     before, began = asyncio.run(_transactions(address)), time.perf_counter()
                     found.p99.append(_p99(ask(seconds)))
@@ -239,8 +242,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each round")
     seconds = parser.parse_args().seconds
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name, downloads(Path(name)) as (depot, address, models):
-        print("## the API's event streams")
-        measure(depot, address, models, [f"/v2/ai/model/{model}/events" for model in models], seconds)
+        print("## the API's event streams, each of one model")
+        measure(depot, address, models, [f"/v2/ai/model/{model}/events" for model in models], _HEADERS, seconds)
+        print("## the console's, each of all ten")
+        streams = [f"/console/events?models={','.join(models)}"]
+        measure(depot, address, models, streams, f"Cookie: {_signed_in(depot)}\r\n", seconds)
+
+
+def _signed_in(depot: Depot) -> str:
+    """The console's cookie."""
+    answer = depot.client.post("../console/sign-in", data={"key": KEY, "secret": SECRET})
+    return answer.headers["set-cookie"].partition(";")[0]
 
 
 if __name__ == "__main__":

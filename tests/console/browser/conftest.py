@@ -13,7 +13,7 @@ from tests.app.test_keys_command import made
 from tests.console.browser.views import Views
 from tests.depot import Depot
 from tests.hub import Hub
-from tests.servers import Redis
+from tests.servers import PostgreSQL, Redis
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -43,16 +43,14 @@ def program() -> str:
 @pytest.fixture(scope="package")
 def served(
     program: str,  # noqa: ARG001  # without one, nothing is started
-    migrated_sqlite: Path,
+    postgresql: PostgreSQL,
     redis_server: Redis,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("console")
-    database = shutil.copy(migrated_sqlite, folder / "depot.sqlite3")
+    address = postgresql.migrated()
     with Hub() as hub:
-        depot = Depot(
-            folder, database_url=f"sqlite:///{database}", redis_url=redis_server.url, hub_endpoint=hub.endpoint
-        )
+        depot = Depot(folder, database_url=address, redis_url=redis_server.url, hub_endpoint=hub.endpoint)
         try:
             yield Served(depot, hub, made(depot.environment, "--name", "reader", "--role", "reader"))
         finally:

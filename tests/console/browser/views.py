@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
 from tests.depot import KEY, SECRET
 
@@ -13,6 +13,13 @@ Scheme = Literal["light", "dark"]
 DESKTOP, PHONE = (1280, 800), (360, 740)
 _AXE = Path(__file__).with_name("axe") / "axe.min.js"
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_BROKEN = """labels => [...document.querySelectorAll(labels)].filter(label => {
+    const text = document.createRange();
+    text.selectNodeContents(label);
+    const tops = [...text.getClientRects()].map(line => line.top);
+    return Math.max(...tops) - Math.min(...tops) > 10;
+}).map(label => label.textContent)"""
+_MOST_TABS = 80
 _PATIENCE = 15_000
 """Milliseconds: a busy machine is no failure."""
 
@@ -24,6 +31,8 @@ class View:
     page: Page
     origin: str
     faults: list[str] = field(default_factory=list)
+    refusals: set[int] = field(default_factory=set)
+    """The statuses that the test is out for: a browser says of each that a page could not be loaded."""
 
     def __post_init__(self) -> None:
         self.page.on("console", self._said)
@@ -41,6 +50,22 @@ class View:
         self.page.locator("input[name=secret]").fill(secret)
         self.page.locator("input[name=secret]").press("Enter")
 
+    def press(self, action: str, *, within: Locator | None = None) -> None:
+        """The button that does so, and yes to what it then asks."""
+        (within or self.page.locator("main")).locator(f"button[data-action={action}]").click()
+        if action == "delete":
+            self.page.locator("dialog[open] button[value=yes]").click()
+
+    def tab_to(self, wanted: Locator) -> None:
+        """With the key alone, as often as it takes; and it shows where it is."""
+        expect(wanted).to_be_visible()
+        for _ in range(_MOST_TABS):
+            self.page.keyboard.press("Tab")
+            if wanted.evaluate("one => one === document.activeElement"):
+                assert wanted.evaluate("one => getComputedStyle(one).outlineStyle") != "none", "focus does not show"
+                return
+        raise AssertionError(f"{wanted} is not reached with the Tab key")
+
     def axe(self) -> list[str]:
         """What axe-core finds serious or critical."""
         self.page.evaluate(_AXE.read_text())
@@ -57,7 +82,14 @@ class View:
         width: int = self.page.evaluate("document.documentElement.scrollWidth")
         return width
 
+    def broken(self) -> list[str]:
+        """Labels that do not stand on one line."""
+        found: list[str] = self.page.evaluate(_BROKEN, "main :is(button, .button, .pill, .role, td b, th b)")
+        return found
+
     def _said(self, message: ConsoleMessage) -> None:
+        if any(f"status of {status} " in message.text for status in self.refusals):
+            return
         if message.type in {"error", "warning"}:
             self.faults.append(f"{message.type} at {message.location.get('url')}: {message.text}")
 
