@@ -3,13 +3,19 @@
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx2
+import pytest
+from sqlalchemy import text
 
+from app.db.session import Database
 from tests.app.api.test_auth import SECONDS_TO_REVOKE, make_key
+from tests.app.by_hand import run
 from tests.console.conftest import Site, User
 from tests.processes import until
+
+_WATCHERS = 30
 
 
 class Listener:
@@ -21,16 +27,20 @@ class Listener:
         self._thread = threading.Thread(target=self._listen, args=(user.client, query))
         self._thread.start()
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """At the next word; without waiting for it."""
         self._leave.set()
+
+    def close(self) -> None:
+        self.leave()
         self._thread.join(20)
         assert not self._thread.is_alive()
 
     def _listen(self, client: httpx2.Client, query: str) -> None:
         with client.stream("GET", f"/console/events?{query}", headers={"Accept": "text/event-stream"}) as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
-            for text in answer.iter_text():
-                self.heard += text
+            for piece in answer.iter_text():
+                self.heard += piece
                 if self._leave.is_set():
                     break
         self.ended.set()
@@ -75,9 +85,51 @@ def test_the_stream_of_a_revoked_key_ends(site: Site) -> None:
         assert listener.heard.endswith("event: signed-out\ndata: -\n\n")
 
 
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_however_many_watch_the_database_is_asked_no_more(site: Site) -> None:
+    one, many = _asked_for(site, 1), _asked_for(site, _WATCHERS)
+    print(f"transactions while a model is watched: {one} by one, {many} by {_WATCHERS}")
+    assert one >= 2
+    # One for each watcher, each time that its key is looked at, would be twice as many as there are watchers.
+    assert many < one + _WATCHERS / 2
+
+
 def test_a_stream_is_for_whoever_is_signed_in_and_of_no_more_than_a_page_of_models(site: Site) -> None:
     query = {"models": site.api.ready_model()}
     stranger = site.stranger().get("/console/events", params=query, headers={"Accept": "text/event-stream"})
     assert stranger.status_code == 401
     for models in ("x", ",".join([query["models"]] * 51)):
         assert site.user().client.get("/console/events", params={"models": models}).status_code == 400
+
+
+def _asked_for(site: Site, watchers: int) -> int:
+    """The transactions while so many watch one model that does not change, and their key is looked at twice."""
+    user = site.user()
+    model_id = site.api.ready_model()
+
+    def quiet(listener: Listener, times: int) -> None:
+        until(lambda: listener.heard.count("still here") >= times, lambda: listener.heard)
+
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listening(user, f"models={model_id}")) for _ in range(watchers)]
+        for listener in listeners:
+            quiet(listener, 1)
+        before = _transactions(site)
+        for listener in listeners:
+            quiet(listener, 3)
+        asked = _transactions(site) - before
+        for listener in listeners:
+            listener.leave()
+    return asked
+
+
+def _transactions(site: Site) -> int:
+    """How many the database has counted."""
+
+    async def ask(database: Database) -> int:
+        async with database.read() as connection:
+            query = text("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+            return int((await connection.execute(query)).scalar_one())
+
+    count: int = run(site.api.database_url, ask)
+    return count
