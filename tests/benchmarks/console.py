@@ -75,7 +75,7 @@ def _first_view(browser: Browser, address: str, signed_in: StorageState | None) 
     sizes: list[int] = []
     network.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
     page.goto(address)
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+    page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
     seconds = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000
     context.close()
     return sum(sizes), len(sizes), seconds
