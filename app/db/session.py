@@ -3,8 +3,9 @@
 PostgreSQL is the database of a fleet, SQLite that of one machine; the same statements run on both.
 """
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -75,10 +76,9 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
     url = async_url(address)
     if url.get_backend_name() == "sqlite":
         # One writer per process: SQLite has one per file, and waiting in our own queue is fairer than its.
-        writer = create_async_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": _LOCK_WAIT})
-        reader = create_async_engine(
-            url, pool_size=pool_size, isolation_level="AUTOCOMMIT", connect_args={"timeout": _LOCK_WAIT}
-        )
+        words: dict[str, Any] = {"timeout": _LOCK_WAIT, "factory": _File}
+        writer = create_async_engine(url, pool_size=1, max_overflow=0, connect_args=words)
+        reader = create_async_engine(url, pool_size=pool_size, isolation_level="AUTOCOMMIT", connect_args=words)
         _prepare_sqlite(writer, write=True)
         _prepare_sqlite(reader, write=False)
         return Database(writer, reader)
@@ -95,6 +95,19 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
     for engine in (writer, reader):
         event.listen(engine.sync_engine, "checkout", _replace_closed)
     return Database(writer, reader)
+
+
+class _File(sqlite3.Connection):
+    """A connection to SQLite that is over once it is closed.
+
+    Without this, a transaction whose task is cancelled while a statement runs keeps the file's lock for as long as
+    anything, such as a traceback, still refers to the statement's cursor.
+    """
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
 
 
 def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
