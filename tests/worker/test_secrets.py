@@ -153,6 +153,7 @@ def test_a_planted_secret_is_nowhere_in_the_clear(
         _crashes_and_succeeds(depot, hub, planted, database_url)
         _fails(depot, hub, planted)
         _refuses(depot, planted)
+        ear.heard |= _console(depot, planted)
         told = _commands(depot) | {"commands of Redis": b"\n".join(commands)}
         told |= {
             "figures of the worker": httpx2.get(
@@ -231,6 +232,18 @@ def _refuses(depot: Depot, planted: Planted) -> None:
     ]
     assert {answer.status_code for answer in refused} <= {400, 401, 403}
     assert depot.client.get(f"http://127.0.0.1:{depot.port}/metrics").status_code == 200
+
+
+def _console(depot: Depot, planted: Planted) -> dict[str, bytes]:
+    """Its pages, to whoever signs in, and to whoever fails to."""
+    form = {"key": depot.environment["DEPOT_BOOTSTRAP_KEY"], "secret": planted.api_secret}
+    with httpx2.Client(base_url=f"http://127.0.0.1:{depot.port}", follow_redirects=True, timeout=30) as client:
+        ear = Ear(client)
+        assert client.post("/console/sign-in", data=form | {"secret": f"{planted.api_secret}x"}).status_code == 403
+        assert client.post("/console/sign-in", data=form).status_code == 200
+        for page in ("", "/operations", "/deployments", "/storage", "/workers", "/keys"):
+            assert client.get(f"/console{page}").status_code == 200
+    return ear.heard
 
 
 def _commands(depot: Depot) -> dict[str, bytes]:
