@@ -44,5 +44,5 @@ class Figures:
 
     def __init__(self) -> None:
         self.census: Figure[Census] = Figure(operations.census)
-        self.contents: Figure[Contents] = Figure(contents.total)
+        self.contents: Figure[Contents] = Figure(contents.total, oldest=60.0)
         self.crew: Figure[Sequence[Listed]] = Figure(workers.list_all, oldest=3.0)
