@@ -157,7 +157,7 @@ def test_the_storage_page_tells_what_models_share(site: Site, operator: User) ->
         await _ready(database, rest, [("base.bin", 4_000_000, "1" * 64)])
 
     by_hand.run(site.api.database_url, fill)
-    until(lambda: "4.0 MB saved" in text_of(operator.page("/console/storage")), site.api.depot.logs)
+    until(lambda: "4.0 MB saved" in text_of(operator.page("/console/storage")), site.api.depot.logs, 90)
     page = operator.page("/console/storage")
     rows = {name: text_of(row) for name, row in re.findall(r'">(acme/[^<]+)</a>(.*?)</tr>', page, re.DOTALL)}
     assert rows[base].startswith("5.0 MB 4.0 MB 1.0 MB")

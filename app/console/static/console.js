@@ -24,9 +24,10 @@
       return;
     }
     button.focus();
-    button.textContent = "Copied";
+    const word = button.firstChild;  // what follows says of what, to whoever does not see it
+    word.data = "Copied";
     announce("Copied");
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    setTimeout(() => { word.data = "Copy"; }, 2000);
   });
 
   document.addEventListener("submit", (event) => {

@@ -1,0 +1,59 @@
+"""Keys from their making to their end, and the workers' page while it is looked at."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.console.browser.conftest import Served
+from tests.console.browser.views import Views
+from tests.hub import Synthetic
+from tests.processes import until
+
+
+def test_a_key_is_made_copied_used_and_revoked(served: Served, views: Views) -> None:
+    view = views.open("/console/keys")
+    page = view.page
+    page.locator("input[name=name]").fill("of a browser")
+    page.locator("button[data-action=create]").click()
+    copies = page.locator(".made [data-copy]")
+    key, secret = (str(copies.nth(place).get_attribute("data-copy")) for place in range(2))
+    copies.nth(1).click()
+    expect(copies.nth(1)).to_have_text("Copied secret")
+    assert view.axe() == []
+
+    other = views.open("/console/storage", key=(key, secret))
+    expect(other.page.get_by_role("link", name="Keys")).to_have_count(0)
+    page.goto(f"{served.origin}/console/keys")
+    page.get_by_role("link", name="Revoke of a browser").click()
+    expect(page.get_by_role("heading")).to_have_text("Revoke of a browser?")
+    assert view.axe() == []
+    page.locator("button[data-action=revoke]").click()
+    expect(page).to_have_url(f"{served.origin}/console/keys")
+    expect(page.locator(f"tr[data-key={key}] a")).to_have_count(0)
+
+    def out() -> bool:
+        other.page.goto(f"{served.origin}/console/storage")
+        return other.page.url.endswith("/console/sign-in?next=/console/storage")
+
+    until(out, served.depot.logs)
+
+
+def test_the_workers_page_follows_what_each_does_and_leaves_the_focus_where_it_is(served: Served, views: Views) -> None:
+    served.hub.add("acme/watched", {"model.safetensors": Synthetic(64 << 20)})
+    served.hub.total_rate = 1 << 20
+    model_id = served.depot.create("acme/watched")["reference"]["id"]
+    try:
+        until(lambda: served.depot.model(model_id)["rate"], served.depot.logs)
+        page = views.open("/console/workers").page
+        held = page.locator("li[data-operation]").filter(has_text="acme/watched")
+        link, progress = held.get_by_role("link"), held.get_by_role("progressbar")
+        link.focus()
+        before = progress.get_attribute("value")
+        expect(progress).not_to_have_attribute("value", str(before))
+        expect(held).to_contain_text(re.compile(r"\d+ % of 67.1 MB · .*/s · .* left"))
+        expect(link).to_be_focused()
+    finally:
+        served.hub.total_rate = None
+        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
+    expect(page.locator("#workers")).not_to_contain_text("acme/watched")
+    expect(page.locator("#workers")).to_contain_text("Nothing in hand.")
