@@ -99,6 +99,13 @@ def test_a_ready_model_shows_its_path_its_files_and_how_to_load_it(site: Site, o
         assert shown in page
 
 
+def test_a_ready_model_leads_to_the_form_that_declares_a_deployment_of_it(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+    name = site.api.depot.model(model_id)["name"]
+    (path,) = re.findall(r'id="deploy"[^>]* href="([^"]+)"', operator.page(f"/console/models/{model_id}"))
+    assert f'value="{name}"' in operator.page(html.unescape(path))
+
+
 def test_a_model_in_error_says_why_and_is_retried_under_its_id(site: Site, operator: User) -> None:
     model_id = failed_model(site.api)
     page = operator.page(f"/console/models/{model_id}")
