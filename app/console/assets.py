@@ -1,4 +1,7 @@
-"""The style, the scripts and the icon: small files, kept in memory, packed once, and named so that browsers keep them."""
+"""The style, the scripts and the icon: small files, kept in memory, packed once, and named so that browsers keep them.
+
+htmx 2.0.11 and its SSE extension 2.2.4 are the files of npm's `htmx.org` and `htmx-ext-sse`, each with its licence beside.
+"""
 
 import gzip
 import hashlib

@@ -20,7 +20,7 @@ from app.services import audit
 from tests.app import by_hand
 from tests.app.api.test_auth import sign
 from tests.conftest import StartDepot
-from tests.depot import CREDENTIALS, Depot
+from tests.depot import CREDENTIALS, KEY, SECRET, Depot
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -79,6 +79,12 @@ def test_a_path_may_be_given_alone(start_depot: StartDepot) -> None:
     for path in ("/depot/v2/ai/model", "/v2/ai/model"):
         assert httpx2.get(f"{base}{path}", headers=header).status_code == 200
     assert "url: '/depot/openapi.json'" in httpx2.get(f"{base}/docs").text
+    with httpx2.Client(base_url=base) as browser:
+        answer = browser.post("/depot/console/sign-in", data={"key": KEY, "secret": SECRET})
+        assert answer.headers["location"] == "/depot/console"
+        assert "Path=/depot;" in answer.headers["set-cookie"]
+        page = browser.get("/depot/console").text
+        assert not re.search(r'(?:href|src|action|hx-get)="/(?!depot/)', page)
 
 
 def test_the_page_of_the_documentation_runs_its_own_scripts_only(start_depot: StartDepot) -> None:
@@ -108,6 +114,8 @@ def test_tls_is_spoken_with_a_certificate(start_depot: StartDepot, tmp_path: Pat
     authority.configure_trust(trusting)
     address = f"https://127.0.0.1:{depot.port}"
     with httpx2.Client(verify=trusting, headers=CREDENTIALS) as client:
+        session = client.post(f"{address}/console/sign-in", data={"key": KEY, "secret": SECRET})
+        assert "Secure" in session.headers["set-cookie"]
         (zone,) = client.get(f"{address}/v2/zone").json()["zones"]
         assert zone["api-endpoint"] == f"{address}/v2"
         assert client.get(f"{address}/v2/ai/model").json() == {"models": []}
