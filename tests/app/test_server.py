@@ -12,10 +12,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.server import MAX_HEAD, MAX_HEADERS
 from tests import processes
 from tests.app import contract
+from tests.app.api.test_signature import HEADERS, PATHS, QUERIES
 from tests.depot import CREDENTIALS, Depot
 from tests.processes import until
 
@@ -229,3 +232,25 @@ def test_a_page_of_another_origin_may_not_ask(depot: Depot) -> None:
     answer = httpx2.options(f"http://127.0.0.1:{depot.port}/v2/ai/model", headers=headers)
     assert answer.status_code == 405
     assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+RAW = st.binary(max_size=80)
+METHODS = st.sampled_from([b"GET", b"POST", b"DELETE", b"HEAD", b"TRACE", b"OPTIONS", b"CONNECT", b"PRI", b"BREW"])
+
+
+@given(
+    method=METHODS,
+    path=PATHS.map(str.encode) | st.sampled_from([b"/v2/ai/model", b"/ai/deployment", b"/metrics"]) | RAW,
+    query=QUERIES.map(str.encode) | RAW,
+    header=HEADERS.map(lambda text: text.encode("latin-1")) | RAW,
+)
+def test_whatever_a_stranger_sends_is_refused_in_the_shape_of_all_errors(
+    depot: Depot, method: bytes, path: bytes, query: bytes, header: bytes
+) -> None:
+    with connect(depot) as client:
+        words = b"Host: depot\r\nConnection: close\r\nAuthorization: " + header
+        client.sendall(method + b" " + path + b"?" + query + b" HTTP/1.1\r\n" + words + b"\r\n\r\n")
+        head, _, body = heard(client).partition(b"\r\n\r\n")
+    assert head.split()[1] in {b"400", b"401", b"403", b"404", b"405", b"429"}
+    if method != b"HEAD":
+        assert json.loads(body)["error"]
