@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,9 @@ from worker.storage import Storage
 
 _HAND_OVER = 7.0
 """Seconds that handing everything over takes at most, also while the database is away."""
+
+_STOP_WITHIN = 8.0
+"""Seconds that a stop may take, whatever hangs: whoever asked for it waits for ten."""
 
 log = structlog.get_logger()
 
@@ -114,10 +118,23 @@ async def _work(runner: Runner, nursery: Nursery, settings: Settings) -> None:
     async with answered(settings.redis_url, runner):
         await _asked_to_stop()
         log.info("worker stops")
+        _end_in_any_case()
         nursery.retire()
         handing_over = asyncio.create_task(end(running, patience=_HAND_OVER))
     await handing_over
     await nursery.close()
+
+
+def _end_in_any_case() -> None:
+    """A statement that waits for SQLite's lock can't be cancelled, and at the end its thread would be waited for."""
+
+    def end_now() -> None:
+        log.error("the worker could not hand over in time: others take up what it holds when its leases run out")
+        os._exit(1)
+
+    timer = threading.Timer(_STOP_WITHIN, end_now)
+    timer.daemon = True
+    timer.start()
 
 
 async def _asked_to_stop() -> None:

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -56,6 +58,23 @@ def test_what_a_worker_hands_over_is_taken_up_by_an_idle_one_at_once_and_not_at_
     took = time.monotonic() - asked
     print(f"asked to stop, taken up after {took:.2f} s")
     assert took < 3
+    _goes_on(depot, hub, operation["id"])
+
+
+@SQLITE
+def test_a_worker_asked_to_stop_while_somebody_has_the_database_locked_is_gone_within_ten_seconds(
+    start_depot: StartDepot, hub: Hub, database_url: str
+) -> None:
+    depot = start_depot(connections=1)
+    operation = _mid_file(depot, hub)
+    busy = children(depot.workers[0].pid)
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        depot.workers[0].terminate()
+        depot.workers[0].wait(10)
+        assert not any(alive(pid) for pid in busy)
+        other.execute("ROLLBACK")
+    depot.start_worker()
     _goes_on(depot, hub, operation["id"])
 
 
