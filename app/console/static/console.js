@@ -80,6 +80,7 @@
   let stream;
   htmx.createEventSource = (address) => {
     stream = new EventSource(address);
+    if (document.hidden) stream.close();
     return stream;
   };
   document.addEventListener("visibilitychange", () => {

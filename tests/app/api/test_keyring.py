@@ -1,0 +1,39 @@
+"""What many requests with one key cost the database."""
+
+import asyncio
+
+from sqlalchemy import event
+
+from app.api.keyring import Keyring
+from app.db.session import Database
+from app.domain.keys import Role
+from app.sealing import Sealer
+from app.services import keys
+from tests.depot import SECRET_KEY
+
+
+async def test_all_who_ask_for_a_key_at_once_are_answered_by_one_look(database: Database) -> None:
+    sealer = Sealer([SECRET_KEY])
+    async with database.begin() as connection:
+        key_id, secret = await keys.create(connection, sealer, name="a test", role=Role.READER, expires=None)
+    asked: list[str] = []
+    event.listen(database.reader.sync_engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    keyring = Keyring(database, sealer)
+    found = await asyncio.gather(*(keyring.find(key_id) for _ in range(50)))
+    assert {key.secret for key in found if key} == {secret.encode()}
+    assert None not in found
+    looks = [statement for statement in asked if "api_keys" in statement]
+    assert len(looks) == 1
+
+
+async def test_whoever_leaves_while_a_key_is_looked_for_takes_it_from_nobody_else(database: Database) -> None:
+    sealer = Sealer([SECRET_KEY])
+    async with database.begin() as connection:
+        key_id, _ = await keys.create(connection, sealer, name="a test", role=Role.READER, expires=None)
+    keyring = Keyring(database, sealer)
+    first, second = asyncio.create_task(keyring.find(key_id)), asyncio.create_task(keyring.find(key_id))
+    await asyncio.sleep(0)
+    first.cancel()
+    key = await second
+    assert key is not None
+    assert key.id == key_id
