@@ -58,7 +58,8 @@ _UP_FLAGS = tuple(name for name in Settings.model_fields if name not in _NEVER_F
 _BANNER = """
 Model Depot is up, after {seconds:.1f} s.
 
-  API      {address}    (try it in a browser: {address}/docs)
+  console  {address}/console    (sign in with the key)
+  API      {address}/v2    (described at {address}/docs)
   models   {storage}
   data     {data}
   key      {key}
