@@ -20,6 +20,7 @@ from app.services import audit
 from tests.app import by_hand
 from tests.app.api.test_auth import sign
 from tests.conftest import StartDepot
+from tests.console.test_session import PAGES
 from tests.depot import CREDENTIALS, KEY, SECRET, Depot
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -83,8 +84,10 @@ def test_a_path_may_be_given_alone(start_depot: StartDepot) -> None:
         answer = browser.post("/depot/console/sign-in", data={"key": KEY, "secret": SECRET})
         assert answer.headers["location"] == "/depot/console"
         assert "Path=/depot;" in answer.headers["set-cookie"]
-        page = browser.get("/depot/console").text
-        assert not re.search(r'(?:href|src|action|hx-get)="/(?!depot/)', page)
+        for path in PAGES:
+            page = browser.get(f"/depot{path}")
+            assert page.status_code == 200
+            assert not re.search(r'(?:href|src|action|hx-get)="/(?!depot/)', page.text), path
 
 
 def test_the_page_of_the_documentation_runs_its_own_scripts_only(start_depot: StartDepot) -> None:
