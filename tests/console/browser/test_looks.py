@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import expect
@@ -50,14 +51,27 @@ def test_axe_finds_nothing_serious_on_any_page(
     views: Views, models: dict[str, str], pictures: Path, scheme: Scheme
 ) -> None:
     view = views.open("/console/sign-in", key=None, scheme=scheme)
-    found = {"sign-in": view.axe()}
-    _keep(view, pictures / f"sign-in-{scheme}.png")
+    found = {}
+
+    def look(name: str) -> None:
+        found[name] = view.axe()
+        _keep(view, pictures / f"{name}-{scheme}.png")
+
+    look("sign-in")
+    view.refusals |= {403, 404}
+    view.sign_in(secret="another")
+    expect(view.page.get_by_role("alert")).to_be_visible()
+    look("sign-in-refused")
     view.sign_in()
     expect(view.page).to_have_url(f"{view.origin}/console")
     for name, path in (_PAGES | _OPERATORS | models).items():
         view.open(path)
-        found[name] = view.axe()
-        _keep(view, pictures / f"{name}-{scheme}.png")
+        look(name)
+    view.page.locator("main button[data-action=delete]").click()
+    expect(view.page.locator("dialog[open]")).to_be_visible()
+    look("confirm")
+    view.page.goto(f"{view.origin}/console/models/{uuid4()}")
+    look("not-found")
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
