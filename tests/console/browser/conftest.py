@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.app.test_keys_command import made
-from tests.console.browser.views import Views
+from tests.console.browser.views import PATIENCE, Views
 from tests.depot import Depot
 from tests.hub import Hub
 from tests.servers import PostgreSQL, Redis
@@ -61,7 +61,7 @@ def served(
 @pytest.fixture(scope="package")
 def browser(program: str, served: Served) -> Iterator[Browser]:  # noqa: ARG001  # what it needs is started before it
     """It has an event loop of its own, which no other may run beside: nothing here may be async."""
-    expect.set_options(timeout=15_000)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program)
         yield browser

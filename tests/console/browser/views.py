@@ -20,7 +20,7 @@ _BROKEN = """labels => [...document.querySelectorAll(labels)].filter(label => {
     return Math.max(...tops) - Math.min(...tops) > 10;
 }).map(label => label.textContent)"""
 _MOST_TABS = 80
-_PATIENCE = 15_000
+PATIENCE = 30_000
 """Milliseconds: a busy machine is no failure."""
 
 
@@ -117,7 +117,7 @@ class Views:
     ) -> View:
         width, height = size
         context = self.browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
-        context.set_default_timeout(_PATIENCE)
+        context.set_default_timeout(PATIENCE)
         self._contexts.append(context)
         view = View(context.new_page(), self.origin)
         self.opened.append(view)
