@@ -30,23 +30,28 @@
     setTimeout(() => { word.data = "Copy"; }, 2000);
   });
 
+  const dialog = document.getElementById("confirm");
+  let asked;
+
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (!form.dataset.confirm || form.dataset.confirmed) return;
     event.preventDefault();
-    const dialog = document.getElementById("confirm");
+    asked = form;
     dialog.querySelector("p").textContent = form.dataset.confirm;
     dialog.querySelector("[value=yes]").textContent = form.dataset.yes;
     dialog.returnValue = "no";
-    dialog.addEventListener("close", () => {
-      if (dialog.returnValue !== "yes") return;
-      // What changed meanwhile may have brought another form into its place.
-      const now = form.isConnected ? form : [...document.forms].find((one) => one.action === form.action);
-      if (!now) return;
-      now.dataset.confirmed = "yes";
-      now.requestSubmit();
-    }, { once: true });
     dialog.showModal();
+  });
+
+  dialog.addEventListener("close", () => {
+    // This is told a moment later: whoever is quick has opened it again.
+    if (dialog.open || dialog.returnValue !== "yes") return;
+    // What changed meanwhile may have brought another form into its place.
+    const form = asked.isConnected ? asked : [...document.forms].find((one) => one.action === asked.action);
+    if (!form) return;
+    form.dataset.confirmed = "yes";
+    form.requestSubmit();
   });
 
   const renew = (part) => htmx.ajax("GET", location.href, { target: part, select: part, swap: "outerHTML" });
