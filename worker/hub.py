@@ -8,7 +8,10 @@ import errno
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpx2
 from huggingface_hub import HfApi, set_client_factory
@@ -216,10 +219,12 @@ def _not_shown(error: HfHubHTTPError, hub: Hub, status: int) -> OperationError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """How many seconds the Hub asks to wait, by `Retry-After` or the `t` of its `RateLimit`."""
+    """How many seconds the Hub asks to wait, by `Retry-After` (seconds, or a date) or the `t` of its `RateLimit`."""
     asked = headers.get("retry-after", "")
     if asked.isdigit():
         return float(asked)
+    with suppress(ValueError):
+        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
     window = re.search(r"\bt=(\d+)", headers.get("ratelimit", ""))
     return float(window[1]) if window else None
 

@@ -6,6 +6,7 @@ medians of the rounds; a ratio above 1 means that the depot is faster.
 """
 
 import argparse
+import re
 import shutil
 import statistics
 import subprocess
@@ -125,7 +126,8 @@ def memory(hub: Nginx, folder: Path) -> None:
         def look(_message: object) -> bool:
             nonlocal peak
             status = Path(f"/proc/{attempt.process.pid}/status").read_text()
-            peak = max(peak, int(status.split("VmHWM:")[1].split()[0]))
+            # At its end it has no memory any more.
+            peak = max([peak, *map(int, re.findall(r"VmHWM:\s*(\d+)", status))])
             return False
 
         assert attempt.outcome(look).done

@@ -2,6 +2,8 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 from tests.faults.conftest import contents, published
@@ -57,6 +59,16 @@ def test_what_the_hub_says_of_a_revision_has_its_reason(hub: Hub, tmp_path: Path
         failed = outcome.last("failed")
         assert [failed["reason"], failed["again"], failed["after"]] == told, (status, headers, outcome.text)
         assert SECRET not in str(outcome.messages)
+
+
+def test_a_wait_may_be_asked_for_as_a_date(hub: Hub, engine: Engine) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=600)
+    hub.misbehave(
+        Fault("status", on="revision", status=503, headers={"Retry-After": format_datetime(until, usegmt=True)})
+    )
+    assert 500 < engine.run().last("failed")["after"] <= 600
+    hub.misbehave(Fault("status", on="revision", status=503, headers={"Retry-After": "soon"}))
+    assert engine.run().last("failed")["after"] is None
 
 
 def test_a_tree_that_fails_now_and_then_is_asked_for_again(hub: Hub, repo: Repo, engine: Engine) -> None:
