@@ -2,7 +2,7 @@
 
 It reads one job from standard input and answers with JSON lines:
 
-    resolved  {commit, total, checksums}   what there is to fetch; waits for {links}: where some of it is already
+    resolved  {commit, total, files, checksums}   what there is to fetch; waits for {links}: where some of it is already
     planned   {missing, free}              bytes to fetch, bytes that can be written; waits for {}: go
     progress  {downloaded, rate}           bytes, bytes per second; twice a second
     verified  {path, size, sha256}         once per file
@@ -88,7 +88,7 @@ class Download:
         check_paths([file.path for file in wanted])
         total = sum(file.size for file in wanted)
         checksums = sorted({file.sha256 for file in wanted if file.sha256})
-        self.channel.emit("resolved", commit=commit, total=total, checksums=checksums)
+        self.channel.emit("resolved", commit=commit, total=total, files=len(wanted), checksums=checksums)
         links: dict[str, str] = self.channel.receive()["links"]
         storage = Storage(Path(job["storage"]))
         attempt = Attempt(UUID(job["model"]), UUID(job["operation"]), job["fence"])

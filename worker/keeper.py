@@ -19,18 +19,19 @@ log = structlog.get_logger()
 
 
 class Keeper:
-    """The keeper of one claim. `downloaded` and `rate` are what it is to report, in bytes and bytes per second."""
+    """The keeper of one claim. `downloaded`, `rate` and `files` are to be reported: bytes, bytes per second, verified files."""
 
     def __init__(self, database: Database, claim: Claim, lease: float) -> None:
         self.downloaded: int | None = None
         self.rate: int | None = None
+        self.files = 0
         self.on_renewal: Callable[[], None] | None = None
         """Called whenever the lease was renewed."""
         self._database = database
         self._claim = claim
         self._lease = lease
         self._renewed = time.monotonic()
-        self._reported: tuple[int | None, int | None] = (None, None)
+        self._reported: tuple[int | None, int | None, int] = (None, None, 0)
 
     async def run(self) -> None:
         """Until the lease is lost, which raises `LeaseLost`."""
@@ -52,7 +53,7 @@ class Keeper:
 
     async def _look(self, asked: float) -> None:
         renewal = asked - self._renewed >= self._lease / 3
-        progress = (self.downloaded, self.rate)
+        progress = (self.downloaded, self.rate, self.files)
         if not renewal and progress == self._reported:
             async with self._database.read() as connection:
                 await leases.confirm(connection, self._claim.lease)
@@ -60,7 +61,12 @@ class Keeper:
         async with self._database.begin() as connection:
             if self._claim.command is Command.CREATE_MODEL and progress != self._reported:
                 await leases.report(
-                    connection, self._claim.lease, self._claim.resource_id, downloaded=progress[0], rate=progress[1]
+                    connection,
+                    self._claim.lease,
+                    self._claim.resource_id,
+                    downloaded=progress[0],
+                    rate=progress[1],
+                    files=progress[2],
                 )
             if renewal:
                 await leases.renew(connection, self._claim.lease, seconds=self._lease, reached=self.downloaded or 0)

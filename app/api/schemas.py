@@ -138,6 +138,8 @@ class Model(Wire):
     commit: Annotated[str | None, Field(description="What the revision resolved to.")]
     downloaded: Annotated[int | None, Field(description="Bytes that arrived.")]
     total: Annotated[int | None, Field(description="Bytes to fetch.")]
+    files: Annotated[int | None, Field(description="How many files there are to fetch.")]
+    files_verified: Annotated[int | None, Field(description="How many of them are here and verified.")]
     rate: Annotated[int | None, Field(description="Bytes per second, while downloading.")]
     path: Annotated[str | None, Field(description="Where engines load it from, when ready.")]
     reason: Annotated[Reason | None, Field(description="Why it is in error.")]

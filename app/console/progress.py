@@ -66,6 +66,8 @@ def _figures(model: Row[Any]) -> str:
     if not model.total or model.downloaded is None:
         return ""
     parts = [f"{model.downloaded * 100 // model.total} %", f"{size(model.downloaded)} of {size(model.total)}"]
+    if (model.files or 0) > 1:
+        parts.append(f"{model.files_verified or 0} of {model.files} files")
     if model.rate:
         left = (model.total - model.downloaded) / model.rate
         parts += [f"{size(model.rate)}/s", f"{duration(left)} left"]

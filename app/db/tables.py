@@ -92,6 +92,8 @@ class ModelRow(Base):
     model_size: Mapped[int | None]
     downloaded: Mapped[int | None]
     total: Mapped[int | None]
+    files: Mapped[int | None]
+    files_verified: Mapped[int | None]
     rate: Mapped[int | None]
     """Bytes per second over the last few seconds, while downloading."""
     path: Mapped[str | None] = mapped_column(Text)

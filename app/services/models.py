@@ -31,6 +31,8 @@ SEEN: tuple[Any, ...] = (
     ModelRow.commit,
     ModelRow.downloaded,
     ModelRow.total,
+    ModelRow.files,
+    ModelRow.files_verified,
     ModelRow.rate,
     ModelRow.path,
     ModelRow.reason,
@@ -283,6 +285,8 @@ async def _begin_anew(connection: AsyncConnection, model_id: UUID, *, commit: st
         model_size=None,
         downloaded=None,
         total=None,
+        files=None,
+        files_verified=None,
         rate=None,
     )
 

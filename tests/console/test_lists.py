@@ -197,7 +197,7 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
         async with database.begin() as connection:
             sizes = {"model_size": 4_000_000, "downloaded": 0, "total": 4_000_000}
             await move_model(connection, claim.resource_id, ModelStatus.DOWNLOADING, lease=claim.lease, **sizes)
-            await leases.report(connection, claim.lease, claim.resource_id, downloaded=1_000_000, rate=10_000)
+            await leases.report(connection, claim.lease, claim.resource_id, downloaded=1_000_000, rate=10_000, files=0)
             silent = update(WorkerRow).where(WorkerRow.name == "box-2:8").values(seen_at=now(-86_000.0))
             await connection.execute(silent)
 

@@ -40,7 +40,10 @@ def test_progress_shows_in_the_model_and_as_events_until_it_is_ready(start_depot
     assert len(set(shown)) >= 2
     assert shown == sorted(shown)
     assert all(0 <= count <= SIZE + 2 for count in shown)
-    assert progress[-1]["status"] == "ready"
+    assert {model["files"] for model in progress if model["status"] == "downloading"} == {2}
+    # The large one is the last.
+    assert 1 in {model["files-verified"] for model in progress}
+    assert (progress[-1]["status"], progress[-1]["files-verified"]) == ("ready", 2)
     assert (end["id"], end["state"]) == (operation["id"], "success")
     assert depot.model(model_id)["model-size"] == SIZE + 2
 

@@ -85,13 +85,14 @@ async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
                 child.send(links=await _links(work, message["checksums"]))
             case "planned":
                 await _begin(work, resolved, message["missing"], message["free"])
-                arrived = resolved["total"] - message["missing"]
+                keeper.downloaded = arrived = resolved["total"] - message["missing"]
                 child.send()
             case "progress":
                 keeper.downloaded, keeper.rate = message["downloaded"], message["rate"]
                 arrived = _count(work, arrived, message["downloaded"])
             case "verified":
                 verified.append((message["path"], message["size"], message["sha256"]))
+                keeper.files = len(verified)
             case "done":
                 _count(work, arrived, resolved["total"])
     return verified
@@ -132,6 +133,8 @@ async def _begin(work: Work, resolved: Mapping[str, Any], missing: int, free: in
             commit=resolved["commit"],
             total=total,
             downloaded=total - missing,
+            files=resolved["files"],
+            files_verified=0,
             reason=None,
             message=None,
         )
@@ -158,6 +161,8 @@ async def _publish(work: Work, model: Row[Any], attempt: Attempt, verified: list
             lease=claim.lease,
             model_size=size,
             downloaded=size,
+            files=len(verified),
+            files_verified=len(verified),
             rate=None,
             path=str(path),
         )

@@ -84,7 +84,7 @@ async def test_a_lease_that_ran_out_is_granted_again_and_the_former_holder_can_w
         assert not await move_model(connection, former.resource_id, ModelStatus.DOWNLOADING, lease=former.lease)
     for write in (
         lambda connection: leases.renew(connection, former.lease, seconds=30, reached=9),
-        lambda connection: leases.report(connection, former.lease, former.resource_id, downloaded=9, rate=9),
+        lambda connection: leases.report(connection, former.lease, former.resource_id, downloaded=9, rate=9, files=0),
         lambda connection: leases.confirm(connection, former.lease),
         lambda connection: leases.release(connection, former.lease, after=0, message="m"),
         lambda connection: leases.hand_over(connection, former.lease),

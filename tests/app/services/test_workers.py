@@ -25,7 +25,7 @@ async def test_a_worker_is_listed_with_what_it_holds_from_its_start_to_its_stop(
     assert claim is not None
     assert claim.request_id == "the-request"
     async with database.begin() as connection:
-        await leases.report(connection, claim.lease, claim.resource_id, downloaded=9, rate=3)
+        await leases.report(connection, claim.lease, claim.resource_id, downloaded=9, rate=3, files=0)
 
     first, second = await _listed(database)
     assert (first.worker.name, first.worker.alive, first.holds) == (_ONE.name, True, [])
