@@ -106,14 +106,13 @@ def test_the_child_of_a_paused_worker_ends_itself_and_the_worker_writes_nothing_
     depot = start_depot(slots=1, connections=1)
     operation = _mid_file(depot, hub)
     model_id = operation["reference"]["id"]
-    paused, (first,) = depot.workers[0], writers(depot.storage)[model_id]
+    paused, (first,) = depot.workers[0], _writers(depot, model_id)
     paused.send_signal(signal.SIGSTOP)
     stopped = time.monotonic()
     depot.start_worker()
     until(lambda: not alive(first), depot.logs, LEASE + 2)
     print(f"paused, its child gone after {time.monotonic() - stopped:.2f} s (lease {LEASE} s)")
-    until(lambda: writers(depot.storage).get(model_id), depot.logs, LEASE + 5)
-    assert first not in writers(depot.storage)[model_id]
+    assert first not in _writers(depot, model_id, within=LEASE + 5)
     before = depot.model(model_id)
     paused.send_signal(signal.SIGCONT)
     log = depot.folder / "1-worker.log"
@@ -203,6 +202,18 @@ def _mid_file(depot: Depot, hub: Hub) -> dict[str, Any]:
     until(lambda: (depot.model(model_id).get("downloaded") or 0) > (9 << 20), depot.logs)
     hub.total_rate = 1 << 18
     return operation
+
+
+def _writers(depot: Depot, model_id: str, within: float = 10) -> set[int]:
+    """The processes that are seen to hold the model's files open, once there are any."""
+    found: set[int] = set()
+
+    def look() -> bool:
+        found.update(writers(depot.storage).get(model_id, ()))
+        return bool(found)
+
+    until(look, depot.logs, within)
+    return found
 
 
 def _goes_on(depot: Depot, hub: Hub, operation_id: str) -> None:
