@@ -30,4 +30,8 @@ def plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
 
 
 def operation_answer(row: Row[Any]) -> Response:
-    return json_bytes(OPERATION.dump_json(operation(row), by_alias=True, exclude_none=True))
+    return json_bytes(operation_body(row))
+
+
+def operation_body(row: Row[Any]) -> bytes:
+    return OPERATION.dump_json(operation(row), by_alias=True, exclude_none=True)

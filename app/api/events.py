@@ -11,7 +11,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Row
 
-from app.api.schemas import MODEL, OPERATION, Model, operation
+from app.api.answers import body, operation_body, plain
+from app.api.schemas import MODEL
 from app.db.session import UNREACHABLE, Database
 from app.domain.states import OperationState
 from app.services import models, operations
@@ -46,14 +47,14 @@ class Seen:
         """Empty once the model is gone."""
         if self.model is None:
             return b""
-        return _event("progress", MODEL.dump_json(Model.model_validate(self.model), by_alias=True))
+        return _event("progress", body(MODEL, *plain([self.model])))
 
     @cached_property
     def end(self) -> bytes:
         """Empty when nothing is remembered that could have ended."""
         if self.operation is None:
             return b""
-        return _event("end", OPERATION.dump_json(operation(self.operation), by_alias=True, exclude_none=True))
+        return _event("end", operation_body(self.operation))
 
 
 class Watcher:
