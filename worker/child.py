@@ -1,15 +1,23 @@
-"""The worker's end of the pipe to a download's process: started ahead of time, spoken to in JSON lines, killed."""
+"""The worker's end of the pipe to a download's process: forked, spoken to in JSON lines, killed."""
 
 import asyncio
 import json
 import os
+import signal
+import socket
+import struct
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from functools import partial
+from itertools import count
+from typing import Any, Self
 
 from app.domain.errors import Failed, OperationError, Reason, TryAgain
 
+MESSAGE, FORK = struct.Struct("=QI"), 0
+"""What is said to `worker.forkserver`."""
+_DIED = "The download's process ended unexpectedly."
 _LINE = 1 << 26
 """The longest line a child may send, in bytes: a manifest of 100,000 checksums is 7 MB."""
 _LAST_SYNC = 1.0
@@ -38,8 +46,10 @@ HUGGING_FACE = {
 class Child:
     """A process that runs `worker.download`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, end: Callable[[int], None], stdin: asyncio.WriteTransport, stdout: asyncio.StreamReader) -> None:
+        self._end = end
+        self._stdin = stdin
+        self._stdout = stdout
 
     def send(self, **message: Any) -> None:
         self._write(json.dumps(message).encode() + b"\n")
@@ -50,9 +60,7 @@ class Child:
 
     async def messages(self) -> AsyncIterator[Mapping[str, Any]]:
         """What it says, until `done`. Raises `Failed` or `TryAgain` as it says, and `TryAgain` when it dies."""
-        output = self._process.stdout
-        assert output is not None  # noqa: S101  # it is a pipe
-        while line := await output.readline():
+        while line := await self._stdout.readline():
             message: Mapping[str, Any] = json.loads(line)
             if message["event"] == "failed":
                 raise _failure(message)
@@ -61,91 +69,150 @@ class Child:
             yield message
             if message["event"] == "done":
                 return
-        code = await self._process.wait()
-        raise TryAgain(Reason.FAULT, f"The download's process ended unexpectedly (exit code {code}).")
+        raise TryAgain(Reason.FAULT, _DIED)
 
     async def stop(self) -> None:
         """Let it keep what has arrived, unless that takes long, and end it."""
-        with suppress(ProcessLookupError):
-            self._process.terminate()
+        self._end(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SYNC):
-                await self._process.wait()
+                await self._ended()
         await self.kill()
 
     async def kill(self) -> None:
-        """End it, whatever it is waiting for; return when it is gone and writes nothing more."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        await asyncio.shield(self._process.wait())
+        """End it, whatever it is waiting for; return when it writes nothing more."""
+        self._end(signal.SIGKILL)
+        self._stdin.close()
+        await asyncio.shield(self._ended())
+
+    async def _ended(self) -> None:
+        """Its output is open until the last of its threads has closed all its files."""
+        while await self._stdout.read(_LINE):
+            pass
 
     def _write(self, data: bytes) -> None:
-        stream = self._process.stdin
-        if stream is not None and not stream.is_closing():
-            stream.write(data)
+        if not self._stdin.is_closing():
+            self._stdin.write(data)
+
+
+class ForkServer:
+    """The worker's end of `worker.forkserver`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
+        self._process = process
+        self._line = line
+        self._numbers = count()
+
+    @classmethod
+    async def start(cls, environment: Mapping[str, str]) -> Self:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "worker.forkserver",
+                stdin=theirs.fileno(),
+                env=environment,
+                # Out of reach of the terminal's Ctrl-C. Not in a session of its own: Linux shares the processor out
+                # between sessions, and the API's would get one small part beside those of all the workers' children.
+                process_group=0,
+            )
+        return cls(process, ours)
+
+    @property
+    def is_alive(self) -> bool:
+        """It never says anything, so there is nothing to read until its end of the line is closed."""
+        try:
+            self._line.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    async def fork(self) -> Child:
+        """Raises `TryAgain` when the process is gone."""
+        number = next(self._numbers)
+        (job, stdin), (stdout, answers) = os.pipe(), os.pipe()
+        ours = os.fdopen(stdin, "wb", buffering=0), os.fdopen(stdout, "rb", buffering=0)
+        try:
+            socket.send_fds(self._line, [MESSAGE.pack(number, FORK)], [job, answers])
+        except OSError:
+            for file in ours:
+                file.close()
+            raise TryAgain(Reason.FAULT, _DIED) from None
+        finally:
+            os.close(job)
+            os.close(answers)
+        loop, output = asyncio.get_running_loop(), asyncio.StreamReader(limit=_LINE)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), ours[1])
+        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, ours[0])
+        return Child(partial(self._signal, number), transport, output)
+
+    async def close(self) -> None:
+        self._line.close()
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+    def _signal(self, number: int, signal_: int) -> None:
+        # Without the server a child ends when its standard input is closed.
+        with suppress(OSError):
+            self._line.send(MESSAGE.pack(number, signal_))
 
 
 class Nursery:
-    """Children for one Hub. One is kept ready, because importing huggingface_hub takes half a second.
-
-    They share `bandwidth` bytes a second evenly; 0 is no limit.
-    """
+    """Children for one Hub. They share `bandwidth` bytes a second evenly; 0 is no limit."""
 
     def __init__(self, hub_endpoint: str, cache: str, bandwidth: int) -> None:
         self._environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
         self._environment |= HUGGING_FACE | {"HF_ENDPOINT": hub_endpoint, "HF_HOME": cache}
         self._bandwidth = bandwidth
         self._busy: set[Child] = set()
-        self._ready: asyncio.Task[Child] | None = None
+        self._server: ForkServer | None = None
         self._retired = False
+        self._starting = asyncio.Lock()
 
-    def prepare(self) -> None:
-        """Start the next child, if it is not there yet."""
-        if self._ready is None and not self._retired:
-            self._ready = asyncio.create_task(self._start())
+    async def prepare(self) -> ForkServer:
+        """Start what forks the children, unless it is there."""
+        async with self._starting:
+            if self._server is None or not self._server.is_alive:
+                if self._server is not None:
+                    await self._server.close()
+                self._server = await ForkServer.start(self._environment)
+            return self._server
 
     @asynccontextmanager
     async def child(self) -> AsyncIterator[Child]:
         """A child of one's own; it is gone when the block ends."""
-        ready, self._ready = self._ready or asyncio.create_task(self._start()), None
-        child = await ready
-        self._busy.add(child)
-        self._share()
+        forking = asyncio.create_task(self._fork())
         try:
+            child = await asyncio.shield(forking)
+            self._busy.add(child)
+            self._share()
             yield child
         finally:
+            child = await forking
             self._busy.discard(child)
             await (child.stop() if self._retired else child.kill())
             self._share()
-            self.prepare()
 
     def retire(self) -> None:
-        """Keep no child ready any more, and let those at work save what has arrived: the worker stops."""
+        """Let the children at work save what has arrived: the worker stops."""
         self._retired = True
 
     async def close(self) -> None:
-        if self._ready is not None:
-            await (await self._ready).kill()
+        if self._server is not None:
+            await self._server.close()
+
+    async def _fork(self) -> Child:
+        return await (await self.prepare()).fork()
 
     def _share(self) -> None:
         if self._bandwidth:
             for child in self._busy:
                 child.send(bandwidth=max(self._bandwidth // len(self._busy), 1))
-
-    async def _start(self) -> Child:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "worker.download",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self._environment,
-            # Out of reach of the terminal's Ctrl-C. Not in a session of its own: Linux shares the processor out between
-            # sessions, and the API's would get one small part beside those of all the children.
-            process_group=0,
-            limit=_LINE,
-        )
-        return Child(process)
 
 
 def _failure(message: Mapping[str, Any]) -> OperationError:

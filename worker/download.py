@@ -1,4 +1,6 @@
-"""The child process: fetches one model's files, verifies them, and says how far it is. `python -m worker.download`.
+"""The child process: fetches one model's files, verifies them, and says how far it is.
+
+`worker.forkserver` forks it; `python -m worker.download` is one by itself.
 
 It reads one job from standard input and answers with JSON lines:
 
@@ -39,15 +41,14 @@ _TICK = 0.5
 
 
 def main() -> None:
-    # The terminal's Ctrl-C is for the worker, which decides what becomes of its children.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run(ssl.create_default_context())
+
+
+def run(tls: ssl.SSLContext) -> None:
+    """Carry out one job; the process ends with it."""
     channel = Channel()
-    # What takes long to make is there before the job comes.
-    limits = Limits()
-    make_client(limits)
-    tls = ssl.create_default_context()
     job = channel.receive()
-    limits.window, limits.rate = min(limits.window, job["stall_window"]), job["stall_rate"]
+    make_client(Limits(job["stall_window"], job["stall_rate"]), tls)
     hub = Hub(job["endpoint"], job["name"], job.pop("token"))
     try:
         Download(job, hub, channel, tls).run()

@@ -6,6 +6,7 @@ a listing came says nothing of access: `check_access` asks.
 
 import errno
 import re
+import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +27,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils._http import get_session, hf_request_event_hook
+from huggingface_hub.utils._http import hf_request_event_hook
 from huggingface_hub.utils._paths import filter_repo_objects
 
 from app.domain.errors import DepotError, Failed, OperationError, Reason, TryAgain
@@ -92,19 +93,20 @@ class Hub:
         return info.sha, sorted(chosen, key=lambda file: (-file.size, file.path))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Limits:
     """When a call to the Hub's API is given up: after `window` seconds without a byte, or with less than `rate` a second."""
 
-    window: float = _TIMEOUT
-    rate: float = 1024.0
+    window: float
+    rate: float
 
 
-def make_client(limits: Limits) -> None:
+def make_client(limits: Limits, tls: ssl.SSLContext) -> None:
     """Make the client, and time out every request: several of huggingface_hub's helpers ask for none, so a stalled Hub would hang them.
 
     A client's default does not help, since those helpers pass `timeout=None` explicitly; a request hook does.
     """
+    limits = Limits(min(limits.window, _TIMEOUT), limits.rate)
 
     def limit(request: httpx2.Request) -> None:
         asked = request.extensions.get("timeout") or {}
@@ -122,9 +124,9 @@ def make_client(limits: Limits) -> None:
             event_hooks={"request": [hf_request_event_hook, limit], "response": [watch]},
             follow_redirects=True,
             timeout=_TIMEOUT,
+            verify=tls,
         )
     )
-    get_session()
 
 
 class _Watched(httpx2.SyncByteStream):

@@ -112,7 +112,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
 
 async def _work(runner: Runner, nursery: Nursery, settings: Settings) -> None:
     """Until it is asked to stop; then everything under way is handed over."""
-    nursery.prepare()
+    await nursery.prepare()
     log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
     running = asyncio.create_task(runner.run())
     async with answered(settings.redis_url, runner):

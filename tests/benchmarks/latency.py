@@ -25,7 +25,7 @@ from tests.processes import free_port
 _START, _FIRST_BYTE, _IDLE = 5.0, 0.3, 3.0
 """Seconds, seconds, per cent of a core: the limits."""
 _APART = 1.0
-"""Seconds between creates: in the first half of one a worker prepares its next download's process."""
+"""Seconds between creates."""
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ def family(pid: int) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """The download processes that a worker has, the one kept ready included."""
-    return [child for child in family(pid)[1:] if "worker.download" in said(child, "cmdline")]
+    """The download processes that a worker has, without what forks them."""
+    return [child for child in family(pid)[1:] if _forked(child) and parent_of(child) != pid]
 
 
 def writers(storage: Path) -> dict[str, set[int]]:
@@ -29,7 +29,7 @@ def writers(storage: Path) -> dict[str, set[int]]:
     incoming = f"{storage / 'incoming'}/"
     found: dict[str, set[int]] = {}
     for process in _PROC.glob("[0-9]*"):
-        if "worker.download" not in said(int(process.name), "cmdline"):
+        if not _forked(int(process.name)):
             continue
         with suppress(OSError):
             for handle in (process / "fd").iterdir():
@@ -39,6 +39,10 @@ def writers(storage: Path) -> dict[str, set[int]]:
                     if target.startswith(incoming) and file:
                         found.setdefault(model, set()).add(int(process.name))
     return found
+
+
+def _forked(pid: int) -> bool:
+    return "worker.forkserver" in said(pid, "cmdline")
 
 
 class Overlaps(Background):
