@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     )
     slots: int = Field(4, ge=1, le=256, description="How many operations one worker carries out at a time.")
     niceness: int = Field(
-        5,
+        10,
         ge=0,
         le=19,
         description="How far a worker gives way to other processes where the processor is short: 0 not at all, 19 the most.",
