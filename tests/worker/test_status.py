@@ -35,11 +35,11 @@ def test_the_figures_tell_what_a_worker_does(start_depot: StartDepot, hub: Hub) 
 
     fetching = depot.create("acme/large")
     wrong = depot.create("acme/large", include=["*.gguf"])
+    assert depot.wait(wrong["id"])["reason"] == "incorrect"
     until(lambda: _figures(depot)["modeldepot_downloaded_bytes_total", ()] > 0, depot.logs)
     during = _figures(depot)
     assert during["modeldepot_active_downloads", ()] == 1
     assert during["modeldepot_slots", ("used",)] + during["modeldepot_slots", ("free",)] == 3
-    assert depot.wait(wrong["id"])["reason"] == "incorrect"
     hub.total_rate = None
     assert depot.wait(fetching["id"])["state"] == "success", depot.logs()
 
