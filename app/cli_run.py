@@ -39,7 +39,7 @@ from app.db.session import UNREACHABLE, is_unreachable
 from app.main import build
 from app.own_depot import default_data, direct_address
 from app.sealing import Sealer
-from app.server import allow_connections, configured
+from app.server import allow_connections, calm_garbage_collection, configured
 from app.settings import PREFIX, Settings, split, split_keys
 from app.up import Part, Supervisor, answers, launching
 
@@ -140,6 +140,7 @@ def serve(**given: str | None) -> None:
     except OSError as error:
         raise CannotGoOn(f"{PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY can't be used: {error}") from None
     allow_connections()
+    calm_garbage_collection()
     server = uvicorn.Server(config)
     with _listen(settings.host, settings.port, settings.client_timeout) as listener:
         server.run(sockets=[listener])
