@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import queue
-from app.api import auth, deployments, docs, errors, health, models, operations, requests, zones
+from app.api import auth, deployments, docs, errors, health, models, operations, polled, requests, zones
 from app.api import metrics as api_metrics
 from app.api.bodies import BodyLimit
 from app.api.dependencies import Depot
@@ -49,11 +49,12 @@ def build(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         doorbell = Doorbell(queue.connect(settings.redis_url))
         broadcast = Broadcast(database)
+        looks = Looks(database)
         sealer = Sealer(split_keys(settings.secret_key))
         keyring = Keyring(database, sealer)
         app.state.depot = Depot(
             database=database,
-            looks=Looks(database),
+            looks=looks,
             doorbell=doorbell,
             sealer=sealer,
             gate=Gate(keyring, prefix),
@@ -74,6 +75,7 @@ def build(settings: Settings) -> FastAPI:
                 task.cancel()
             await asyncio.wait(tasks)
             await doorbell.close()
+            await looks.close()
             await database.close()
 
     app = FastAPIOffline(
@@ -99,6 +101,7 @@ def build(settings: Settings) -> FastAPI:
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
     site.install(app)
+    polled.install(app)
     docs.install(app)
     auth.describe(app)
     requests.install(app, metrics)

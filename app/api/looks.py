@@ -6,9 +6,9 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from app.api import schemas
-from app.api.answers import body, plain
-from app.db.session import Database
-from app.services import models
+from app.api.answers import body, operation_body, plain
+from app.db.session import Database, Kept
+from app.services import models, operations
 
 Key = TypeVar("Key")
 Found = TypeVar("Found")
@@ -37,6 +37,8 @@ class Shared(Generic[Key, Found]):
 
     async def _run(self, keys: set[Key]) -> Mapping[Key, Found]:
         async with self._busy:
+            # Whoever's request the loop reads in this turn shares it, too.
+            await asyncio.sleep(0)
             self._next = None
             return await self._look(keys)
 
@@ -45,9 +47,10 @@ class Looks:
     """The looks that requests share, each with the answer's body."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._model: Shared[UUID, bytes] = Shared(self._some)
-        self._models: Shared[None, bytes] = Shared(self._all)
+        self._database, self._kept = database, Kept(database)
+        self._model: Shared[UUID, bytes] = Shared(self._some_models)
+        self._models: Shared[None, bytes] = Shared(self._all_models)
+        self._operation: Shared[UUID, bytes] = Shared(self._some_operations)
 
     async def model(self, model_id: UUID) -> bytes:
         """Raises `NotFound`."""
@@ -60,12 +63,27 @@ class Looks:
         """All of them, oldest first."""
         return await self._models.get(None) or b""
 
-    async def _some(self, model_ids: set[UUID]) -> Mapping[UUID, bytes]:
-        async with self._database.read() as connection:
-            rows = await models.some(connection, list(model_ids))
-        return {model_id: body(schemas.MODEL, *plain([row])) for model_id, row in rows.items()}
+    async def operation(self, operation_id: UUID) -> bytes:
+        """Raises `NotFound`."""
+        found = await self._operation.get(operation_id)
+        if found is None:
+            raise operations.unknown(operation_id)
+        return found
 
-    async def _all(self, _keys: set[None]) -> Mapping[None, bytes]:
+    async def close(self) -> None:
+        await self._kept.close()
+
+    async def _some_models(self, model_ids: set[UUID]) -> Mapping[UUID, bytes]:
+        async with self._kept.read() as connection:
+            rows = await models.some(connection, list(model_ids))
+        return {model["id"]: body(schemas.MODEL, model) for model in plain([*rows.values()])}
+
+    async def _all_models(self, _keys: set[None]) -> Mapping[None, bytes]:
         async with self._database.read() as connection:
             rows = await models.list_all(connection)
         return {None: body(schemas.MODELS, {"models": plain(rows)})}
+
+    async def _some_operations(self, operation_ids: set[UUID]) -> Mapping[UUID, bytes]:
+        async with self._kept.read() as connection:
+            rows = await operations.some(connection, list(operation_ids))
+        return {operation_id: operation_body(row) for operation_id, row in rows.items()}

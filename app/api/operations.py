@@ -4,11 +4,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.api import schemas
-from app.api.answers import operation_answer
+from app.api.answers import json_bytes
 from app.api.auth import KeyedRoute
 from app.api.dependencies import ResourceId, TheDepot
 from app.api.errors import documented
-from app.services import operations
 
 router = APIRouter(tags=["operations"], route_class=KeyedRoute)
 
@@ -22,6 +21,4 @@ router = APIRouter(tags=["operations"], route_class=KeyedRoute)
 )
 async def get_operation(operation_id: ResourceId, depot: TheDepot) -> Response:
     """`pending` until the work is really over; poll it every few seconds."""
-    async with depot.database.read() as connection:
-        row = await operations.get(connection, operation_id)
-    return operation_answer(row)
+    return json_bytes(await depot.looks.operation(operation_id))

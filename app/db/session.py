@@ -3,9 +3,10 @@
 PostgreSQL is the database of a fleet, SQLite that of one machine; the same statements run on both.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -33,6 +34,8 @@ _DRIVERS = {
 }
 _LOCK_WAIT = 10.0
 """How long a statement waits for SQLite's one writer, in seconds."""
+_KEPT = 1
+"""How many connections a process keeps, besides those that come and go."""
 
 
 def async_url(address: str) -> URL:
@@ -71,6 +74,45 @@ class Database:
         await self.reader.dispose()
 
 
+class Kept:
+    """One connection for SELECTs that stays open between uses, for one caller at a time.
+
+    To take a connection from a pool and give it back costs as much as a small SELECT does.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._reader = database.reader
+        self._turn = asyncio.Lock()
+        self._connection: AsyncConnection | None = None
+        self._driver: Any = None
+        """What the connection is one of the driver's."""
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """As `Database.read()`. A connection on which something fails is not used again."""
+        async with self._turn:
+            if self._connection is None or _has_hung_up(self._driver):
+                await self._let_go()
+                connection = await self._reader.connect()
+                self._driver = (await connection.get_raw_connection()).driver_connection
+            else:
+                connection, self._connection = self._connection, None
+            async with AsyncExitStack() as stack:
+                stack.push_async_exit(connection)
+                yield connection
+                stack.pop_all()
+            self._connection = connection
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
 def open_database(address: str, *, pool_size: int = 10, statement_timeout: float = 30.0) -> Database:
     """Connects lazily: nothing is opened before the first use. `statement_timeout` in seconds, PostgreSQL only."""
     url = async_url(address)
@@ -91,7 +133,9 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
     }
     writer = create_async_engine(url, **common)
     # A reader in autocommit leaves nothing to reset when it goes back to the pool.
-    reader = create_async_engine(url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, **common)
+    reader = create_async_engine(
+        url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, **common | {"max_overflow": _KEPT}
+    )
     for engine in (writer, reader):
         event.listen(engine.sync_engine, "checkout", _replace_closed)
     return Database(writer, reader)
@@ -112,8 +156,12 @@ class _File(sqlite3.Connection):
 
 def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
     """Let the pool connect again if the server has hung up. Its own `pool_pre_ping` asks the server: half of a request."""
-    if connection.driver_connection.is_closed():
+    if _has_hung_up(connection.driver_connection):
         raise DisconnectionError
+
+
+def _has_hung_up(driver: Any) -> bool:
+    return isinstance(driver, asyncpg.Connection) and driver.is_closed()
 
 
 def _prepare_sqlite(engine: AsyncEngine, *, write: bool) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
+from app.db.ids import among
 from app.db.tables import DeploymentRow, FileRow, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, mark_deleting, move_model
 from app.domain.commands import Command
@@ -44,7 +45,7 @@ _LIST = select(*SEEN).order_by(ModelRow.created_at, ModelRow.id)
 _PLACE = select(ModelRow.created_at).where(ModelRow.id == bindparam("after")).scalar_subquery()
 _LIST_AFTER = _LIST.where(tuple_(ModelRow.created_at, ModelRow.id) > tuple_(_PLACE, bindparam("after", type_=Uuid())))
 _GET = select(*SEEN).where(ModelRow.id == bindparam("model_id"))
-_SOME = select(*SEEN).where(ModelRow.id.in_(bindparam("model_ids", expanding=True)))
+_SOME = select(*SEEN).where(among(ModelRow.id, "model_ids"))
 _AT_ONCE = 1000
 """Rows or values in one statement."""
 _BEGINNING = 0x6D6F64656C

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import Row, Select, and_, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from app.db.clock import moment, now
+from app.db.ids import among
 from app.db.tables import PENDING, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, move_model
 from app.domain.commands import Command
@@ -26,15 +27,15 @@ SEEN: tuple[Any, ...] = (
 )
 """The columns a caller sees."""
 # Built once: a statement that is the same object again is neither hashed nor adapted again.
-_GET = select(*SEEN).where(OperationRow.id == bindparam("operation_id"))
+_SOME = select(*SEEN).where(among(OperationRow.id, "operation_ids"))
+_OTHER = aliased(OperationRow)
+_LAST = select(func.max(_OTHER.created_at)).where(_OTHER.resource_id == OperationRow.resource_id).scalar_subquery()
+_NEWEST = select(*SEEN).where(among(OperationRow.resource_id, "resource_ids"), OperationRow.created_at == _LAST)
 
 
-async def get(connection: AsyncConnection, operation_id: UUID) -> Row[Any]:
-    """The operation, ended or not. Raises `NotFound`."""
-    row: Row[Any] | None = (await connection.execute(_GET, {"operation_id": operation_id})).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no operation {operation_id}. Ended operations are forgotten after a while.")
-    return row
+async def some(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    """Those of `operation_ids` that there are, ended or not."""
+    return {row.id: row for row in (await connection.execute(_SOME, {"operation_ids": operation_ids})).all()}
 
 
 async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | None:
@@ -46,10 +47,8 @@ async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | 
 
 async def newest(connection: AsyncConnection, resource_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
     """The newest operation that is still remembered on each resource that has one."""
-    other = aliased(OperationRow)
-    last = select(func.max(other.created_at)).where(other.resource_id == OperationRow.resource_id).scalar_subquery()
-    query = _seen().where(OperationRow.resource_id.in_(resource_ids), OperationRow.created_at == last)
-    return {row.resource_id: row for row in (await connection.execute(query)).all()}
+    rows = (await connection.execute(_NEWEST, {"resource_ids": resource_ids})).all()
+    return {row.resource_id: row for row in rows}
 
 
 async def begin(
@@ -145,6 +144,10 @@ async def census(connection: AsyncConnection) -> Census:
         due=sum(row.due for row in rows),
         oldest_due=max(((row.now - row.since).total_seconds() for row in rows if row.since), default=0.0),
     )
+
+
+def unknown(operation_id: UUID) -> NotFound:
+    return NotFound(f"There is no operation {operation_id}. Ended operations are forgotten after a while.")
 
 
 def _seen() -> Select[Any]:

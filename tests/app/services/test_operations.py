@@ -11,7 +11,7 @@ from app.db.session import Database
 from app.db.tables import OperationRow
 from app.db.transitions import LeaseLost, move_model
 from app.domain.commands import Command
-from app.domain.errors import Conflict, ModelInUse, NotFound, NotReady, Reason
+from app.domain.errors import Conflict, ModelInUse, NotReady, Reason
 from app.domain.states import COMES_FROM, ModelStatus, OperationState
 from app.services import deployments, leases, models, operations
 from tests.app import by_hand
@@ -58,9 +58,9 @@ async def test_an_operation_past_its_deadline_times_out_under_its_worker(databas
     async with database.begin() as connection:
         assert await operations.expire(connection) == 1
     async with database.read() as connection:
-        ended = await operations.get(connection, operation.id)
+        found = await operations.some(connection, [operation.id, other.id])
         model = await models.get(connection, operation.resource_id)
-        untouched = await operations.get(connection, other.id)
+    ended, untouched = found[operation.id], found[other.id]
     assert (ended.state, ended.reason) == (OperationState.TIMEOUT, Reason.INTERRUPTED)
     assert "again" in ended.message
     assert model.status == ModelStatus.ERROR
@@ -107,10 +107,7 @@ async def test_ended_operations_are_forgotten_after_a_while_and_pending_ones_nev
         await connection.execute(update(OperationRow).where(OperationRow.id == pending).values(created_at=now(-1000.0)))
         assert await operations.purge(connection, 75.0) == 1
     async with database.read() as connection:
-        for kept in (recent, pending):
-            await operations.get(connection, kept)
-        with pytest.raises(NotFound):
-            await operations.get(connection, old)
+        assert (await operations.some(connection, [old, recent, pending])).keys() == {recent, pending}
 
 
 async def test_a_model_in_use_is_neither_deleted_nor_marked(database: Database) -> None:
