@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from functools import cache
 from importlib.metadata import version
 from itertools import product
 
@@ -54,12 +55,13 @@ class ApiMetrics(ProcessMetrics):
     def __init__(self, volume: Volume, database: Database, census: Figure[Census]) -> None:
         super().__init__("api", volume)
         self._database, self._census = database, census
-        self._requests = Histogram(
+        requests = Histogram(
             "modeldepot_request_seconds",
             "Requests by method and status, from the first byte to the last.",
             ("method", "status"),
             registry=self.registry,
         )
+        self._requests_by = cache(requests.labels)
         self._operations = Gauge(
             "modeldepot_operations", "Operations that are remembered.", ("command", "state"), registry=self.registry
         )
@@ -72,7 +74,7 @@ class ApiMetrics(ProcessMetrics):
     def answered(self, method: str, status: int, seconds: float) -> None:
         """A request's answer is out."""
         # Anybody can make methods up, and each would be kept.
-        self._requests.labels(method if method in _METHODS else "other", status).observe(seconds)
+        self._requests_by(method if method in _METHODS else "other", status).observe(seconds)
 
     async def scrape(self) -> bytes:
         try:

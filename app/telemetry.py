@@ -1,9 +1,11 @@
 """Logs: one line per event, as JSON or for a terminal, with every secret struck out."""
 
+import json
 import logging
 import re
 import sys
 from contextlib import suppress
+from functools import cache
 from typing import Any, TextIO, cast
 
 import structlog
@@ -19,6 +21,7 @@ _SECRETS = (
 
 _MARKS = ("hf_", "bearer", "basic", "://")
 """One of these is in whatever the patterns match; a line without them is through at once."""
+_JSON = json.JSONEncoder(default=str)
 
 
 def redact(text: str) -> str:
@@ -42,7 +45,7 @@ def configure(log_format: str = "auto") -> None:
     if as_json:
         shared.append(structlog.processors.format_exc_info)
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(default=str)
+        _as_json
         if as_json
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
@@ -86,7 +89,16 @@ class _Patient:
 
 
 def _kebab_case(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    return {key.replace("_", "-") if not key.startswith("_") else key: value for key, value in event.items()}
+    return {_kebab(key): value for key, value in event.items()}
+
+
+@cache
+def _kebab(key: str) -> str:
+    return key if key.startswith("_") else key.replace("_", "-")
+
+
+def _as_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:
+    return _JSON.encode(event)
 
 
 def _redact_line(_logger: object, _method: str, line: Any) -> str:

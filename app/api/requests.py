@@ -1,22 +1,21 @@
 """Every request has an id, which stands in its answer and in every line that is logged for it, and one line of its own."""
 
+import random
 import re
 import time
 from http import HTTPStatus
-from uuid import uuid4
 
 import structlog
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from app.metrics import ApiMetrics
 
-_HEADER = "x-request-id"
+_HEADER = b"x-request-id"
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _LONGEST_PATH = 500
-_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """What a browser may do with an answer that brings no policy of its own: show it."""
 
 log = structlog.get_logger()
@@ -36,8 +35,8 @@ class _Requests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(_HEADER, "")
-        request_id = given if _SANE.fullmatch(given) else uuid4().hex
+        given = next((value for name, value in scope["headers"] if name == _HEADER), b"").decode("latin-1")
+        request_id = given if _SANE.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         begun, status = time.perf_counter(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
 
@@ -45,9 +44,9 @@ class _Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[_HEADER] = request_id
-                headers.setdefault("content-security-policy", _POLICY)
+                headers = message["headers"] = [*message["headers"], (_HEADER, request_id.encode())]
+                if not any(name == _POLICY[0] for name, _ in headers):
+                    headers.append(_POLICY)
             await send(message)
 
         with bound_contextvars(request_id=request_id):

@@ -42,7 +42,8 @@ def _none_if_empty(text: Any) -> Any:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_printable)]
-Time = Annotated[datetime, PlainSerializer(lambda time: f"{time:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
+# A moment without a fraction is written as 2026-01-31T12:00:00Z, and faster than by `strftime`.
+Time = Annotated[datetime, PlainSerializer(lambda time: time.replace(microsecond=0), return_type=datetime)]
 # What an HTTP header can carry, since that is where it goes.
 Token = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[\x21-\x7e]*$")]
 Count = Annotated[StrictInt, Field(ge=1, le=_MOST_GPUS)]
