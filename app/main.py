@@ -11,6 +11,7 @@ from app import queue
 from app.api import auth, deployments, docs, errors, health, models, operations, polled, requests, zones
 from app.api import metrics as api_metrics
 from app.api.bodies import BodyLimit
+from app.api.creates import Creates
 from app.api.dependencies import Depot
 from app.api.events import Broadcast
 from app.api.gate import Gate
@@ -55,6 +56,7 @@ def build(settings: Settings) -> FastAPI:
         app.state.depot = Depot(
             database=database,
             looks=looks,
+            creates=Creates(database),
             doorbell=doorbell,
             sealer=sealer,
             gate=Gate(keyring, prefix),

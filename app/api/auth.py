@@ -102,7 +102,7 @@ async def _record_refusal(depot: Depot, act: Act, outcome: str) -> None:
     _log(act, outcome)
     try:
         async with depot.database.begin() as connection:
-            await audit.record(connection, act, outcome)
+            await audit.record(connection, [act], outcome)
     except UNREACHABLE as error:
         log.warning("the database can't be reached: the audit of a refusal is in this log only", error=repr(error))
 

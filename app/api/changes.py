@@ -22,16 +22,8 @@ async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row
     operation_id = uuid4()
     token = body.huggingface_token
     sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
-    async with depot.database.begin() as connection:
-        row = await models.create(
-            connection,
-            selection,
-            operation_id=operation_id,
-            sealed_token=sealed,
-            deadline=depot.operation_deadline,
-            request_id=act.request_id,
-        )
-        await audit.accept(connection, act, row.resource_id)
+    wanted = models.Create(selection, operation_id, depot.operation_deadline, sealed, act.request_id)
+    row = await depot.creates.accept(act, wanted)
     await depot.doorbell.ring()
     return row
 

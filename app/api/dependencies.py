@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import Depends, Path, Request
 from starlette.exceptions import HTTPException
 
+from app.api.creates import Creates
 from app.api.events import Broadcast
 from app.api.gate import Gate
 from app.api.looks import Looks
@@ -31,6 +32,7 @@ class Depot:
 
     database: Database
     looks: Looks
+    creates: Creates
     doorbell: Doorbell
     sealer: Sealer
     gate: Gate

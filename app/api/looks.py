@@ -1,46 +1,13 @@
 """What many clients ask at the same time is looked up once: the SDKs poll, and so does everything that waits."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Mapping
 from uuid import UUID
 
 from app.api import schemas
 from app.api.answers import body, operation_body, plain
 from app.db.session import Database, Kept
 from app.services import models, operations
-
-Key = TypeVar("Key")
-Found = TypeVar("Found")
-
-
-class Shared(Generic[Key, Found]):
-    """One look at a time: whoever comes while it is under way shares the next.
-
-    So everybody is told what was true after they asked, as if each had looked alone.
-    """
-
-    def __init__(self, look: Callable[[set[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
-        """`look` finds what there is of some keys. What it raises, all who shared it get."""
-        self._look = look
-        self._busy = asyncio.Lock()
-        self._next: tuple[set[Key], asyncio.Task[Mapping[Key, Found]]] | None = None
-
-    async def get(self, key: Key) -> Found | None:
-        if self._next is None:
-            keys: set[Key] = set()
-            self._next = keys, asyncio.create_task(self._run(keys))
-        keys, found = self._next
-        keys.add(key)
-        # One who goes away takes nothing from the others.
-        return (await asyncio.shield(found)).get(key)
-
-    async def _run(self, keys: set[Key]) -> Mapping[Key, Found]:
-        async with self._busy:
-            # Whoever's request the loop reads in this turn shares it, too.
-            await asyncio.sleep(0)
-            self._next = None
-            return await self._look(keys)
+from app.shared import Shared
 
 
 class Looks:

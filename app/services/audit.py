@@ -1,6 +1,6 @@
 """The audit: each change that a caller asked for, in the transaction that made it, or on its own when it was refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,9 +12,10 @@ from app.db.clock import moment, now
 from app.db.tables import AuditRow
 
 ACCEPTED = "accepted"
+_RECORD = insert(AuditRow).values(at=now())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Act:
     """Who asks for which change, from where, and by which request.
 
@@ -29,31 +30,41 @@ class Act:
     other_key_id: str | None = None
 
 
-async def record(connection: AsyncConnection, act: Act, outcome: str) -> None:
+async def record(connection: AsyncConnection, acts: Sequence[Act], outcome: str) -> None:
     await connection.execute(
-        insert(AuditRow).values(
-            id=uuid4(),
-            at=now(),
-            key_id=act.key_id,
-            action=act.action,
-            resource_id=act.resource_id,
-            other_key_id=act.other_key_id,
-            address=act.address,
-            outcome=outcome,
-        )
+        _RECORD,
+        [
+            {
+                "id": uuid4(),
+                "key_id": act.key_id,
+                "action": act.action,
+                "resource_id": act.resource_id,
+                "other_key_id": act.other_key_id,
+                "address": act.address,
+                "outcome": outcome,
+            }
+            for act in acts
+        ],
     )
 
 
 async def accept(connection: AsyncConnection, act: Act, resource_id: UUID) -> None:
     """Record that the change is made: in its own transaction, so that neither is there without the other."""
-    act.resource_id = resource_id
-    await record(connection, act, ACCEPTED)
+    await accept_all(connection, {act: resource_id})
+
+
+async def accept_all(connection: AsyncConnection, acts: Mapping[Act, UUID]) -> None:
+    """The same of several changes, each with what it is about."""
+    for act, resource_id in acts.items():
+        act.resource_id = resource_id
+    if acts:
+        await record(connection, list(acts), ACCEPTED)
 
 
 async def accept_for_key(connection: AsyncConnection, act: Act, key_id: str) -> None:
     """The same of a change to a key."""
     act.other_key_id = key_id
-    await record(connection, act, ACCEPTED)
+    await record(connection, [act], ACCEPTED)
 
 
 async def purge(connection: AsyncConnection, retention: float) -> int:

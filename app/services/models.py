@@ -1,10 +1,11 @@
 """Models: asked for, listed, deleted; and what a worker writes about them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Insert, Row, Uuid, bindparam, delete, exists, func, insert, select, tuple_
+from sqlalchemy import Row, Uuid, bindparam, delete, exists, func, insert, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,37 +47,60 @@ _PLACE = select(ModelRow.created_at).where(ModelRow.id == bindparam("after")).sc
 _LIST_AFTER = _LIST.where(tuple_(ModelRow.created_at, ModelRow.id) > tuple_(_PLACE, bindparam("after", type_=Uuid())))
 _GET = select(*SEEN).where(ModelRow.id == bindparam("model_id"))
 _SOME = select(*SEEN).where(among(ModelRow.id, "model_ids"))
+_INSERT = {
+    dialect: insert_of(ModelRow)
+    .on_conflict_do_nothing(index_elements=[ModelRow.fingerprint])
+    .values(status=ModelStatus.CREATING, deleting=False, created_at=now(), updated_at=now())
+    .returning(ModelRow.id)
+    for dialect, insert_of in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+}
 _AT_ONCE = 1000
 """Rows or values in one statement."""
 _BEGINNING = 0x6D6F64656C
 """The PostgreSQL advisory lock under which downloads begin: an arbitrary number of ours."""
 
 
-async def create(
-    connection: AsyncConnection,
-    selection: Selection,
-    *,
-    operation_id: UUID,
-    sealed_token: str | None,
-    deadline: float,
-    request_id: str | None = None,
-) -> Row[Any]:
-    """The operation that fetches what `selection` names. A model of it in `error` is retried under its old id.
+@dataclass(frozen=True, slots=True)
+class Create:
+    """What is to be fetched, by an operation that may take `deadline` seconds."""
+
+    selection: Selection
+    operation_id: UUID
+    deadline: float
+    sealed_token: str | None = None
+    request_id: str | None = None
+
+
+async def create(connection: AsyncConnection, wanted: Create) -> Row[Any]:
+    """The operation that fetches what is wanted. A model of it in `error` is retried under its old id.
 
     Raises `Conflict` while there is another one.
     """
-    model_id = await _insert(connection, selection)
-    if model_id is None:
-        model_id = await _retry(connection, selection)
-    return await operations.begin(
-        connection,
-        Command.CREATE_MODEL,
-        model_id,
-        deadline=deadline,
-        operation_id=operation_id,
-        sealed_token=sealed_token,
-        request_id=request_id,
-    )
+    if begun := await create_new(connection, [wanted]):
+        return begun[wanted.operation_id]
+    model_id = await _retry(connection, wanted.selection)
+    return (await operations.begin_all(connection, [_fetching(wanted, model_id)]))[0]
+
+
+async def create_new(connection: AsyncConnection, wanted: Sequence[Create]) -> dict[UUID, Row[Any]]:
+    """The operations, by id, that fetch those of `wanted` that there was no model of yet."""
+    by_model = {uuid4(): one for one in wanted}
+    models = [
+        {
+            "id": model_id,
+            "name": one.selection.name,
+            "revision": one.selection.revision,
+            "include": list(one.selection.include),
+            "exclude": list(one.selection.exclude),
+            "fingerprint": one.selection.fingerprint,
+        }
+        for model_id, one in by_model.items()
+    ]
+    made = (await connection.execute(_INSERT[connection.dialect.name], models)).scalars().all()
+    if not made:
+        return {}
+    new = [_fetching(by_model[model_id], model_id) for model_id in made]
+    return {row.id: row for row in await operations.begin_all(connection, new)}
 
 
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
@@ -229,28 +253,11 @@ async def refetch(connection: AsyncConnection, model_id: UUID, *, deadline: floa
     return await operations.begin(connection, Command.CREATE_MODEL, model_id, deadline=deadline)
 
 
-async def _insert(connection: AsyncConnection, selection: Selection) -> UUID | None:
-    """The new model's id, or `None` if one with the same fingerprint is there."""
-    statement = _insert_or_nothing(connection).values(
-        id=uuid4(),
-        name=selection.name,
-        revision=selection.revision,
-        include=list(selection.include),
-        exclude=list(selection.exclude),
-        fingerprint=selection.fingerprint,
-        status=ModelStatus.CREATING,
-        deleting=False,
-        created_at=now(),
-        updated_at=now(),
+def _fetching(wanted: Create, model_id: UUID) -> operations.New:
+    command = Command.CREATE_MODEL
+    return operations.New(
+        wanted.operation_id, command, model_id, wanted.deadline, wanted.sealed_token, wanted.request_id
     )
-    result: UUID | None = (await connection.execute(statement.returning(ModelRow.id))).scalar_one_or_none()
-    return result
-
-
-def _insert_or_nothing(connection: AsyncConnection) -> Insert:
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(ModelRow).on_conflict_do_nothing(index_elements=[ModelRow.fingerprint])
-    return sqlite.insert(ModelRow).on_conflict_do_nothing(index_elements=[ModelRow.fingerprint])
 
 
 async def _retry(connection: AsyncConnection, selection: Selection) -> UUID:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, and_, case, delete, func, insert, select
+from sqlalchemy import Float, Row, Select, and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -30,7 +30,21 @@ SEEN: tuple[Any, ...] = (
 _SOME = select(*SEEN).where(among(OperationRow.id, "operation_ids"))
 _OTHER = aliased(OperationRow)
 _LAST = select(func.max(_OTHER.created_at)).where(_OTHER.resource_id == OperationRow.resource_id).scalar_subquery()
+_NEW = insert(OperationRow).values(created_at=now(), due_at=now(), fence=0, attempts=0, reached=0).returning(*SEEN)
+_BEGIN = _NEW.values(deadline_at=now(bindparam("deadline", type_=Float())))
+_RECORD = _NEW.values(deadline_at=now(), ended_at=now())
 _NEWEST = select(*SEEN).where(among(OperationRow.resource_id, "resource_ids"), OperationRow.created_at == _LAST)
+
+
+class New(NamedTuple):
+    """An operation that is to begin, and then may take `deadline` seconds."""
+
+    id: UUID
+    command: Command
+    resource_id: UUID
+    deadline: float
+    sealed_token: str | None
+    request_id: str | None
 
 
 async def some(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
@@ -62,32 +76,28 @@ async def begin(
     request_id: str | None = None,
 ) -> Row[Any]:
     """A new pending operation, due at once, that may take `deadline` seconds."""
-    return await _insert(
-        connection,
-        id=operation_id or uuid4(),
-        command=command,
-        resource_id=resource_id,
-        state=OperationState.PENDING,
-        sealed_token=sealed_token,
-        request_id=request_id,
-        deadline_at=now(deadline),
-    )
+    new = New(operation_id or uuid4(), command, resource_id, deadline, sealed_token, request_id)
+    return (await begin_all(connection, [new]))[0]
+
+
+async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence[Row[Any]]:
+    """New pending operations, due at once; told in any order."""
+    pending = {"state": OperationState.PENDING}
+    return (await connection.execute(_BEGIN, [one._asdict() | pending for one in new])).all()
 
 
 async def record(
     connection: AsyncConnection, command: Command, resource_id: UUID, *, request_id: str | None = None
 ) -> Row[Any]:
     """An operation that ended, in success, with the request that made it."""
-    return await _insert(
-        connection,
-        id=uuid4(),
-        command=command,
-        resource_id=resource_id,
-        state=OperationState.SUCCESS,
-        request_id=request_id,
-        deadline_at=now(),
-        ended_at=now(),
-    )
+    values = {
+        "id": uuid4(),
+        "command": command,
+        "resource_id": resource_id,
+        "state": OperationState.SUCCESS,
+        "request_id": request_id,
+    }
+    return (await connection.execute(_RECORD, values)).one()
 
 
 async def expire(connection: AsyncConnection) -> int:
@@ -152,9 +162,3 @@ def unknown(operation_id: UUID) -> NotFound:
 
 def _seen() -> Select[Any]:
     return select(*SEEN)
-
-
-async def _insert(connection: AsyncConnection, **values: Any) -> Row[Any]:
-    statement = insert(OperationRow).values(created_at=now(), due_at=now(), fence=0, attempts=0, reached=0, **values)
-    row: Row[Any] = (await connection.execute(statement.returning(*SEEN))).one()
-    return row

@@ -21,11 +21,8 @@ COMMANDS = (Command.CREATE_MODEL, Command.DELETE_MODEL)
 async def create(database: Database, name: str, **given: Any) -> Any:
     """The operation of a create, as the API makes it."""
     async with database.begin() as connection:
-        return await models.create(
-            connection,
-            select(name, "main", (), ()),
-            **{"operation_id": uuid4(), "sealed_token": None, "deadline": 3600.0, **given},
-        )
+        wanted = {"selection": select(name, "main", (), ()), "operation_id": uuid4(), "deadline": 3600.0, **given}
+        return await models.create(connection, models.Create(**wanted))
 
 
 async def claim(database: Database, worker: str = "by hand", lease: float = 30.0) -> Claim | None:

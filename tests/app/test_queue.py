@@ -1,5 +1,6 @@
 """The doorbell: rings through a Redis that is there, and delays nothing when it is not."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -35,6 +36,17 @@ async def test_a_ring_is_a_job_in_json_that_names_no_secret(redis_url: str) -> N
         stored = client.get(b"arq:job:" + job)
     assert queue.deserialize(stored)["f"] == queue.WAKE
     assert set(queue.deserialize(stored)) == {"t", "f", "a", "k", "et"}
+
+
+async def test_each_of_many_rings_is_a_job_though_they_go_together(redis_url: str) -> None:
+    doorbell = Doorbell(queue.connect(redis_url))
+    with Client.from_url(redis_url) as client:
+        before = client.info("commandstats").get("cmdstat_exec", {"calls": 0})["calls"]
+        await asyncio.gather(*(doorbell.ring() for _ in range(50)))
+        assert client.zcard(QUEUE) == 50
+        assert all(client.pttl(b"arq:job:" + job) > 0 for job in client.zrange(QUEUE, 0, -1))
+        assert client.info("commandstats")["cmdstat_exec"]["calls"] <= before + 2
+    await doorbell.close()
 
 
 async def test_a_redis_that_refuses_raises_nothing() -> None:

@@ -80,7 +80,7 @@ def test_a_worker_tidies_up_by_itself(start_depot: StartDepot, hub: Hub) -> None
 async def _model(database: Database, name: str) -> UUID:
     selection = Selection(name, "main", (), ())
     async with database.begin() as connection:
-        operation = await models.create(connection, selection, operation_id=uuid4(), sealed_token=None, deadline=60)
+        operation = await models.create(connection, models.Create(selection, uuid4(), deadline=60))
     model_id: UUID = operation.resource_id
     return model_id
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.api.looks import Shared
+from app.shared import Shared
 
 
 class _Looking:

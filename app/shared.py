@@ -1,0 +1,37 @@
+"""Work that many ask for at the same time, done once for all of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Found = TypeVar("Found")
+
+
+class Shared(Generic[Key, Found]):
+    """One look at a time: whoever comes while it is under way shares the next.
+
+    So everybody is told what was true after they asked, as if each had looked alone.
+    """
+
+    def __init__(self, look: Callable[[set[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
+        """`look` finds what there is of some keys. What it raises, all who shared it get."""
+        self._look = look
+        self._busy = asyncio.Lock()
+        self._next: tuple[set[Key], asyncio.Task[Mapping[Key, Found]]] | None = None
+
+    async def get(self, key: Key) -> Found | None:
+        if self._next is None:
+            keys: set[Key] = set()
+            self._next = keys, asyncio.create_task(self._run(keys))
+        keys, found = self._next
+        keys.add(key)
+        # One who goes away takes nothing from the others.
+        return (await asyncio.shield(found)).get(key)
+
+    async def _run(self, keys: set[Key]) -> Mapping[Key, Found]:
+        async with self._busy:
+            # Whoever's request the loop reads in this turn shares it, too.
+            await asyncio.sleep(0)
+            self._next = None
+            return await self._look(keys)
