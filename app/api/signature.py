@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 SCHEME = "exo2-hmac-sha256"
@@ -21,8 +21,7 @@ _PARAMETERS = re.compile(
 _MOST_FIELDS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What the header says."""
 
     key_id: str
@@ -32,8 +31,7 @@ class Signature:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """What of a request is signed. `paths` are the ones that its sender may have seen, of which a proxy changed one."""
 
     method: str
@@ -54,7 +52,7 @@ def parse(parameters: str) -> Signature | None:
 def fits(signature: Signature, request: Signed, secret: bytes) -> bool:
     """Whether it was made with `secret`, for this request. Takes as long when it was not."""
     try:
-        query = parse_qs(request.query.decode("latin-1"), max_num_fields=_MOST_FIELDS)
+        query = parse_qs(request.query.decode("latin-1"), max_num_fields=_MOST_FIELDS) if request.query else {}
     except ValueError:
         return False
     values = "".join(query.get(name, [""])[0] for name in signature.signed).encode()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -133,6 +133,20 @@ def test_a_signature_covers_the_body_and_the_query(api: Api, stranger: httpx2.Cl
     answer = stranger.post("/ai/model?b=x%20y&a=1&empty=", content=body, headers=headers)
     assert answer.status_code == 200, answer.text
     api.carry_out()
+
+
+@pytest.mark.parametrize("path", ["/v2/ai/model", f"/v2/ai/model/{UUID(int=1)}"])
+def test_a_signature_covers_a_body_whose_length_is_not_told(api: Api, stranger: httpx2.Client, path: str) -> None:
+    body, method = b'{"name": "%s"}' % api.name().encode(), "GET" if path.endswith("1") else "POST"
+
+    def chunked(signed: bytes) -> int:
+        headers = {"Authorization": sign(method, path, signed), "Content-Type": "application/json"}
+        return stranger.request(method, path, content=iter([body]), headers=headers).status_code
+
+    assert chunked(b"") == 403
+    assert chunked(body) == (404 if method == "GET" else 200)
+    if method == "POST":
+        api.carry_out()
 
 
 ATTACKS: dict[str, tuple[str, str, str, bytes, int]] = {
