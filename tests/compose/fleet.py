@@ -4,18 +4,19 @@ import json
 import os
 import secrets
 import shutil
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.domain.keys import new_id, new_secret
-from tests.processes import free_port
+from tests.processes import free_port, until
 
 ROOT = Path(__file__).parents[2]
 _HUB = "tests/compose/hub.yml"
@@ -38,20 +39,31 @@ def no_engine() -> str | None:
     return None if answer.returncode == 0 else "no Docker engine answers"
 
 
+_WANTED = os.environ.get("DEPOT_TEST_COMPOSE") == "1"
+_WHY_NOT = no_engine() if _WANTED else "tests/compose/run starts it: it takes minutes (or set DEPOT_TEST_COMPOSE=1)"
+starts_containers = pytest.mark.skipif(_WHY_NOT is not None, reason=str(_WHY_NOT))
+
+
 def clean_environment() -> dict[str, str]:
     ours = ("DEPOT_", "HF_", "HUB_", "POSTGRES_", "REDIS_", "COMPOSE_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 class Fleet:
-    """One compose project with a name, a port, secrets and volumes of its own."""
+    """One compose project with a name, a port, secrets and volumes of its own.
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    `beside` names the files beside docker-compose.yml. `address` and `trust` say where and how the API is asked.
+    """
+
+    def __init__(self, folder: Path, *beside: str, **settings: str) -> None:
         self.project = f"depot-test-{secrets.token_hex(4)}"
         self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.trust: ssl.SSLContext | None = None
         self.repositories = folder / "repositories"
         self.repositories.mkdir(mode=0o755)
         self._environment_file = folder / "env"
+        self._files = ["docker-compose.yml", *beside, _HUB]
         self._key, self._secret = new_id(), new_secret()
         values = {
             "POSTGRES_PASSWORD": secrets.token_hex(24),
@@ -68,14 +80,10 @@ class Fleet:
         lines = [f"{name}={value}" for name, value in (values | settings).items()]
         self._environment_file.write_text("\n".join(lines) + "\n")
 
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
     def compose(self, *words: str) -> str:
         command = compose_command()
         assert command is not None
-        files = ["-f", str(ROOT / "docker-compose.yml"), "-f", str(ROOT / _HUB)]
+        files = [word for name in self._files for word in ("-f", str(ROOT / name))]
         whole = [*command, "-p", self.project, "--env-file", str(self._environment_file), *files, *words]
         environment = clean_environment() | {"DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD": "0"}
         done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -83,10 +91,13 @@ class Fleet:
             pytest.fail(f"compose {' '.join(words)} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
         return done.stdout
 
-    def containers(self, service: str) -> list[str]:
-        """The ids of a service's containers, running or not."""
-        of = [f"label=com.docker.compose.project={self.project}", f"label=com.docker.compose.service={service}"]
-        return docker("ps", "-aq", "--no-trunc", "--filter", of[0], "--filter", of[1]).split()
+    def containers(self, service: str = "") -> list[str]:
+        """The ids of a service's containers, or of all, running or not."""
+        of = {"project": self.project} | ({"service": service} if service else {})
+        filters = [
+            word for key, value in of.items() for word in ("--filter", f"label=com.docker.compose.{key}={value}")
+        ]
+        return docker("ps", "-aq", "--no-trunc", *filters).split()
 
     def holder(self, model_id: str) -> str:
         """The id of the container whose worker holds the model's operation; empty when none does."""
@@ -97,22 +108,52 @@ class Fleet:
         name = owner.partition(":")[0]
         return next((worker for worker in self.containers("worker") if name and worker.startswith(name)), "")
 
-    def answer(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-        """The API's answer through its published port; status 0 when there is none."""
+    def make_key(self) -> None:
+        """Use a key as the README makes one, in place of the one that is there from the start."""
+        (api,) = self.containers("api")
+        said = docker("exec", api, "modeldepot", "key", "create", "--name", "me").splitlines()
+        self._key, self._secret = (line.split()[1] for line in said)
+
+    def answer(self, method: str, path: str, body: Mapping[str, Any] | None = None, **headers: str) -> tuple[int, Any]:
+        """The API's answer; status 0 when there is none."""
         request = urllib.request.Request(
             f"{self.address}/v2{path}",
             method=method,
             data=json.dumps(body).encode() if body is not None else None,
-            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self._key}:{self._secret}"},
+            headers=headers
+            | {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}:{self._secret}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with urllib.request.urlopen(request, timeout=10, context=self.trust) as reply:
                 return reply.status, json.load(reply)
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.load(error)
         except (OSError, ValueError):
             return 0, None
+
+    def create(self, name: str) -> str:
+        """The id of a new model."""
+        answers: list[Any] = []
+
+        def accepted() -> bool:
+            answers.append(self.answer("POST", "/ai/model", {"name": name}))
+            return bool(answers[-1][0] == 200)
+
+        until(accepted, lambda: str(answers[-1]), within=60)
+        return str(answers[-1][1]["reference"]["id"])
+
+    def wait_for(self, model_id: str, condition: Callable[[Any], bool], within: float = 60) -> Any:
+        """The model, once the condition holds for it. An API that is away is asked again."""
+        answers: list[Any] = []
+
+        def holds() -> bool:
+            answers.append(self.answer("GET", f"/ai/model/{model_id}"))
+            assert answers[-1][0] in {0, 200, 503}, answers[-1]
+            return answers[-1][0] == 200 and condition(answers[-1][1])
+
+        until(holds, lambda: f"{answers[-1]}\n{self.compose('logs', '--tail', '15')}", within=within)
+        return answers[-1][1]
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "10")

@@ -2,21 +2,18 @@
 
 import hashlib
 import json
-import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.compose.fleet import Fleet, crash, docker, inspect, logs, no_engine
+from tests.compose.fleet import Fleet, crash, docker, inspect, logs, starts_containers
 from tests.processes import until
 
-_WANTED = os.environ.get("DEPOT_TEST_COMPOSE") == "1"
-_WHY_NOT = no_engine() if _WANTED else "tests/compose/run starts it: it takes minutes (or set DEPOT_TEST_COMPOSE=1)"
-pytestmark = pytest.mark.skipif(_WHY_NOT is not None, reason=str(_WHY_NOT))
+pytestmark = starts_containers
 
 _WORKERS = 3
 _LEASE = 6
@@ -59,19 +56,19 @@ def test_a_fleet_of_three_workers_goes_on_whichever_container_is_killed(fleet: F
     began = time.monotonic()
     fleet.compose("up", "-d", "--scale", f"worker={_WORKERS}")
     stages["up with 3 workers"] = time.monotonic() - began
-    small = _create(fleet, _SMALL)
-    _wait_for(fleet, small, lambda model: model["status"] == "ready")
+    small = fleet.create(_SMALL)
+    fleet.wait_for(small, lambda model: model["status"] == "ready")
     stages["from nothing to the first ready model"] = time.monotonic() - began
     _is_as_documented(fleet)
     _is_what_the_hub_has(fleet, _SMALL)
     _cannot_be_deleted_while_deployed(fleet, small)
 
-    large = _create(fleet, _LARGE)
-    _wait_for(fleet, large, lambda model: (model["downloaded"] or 0) > _RESUMABLE)
+    large = fleet.create(_LARGE)
+    fleet.wait_for(large, lambda model: (model["downloaded"] or 0) > _RESUMABLE)
     for service in ("redis", "postgres", "api", "worker"):
         stages[f"{service} killed: bytes arrive again after"] = _kill_during(fleet, service, large)
     stages["worker stopped: another goes on after"] = _stop_during(fleet, large)
-    model = _wait_for(fleet, large, lambda model: model["status"] == "ready", within=180)
+    model = fleet.wait_for(large, lambda model: model["status"] == "ready", within=180)
     stages["large model ready, from nothing"] = time.monotonic() - began
     assert model["model-size"] == _LARGE_BYTES + len('{"model_type": "test"}')
     _is_what_the_hub_has(fleet, _LARGE)
@@ -87,30 +84,6 @@ def test_a_fleet_of_three_workers_goes_on_whichever_container_is_killed(fleet: F
     fleet.down()
     assert docker("volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={fleet.project}") == ""
     print(f"down with its volumes: {time.monotonic() - began:.1f} s")
-
-
-def _create(fleet: Fleet, name: str) -> str:
-    answers: list[Any] = []
-
-    def accepted() -> bool:
-        answers.append(fleet.answer("POST", "/ai/model", {"name": name}))
-        return bool(answers[-1][0] == 200)
-
-    until(accepted, lambda: str(answers[-1]), within=60)
-    return str(answers[-1][1]["reference"]["id"])
-
-
-def _wait_for(fleet: Fleet, model_id: str, condition: Callable[[Any], bool], within: float = 60) -> Any:
-    """The model, once the condition holds for it. An API that is away is asked again."""
-    answers: list[Any] = []
-
-    def holds() -> bool:
-        answers.append(fleet.answer("GET", f"/ai/model/{model_id}"))
-        assert answers[-1][0] in {0, 200, 503}, answers[-1]
-        return answers[-1][0] == 200 and condition(answers[-1][1])
-
-    until(holds, lambda: f"{answers[-1]}\n{fleet.compose('logs', '--tail', '15')}", within=within)
-    return answers[-1][1]
 
 
 def _cannot_be_deleted_while_deployed(fleet: Fleet, model_id: str) -> None:
@@ -141,7 +114,7 @@ def _kill_during(fleet: Fleet, service: str, model_id: str) -> float:
     if service == "worker":
         _goes_on_from_what_was_there(fleet, model_id, begun)
     more = _downloading(fleet, model_id)
-    _wait_for(fleet, model_id, lambda model: (model["downloaded"] or 0) > more)
+    fleet.wait_for(model_id, lambda model: (model["downloaded"] or 0) > more)
     return time.monotonic() - when
 
 
@@ -163,7 +136,7 @@ def _stop_during(fleet: Fleet, model_id: str) -> float:
 
 def _downloading(fleet: Fleet, model_id: str) -> int:
     """How many bytes are there; it must not be over yet."""
-    model = _wait_for(fleet, model_id, lambda model: model["status"] == "ready" or bool(model["downloaded"]))
+    model = fleet.wait_for(model_id, lambda model: model["status"] == "ready" or bool(model["downloaded"]))
     assert model["status"] == "downloading", "it was over too soon: nothing is shown"
     return int(model["downloaded"])
 
