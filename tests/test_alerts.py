@@ -1,12 +1,16 @@
-"""The alert rules for Prometheus speak of figures, labels and values that there are."""
+"""The alert rules for Prometheus and the dashboard for Grafana speak of figures, labels and values that there are."""
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.db.session import open_database
+from app.db.session import Database
 from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.figures import Figures
@@ -14,37 +18,78 @@ from app.metrics import ApiMetrics
 from app.volume import Volume
 from worker.metrics import WorkerMetrics
 
-_RULES = Path(__file__).parents[1] / "alerts.yml"
+_ROOT = Path(__file__).parents[1]
+Exported = dict[str, dict[str, set[str]]]
+"""The values of each label of each figure."""
 _FIGURE = re.compile(r"(modeldepot_\w+)(?:\{(\w+)=~?\"([^\"]*)\"\})?")
 
 
-async def test_every_figure_that_a_rule_names_is_exported(tmp_path: Path) -> None:
-    exported = await _exported(tmp_path)
-    rules = yaml.safe_load(_RULES.read_text())["groups"][0]["rules"]
-    named = [found for rule in rules for found in _FIGURE.findall(rule["expr"])]
-    assert len(named) > len(rules)
-    for name, label, pattern in named:
-        assert name in exported, f"nobody exports {name}"
-        assert not label or any(re.fullmatch(pattern, value) for value in exported[name].get(label, ())), (
-            name,
-            pattern,
-        )
-
-
-async def _exported(folder: Path) -> dict[str, dict[str, set[str]]]:
-    """The values of each label of each figure of an API and of a worker that have both done something."""
-    volume, database = Volume(folder, writes=True), open_database(f"sqlite:///{folder / 'none'}")
+@pytest.fixture
+async def exported(database: Database, tmp_path: Path) -> Exported:
+    """By an API and a worker that have both done something."""
+    volume = Volume(tmp_path, writes=True)
     api, worker = ApiMetrics(volume, database, Figures().census), WorkerMetrics(volume, slots=1)
     api.answered("GET", 500, 0.1)
     worker.tried_again(Reason.BUSY)
     with worker.attempt(Command.CREATE_MODEL):
         pass
     text = (await api.scrape() + await worker.scrape()).decode()
-    await database.close()
-    exported: dict[str, dict[str, set[str]]] = {}
+    exported: Exported = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = exported.setdefault(sample.name, {})
             for label, value in sample.labels.items():
                 labels.setdefault(label, set()).add(value)
     return exported
+
+
+def test_every_figure_that_a_rule_names_is_exported(exported: Exported) -> None:
+    rules = yaml.safe_load((_ROOT / "alerts.yml").read_text())["groups"][0]["rules"]
+    _are_exported([rule["expr"] for rule in rules], exported)
+
+
+def test_every_figure_that_the_dashboard_shows_is_exported(exported: Exported) -> None:
+    targets = [target for panel in _dashboard()["panels"] for target in panel["targets"]]
+    _are_exported([target["expr"] for target in targets], exported)
+    for target in targets:
+        grouped = re.findall(r"by \(([^)]*)\)", target["expr"])
+        labels = {label for group in grouped for label in group.split(", ")}
+        assert labels >= set(re.findall(r"{{(\w+)}}", target["legendFormat"])), target
+        for name, _, _ in _FIGURE.findall(target["expr"]):
+            assert labels <= exported[name].keys(), target
+
+
+def test_the_dashboard_can_be_imported_into_any_grafana() -> None:
+    dashboard = _dashboard()
+    assert dashboard["uid"]
+    assert dashboard["schemaVersion"] >= 39
+    (variable,) = dashboard["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    parts = list(_parts(dashboard))
+    assert not [part for part in parts if isinstance(part.get("id"), int)], "ids are for that Grafana to give"
+    sources = [part["datasource"] for part in parts if "datasource" in part]
+    assert len(sources) > len(dashboard["panels"])
+    assert all(source == {"type": "prometheus", "uid": f"${{{variable['name']}}}"} for source in sources)
+
+
+def _are_exported(expressions: list[str], exported: Exported) -> None:
+    for expression in expressions:
+        named = _FIGURE.findall(expression)
+        assert named, expression
+        for name, label, pattern in named:
+            assert name in exported, f"nobody exports {name}"
+            values = exported[name].get(label, ())
+            assert not label or any(re.fullmatch(pattern, value) for value in values), (name, pattern)
+
+
+def _dashboard() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((_ROOT / "dashboard.json").read_text())
+    return content
+
+
+def _parts(value: object) -> Iterator[dict[str, Any]]:
+    """Every object in it, itself first."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _parts(inner)
