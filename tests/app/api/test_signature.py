@@ -60,13 +60,14 @@ class Door:
 
     def opens(self, header: str, asked: Asked) -> bool:
         """Whether the gate lets it in. What it raises other than a refusal fails the test."""
+        length = [(b"content-length", str(len(asked.body)).encode())] if asked.body else []
         scope: dict[str, Any] = {
             "type": "http",
             "method": asked.method,
             "path": asked.path,
             "raw_path": asked.path.encode(),
             "query_string": asked.query.encode(),
-            "headers": [(b"authorization", header.encode("latin-1"))],
+            "headers": [(b"authorization", header.encode("latin-1")), *length],
             "client": ("192.0.2.7", 4711),
         }
 
