@@ -57,7 +57,7 @@ class ApiMetrics(ProcessMetrics):
         self._database, self._census = database, census
         requests = Histogram(
             "modeldepot_request_seconds",
-            "Requests by method and status, from the first byte to the last.",
+            "Requests by method and status, until the answer begins.",
             ("method", "status"),
             registry=self.registry,
         )
@@ -72,7 +72,7 @@ class ApiMetrics(ProcessMetrics):
         self._up = Gauge("modeldepot_database_up", "Whether the database answers.", registry=self.registry)
 
     def answered(self, method: str, status: int, seconds: float) -> None:
-        """A request's answer is out."""
+        """A request's answer is out, which took `seconds` to begin: a stream of events lasts as long as its reader stays."""
         # Anybody can make methods up, and each would be kept.
         self._requests_by(method if method in _METHODS else "other", status).observe(seconds)
 

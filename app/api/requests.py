@@ -39,11 +39,12 @@ class _Requests:
         request_id = given if _SANE.fullmatch(given) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         begun, status = time.perf_counter(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        answered: float | None = None
 
         async def marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], time.perf_counter()
                 headers = message["headers"] = [*message["headers"], (_HEADER, request_id.encode())]
                 if not any(name == _POLICY[0] for name, _ in headers):
                     headers.append(_POLICY)
@@ -53,10 +54,10 @@ class _Requests:
             try:
                 await self._app(scope, receive, marked)
             finally:
-                seconds = time.perf_counter() - begun
-                self._metrics.answered(scope["method"], status, seconds)
-                path = _path(scope)
-                log.info("answered", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))
+                ended = time.perf_counter()
+                self._metrics.answered(scope["method"], status, (answered or ended) - begun)
+                path, ms = _path(scope), round((ended - begun) * 1000, 1)
+                log.info("answered", method=scope["method"], path=path, status=status, ms=ms)
 
 
 def _path(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -65,6 +66,19 @@ def test_the_figures_tell_of_requests_and_operations(api: Api) -> None:
     api.carry_out()
     done = ("modeldepot_operations", ("create-model", "success"))
     until(lambda: _figures(api)[done] == before[done] + 1, api.depot.logs)
+
+
+def test_a_stream_counts_until_it_begins(api: Api) -> None:
+    operation, held = api.depot.create(api.name()), 2.0
+    before, key = _figures(api), ("modeldepot_request_seconds_sum", ("GET", "200"))
+    with api.depot.client.stream("GET", f"/ai/model/{operation['reference']['id']}/events") as events:
+        lines = events.iter_lines()
+        assert next(lines) == "event: progress"
+        time.sleep(held)
+    (line,) = _lines(api, events.headers["x-request-id"])
+    assert line["ms"] >= held * 1000
+    assert _figures(api)[key] - before.get(key, 0.0) < held
+    api.carry_out()
 
 
 def test_made_up_methods_add_no_figures(api: Api) -> None:
