@@ -9,14 +9,14 @@ Found = TypeVar("Found")
 
 
 class Shared(Generic[Key, Found]):
-    """One look at a time: whoever comes while it is under way shares the next.
+    """One run at a time: whoever comes while it is under way shares the next.
 
-    So everybody is told what was true after they asked, as if each had looked alone.
+    So everybody is told what was found, or done, after they asked, as if each had been alone.
     """
 
-    def __init__(self, look: Callable[[set[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
-        """`look` finds what there is of some keys. What it raises, all who shared it get."""
-        self._look = look
+    def __init__(self, work: Callable[[set[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
+        """`work` takes some keys and says what came of those that something came of. What it raises, all get."""
+        self._work = work
         self._busy = asyncio.Lock()
         self._next: tuple[set[Key], asyncio.Task[Mapping[Key, Found]]] | None = None
 
@@ -34,4 +34,4 @@ class Shared(Generic[Key, Found]):
             # Whoever's request the loop reads in this turn shares it, too.
             await asyncio.sleep(0)
             self._next = None
-            return await self._look(keys)
+            return await self._work(keys)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import Float, Row, Select, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import Float, Row, and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -54,7 +54,7 @@ async def some(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> di
 
 async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | None:
     """The operation that works, or is to work, on a resource."""
-    query = _seen().where(OperationRow.resource_id == resource_id, OperationRow.state == OperationState.PENDING)
+    query = select(*SEEN).where(OperationRow.resource_id == resource_id, OperationRow.state == OperationState.PENDING)
     row: Row[Any] | None = (await connection.execute(query)).one_or_none()
     return row
 
@@ -71,13 +71,10 @@ async def begin(
     resource_id: UUID,
     *,
     deadline: float,
-    operation_id: UUID | None = None,
-    sealed_token: str | None = None,
     request_id: str | None = None,
 ) -> Row[Any]:
     """A new pending operation, due at once, that may take `deadline` seconds."""
-    new = New(operation_id or uuid4(), command, resource_id, deadline, sealed_token, request_id)
-    return (await begin_all(connection, [new]))[0]
+    return (await begin_all(connection, [New(uuid4(), command, resource_id, deadline, None, request_id)]))[0]
 
 
 async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence[Row[Any]]:
@@ -158,7 +155,3 @@ async def census(connection: AsyncConnection) -> Census:
 
 def unknown(operation_id: UUID) -> NotFound:
     return NotFound(f"There is no operation {operation_id}. Ended operations are forgotten after a while.")
-
-
-def _seen() -> Select[Any]:
-    return select(*SEEN)
