@@ -13,6 +13,9 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+SQLITE_CLOCK = "clock"
+"""The function that tells SQLite's connections the time in seconds: its own tells milliseconds, and much is done in one."""
+
 
 class Timestamp(TypeDecorator[datetime]):
     """A moment: `timestamptz` on PostgreSQL, seconds since 1970 (REAL) on SQLite. In Python always aware, in UTC."""
@@ -66,5 +69,4 @@ def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
 
 @compiles(now, "sqlite")
 def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
-    # julianday's origin is 4714 BC; 2440587.5 is 1970-01-01T00:00Z. A double there resolves 40 microseconds.
-    return f"((julianday('now') - 2440587.5) * 86400.0 + {compiler.process(element.clauses, **kw)})"
+    return f"({SQLITE_CLOCK}() + {compiler.process(element.clauses, **kw)})"

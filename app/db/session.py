@@ -5,6 +5,7 @@ PostgreSQL is the database of a fleet, SQLite that of one machine; the same stat
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from app.db.clock import SQLITE_CLOCK
 
 _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
@@ -168,6 +171,7 @@ def _prepare_sqlite(engine: AsyncEngine, *, write: bool) -> None:
     def on_connect(connection: Any, _record: object) -> None:
         # The driver's own implicit BEGIN would be a deferred one, and a deferred one can't wait for the writer's lock.
         connection.isolation_level = None
+        connection.create_function(SQLITE_CLOCK, 0, time.time)
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
