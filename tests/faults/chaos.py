@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Self
 
 from redis import Redis as Client
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from app.db.migrate import upgrade
 from tests.depot import Depot
@@ -164,7 +166,8 @@ class Chaos:
         self.redis.server.start()
 
     def _empty_redis(self) -> None:
-        with Client.from_url(self.redis.url) as client:
+        # It may have been killed a moment ago, and still be loading what it had.
+        with Client.from_url(self.redis.url, retry=Retry(ExponentialBackoff(cap=1), 20)) as client:
             client.flushall()
         self._kill_redis()
 
