@@ -5,10 +5,10 @@ from enum import Enum, auto
 from typing import Any
 
 from sqlalchemy import Row, and_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
+from app.db.inserts import INSERT
 from app.db.tables import KeyRow, OperationRow
 from app.domain.errors import NotFound
 from app.domain.keys import Role, new_id, new_secret
@@ -138,7 +138,7 @@ async def _insert(
 ) -> None:
     sealed = sealer.seal(secret, belongs_to=key_id)
     # Two API processes may start at once, with the same key to be made.
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = INSERT[connection.dialect.name]
     await connection.execute(
         insert(KeyRow)
         .on_conflict_do_nothing(index_elements=[KeyRow.id])

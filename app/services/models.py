@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row, Uuid, bindparam, delete, exists, func, insert, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
 from app.db.ids import among
+from app.db.inserts import INSERT
 from app.db.tables import DeploymentRow, FileRow, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, mark_deleting, move_model
 from app.domain.commands import Command
@@ -52,7 +52,7 @@ _INSERT = {
     .on_conflict_do_nothing(index_elements=[ModelRow.fingerprint])
     .values(status=ModelStatus.CREATING, deleting=False, created_at=now(), updated_at=now())
     .returning(ModelRow.id)
-    for dialect, insert_of in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+    for dialect, insert_of in INSERT.items()
 }
 _AT_ONCE = 1000
 """Rows or values in one statement."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
+from app.db.inserts import INSERT
 from app.db.tables import ModelRow, OperationRow, WorkerRow
 
 _LOOKS = 3
@@ -42,7 +42,7 @@ class Listed:
 
 async def announce(connection: AsyncConnection, presence: Presence, *, fresh: bool) -> None:
     """Say that the worker is there; `fresh` if it has just started: its name may be that of one before it."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = INSERT[connection.dialect.name]
     said = {
         "host": presence.host,
         "version": presence.version,
