@@ -37,6 +37,8 @@ _DRIVERS = {
 }
 _LOCK_WAIT = 10.0
 """How long a statement waits for SQLite's one writer, in seconds."""
+_SILENCE = 2.0
+"""Seconds after its own limit for a statement that PostgreSQL has to say so, or else nobody is at the other end."""
 _KEPT = 1
 """How many connections a process keeps, besides those that come and go."""
 
@@ -132,7 +134,11 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
         "pool_size": pool_size,
         "max_overflow": 0,
         "pool_timeout": 5,
-        "connect_args": {"server_settings": server_settings, "timeout": 5},
+        "connect_args": {
+            "server_settings": server_settings,
+            "timeout": 5,
+            "command_timeout": statement_timeout + _SILENCE,
+        },
     }
     writer = create_async_engine(url, **common)
     # A reader in autocommit leaves nothing to reset when it goes back to the pool.

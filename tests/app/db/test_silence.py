@@ -1,0 +1,42 @@
+"""A PostgreSQL that says nothing any more, as behind a firewall that drops what it forgot: waited for, but not for ever."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.session import Kept, is_unreachable, open_database
+
+Opened = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+
+
+async def _backend(opened: Opened) -> int:
+    """The process that answers."""
+    async with opened() as connection:
+        pid: int = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        return pid
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_silent_connection_is_given_up_and_replaced(database_url: str) -> None:
+    database = open_database(database_url, pool_size=1, statement_timeout=1.0)
+    kept = Kept(database)
+    ways: list[Opened] = [kept.read, database.read, database.begin]
+    silent = [await _backend(opened) for opened in ways]
+    for pid in silent:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(60):
+            answers = await asyncio.gather(*map(_backend, ways), return_exceptions=True)
+            assert all(isinstance(answer, Exception) and is_unreachable(answer) for answer in answers), answers
+            assert not {await _backend(opened) for opened in ways} & set(silent)
+    finally:
+        for pid in silent:
+            os.kill(pid, signal.SIGCONT)
+    await kept.close()
+    await database.close()
