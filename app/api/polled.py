@@ -6,7 +6,6 @@ as the routes of their names, which the document describes and which answer in a
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import cast
 from uuid import UUID
 
 from fastapi import FastAPI, Request
@@ -40,7 +39,7 @@ class _Polled(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        depot = cast("Depot", request.app.state.depot)
+        depot: Depot = request.app.state.depot
         await depot.gate.admit(request)
         found = await self._look(depot.looks, UUID(scope["path_params"]["id"]))
         await json_bytes(found)(scope, receive, send)

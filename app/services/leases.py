@@ -104,10 +104,9 @@ async def report(
     connection: AsyncConnection, lease: Lease, model_id: UUID, *, downloaded: int | None, files: int, rate: int | None
 ) -> None:
     """Write how far a download is, which at the same time asks whether it may go on. Raises `LeaseLost`."""
-    statement = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
-    if (
-        await connection.execute(statement.values(downloaded=downloaded, files_verified=files, rate=rate))
-    ).rowcount != 1:
+    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
+    statement = mine.values(downloaded=downloaded, files_verified=files, rate=rate)
+    if (await connection.execute(statement)).rowcount != 1:
         raise LeaseLost
 
 

@@ -21,7 +21,7 @@ def family(pid: int) -> list[int]:
 
 def children(pid: int) -> list[int]:
     """The download processes that a worker has, without what forks them."""
-    return [child for child in family(pid)[1:] if _forked(child) and parent_of(child) != pid]
+    return [child for child in family(pid)[1:] if forked(child) and parent_of(child) != pid]
 
 
 def writers(storage: Path) -> dict[str, set[int]]:
@@ -29,7 +29,7 @@ def writers(storage: Path) -> dict[str, set[int]]:
     incoming = f"{storage / 'incoming'}/"
     found: dict[str, set[int]] = {}
     for process in _PROC.glob("[0-9]*"):
-        if not _forked(int(process.name)):
+        if not forked(int(process.name)):
             continue
         with suppress(OSError):
             for handle in (process / "fd").iterdir():
@@ -41,7 +41,8 @@ def writers(storage: Path) -> dict[str, set[int]]:
     return found
 
 
-def _forked(pid: int) -> bool:
+def forked(pid: int) -> bool:
+    """Whether it is a download's process, or what forks them."""
     return "worker.forkserver" in said(pid, "cmdline")
 
 

@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 
 from app.domain.errors import TryAgain
-from tests.faults.watching import children, family
+from tests.faults.watching import children, family, forked
 from tests.hub import Hub
-from tests.processes import alive, parent_of, said, until
+from tests.processes import alive, parent_of, until
 from worker.child import Child, Nursery
 from worker.storage import Storage
 
@@ -24,7 +24,7 @@ async def nursery(hub: Hub, tmp_path: Path) -> AsyncIterator[Nursery]:
     nursery = Nursery(hub.endpoint, str(tmp_path / "cache"), 0)
     yield nursery
     await nursery.close()
-    assert not any("worker.forkserver" in said(pid, "cmdline") for pid in family(os.getpid()))
+    assert not any(forked(pid) for pid in family(os.getpid()))
 
 
 async def test_a_child_shares_no_pipe_with_another_or_with_what_forks_them(

@@ -3,11 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
-
-from app.db.clock import now
 from app.db.session import Database
-from app.db.tables import DeploymentRow
 from app.services import deployments, models
 from tests.app import by_hand
 from tests.app.services.test_history import NOTHING
@@ -18,10 +14,7 @@ async def test_pages_hold_every_deployment_once_the_newest_first(database: Datab
     async with database.begin() as connection:
         for number in range(5):
             name = f"deployment-{number}"
-            made = await deployments.create(connection, model_id=model_id, model_name=None, name=name, **NOTHING)
-            # SQLite's clock tells milliseconds, and several may be made in one.
-            later = update(DeploymentRow).where(DeploymentRow.id == made.resource_id).values(created_at=now(number))
-            await connection.execute(later)
+            await deployments.create(connection, model_id=model_id, model_name=None, name=name, **NOTHING)
     pages: list[list[str]] = []
     before: UUID | None = None
     async with database.read() as connection:
