@@ -34,7 +34,7 @@ from app.cli_settings import (
     variable_of,
 )
 from app.data_folder import CannotRun, DataFolder
-from app.db.migrate import upgrade
+from app.db.migrate import revisions, upgrade
 from app.db.session import UNREACHABLE, is_unreachable
 from app.main import build
 from app.own_depot import default_data, direct_address
@@ -162,9 +162,14 @@ def worker() -> None:
 def migrate() -> None:
     """Bring the database to the shape that this version expects. Run it before the new version starts.
 
-    It may run again, or twice at a time, and waits up to 30 seconds for a database that is still starting.
+    It may run again, or twice at a time, and waits up to 30 seconds for a database that is still starting. A newer
+    version's database is left as it is, if this version works with it.
     """
-    click.echo(f"the database is at revision {_migrate(settings_of({}).database_url)}")
+    settings = settings_of({})
+    telemetry.configure(settings.log_format)
+    revision, these = _migrate(settings.database_url), revisions()
+    newer = f", newer than this version's {these.head}, which works with it: nothing to do"
+    click.echo(f"the database is at revision {revision}{'' if revision in these.known else newer}")
 
 
 def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from alembic.migration import MigrationContext
 from redis.exceptions import RedisError
-from sqlalchemy import Connection
 
 from app.db.migrate import Revisions
 from app.db.session import UNREACHABLE, Database
@@ -55,7 +53,7 @@ class Readiness:
     async def _database(self) -> tuple[str, str]:
         try:
             async with asyncio.timeout(_PATIENCE), self.database.read() as connection:
-                return "", self.revisions.judge(await connection.run_sync(_revision))
+                return "", self.revisions.judge(await connection.run_sync(self.revisions.shape))
         except UNREACHABLE:  # a timeout is among them
             problem = "The database can't be reached. Look at whether it runs, and at DEPOT_DATABASE_URL."
             return problem, "This can't be told without the database."
@@ -77,7 +75,3 @@ class Readiness:
         except VolumeAway as error:
             return str(error)
         return ""
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()

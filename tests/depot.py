@@ -99,6 +99,10 @@ class Depot:
         model: dict[str, Any] = self.client.get(f"/ai/model/{model_id}").json()
         return model
 
+    def address(self, path: str) -> str:
+        """Where the API answers what is not under `/v2`."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
     def logs(self) -> str:
         """What all its processes said so far."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))

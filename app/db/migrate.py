@@ -4,9 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, inspect, select
 
 from alembic import command
+from app.db.tables import CompatibilityRow
 
 _IN_THE_PACKAGE = Path(__file__).parent / "migrations"
 _IN_THE_SOURCES = Path(__file__).parents[2] / "alembic"
@@ -21,6 +25,25 @@ def configuration(address: str) -> Config:
     return config
 
 
+class DatabaseIsNewer(CommandError):
+    """A newer version migrated the database to `revision`, which this version does not know.
+
+    The message says what to do, and is empty if this version works with it.
+    """
+
+    def __init__(self, revision: str, problem: str) -> None:
+        super().__init__(problem)
+        self.revision = revision
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a database says of itself: its revision, and the oldest revision whose code works with it."""
+
+    revision: str | None
+    oldest: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Revisions:
     """The database's shapes that this version of the code knows."""
@@ -28,15 +51,28 @@ class Revisions:
     head: str
     known: frozenset[str]
 
-    def judge(self, found: str | None) -> str:
-        """What to do about a database of revision `found`; nothing, if it has all that this version expects.
+    def shape(self, connection: Connection) -> Shape:
+        """The shape of the database. Which code works with it matters, and is read, only where it is not known."""
+        revision = MigrationContext.configure(connection).get_current_revision()
+        oldest = None
+        if revision and revision not in self.known and inspect(connection).has_table(CompatibilityRow.__tablename__):
+            oldest = connection.execute(select(CompatibilityRow.oldest)).scalar_one_or_none()
+        return Shape(revision, oldest)
 
-        A revision that is not known is a newer version's, whose migrations keep working what is older.
-        """
-        if found == self.head or (found and found not in self.known):
+    def judge(self, found: Shape) -> str:
+        """What to do about a database of that shape; nothing, if this version works with it."""
+        if found.revision == self.head:
             return ""
-        shape = f"is at revision {found}" if found else "has no tables"
-        return f"The database {shape} and this version expects {self.head}. Run `modeldepot migrate`."
+        if found.revision is None or found.revision in self.known:
+            shape = f"is at revision {found.revision}" if found.revision else "has no tables"
+            return f"The database {shape} and this version expects {self.head}. Run `modeldepot migrate`."
+        if found.oldest in self.known:
+            return ""
+        return (
+            f"The database is at revision {found.revision}, with which this version, of revision {self.head}, does not "
+            f"work: versions from revision {found.oldest or found.revision} on do. Start one of those, or restore the "
+            "back-up that was made before the upgrade."
+        )
 
 
 def revisions() -> Revisions:
@@ -45,7 +81,15 @@ def revisions() -> Revisions:
 
 
 def upgrade(address: str) -> str:
-    """Upgrade to the newest revision, whose name is returned. Must not be called inside an event loop."""
+    """Upgrade to the newest revision. Return the database's, which is newer where a newer version has migrated it.
+
+    Must not be called inside an event loop. Raises `DatabaseIsNewer` if this version does not work with it.
+    """
     config = configuration(address)
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except DatabaseIsNewer as newer:
+        if str(newer):
+            raise
+        return newer.revision
     return str(ScriptDirectory.from_config(config).get_current_head())

@@ -252,3 +252,12 @@ class AuditRow(Base):
     """The key that was made or revoked."""
     address: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(40))
+
+
+class CompatibilityRow(Base):
+    """Which code works with this database, in one row that migrations write: see alembic/script.py.mako."""
+
+    __tablename__ = "compatibility"
+
+    oldest: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """The oldest revision whose code works with it."""

@@ -4,9 +4,11 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -21,6 +23,8 @@ from app.db.session import async_url
 from app.db.tables import Base
 from tests.servers import PostgreSQL
 
+_UPGRADE = "import sys; from app.db.migrate import upgrade; upgrade(sys.argv[1])"
+_WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'models'::regclass"
 TABLES = set(Base.metadata.tables)
 
 
@@ -81,6 +85,30 @@ def test_two_runs_at_once_both_end_well(postgresql: PostgreSQL) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
     assert [process.wait(60) for process in processes] == [0, 0]
     assert _ask(address, lambda connection: set(inspect(connection).get_table_names())) >= TABLES
+
+
+def test_a_migration_that_waits_for_an_open_transaction_lets_other_writers_go_on(postgresql: PostgreSQL) -> None:
+    address = postgresql.empty()
+    command.upgrade(configuration(address), "0004")  # 0005 takes the lock of models
+
+    async def write_meanwhile() -> int:
+        async with AsyncExitStack() as stack, asyncio.timeout(60):
+            reader, writer, monitor = [await asyncpg.connect(address) for _ in range(3)]
+            for connection in (reader, writer, monitor):
+                stack.callback(connection.terminate)
+            reading = reader.transaction()
+            await reading.start()
+            await reader.execute("SELECT count(*) FROM models")  # as pg_dump does, for as long as that takes
+            migration = await asyncio.create_subprocess_exec(sys.executable, "-c", _UPGRADE, address)
+            while not await monitor.fetchval(_WAITING):  # noqa: ASYNC110  # the database tells of no event
+                await asyncio.sleep(0.01)
+            await writer.execute("UPDATE models SET rate = 0")
+            assert migration.returncode is None
+            await reading.rollback()
+            return await migration.wait()
+
+    assert asyncio.run(write_meanwhile()) == 0
+    assert _ask(address, lambda connection: inspect(connection).has_table("compatibility"))
 
 
 def test_each_can_be_taken_back(empty: str) -> None:
