@@ -15,7 +15,7 @@ from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_mod
 from app.domain.errors import Failed, OperationError, Reason, TryAgain
 from app.domain.states import ModelStatus, OperationState
 from app.probe import Pulse
-from app.services import audit, leases, operations, workers
+from app.services import audit, leases, operations, sessions, workers
 from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
@@ -207,6 +207,7 @@ class Runner:
         async with self._tools.database.begin() as connection:
             purged = await operations.purge(connection, self._policy.retention)
             forgotten = await audit.purge(connection, self._policy.audit_retention)
+            await sessions.purge(connection)
         if expired or purged or forgotten:
             log.info("swept", expired=expired, purged=purged, audit=forgotten)
 

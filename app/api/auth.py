@@ -21,6 +21,7 @@ from app.api.gate import READS, address
 from app.api.keyring import Key
 from app.db.session import UNREACHABLE
 from app.domain.errors import Refusal
+from app.domain.keys import Role
 from app.services import audit
 from app.services.audit import Act
 
@@ -34,6 +35,8 @@ _SCHEMES: dict[str, Any] = {
     },
 }
 _EITHER: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]}
+
+_READER = "This key may only read. `modeldepot key create --role operator` makes one that may also change things."
 
 log = structlog.get_logger()
 
@@ -55,6 +58,8 @@ class KeyedRoute(APIRoute):
             if request.method in READS:
                 return await answer(request)
             async with audited(request, depot, key, action) as act:
+                if key.role is Role.READER:
+                    raise HTTPException(403, _READER)
                 request.state.act = act
                 return await answer(request)
 
@@ -64,7 +69,7 @@ class KeyedRoute(APIRoute):
 @asynccontextmanager
 async def audited(request: Request, depot: Depot, key: Key, action: str) -> AsyncIterator[Act]:
     """Around one change: whoever makes it records what was accepted, this what was refused."""
-    act = Act(key.id, action, address(request), request.state.request_id, _resource(request))
+    act = Act(key.id, action, address(request), request.state.request_id, _resource(request), key_name=key.name)
     try:
         yield act
     except (Refusal, HTTPException, RequestValidationError) as error:
@@ -102,7 +107,7 @@ async def _record_refusal(depot: Depot, act: Act, outcome: str) -> None:
     _log(act, outcome)
     try:
         async with depot.database.begin() as connection:
-            await audit.record(connection, [act], outcome)
+            await audit.refuse(connection, act, outcome)
     except UNREACHABLE as error:
         log.warning("the database can't be reached: the audit of a refusal is in this log only", error=repr(error))
 
@@ -112,9 +117,11 @@ def _log(act: Act, outcome: str) -> None:
         "audit",
         key=act.key_id,
         action=act.action,
-        resource=str(act.resource_id or "-"),
+        resource=str(act.resource_id or act.other_key_id or "-"),
         address=act.address,
         outcome=outcome,
+        key_name=act.key_name,
+        resource_name=act.resource_name,
     )
 
 

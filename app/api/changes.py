@@ -19,6 +19,7 @@ async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row
     selection = select(
         body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
     )
+    act.resource_name = selection.name
     operation_id = uuid4()
     token = body.huggingface_token
     sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
@@ -34,13 +35,14 @@ async def delete_model(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
         row = await models.request_delete(
             connection, model_id, deadline=depot.operation_deadline, request_id=act.request_id
         )
-        await audit.accept(connection, act, row.resource_id)
+        await audit.accept(connection, act, row)
     await depot.doorbell.ring()
     return row
 
 
 async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployment) -> Row[Any]:
     """The ended operation of a new deployment."""
+    act.resource_name = body.name
     async with depot.database.begin() as connection:
         row = await deployments.create(
             connection,
@@ -55,7 +57,7 @@ async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployme
             inference_engine_parameters=body.inference_engine_parameters or [],
             request_id=act.request_id,
         )
-        await audit.accept(connection, act, row.resource_id)
+        await audit.accept(connection, act, row)
     return row
 
 
@@ -63,7 +65,7 @@ async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Row[
     """The ended operation of a deployment's delete."""
     async with depot.database.begin() as connection:
         row = await deployments.remove(connection, deployment_id, request_id=act.request_id)
-        await audit.accept(connection, act, row.resource_id)
+        await audit.accept(connection, act, row)
     return row
 
 
@@ -71,7 +73,7 @@ async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: 
     """A new key's id and secret, which can't be shown again; `expires` in seconds from now."""
     async with depot.database.begin() as connection:
         key_id, secret = await keys.create(connection, depot.sealer, name=name, role=role, expires=expires)
-        await audit.accept_for_key(connection, act, key_id)
+        await audit.accept_for_key(connection, act, key_id, name)
     return key_id, secret
 
 
@@ -84,5 +86,5 @@ async def revoke_key(depot: Depot, act: Act, key_id: str) -> None:
             f"`modeldepot key revoke {key_id}`."
         )
     async with depot.database.begin() as connection:
-        await keys.revoke(connection, key_id)
-        await audit.accept_for_key(connection, act, key_id)
+        name = await keys.revoke(connection, key_id)
+        await audit.accept_for_key(connection, act, key_id, name)

@@ -28,7 +28,7 @@ class Creates:
             # There is a model of it: what is locked or refused on its account is no business of the others.
             async with self._database.begin() as connection:
                 row = await models.create(connection, wanted)
-                await audit.accept(connection, act, row.resource_id)
+                await audit.accept(connection, act, row)
         return row
 
     async def _commit(self, asked: set[_Asked]) -> Mapping[_Asked, Row[Any]]:
@@ -38,5 +38,5 @@ class Creates:
         async with self._database.begin() as connection:
             rows = await models.create_new(connection, [wanted for _, wanted in in_order])
             made = {(act, wanted): rows[wanted.operation_id] for act, wanted in in_order if wanted.operation_id in rows}
-            await audit.accept_all(connection, {act: row.resource_id for (act, _), row in made.items()})
+            await audit.accept_all(connection, {act: row for (act, _), row in made.items()})
         return made

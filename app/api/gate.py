@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from app.api import signature
 from app.api.failures import Failures
 from app.api.keyring import Key, Keyring
-from app.domain.keys import KEY_ID, Role
+from app.domain.keys import KEY_ID
 
 READS = frozenset({"GET", "HEAD"})
 """The methods that a reader may use."""
@@ -32,7 +32,6 @@ _NOT_CURRENT = (
     "The signature has expired, or expires more than an hour ahead: "
     "sign each request anew, and check the clocks of client and server."
 )
-_READER = "This key may only read. `modeldepot key create --role operator` makes one that may also change things."
 _TOO_MANY = "Too many requests with wrong credentials came from this address or for this key. Try again later."
 
 log = structlog.get_logger()
@@ -54,7 +53,7 @@ class Gate:
         self._nobodys = secrets.token_urlsafe(32).encode()
 
     async def admit(self, request: Request) -> Key:
-        """The caller's key. Raises `HTTPException`: 401, 403 or, for too many failures, 429."""
+        """The caller's key, whatever its role. Raises `HTTPException`: 401, 403 or, for too many failures, 429."""
         header = request.headers.get("authorization")
         if not header:
             raise HTTPException(401, _NONE_GIVEN, _CHALLENGE)
@@ -65,9 +64,6 @@ class Gate:
         if claim is None:
             raise self._refusal(request, None, "malformed", _REFUSED)
         key = await self._proven(request, claim)
-        if key.role is Role.READER and request.method not in READS:
-            log.warning("a reader may not do this", key=key.id, address=address(request), method=request.method)
-            raise HTTPException(403, _READER)
         self._keyring.note_use(key)
         return key
 

@@ -3,8 +3,10 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
+from sqlalchemy import Row
 
 from app.db.session import UNREACHABLE, Database
 from app.domain.keys import Role
@@ -25,6 +27,7 @@ class Key:
     """A key that may be used now."""
 
     id: str
+    name: str
     role: Role
     secret: bytes
 
@@ -77,15 +80,15 @@ class Keyring:
         now = time.monotonic()
         async with self._database.read() as connection:
             row = await keys.usable(connection, key_id)
-        key = None if row is None else self._opened(key_id, row.role, row.sealed_secret)
+        key = None if row is None else self._opened(key_id, row)
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[key_id] = (key, now + _REMEMBERED_FOR)
         return key
 
-    def _opened(self, key_id: str, role: Role, sealed: str) -> Key | None:
+    def _opened(self, key_id: str, row: Row[Any]) -> Key | None:
         try:
-            return Key(key_id, role, self._sealer.open(sealed, belongs_to=key_id).encode())
+            return Key(key_id, row.name, row.role, self._sealer.open(row.sealed_secret, belongs_to=key_id).encode())
         except CannotOpen as error:
             log.warning("an API key's secret can't be opened: check DEPOT_SECRET_KEY", key=key_id, error=str(error))
             return None

@@ -150,6 +150,8 @@ class OperationRow(Base):
     command: Mapped[Command]
     resource_id: Mapped[UUID]
     """The model or deployment it works on."""
+    resource_name: Mapped[str | None] = mapped_column(Text)
+    """Its name: it stays when the resource is gone. Null if an older version accepted the operation."""
     state: Mapped[OperationState]
     reason: Mapped[Reason | None]
     message: Mapped[str | None] = mapped_column(Text)
@@ -236,6 +238,19 @@ class KeyRow(Base):
     """At most a minute or so late."""
 
 
+class SessionRow(Base):
+    """Somebody who is signed in to the console; gone once they sign out."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "key_id"), Index(None, "expires_at"))
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The SHA-256 of a random text in the browser's cookie."""
+    key_id: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
 class AuditRow(Base):
     """A change that a caller asked for, and the answer. It outlives the key and the resource."""
 
@@ -245,9 +260,13 @@ class AuditRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     key_id: Mapped[str] = mapped_column(String(64))
+    """For what was done with a shell and without a key: `cli:USER@HOST`."""
+    key_name: Mapped[str | None] = mapped_column(String(200))
     action: Mapped[str] = mapped_column(String(40))
     """The API operation's id, such as `create-model`."""
     resource_id: Mapped[UUID | None]
+    resource_name: Mapped[str | None] = mapped_column(Text)
+    """The name of the model, deployment or key that it is about, as far as it was known."""
     other_key_id: Mapped[str | None] = mapped_column(String(64))
     """The key that was made or revoked."""
     address: Mapped[str] = mapped_column(String(64))

@@ -38,6 +38,7 @@ async def create(
     *,
     model_id: UUID | None,
     model_name: str | None,
+    name: str,
     request_id: str | None = None,
     **values: Any,
 ) -> Row[Any]:
@@ -58,6 +59,7 @@ async def create(
     deployment_id = uuid4()
     statement = insert(DeploymentRow).values(
         id=deployment_id,
+        name=name,
         model_id=model_id,
         status=DeploymentStatus.READY,
         created_at=now(),
@@ -65,7 +67,7 @@ async def create(
         **values,
     )
     await connection.execute(statement)
-    return await operations.record(connection, Command.CREATE_DEPLOYMENT, deployment_id, request_id=request_id)
+    return await operations.record(connection, Command.CREATE_DEPLOYMENT, deployment_id, name, request_id=request_id)
 
 
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
@@ -111,10 +113,11 @@ async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
 
 async def remove(connection: AsyncConnection, deployment_id: UUID, *, request_id: str | None = None) -> Row[Any]:
     """The ended operation of a deployment's delete. Raises `NotFound`."""
-    result = await connection.execute(delete(DeploymentRow).where(DeploymentRow.id == deployment_id))
-    if result.rowcount != 1:
+    statement = delete(DeploymentRow).where(DeploymentRow.id == deployment_id).returning(DeploymentRow.name)
+    name = (await connection.execute(statement)).scalar_one_or_none()
+    if name is None:
         raise _unknown(deployment_id)
-    return await operations.record(connection, Command.DELETE_DEPLOYMENT, deployment_id, request_id=request_id)
+    return await operations.record(connection, Command.DELETE_DEPLOYMENT, deployment_id, name, request_id=request_id)
 
 
 async def _only_model_called(connection: AsyncConnection, name: str) -> UUID:

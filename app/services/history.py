@@ -25,10 +25,10 @@ _SHOWN: tuple[Any, ...] = (
     OperationRow.leased_at,
     moment().label("now"),
     (OperationRow.due_at > moment()).label("later"),
-    func.coalesce(ModelRow.name, DeploymentRow.name).label("subject"),
+    func.coalesce(OperationRow.resource_name, ModelRow.name, DeploymentRow.name).label("subject"),
     ModelRow.id.label("model_id"),
 )
-"""`subject` is the name of what it is about, and `model_id` its id if that is a model: as long as it is there.
+"""`subject` is the name of what it is about, and `model_id` its id if that is a model that is there.
 
 Where there is a `lease_owner`, `later` tells whether it still holds the lease; where not, that the operation waits.
 """

@@ -13,6 +13,7 @@ from app.db.tables import KeyRow, OperationRow
 from app.domain.errors import NotFound
 from app.domain.keys import Role, new_id, new_secret
 from app.sealing import CannotOpen, Sealer
+from app.services import sessions
 
 _TOUCH_EVERY = 60.0
 """Seconds between two notes of a key's use."""
@@ -66,16 +67,19 @@ async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
     return (await connection.execute(select(*SHOWN).order_by(KeyRow.created_at, KeyRow.id))).all()
 
 
-async def revoke(connection: AsyncConnection, key_id: str) -> None:
-    """It opens nothing from now on. Raises `NotFound`."""
+async def revoke(connection: AsyncConnection, key_id: str) -> str:
+    """Shut a key out, end its console sessions, and return its name. Raises `NotFound`."""
     statement = update(KeyRow).where(KeyRow.id == key_id, KeyRow.revoked_at.is_(None)).values(revoked_at=now())
-    if (await connection.execute(statement)).rowcount != 1:
+    name: str | None = (await connection.execute(statement.returning(KeyRow.name))).scalar_one_or_none()
+    if name is None:
         raise NotFound(f"There is no key {key_id} that is not revoked yet. `modeldepot key list` shows them.")
+    await sessions.end_all(connection, key_id)
+    return name
 
 
 async def usable(connection: AsyncConnection, key_id: str) -> Row[Any] | None:
-    """The role and sealed secret of a key that is neither revoked nor expired."""
-    columns: tuple[Any, ...] = (KeyRow.role, KeyRow.sealed_secret)
+    """The name, role and sealed secret of a key that is neither revoked nor expired."""
+    columns: tuple[Any, ...] = (KeyRow.name, KeyRow.role, KeyRow.sealed_secret)
     row: Row[Any] | None = (
         await connection.execute(select(*columns).where(KeyRow.id == key_id, _USABLE))
     ).one_or_none()

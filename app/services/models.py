@@ -153,11 +153,11 @@ async def request_delete(
     Raises `NotFound`, or `ModelInUse` while deployments use it.
     """
     # Whoever makes a deployment locks the same row first, so one of the two sees what the other did.
-    lock = select(ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
-    deleting = (await connection.execute(lock)).scalar_one_or_none()
-    if deleting is None:
+    lock = select(ModelRow.name, ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
+    model = (await connection.execute(lock)).one_or_none()
+    if model is None:
         raise unknown(model_id)
-    if deleting and (under_way := await operations.pending(connection, model_id)):
+    if model.deleting and (under_way := await operations.pending(connection, model_id)):
         return under_way
     uses = select(DeploymentRow.id).where(DeploymentRow.model_id == model_id)
     uses = uses.order_by(DeploymentRow.created_at, DeploymentRow.id)
@@ -167,7 +167,9 @@ async def request_delete(
     fetching = OperationRow.resource_id == model_id
     message = "The model was deleted while it was being fetched."
     await cancel_operation(connection, fetching, OperationState.FAILURE, Reason.INTERRUPTED, message)
-    return await operations.begin(connection, Command.DELETE_MODEL, model_id, deadline=deadline, request_id=request_id)
+    return await operations.begin(
+        connection, Command.DELETE_MODEL, model_id, model.name, deadline=deadline, request_id=request_id
+    )
 
 
 async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
@@ -245,18 +247,25 @@ async def refetch(connection: AsyncConnection, model_id: UUID, *, deadline: floa
 
     Raises `Conflict` if it is not ready any more.
     """
-    query = select(ModelRow.deleting, ModelRow.commit).where(ModelRow.id == model_id).with_for_update()
+    columns: tuple[Any, ...] = (ModelRow.name, ModelRow.deleting, ModelRow.commit)
+    query = select(*columns).where(ModelRow.id == model_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     broken = row is not None and not row.deleting and await move_model(connection, model_id, ModelStatus.ERROR)
     if row is None or not broken or not await _begin_anew(connection, model_id, commit=row.commit):
         raise Conflict(f"Model {model_id} is not ready any more: look at it again once it is.")
-    return await operations.begin(connection, Command.CREATE_MODEL, model_id, deadline=deadline)
+    return await operations.begin(connection, Command.CREATE_MODEL, model_id, row.name, deadline=deadline)
 
 
 def _fetching(wanted: Create, model_id: UUID) -> operations.New:
     command = Command.CREATE_MODEL
     return operations.New(
-        wanted.operation_id, command, model_id, wanted.deadline, wanted.sealed_token, wanted.request_id
+        wanted.operation_id,
+        command,
+        model_id,
+        wanted.selection.name,
+        wanted.deadline,
+        wanted.sealed_token,
+        wanted.request_id,
     )
 
 

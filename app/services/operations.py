@@ -26,11 +26,13 @@ SEEN: tuple[Any, ...] = (
     OperationRow.resource_id,
 )
 """The columns a caller sees."""
+_ACCEPTED = (*SEEN, OperationRow.resource_name)
+"""The columns of an operation that a request is answered with."""
 # Built once: a statement that is the same object again is neither hashed nor adapted again.
 _SOME = select(*SEEN).where(among(OperationRow.id, "operation_ids"))
 _OTHER = aliased(OperationRow)
 _LAST = select(func.max(_OTHER.created_at)).where(_OTHER.resource_id == OperationRow.resource_id).scalar_subquery()
-_NEW = insert(OperationRow).values(created_at=now(), due_at=now(), fence=0, attempts=0, reached=0).returning(*SEEN)
+_NEW = insert(OperationRow).values(created_at=now(), due_at=now(), fence=0, attempts=0, reached=0).returning(*_ACCEPTED)
 _BEGIN = _NEW.values(deadline_at=now(bindparam("deadline", type_=Float())))
 _RECORD = _NEW.values(deadline_at=now(), ended_at=now())
 _NEWEST = select(*SEEN).where(among(OperationRow.resource_id, "resource_ids"), OperationRow.created_at == _LAST)
@@ -42,6 +44,7 @@ class New(NamedTuple):
     id: UUID
     command: Command
     resource_id: UUID
+    resource_name: str
     deadline: float
     sealed_token: str | None
     request_id: str | None
@@ -54,7 +57,9 @@ async def some(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> di
 
 async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | None:
     """The operation that works, or is to work, on a resource."""
-    query = select(*SEEN).where(OperationRow.resource_id == resource_id, OperationRow.state == OperationState.PENDING)
+    query = select(*_ACCEPTED).where(
+        OperationRow.resource_id == resource_id, OperationRow.state == OperationState.PENDING
+    )
     row: Row[Any] | None = (await connection.execute(query)).one_or_none()
     return row
 
@@ -69,12 +74,14 @@ async def begin(
     connection: AsyncConnection,
     command: Command,
     resource_id: UUID,
+    resource_name: str,
     *,
     deadline: float,
     request_id: str | None = None,
 ) -> Row[Any]:
     """A new pending operation, due at once, that may take `deadline` seconds."""
-    return (await begin_all(connection, [New(uuid4(), command, resource_id, deadline, None, request_id)]))[0]
+    new = New(uuid4(), command, resource_id, resource_name, deadline, None, request_id)
+    return (await begin_all(connection, [new]))[0]
 
 
 async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence[Row[Any]]:
@@ -84,13 +91,19 @@ async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence
 
 
 async def record(
-    connection: AsyncConnection, command: Command, resource_id: UUID, *, request_id: str | None = None
+    connection: AsyncConnection,
+    command: Command,
+    resource_id: UUID,
+    resource_name: str,
+    *,
+    request_id: str | None = None,
 ) -> Row[Any]:
     """An operation that ended, in success, with the request that made it."""
     values = {
         "id": uuid4(),
         "command": command,
         "resource_id": resource_id,
+        "resource_name": resource_name,
         "state": OperationState.SUCCESS,
         "request_id": request_id,
     }

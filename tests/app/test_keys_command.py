@@ -110,7 +110,8 @@ def test_the_audit_is_shown_newest_last_and_by_key(settings: dict[str, str], dat
         database = open_database(database_url)
         for key_id, action in (("EXOone", "create-model"), ("EXOtwo", "delete-model")):
             async with database.begin() as connection:
-                await audit.accept(connection, audit.Act(key_id, action, "192.0.2.1", "a-request"), uuid4())
+                act = audit.Act(key_id, action, "192.0.2.1", "a-request", uuid4())
+                await audit.record(connection, [act], audit.ACCEPTED)
         await database.close()
 
     asyncio.run(record())

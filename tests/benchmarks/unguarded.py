@@ -11,7 +11,7 @@ from app.domain.keys import Role
 
 class _Open(Gate):
     async def admit(self, request: Request) -> Key:  # noqa: ARG002
-        return Key("EXOanybody", Role.OPERATOR, b"")
+        return Key("EXOanybody", "anybody", Role.OPERATOR, b"")
 
 
 if __name__ == "__main__":

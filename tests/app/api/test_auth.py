@@ -62,10 +62,10 @@ def stranger(api: Api) -> Iterator[httpx2.Client]:
         yield client
 
 
-def make_key(api: Api, role: Role = Role.OPERATOR, expires: float | None = None) -> tuple[str, str]:
+def make_key(api: Api, role: Role = Role.OPERATOR, expires: float | None = None, name: str = "") -> tuple[str, str]:
     async def make(database: Database) -> tuple[str, str]:
         async with database.begin() as connection:
-            return await keys.create(connection, Sealer([SECRET_KEY]), name="", role=role, expires=expires)
+            return await keys.create(connection, Sealer([SECRET_KEY]), name=name, role=role, expires=expires)
 
     made: tuple[str, str] = run(api.database_url, make)
     return made
@@ -208,6 +208,11 @@ def test_a_reader_looks_and_changes_nothing(api: Api, stranger: httpx2.Client) -
     assert stranger.delete(f"/v2/ai/model/{model_id}", headers=headers).status_code == 403
     assert stranger.post("/v2/ai/model", json={"name": api.name()}, headers=headers).status_code == 403
     assert api.depot.model(model_id)["status"] == "ready"
+    name = api.depot.model(model_id)["name"]
+    assert [(row.action, row.outcome, row.resource_name) for row in audited(api, key)] == [
+        ("delete-model", "403 Forbidden", name),
+        ("create-model", "403 Forbidden", None),
+    ]
 
 
 def test_a_revoked_key_is_shut_out_within_five_seconds(api: Api, stranger: httpx2.Client) -> None:
@@ -246,7 +251,7 @@ def test_a_failure_is_logged_with_the_key_but_without_what_may_be_a_secret(api: 
 
 
 def test_each_change_is_audited_with_who_what_which_and_its_outcome(api: Api, stranger: httpx2.Client) -> None:
-    key, secret = make_key(api)
+    key, secret = make_key(api, name="the tests' key")
     headers, body = bearer(key, secret), {"name": api.name()}
     created = stranger.post("/v2/ai/model", json=body, headers=headers).json()
     assert stranger.post("/ai/model", json=body, headers=headers).status_code == 409
@@ -256,16 +261,31 @@ def test_each_change_is_audited_with_who_what_which_and_its_outcome(api: Api, st
     assert stranger.delete(f"/ai/model/{missing}", headers=headers).status_code == 404
     assert stranger.delete(f"/ai/model/{model_id}", headers=headers).status_code == 200
     assert stranger.get("/ai/model", headers=headers).status_code == 200
-    assert [(row.action, row.outcome, str(row.resource_id)) for row in audited(api, key)] == [
-        ("create-model", "accepted", model_id),
-        ("create-model", "409 Conflict", "None"),
-        ("create-model", "400 Bad Request", "None"),
-        ("delete-model", "404 Not Found", str(missing)),
-        ("delete-model", "accepted", model_id),
+    assert [(row.action, row.outcome, str(row.resource_id), row.resource_name) for row in audited(api, key)] == [
+        ("create-model", "accepted", model_id, body["name"]),
+        ("create-model", "409 Conflict", "None", body["name"]),
+        ("create-model", "400 Bad Request", "None", None),
+        ("delete-model", "404 Not Found", str(missing), None),
+        ("delete-model", "accepted", model_id, body["name"]),
     ]
+    assert {row.key_name for row in audited(api, key)} == {"the tests' key"}
     assert {row.address for row in audited(api, key)} == {"127.0.0.1"}
     assert api.depot.logs().count(f'"key": "{key}", "action"') == 5
     api.carry_out()
+
+
+def test_the_audit_of_a_deployment_keeps_its_name(api: Api, stranger: httpx2.Client) -> None:
+    key, secret = make_key(api)
+    headers, model_id = bearer(key, secret), api.ready_model()
+    body = {"name": "chat", "model": {"id": model_id}}
+    made = stranger.post("/v2/ai/deployment", json=body, headers=headers).json()["reference"]["id"]
+    assert stranger.delete(f"/v2/ai/model/{model_id}", headers=headers).status_code == 412
+    assert stranger.delete(f"/v2/ai/deployment/{made}", headers=headers).status_code == 200
+    assert [(row.action, row.outcome, row.resource_name) for row in audited(api, key)] == [
+        ("create-deployment", "accepted", "chat"),
+        ("delete-model", "412 Precondition Failed", api.depot.model(model_id)["name"]),
+        ("delete-deployment", "accepted", "chat"),
+    ]
 
 
 def test_the_last_use_of_a_key_is_noted(api: Api, stranger: httpx2.Client) -> None:

@@ -72,6 +72,22 @@ async def test_what_an_operation_is_about_who_holds_it_and_why_it_failed_is_told
     assert [row.command for row in of_one] == [Command.DELETE_MODEL, Command.CREATE_MODEL]
 
 
+async def test_an_operation_keeps_the_name_of_what_is_gone(database: Database) -> None:
+    model_id = await by_hand.ready_model(database, "acme/gone")
+    async with database.begin() as connection:
+        made = await deployments.create(connection, model_id=model_id, model_name=None, name="chat", **NOTHING)
+        await deployments.remove(connection, made.resource_id)
+        await models.request_delete(connection, model_id, deadline=60.0)
+    await by_hand.carry_out(database)
+    told = [(row.command, row.subject, row.model_id) for row in await _page(database, limit=9)]
+    assert told == [
+        (Command.DELETE_MODEL, "acme/gone", None),
+        (Command.DELETE_DEPLOYMENT, "chat", None),
+        (Command.CREATE_DEPLOYMENT, "chat", None),
+        (Command.CREATE_MODEL, "acme/gone", None),
+    ]
+
+
 async def _page(database: Database, **given: Any) -> list[Any]:
     async with database.read() as connection:
         return list(await history.page(connection, **given))

@@ -21,7 +21,7 @@ async def test_a_model_has_one_operation_at_a_time(database: Database) -> None:
     operation = await by_hand.create(database, "acme/model")
     with pytest.raises(IntegrityError):
         async with database.begin() as connection:
-            await operations.begin(connection, Command.DELETE_MODEL, operation.resource_id, deadline=3600)
+            await operations.begin(connection, Command.DELETE_MODEL, operation.resource_id, "acme/model", deadline=3600)
 
 
 async def test_a_create_that_conflicts_stores_nothing(database: Database) -> None:

@@ -1,0 +1,36 @@
+"""The console's sessions: begun, looked up, ended, forgotten."""
+
+from collections.abc import Collection
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import moment, now
+from app.db.tables import SessionRow
+
+
+async def begin(connection: AsyncConnection, session_id: str, key_id: str, *, lasts: float) -> None:
+    """Let the holder of a key in for `lasts` seconds."""
+    await connection.execute(
+        insert(SessionRow).values(id=session_id, key_id=key_id, created_at=now(), expires_at=now(lasts))
+    )
+
+
+async def current(connection: AsyncConnection, session_ids: Collection[str]) -> set[str]:
+    """Return those of `session_ids` that neither ended nor expired."""
+    query = select(SessionRow.id).where(SessionRow.id.in_(session_ids), SessionRow.expires_at > moment())
+    return set((await connection.execute(query)).scalars())
+
+
+async def end(connection: AsyncConnection, session_id: str) -> None:
+    await connection.execute(delete(SessionRow).where(SessionRow.id == session_id))
+
+
+async def end_all(connection: AsyncConnection, key_id: str) -> None:
+    """End every session of a key, in all browsers."""
+    await connection.execute(delete(SessionRow).where(SessionRow.key_id == key_id))
+
+
+async def purge(connection: AsyncConnection) -> int:
+    """Forget the sessions that have expired; how many there were."""
+    return (await connection.execute(delete(SessionRow).where(SessionRow.expires_at < moment()))).rowcount
