@@ -18,6 +18,7 @@ from app.api.gate import Gate
 from app.api.keyring import Keyring
 from app.api.looks import Looks
 from app.api.prefix import Prefix
+from app.api.sessions import Sessions
 from app.console import site
 from app.db.migrate import revisions
 from app.db.session import open_database
@@ -60,6 +61,7 @@ def build(settings: Settings) -> FastAPI:
             doorbell=doorbell,
             sealer=sealer,
             gate=Gate(keyring, prefix),
+            sessions=Sessions(database),
             broadcast=broadcast,
             readiness=Readiness(database, revisions(), doorbell, volume),
             metrics=metrics,

@@ -6,6 +6,7 @@ with a body.
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from app.api.gate import READS, address
 from app.api.keyring import Key
 from app.db.session import UNREACHABLE
 from app.domain.errors import Refusal
-from app.domain.keys import Role
+from app.domain.keys import KEY_ID, Role
 from app.services import audit
 from app.services.audit import Act
 
@@ -54,7 +55,7 @@ class KeyedRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             depot: Depot = request.app.state.depot
-            key = await depot.gate.admit(request)
+            key = request.state.key = await depot.gate.admit(request)
             if request.method in READS:
                 return await answer(request)
             async with audited(request, depot, key, action) as act:
@@ -70,11 +71,12 @@ class KeyedRoute(APIRoute):
 async def audited(request: Request, depot: Depot, key: Key, action: str) -> AsyncIterator[Act]:
     """Around one change: whoever makes it records what was accepted, this what was refused."""
     act = Act(key.id, action, address(request), request.state.request_id, _resource(request), key_name=key.name)
+    if KEY_ID.fullmatch(other := request.path_params.get("key", "")):
+        act.other_key_id = other
     try:
         yield act
     except (Refusal, HTTPException, RequestValidationError) as error:
-        status = status_of(error)
-        await _record_refusal(depot, act, f"{status.value} {status.phrase}")
+        await _record_refusal(depot, act, status_of(error))
         raise
     _log(act, audit.ACCEPTED)
 
@@ -91,6 +93,11 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
 
 
+async def _key(request: Request) -> Key:
+    key: Key = request.state.key
+    return key
+
+
 async def _act(request: Request) -> Act:
     act: Act = request.state.act
     return act
@@ -103,7 +110,8 @@ def _resource(request: Request) -> UUID | None:
         return None
 
 
-async def _record_refusal(depot: Depot, act: Act, outcome: str) -> None:
+async def _record_refusal(depot: Depot, act: Act, status: HTTPStatus) -> None:
+    outcome = f"{status.value} {status.phrase}"
     _log(act, outcome)
     try:
         async with depot.database.begin() as connection:
@@ -125,4 +133,5 @@ def _log(act: Act, outcome: str) -> None:
     )
 
 
+TheKey = Annotated[Key, Depends(_key)]
 TheAct = Annotated[Act, Depends(_act)]

@@ -14,6 +14,7 @@ from app.api.creates import Creates
 from app.api.events import Broadcast
 from app.api.gate import Gate
 from app.api.looks import Looks
+from app.api.sessions import Sessions
 from app.db.session import Database
 from app.domain.errors import BadRequest, NotFound
 from app.figures import Figures
@@ -36,6 +37,7 @@ class Depot:
     doorbell: Doorbell
     sealer: Sealer
     gate: Gate
+    sessions: Sessions
     broadcast: Broadcast
     readiness: Readiness
     metrics: ApiMetrics

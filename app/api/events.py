@@ -1,7 +1,7 @@
 """Progress as it happens: a few queries a second for all the watchers of this process together, however many they are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,8 +23,10 @@ _APART = 0.1
 """Seconds from one look to the next that somebody new asks for."""
 _AT_ONCE, _PAUSE = 10, 0.01
 """So many watchers are told, then for so many seconds nobody: requests that come meanwhile don't wait for them all."""
-_HEARTBEAT = 15.0
-"""Seconds of silence after which a comment is sent, so that proxies keep the connection and a gone client is noticed."""
+LOOK_AT_KEY = 2.5
+"""Seconds between looks at whether a watcher's key may still be used; they are answered from memory, mostly."""
+_HEARTBEATS = 6
+"""So many looks without news, 15 s, and a comment is sent: proxies keep the connection and a gone client is noticed."""
 
 log = structlog.get_logger()
 
@@ -147,21 +149,36 @@ class Broadcast:
                 await asyncio.sleep(_PAUSE)
 
 
-async def stream(broadcast: Broadcast, model_id: UUID) -> AsyncIterator[bytes]:
-    """The events of one watcher: `progress` with the model at each change, then `end` with its operation."""
+async def stream(broadcast: Broadcast, model_id: UUID, may_look: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
+    """The events of one watcher: `progress` with the model at each change, then `end` with its operation.
+
+    Without an `end` once the watcher may not look any more.
+    """
     async with broadcast.watch(model_id) as watcher:
-        shown = b""
-        while True:
-            seen = (await watcher.changes(_HEARTBEAT)).get(model_id)
+        shown, silent = b"", 0
+        while await still(may_look):
+            seen = (await watcher.changes(LOOK_AT_KEY)).get(model_id)
             if seen is None:
-                yield b": still here\n\n"
+                silent = (silent + 1) % _HEARTBEATS
+                if not silent:
+                    yield b": still here\n\n"
                 continue
+            silent = 0
             if seen.progress != shown:
                 shown = seen.progress
                 yield shown
             if not seen.under_way:
-                break
-    yield seen.end
+                yield seen.end
+                return
+
+
+async def still(may_look: Callable[[], Awaitable[bool]]) -> bool:
+    """What `may_look` says; true while the database can't be reached."""
+    try:
+        return await may_look()
+    except UNREACHABLE as error:
+        log.warning("the database can't be reached: a watcher's key is looked at later", error=repr(error))
+        return True
 
 
 def _event(name: str, data: bytes) -> bytes:

@@ -82,6 +82,15 @@ class Gate:
             self._keyring.note_use(key)
         return key
 
+    async def find(self, key_id: str) -> Key | None:
+        """A key that may be used, whoever asks: nothing is proven."""
+        return await self._keyring.find(key_id) if KEY_ID.fullmatch(key_id) else None
+
+    async def still_opens(self, key: Key) -> bool:
+        """Whether `key`, which opened a stream, may still be used, with the same secret."""
+        found = await self.signed_in(key.id)
+        return found is not None and hmac.compare_digest(found.secret, key.secret)
+
     async def _proven(self, request: Request, claim: _Claim) -> Key:
         # Whether there is such a key makes no difference to what is computed.
         key = await self._keyring.find(claim.key_id)

@@ -1,6 +1,7 @@
 """Models over HTTP."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.api import changes, events, schemas
 from app.api.answers import json_answer, json_bytes, operation_answer, plain
-from app.api.auth import KeyedRoute, TheAct
+from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
 from app.services import models
@@ -115,10 +116,13 @@ async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
         **documented(404, 503),
     },
 )
-async def watch_model(model_id: ResourceId, depot: TheDepot) -> Response:
-    """Server-sent events: `progress` with the model whenever it changes, `end` with its operation, which is the last."""
+async def watch_model(model_id: ResourceId, depot: TheDepot, key: TheKey) -> Response:
+    """Server-sent events: `progress` with the model whenever it changes, `end` with its operation, which is the last.
+
+    The stream stops without an `end` within 5 seconds once the key is revoked or has expired.
+    """
     async with depot.database.read() as connection:
         await models.get(connection, model_id)
-    stream: AsyncIterator[bytes] = events.stream(depot.broadcast, model_id)
+    stream: AsyncIterator[bytes] = events.stream(depot.broadcast, model_id, partial(depot.gate.still_opens, key))
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

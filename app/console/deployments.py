@@ -30,7 +30,7 @@ async def list_deployments(request: Request, depot: TheDepot) -> Response:
     return await _list(request, depot, dict(request.query_params), None)
 
 
-@router.post("/console/deployments")
+@router.post("/console/deployments", operation_id="create-deployment")
 async def create(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
     try:
         async with audited(request, depot, session.key, "create-deployment") as act:
@@ -40,7 +40,7 @@ async def create(request: Request, depot: TheDepot, session: TheSession, form: T
     return see(request, f"/deployments#d-{made.resource_id}")
 
 
-@router.post("/console/deployments/{id}/delete")
+@router.post("/console/deployments/{id}/delete", operation_id="delete-deployment")
 async def delete(request: Request, depot: TheDepot, session: TheSession, deployment_id: ResourceId) -> Response:
     try:
         async with audited(request, depot, session.key, "delete-deployment") as act:

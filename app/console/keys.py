@@ -30,7 +30,7 @@ async def list_keys(request: Request, depot: TheDepot) -> Response:
     return await _list(request, depot, {})
 
 
-@router.post("/console/keys")
+@router.post("/console/keys", operation_id="create-key")
 async def create(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
     """The secret is in this one answer, which no browser keeps, and nowhere else."""
     try:
@@ -53,7 +53,7 @@ async def ask(request: Request, depot: TheDepot, key: str) -> Response:
     return page(request, "revoke.html", row=row)
 
 
-@router.post("/console/keys/{key}/revoke")
+@router.post("/console/keys/{key}/revoke", operation_id="revoke-key")
 async def revoke(request: Request, depot: TheDepot, session: TheSession, key: str) -> Response:
     try:
         async with audited(request, depot, session.key, "revoke-key") as act:

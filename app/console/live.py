@@ -2,32 +2,27 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
 from app.api.dependencies import Depot, TheDepot
-from app.api.events import Seen
+from app.api.events import LOOK_AT_KEY, Seen, still
 from app.console.pages import Pages
 from app.console.progress import show
-from app.console.session import Session, SessionRoute, TheSession
-from app.db.session import UNREACHABLE
+from app.console.session import Session, SessionRoute, TheSession, goes_on
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute)
 
 PER_PAGE = 50
 """Models on one page, and so in one stream."""
-_LOOK_AT_KEY = 2.5
-"""Seconds between looks at whether the watcher's key may still be used; they are answered from memory, mostly."""
 _REMEMBERED = 2000
 _TEMPLATE = {"row": "model_row.html", "page": "model_head.html"}
 View = Literal["row", "page"]
-
-log = structlog.get_logger()
 
 
 @dataclass
@@ -77,17 +72,7 @@ async def _stream(
     depot: Depot, session: Session, fragments: Fragments, view: View, model_ids: list[UUID]
 ) -> AsyncIterator[bytes]:
     async with depot.broadcast.watch(*model_ids) as watcher:
-        while await _may_look(depot, session):
-            news = await watcher.changes(_LOOK_AT_KEY)
+        while await still(partial(goes_on, depot, session)):
+            news = await watcher.changes(LOOK_AT_KEY)
             yield b"".join(fragments.event(view, *item) for item in news.items()) or b": still here\n\n"
     yield b"event: signed-out\ndata: -\n\n"
-
-
-async def _may_look(depot: Depot, session: Session) -> bool:
-    if session.over:
-        return False
-    try:
-        return await depot.gate.signed_in(session.key.id) is not None
-    except UNREACHABLE as error:
-        log.warning("the database can't be reached: a watcher's key is looked at later", error=repr(error))
-        return True

@@ -74,7 +74,7 @@ async def other_means(request: Request, depot: TheDepot) -> Response:
     return page(request, "commands.html", lines=_lines(depot, dict(request.query_params)))
 
 
-@router.post("/console/models/new")
+@router.post("/console/models/new", operation_id="create-model")
 async def add(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
     try:
         async with audited(request, depot, session.key, "create-model") as act:
@@ -89,7 +89,7 @@ async def show_model(request: Request, depot: TheDepot, model_id: ResourceId) ->
     return await _model(request, depot, model_id)
 
 
-@router.post("/console/models/{id}/retry")
+@router.post("/console/models/{id}/retry", operation_id="create-model")
 async def retry(
     request: Request, depot: TheDepot, session: TheSession, form: TheForm, model_id: ResourceId
 ) -> Response:
@@ -105,7 +105,7 @@ async def retry(
     return see(request, f"/models/{model_id}")
 
 
-@router.post("/console/models/{id}/delete")
+@router.post("/console/models/{id}/delete", operation_id="delete-model")
 async def delete(request: Request, depot: TheDepot, session: TheSession, model_id: ResourceId) -> Response:
     try:
         async with audited(request, depot, session.key, "delete-model") as act:

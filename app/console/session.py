@@ -1,4 +1,4 @@
-"""Who is signed in: a sealed cookie names the key, and whether that may still be used is looked up each time."""
+"""Who is signed in: a sealed cookie names the key and the session. Whether both still open is looked up each time."""
 
 import hashlib
 import hmac
@@ -13,17 +13,22 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from fastapi import Depends, Request, Response
 from starlette.exceptions import HTTPException
 
+from app.api.auth import audited
 from app.api.dependencies import Depot
 from app.api.gate import READS
 from app.api.keyring import Key
 from app.console.pages import PageRoute, root, sign_in_first
 from app.domain.keys import Role
 from app.sealing import CannotOpen, Sealer
+from app.services import audit, sessions
+from app.services.audit import Act
 
 _COOKIE = "depot-session"
 _LASTS = 43_200
 """Seconds."""
 _MOST_FIELDS = 50
+_ANYBODYS = frozenset({"sign-out", "sign-out-everywhere"})
+"""What a reader may send, too."""
 _READER = "Your key may only read. Sign in with an operator's to change things."
 _STRANGE = (
     "This did not come from a page of this console, or from one that is too old. Load the page again, then retry."
@@ -51,6 +56,11 @@ class Session:
     expires: int
 
     @property
+    def id(self) -> str:
+        """As the database knows it: of no use in a cookie."""
+        return _digest(self.token.encode())
+
+    @property
     def csrf(self) -> str:
         """What a form has to carry: another text each time, as how well a page packs would tell one that stays."""
         salt = secrets.token_urlsafe(9)
@@ -68,13 +78,12 @@ class Session:
     def operator(self) -> bool:
         return self.key.role is Role.OPERATOR
 
-    @property
-    def over(self) -> bool:
-        return self.expires <= time.time()
-
 
 class SessionRoute(PageRoute):
-    """A page for whoever is signed in. What changes things takes an operator, and a form of ours."""
+    """A page for whoever is signed in. What changes things takes an operator, and a form of ours.
+
+    The `operation_id` of a route that changes things is the action that the audit tells.
+    """
 
     async def admit(self, request: Request) -> Response | None:
         depot: Depot = request.app.state.depot
@@ -87,22 +96,51 @@ class SessionRoute(PageRoute):
         check_origin(request, depot)
         if not session.gave(form.get("csrf", "")):
             raise HTTPException(403, _STRANGE)
-        if not session.operator and not self.path.endswith("/sign-out"):
-            raise HTTPException(403, _READER)
+        action = self.operation_id or self.name
+        if not session.operator and action not in _ANYBODYS:
+            async with audited(request, depot, session.key, action):
+                raise HTTPException(403, _READER)
         return None
 
 
-def begin(request: Request, response: Response, key: Key) -> None:
+async def begin(request: Request, response: Response, act: Act, key: Key) -> None:
     """Sign the holder of `key` in."""
     depot: Depot = request.app.state.depot
-    cookie = _Cookie(key.id, _digest(key), int(time.time()) + _LASTS, secrets.token_urlsafe(16))
+    session = Session(key, secrets.token_urlsafe(32), int(time.time()) + _LASTS)
+    async with depot.database.begin() as connection:
+        await sessions.begin(connection, session.id, key.id, lasts=_LASTS)
+        await audit.record(connection, [act], audit.ACCEPTED)
+    cookie = _Cookie(key.id, _digest(key.secret), session.expires, session.token)
     sealed = depot.sealer.seal(json.dumps(asdict(cookie)), belongs_to=_COOKIE)
-    response.set_cookie(_COOKIE, quote(sealed, safe=""), max_age=_LASTS, **_attributes(request))
+    name, attributes = _named(request)
+    response.set_cookie(name, quote(sealed, safe=""), max_age=_LASTS, **attributes)
 
 
-def end(request: Request, response: Response) -> None:
-    """Sign out."""
-    response.delete_cookie(_COOKIE, **_attributes(request))
+async def end(request: Request, response: Response, act: Act, session: Session, *, everywhere: bool) -> None:
+    """Sign out: in this browser, or in all that are signed in with the same key."""
+    depot: Depot = request.app.state.depot
+    async with depot.database.begin() as connection:
+        if everywhere:
+            await sessions.end_all(connection, session.key.id)
+        else:
+            await sessions.end(connection, session.id)
+        await audit.record(connection, [act], audit.ACCEPTED)
+    depot.sessions.forget()
+    name, attributes = _named(request)
+    response.delete_cookie(name, **attributes)
+
+
+async def goes_on(depot: Depot, session: Session) -> bool:
+    """Whether whoever is signed in still is."""
+    if session.expires <= time.time():
+        return False
+    return await depot.gate.still_opens(session.key) and await depot.sessions.is_current(session.id)
+
+
+def is_secure(request: Request) -> bool:
+    """Whether browsers come by TLS: also where a proxy ends it and does not tell."""
+    depot: Depot = request.app.state.depot
+    return "https" in {request.url.scheme, urlsplit(depot.address).scheme}
 
 
 def check_origin(request: Request, depot: Depot) -> None:
@@ -136,13 +174,13 @@ def operators_only(request: Request) -> Session:
 
 
 async def _session_of(request: Request, depot: Depot) -> Session | None:
-    cookie = _opened(depot.sealer, request.cookies.get(_COOKIE, ""))
-    if cookie is None or cookie.expires <= time.time():
+    name, _ = _named(request)
+    cookie = _opened(depot.sealer, request.cookies.get(name, ""))
+    key = await depot.gate.signed_in(cookie.key_id) if cookie else None
+    if cookie is None or key is None or not hmac.compare_digest(_digest(key.secret), cookie.secret):
         return None
-    key = await depot.gate.signed_in(cookie.key_id)
-    if key is None or not hmac.compare_digest(_digest(key), cookie.secret):
-        return None
-    return Session(key, cookie.token, cookie.expires)
+    session = Session(key, cookie.token, cookie.expires)
+    return session if await goes_on(depot, session) else None
 
 
 def _opened(sealer: Sealer, text: str) -> _Cookie | None:
@@ -152,17 +190,15 @@ def _opened(sealer: Sealer, text: str) -> _Cookie | None:
         return None
 
 
-def _digest(key: Key) -> str:
-    return hashlib.sha256(key.secret).hexdigest()
+def _digest(secret: bytes) -> str:
+    return hashlib.sha256(secret).hexdigest()
 
 
-def _attributes(request: Request) -> dict[str, Any]:
-    return {
-        "path": root(request) or "/",
-        "secure": request.url.scheme == "https",
-        "httponly": True,
-        "samesite": "strict",
-    }
+def _named(request: Request) -> tuple[str, dict[str, Any]]:
+    """The cookie's name, which makes a browser insist on what follows, and its attributes."""
+    path, secure = root(request) or "/", is_secure(request)
+    prefix = "" if not secure else "__Host-" if path == "/" else "__Secure-"
+    return prefix + _COOKIE, {"path": path, "secure": secure, "httponly": True, "samesite": "strict"}
 
 
 async def _session(request: Request) -> Session:

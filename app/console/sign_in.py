@@ -1,12 +1,18 @@
 """Signing in with an API key, and out."""
 
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from app.api.dependencies import TheDepot
+from app.api.auth import audited
+from app.api.dependencies import Depot, TheDepot
+from app.api.keyring import Key
 from app.console import session
 from app.console.pages import PageRoute, page, see
-from app.console.session import SessionRoute
+from app.console.session import Form, SessionRoute, TheSession
+from app.services import sessions
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, default_response_class=Response)
 signed_in = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
@@ -15,7 +21,7 @@ front_door = APIRouter(include_in_schema=False, default_response_class=Response)
 
 @router.get("/console/sign-in")
 async def ask(request: Request) -> Response:
-    return page(request, "sign_in.html", next=request.query_params.get("next", ""), key="", refusal="")
+    return _form(request, next=request.query_params.get("next", ""))
 
 
 @router.post("/console/sign-in")
@@ -24,23 +30,34 @@ async def sign_in(request: Request, depot: TheDepot) -> Response:
     wanted = form.get("next", "")
     try:
         session.check_origin(request, depot)
-        key = await depot.gate.sign_in(request, form.get("key", ""), form.get("secret", ""))
+        key = await _proven(request, depot, form)
     except HTTPException as error:
-        shown = {"next": wanted, "key": form.get("key", ""), "refusal": error.detail}
-        answer: Response = page(request, "sign_in.html", status=error.status_code, **shown)
+        answer = _form(request, error.status_code, next=wanted, key=form.get("key", ""), refusal=error.detail)
         answer.headers.update(error.headers or {})
         return answer
     # Only to a page of ours, whatever the form was made to say.
     answer = see(request, wanted.removeprefix("/console") if wanted.startswith("/console/") else "")
-    session.begin(request, answer, key)
+    async with audited(request, depot, key, "sign-in") as act:
+        await session.begin(request, answer, act, key)
     return answer
 
 
-@signed_in.post("/console/sign-out")
-async def sign_out(request: Request) -> Response:
-    answer = see(request, "/sign-in")
-    session.end(request, answer)
-    return answer
+@signed_in.get("/console/session")
+async def show(request: Request, depot: TheDepot, who: TheSession) -> Response:
+    """Who is signed in, and where else with the same key."""
+    async with depot.database.read() as connection:
+        count = await sessions.count(connection, who.key.id)
+    return page(request, "session.html", count=count)
+
+
+@signed_in.post("/console/sign-out", operation_id="sign-out")
+async def sign_out(request: Request, depot: TheDepot, who: TheSession) -> Response:
+    return await _out(request, depot, who, everywhere=False)
+
+
+@signed_in.post("/console/sign-out-everywhere", operation_id="sign-out-everywhere")
+async def sign_out_everywhere(request: Request, depot: TheDepot, who: TheSession) -> Response:
+    return await _out(request, depot, who, everywhere=True)
 
 
 @front_door.get("/")
@@ -49,3 +66,33 @@ async def front(request: Request) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         raise HTTPException(404)
     return see(request, "")
+
+
+def _form(request: Request, status: int = HTTPStatus.OK, **shown: str) -> Response:
+    """The form, and where else it must be sent from: a browser keeps no cookie for https:// that came by http://."""
+    depot: Depot = request.app.state.depot
+    public = urlsplit(depot.address)
+    lost = session.is_secure(request) and request.url.scheme != "https" and request.url.netloc != public.netloc
+    elsewhere = f"{depot.address}/console" if lost else ""
+    return page(request, "sign_in.html", status=status, elsewhere=elsewhere, **({"key": "", "refusal": ""} | shown))
+
+
+async def _proven(request: Request, depot: Depot, form: Form) -> Key:
+    """The key whose secret the form holds. Raises `HTTPException`."""
+    key_id = form.get("key", "")
+    try:
+        return await depot.gate.sign_in(request, key_id, form.get("secret", ""))
+    except HTTPException as error:
+        # Strangers fill no audit: what names no key is in the log only, and so is what comes too often.
+        owner = await depot.gate.find(key_id) if error.status_code == HTTPStatus.FORBIDDEN else None
+        if owner is None:
+            raise
+        async with audited(request, depot, owner, "sign-in"):
+            raise
+
+
+async def _out(request: Request, depot: Depot, who: session.Session, *, everywhere: bool) -> Response:
+    answer = see(request, "/sign-in")
+    async with audited(request, depot, who.key, "sign-out-everywhere" if everywhere else "sign-out") as act:
+        await session.end(request, answer, act, who, everywhere=everywhere)
+    return answer

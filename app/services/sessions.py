@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
@@ -20,6 +20,12 @@ async def current(connection: AsyncConnection, session_ids: Collection[str]) -> 
     """Return those of `session_ids` that neither ended nor expired."""
     query = select(SessionRow.id).where(SessionRow.id.in_(session_ids), SessionRow.expires_at > moment())
     return set((await connection.execute(query)).scalars())
+
+
+async def count(connection: AsyncConnection, key_id: str) -> int:
+    """How many browsers are signed in with a key."""
+    query = select(func.count()).where(SessionRow.key_id == key_id, SessionRow.expires_at > moment())
+    return int((await connection.execute(query)).scalar_one())
 
 
 async def end(connection: AsyncConnection, session_id: str) -> None:

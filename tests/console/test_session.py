@@ -1,6 +1,9 @@
 """Signing in and out, and what a page of another site, a reader and a revoked key don't get."""
 
+import contextlib
+import shutil
 from http.cookies import SimpleCookie
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -12,8 +15,10 @@ from app.services import keys
 from tests.app.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
 from tests.app.by_hand import run
 from tests.console.conftest import Site
-from tests.depot import KEY, SECRET, SECRET_KEY
+from tests.console.test_live import listening
+from tests.depot import KEY, SECRET, SECRET_KEY, Depot
 from tests.processes import until
+from tests.servers import Redis
 
 PAGES = [
     "/console",
@@ -23,6 +28,7 @@ PAGES = [
     "/console/storage",
     "/console/workers",
     "/console/keys",
+    "/console/session",
 ]
 OTHERS = [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
 
@@ -105,6 +111,60 @@ def test_whoever_signs_out_is_out(site: Site) -> None:
     answer = user.send("/console/sign-out")
     assert answer.status_code == 303
     assert user.client.get("/console").status_code == 303
+
+
+def test_the_cookie_of_whoever_signed_out_opens_nothing_any_more(site: Site) -> None:
+    user, other = site.user(), site.user()
+    stolen = site.stranger()
+    stolen.cookies = httpx2.Cookies(user.client.cookies)
+    assert stolen.get("/console/keys").status_code == 200
+    assert user.send("/console/sign-out").status_code == 303
+    assert stolen.get("/console/keys").status_code == 303
+    assert stolen.get("/console/events?models=", headers={"Accept": "text/event-stream"}).status_code == 401
+    assert other.client.get("/console").status_code == 200
+
+
+def test_signing_out_everywhere_ends_all_sessions_of_the_key_and_no_others(site: Site) -> None:
+    key, secret = make_key(site.api, Role.READER, name="of a reader")
+    users, other = [site.user(key, secret) for _ in range(3)], site.user()
+    page = users[0].page("/console/session")
+    assert "of a reader" in page
+    assert "3, this one included" in page
+    assert users[0].send("/console/sign-out-everywhere").status_code == 303
+    assert [user.client.get("/console").status_code for user in users] == [303] * 3
+    assert other.client.get("/console").status_code == 200
+
+
+def test_the_stream_of_whoever_signed_out_ends(site: Site) -> None:
+    user = site.user()
+    with listening(user, f"models={site.api.ready_model()}") as listener:
+        until(lambda: "ready" in listener.heard, lambda: listener.heard)
+        assert user.send("/console/sign-out").status_code == 303
+        until(listener.ended.is_set, lambda: listener.heard, SECONDS_TO_REVOKE + 1)
+        assert listener.heard.endswith("event: signed-out\ndata: -\n\n")
+
+
+@pytest.mark.parametrize(("path", "name"), [("", "__Host-depot-session"), ("/depot", "__Secure-depot-session")])
+def test_the_cookie_is_for_tls_only_where_the_public_address_is_https_whatever_the_proxy_tells(
+    migrated_sqlite: Path, redis_server: Redis, tmp_path: Path, path: str, name: str
+) -> None:
+    shutil.copy(migrated_sqlite, tmp_path / "depot.sqlite3")
+    public = f"https://depot.example.org{path}"
+    database_url, hub = f"sqlite:///{tmp_path / 'depot.sqlite3'}", "http://127.0.0.1:9"
+    depot = Depot(
+        tmp_path, database_url=database_url, redis_url=redis_server.url, hub_endpoint=hub, workers=0, public_url=public
+    )
+    with contextlib.closing(depot), httpx2.Client(base_url=f"http://127.0.0.1:{depot.port}{path}") as client:
+        assert f"{public}/console" in client.get("/console/sign-in").text
+        proxied = {"Host": "depot.example.org"}
+        assert "https://" not in client.get("/console/sign-in", headers=proxied).text
+        answer = client.post("/console/sign-in", data={"key": KEY, "secret": SECRET}, headers=proxied)
+        cookie = cookie_of(answer)[name]
+        assert (cookie["secure"], cookie["httponly"], cookie["path"]) == (True, True, path or "/")
+        signed_in = {"Cookie": f"{name}={cookie.value}"}
+        assert client.get("/console", headers=signed_in).status_code == 200
+        # As of another host under the same name: no cookie of ours.
+        assert client.get("/console", headers={"Cookie": f"depot-session={cookie.value}"}).status_code == 303
 
 
 def test_a_revoked_key_is_signed_out(site: Site) -> None:
@@ -192,4 +252,35 @@ def test_what_is_changed_in_the_console_is_audited_like_what_the_api_changes(sit
     assert user.send("/console/models/new", name="no-owner").status_code == 400
     assert user.send("/console/keys", name="somebody", role="reader").status_code == 200
     found = [(row.action, row.outcome) for row in audited(site.api, key)]
-    assert found == [("create-model", "accepted"), ("create-model", "400 Bad Request"), ("create-key", "accepted")]
+    assert user.send("/console/sign-out").status_code == 303
+    assert found == [
+        ("sign-in", "accepted"),
+        ("create-model", "accepted"),
+        ("create-model", "400 Bad Request"),
+        ("create-key", "accepted"),
+    ]
+    assert [(row.action, row.outcome) for row in audited(site.api, key)][len(found) :] == [("sign-out", "accepted")]
+
+
+def test_what_a_reader_is_refused_in_the_console_is_audited(site: Site) -> None:
+    model_id = site.api.ready_model()
+    key, secret = make_key(site.api, Role.READER, name="of a reader")
+    reader = site.user(key, secret)
+    for path in ("models/new", f"models/{model_id}/delete", f"models/{model_id}/retry", f"keys/{KEY}/revoke"):
+        assert reader.send(f"/console/{path}").status_code == 403
+    name = site.api.depot.model(model_id)["name"]
+    assert [(row.action, row.outcome, row.resource_name) for row in audited(site.api, key)] == [
+        ("sign-in", "accepted", None),
+        ("create-model", "403 Forbidden", None),
+        ("delete-model", "403 Forbidden", name),
+        ("create-model", "403 Forbidden", name),
+        ("revoke-key", "403 Forbidden", "bootstrap"),
+    ]
+
+
+def test_a_refused_sign_in_is_audited_with_the_key_that_was_tried(site: Site) -> None:
+    key, _ = make_key(site.api)
+    answer = site.stranger().post("/console/sign-in", data={"key": key, "secret": "a-guess"})
+    # From the address of these tests too many may have come already.
+    expected = [("sign-in", "403 Forbidden")] if answer.status_code == 403 else []
+    assert [(row.action, row.outcome) for row in audited(site.api, key)] == expected

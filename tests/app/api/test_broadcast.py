@@ -30,7 +30,7 @@ async def test_two_hundred_watchers_of_ten_downloads_ask_the_database_no_more_th
 ) -> None:
     ids = [(await by_hand.create(database, f"acme/model-{number}")).resource_id for number in range(_MODELS)]
     statements = _noted(database)
-    streams = [stream(broadcast, ids[number % _MODELS]) for number in range(_WATCHERS)]
+    streams = [stream(broadcast, ids[number % _MODELS], _allowed) for number in range(_WATCHERS)]
     first = await asyncio.gather(*(anext(events) for events in streams))
     assert all(told.startswith(b"event: progress") and b'"creating"' in told for told in first)
     for _ in ids:
@@ -86,6 +86,10 @@ async def _until(watcher: Watcher, expected: set[UUID]) -> dict[UUID, Seen]:
         assert news, f"nothing in {_LONG} seconds"
         told |= news
     return told
+
+
+async def _allowed() -> bool:
+    return True
 
 
 async def _all(events: AsyncIterator[bytes]) -> list[bytes]:

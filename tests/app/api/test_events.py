@@ -2,13 +2,27 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx2
+import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.app import contract
+from app.db.clock import now
+from app.db.session import Database
+from app.db.tables import KeyRow
+from app.services import keys
+from tests.app import by_hand, contract
+from tests.app.api.test_auth import SECONDS_TO_REVOKE, bearer, make_key
 from tests.app.conftest import Api
+
+_ShutOut = Callable[[AsyncConnection, str], Awaitable[object]]
+
+
+async def _expire(connection: AsyncConnection, key_id: str) -> None:
+    await connection.execute(update(KeyRow).where(KeyRow.id == key_id).values(expires_at=now()))
 
 
 def test_a_watcher_sees_the_model_change_and_then_its_operation_end(api: Api) -> None:
@@ -64,6 +78,26 @@ def test_a_watcher_sees_a_delete_to_its_end(api: Api) -> None:
     assert (name, ended["id"], ended["state"]) == ("end", deletion["id"], "success")
 
 
+@pytest.mark.parametrize("shut_out", [keys.revoke, _expire])
+def test_a_stream_ends_soon_after_its_key_is_revoked_or_has_expired(api: Api, shut_out: _ShutOut) -> None:
+    operation = api.depot.create(api.name())
+    key, secret = make_key(api)
+
+    async def do(database: Database) -> None:
+        async with database.begin() as connection:
+            await shut_out(connection, key)
+
+    with _watch(api, operation["reference"]["id"], headers=bearer(key, secret)) as answer:
+        events = _events(answer)
+        assert next(events)[0] == "progress"
+        by_hand.run(api.database_url, do)
+        began = time.monotonic()
+        assert list(events) == []
+    # A second more, as the machine may be busy; without a look at the key the stream lasts as long as the operation.
+    assert time.monotonic() - began < SECONDS_TO_REVOKE + 1
+    api.carry_out()
+
+
 def test_who_stops_watching_does_not_hold_up_a_stop(api: Api) -> None:
     """The API ends with the module's last test; it must not wait for a watcher that nothing will ever tell."""
     operation = api.depot.create(api.name())
@@ -80,8 +114,8 @@ def test_who_stops_watching_does_not_hold_up_a_stop(api: Api) -> None:
     api.carry_out()
 
 
-def _watch(api: Api, model_id: str) -> Any:
-    return api.depot.client.stream("GET", f"/ai/model/{model_id}/events")
+def _watch(api: Api, model_id: str, **given: Any) -> Any:
+    return api.depot.client.stream("GET", f"/ai/model/{model_id}/events", **given)
 
 
 def _events(answer: httpx2.Response) -> Iterator[tuple[str, dict[str, Any]]]:
