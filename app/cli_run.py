@@ -41,6 +41,7 @@ from app.own_depot import default_data, direct_address
 from app.sealing import Sealer
 from app.server import allow_connections, calm_garbage_collection, configured
 from app.settings import PREFIX, Settings, split, split_keys
+from app.status import CannotListen, listen
 from app.up import Part, Supervisor, answers, launching
 
 _API_GRACE = 7
@@ -110,7 +111,7 @@ def up(data: Path, **given: str | None) -> None:
 
 
 @click.command()
-@flags("host", "port", "root_path")
+@flags("host", "port", "root_path", "metrics_host", "metrics_port")
 def serve(**given: str | None) -> None:
     """Run the API.
 
@@ -127,10 +128,14 @@ def serve(**given: str | None) -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     if os.environ.get(f"{PREFIX}LIFELINE") == "1":
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
+    try:
+        watched_at = listen(settings.metrics_host, settings.metrics_port)
+    except CannotListen as error:
+        raise CannotGoOn(str(error)) from None
     _admit_bootstrap(settings)
     try:
         config = configured(
-            build(settings),
+            build(settings, watched_at=watched_at),
             grace=_API_GRACE,
             client_timeout=settings.client_timeout,
             trusted_proxies=split(settings.trusted_proxies),
@@ -195,7 +200,9 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         _migrate(settings.database_url)
         is_new = _admit(settings, own)
         launch = stack.enter_context(launching(inherits=[lock]))
-        api = Part("api", partial(launch, "-m", "app.cli", "serve"))
+        # The worker's metrics are at that port.
+        watched_at = ["--metrics-port", str(settings.metrics_port + 1)] if settings.metrics_port else []
+        api = Part("api", partial(launch, "-m", "app.cli", "serve", *watched_at))
         hands = Part("worker", partial(launch, "-m", "worker.main"))
         own_redis = settings.redis_url == folder.redis.url
         base = [Part("redis", folder.redis.start)] if own_redis else []

@@ -1,6 +1,7 @@
 """Builds the API process."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,6 +29,7 @@ from app.queue import Doorbell
 from app.readiness import Readiness
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
+from app.status import StatusServer
 from app.volume import Volume
 
 _ROUTERS = (models.router, operations.router, deployments.router, zones.router)
@@ -35,8 +37,8 @@ MAX_BODY = 1_048_576
 """Bytes of a request's body."""
 
 
-def build(settings: Settings) -> FastAPI:
-    """The application. Nothing is opened before it starts."""
+def build(settings: Settings, *, watched_at: socket.socket | None = None) -> FastAPI:
+    """The application. Nothing is opened before it starts. Monitoring asks at `watched_at`, if that is given."""
     prefix = settings.prefix
 
     # It connects only when it is asked something.
@@ -54,6 +56,7 @@ def build(settings: Settings) -> FastAPI:
         looks = Looks(database)
         sealer = Sealer(split_keys(settings.secret_key))
         keyring = Keyring(database, sealer)
+        readiness = Readiness(database, revisions(), doorbell, volume)
         app.state.depot = Depot(
             database=database,
             looks=looks,
@@ -63,7 +66,7 @@ def build(settings: Settings) -> FastAPI:
             gate=Gate(keyring, prefix),
             sessions=Sessions(database),
             broadcast=broadcast,
-            readiness=Readiness(database, revisions(), doorbell, volume),
+            readiness=readiness,
             metrics=metrics,
             volume=volume,
             figures=figures,
@@ -73,7 +76,8 @@ def build(settings: Settings) -> FastAPI:
         )
         tasks = [asyncio.create_task(work) for work in (broadcast.run(), keyring.run())]
         try:
-            yield
+            async with StatusServer(readiness, metrics).listening(watched_at):
+                yield
         finally:
             for task in tasks:
                 task.cancel()

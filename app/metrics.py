@@ -10,8 +10,10 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, Process
 
 from app.db.session import UNREACHABLE, Database
 from app.domain.commands import Command
+from app.domain.errors import Reason
 from app.domain.states import OperationState
 from app.figures import Figure
+from app.readiness import Readiness
 from app.services.operations import Census
 from app.volume import Volume, VolumeAway
 
@@ -35,9 +37,15 @@ class ProcessMetrics:
         self._free = Gauge(
             "modeldepot_storage_free_bytes", "Free on the storage's file system.", registry=self.registry
         )
+        self._checks = Gauge(
+            "modeldepot_check_ok", "Whether the process has what it needs: /readyz.", ("check",), registry=self.registry
+        )
 
-    async def scrape(self) -> bytes:
+    async def scrape(self, readiness: Readiness) -> bytes:
         """Everything, in Prometheus's text format. What can't be told at the moment is NaN, or left out."""
+        _, report = await readiness.report()
+        for name, check in report["checks"].items():
+            self._checks.labels(name).set(check["ok"])
         try:
             usage = await self._volume.look()
         except VolumeAway:
@@ -69,26 +77,32 @@ class ApiMetrics(ProcessMetrics):
         self._oldest = Gauge(
             "modeldepot_oldest_due_age_seconds", "How long the first of them has waited.", registry=self.registry
         )
-        self._up = Gauge("modeldepot_database_up", "Whether the database answers.", registry=self.registry)
+        self._failed = Gauge(
+            "modeldepot_failed_operations",
+            "Operations that ended badly in the last hour.",
+            ("state", "reason"),
+            registry=self.registry,
+        )
 
     def answered(self, method: str, status: int, seconds: float) -> None:
         """A request's answer is out, which took `seconds` to begin: a stream of events lasts as long as its reader stays."""
         # Anybody can make methods up, and each would be kept.
         self._requests_by(method if method in _METHODS else "other", status).observe(seconds)
 
-    async def scrape(self) -> bytes:
+    async def scrape(self, readiness: Readiness) -> bytes:
         try:
             async with asyncio.timeout(_PATIENCE), self._database.read() as connection:
                 census = await self._census.look(connection)
         except UNREACHABLE:  # a timeout is among them
-            self._up.set(0)
             self._operations.clear()
+            self._failed.clear()
             self._due.set(math.nan)
             self._oldest.set(math.nan)
         else:
-            self._up.set(1)
             for command, state in product(Command, OperationState):
                 self._operations.labels(command, state).set(census.by.get((command, state), 0))
+            for state, reason in product((OperationState.FAILURE, OperationState.TIMEOUT), Reason):
+                self._failed.labels(state, reason).set(census.failed.get((state, reason), 0))
             self._due.set(census.due)
             self._oldest.set(census.oldest_due)
-        return await super().scrape()
+        return await super().scrape(readiness)

@@ -72,10 +72,15 @@ class Settings(BaseSettings):
     tls_certificate: str = Field("", description="A file with a certificate in PEM: the API then speaks TLS itself.")
     tls_key: str = Field("", validate_default=True, description="A file with the certificate's private key in PEM.")
     metrics_host: str = Field(
-        "127.0.0.1", min_length=1, description="The address at which a worker tells how it is, to whoever reaches it."
+        "127.0.0.1",
+        min_length=1,
+        description="The address of METRICS_PORT, or a network such as 10.1.2.0/24: this machine's address in it.",
     )
     metrics_port: int = Field(
-        0, ge=0, le=65535, description="The port of /metrics, /healthz and /readyz of a worker. 0: none."
+        0,
+        ge=0,
+        le=65535,
+        description="The port of /metrics, /healthz and /readyz of an API or a worker, without a key. `up`: the worker's; the API's is the next. 0: none.",
     )
     slots: int = Field(4, ge=1, le=256, description="How many operations one worker carries out at a time.")
     niceness: int = Field(

@@ -54,6 +54,8 @@ class Depot:
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/v2", timeout=30, headers=CREDENTIALS)
         self.workers: list[subprocess.Popen[bytes]] = []
         self.api: subprocess.Popen[bytes] | None = None
+        self.api_metrics_port = free_port() if words.get("METRICS_PORT") else 0
+        """The workers' is the one in the settings."""
         self.sources: Path | None = None
         """Those of another version, for what is started next."""
         self._started: list[subprocess.Popen[bytes]] = []
@@ -64,7 +66,7 @@ class Depot:
 
     def start_api(self) -> subprocess.Popen[bytes]:
         """Start it and wait until it answers."""
-        self.api = process = self._start("api", "-m", "app.cli", "serve")
+        self.api = process = self._start("api", "-m", "app.cli", "serve", DEPOT_METRICS_PORT=str(self.api_metrics_port))
         tls = bool(self.environment.get("DEPOT_TLS_CERTIFICATE"))
         until(lambda: answers("127.0.0.1", self.port, tls=tls) or process.poll() is not None, self.logs)
         assert process.poll() is None, self.logs()
@@ -120,14 +122,14 @@ class Depot:
                 process.kill()
                 process.wait()
 
-    def _start(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{len(self._started)}-{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self.environment,
+                env=self.environment | environment,
                 cwd=self.sources,
                 start_new_session=True,
             )

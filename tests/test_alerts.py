@@ -10,30 +10,35 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.db.migrate import revisions
 from app.db.session import Database
 from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.figures import Figures
 from app.metrics import ApiMetrics
+from app.queue import Doorbell, connect
+from app.readiness import Readiness
 from app.volume import Volume
 from worker.metrics import WorkerMetrics
 
 _ROOT = Path(__file__).parents[1]
 Exported = dict[str, dict[str, set[str]]]
 """The values of each label of each figure."""
-_FIGURE = re.compile(r"(modeldepot_\w+)(?:\{(\w+)=~?\"([^\"]*)\"\})?")
+_FIGURE = re.compile(r"(modeldepot_\w+)(?:\{(\w+)(=~?|!~)\"([^\"]*)\"\})?")
 
 
 @pytest.fixture
-async def exported(database: Database, tmp_path: Path) -> Exported:
+async def exported(database: Database, redis_url: str, tmp_path: Path) -> Exported:
     """By an API and a worker that have both done something."""
-    volume = Volume(tmp_path, writes=True)
+    volume, doorbell = Volume(tmp_path, writes=True), Doorbell(connect(redis_url))
+    readiness = Readiness(database, revisions(), doorbell, volume)
     api, worker = ApiMetrics(volume, database, Figures().census), WorkerMetrics(volume, slots=1)
     api.answered("GET", 500, 0.1)
     worker.tried_again(Reason.BUSY)
     with worker.attempt(Command.CREATE_MODEL):
         pass
-    text = (await api.scrape() + await worker.scrape()).decode()
+    text = (await api.scrape(readiness) + await worker.scrape(readiness)).decode()
+    await doorbell.close()
     exported: Exported = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -44,8 +49,13 @@ async def exported(database: Database, tmp_path: Path) -> Exported:
 
 
 def test_every_figure_that_a_rule_names_is_exported(exported: Exported) -> None:
-    rules = yaml.safe_load((_ROOT / "alerts.yml").read_text())["groups"][0]["rules"]
-    _are_exported([rule["expr"] for rule in rules], exported)
+    _are_exported([rule["expr"] for rule in _rules() if "modeldepot_" in rule["expr"]], exported)
+
+
+def test_every_rule_says_how_bad_it_is_what_is_wrong_and_what_to_do() -> None:
+    for rule in _rules():
+        assert rule["labels"]["severity"] in {"critical", "warning"}, rule
+        assert all(rule["annotations"][name] for name in ("summary", "runbook")), rule
 
 
 def test_every_figure_that_the_dashboard_shows_is_exported(exported: Exported) -> None:
@@ -55,7 +65,7 @@ def test_every_figure_that_the_dashboard_shows_is_exported(exported: Exported) -
         grouped = re.findall(r"by \(([^)]*)\)", target["expr"])
         labels = {label for group in grouped for label in group.split(", ")}
         assert labels >= set(re.findall(r"{{(\w+)}}", target["legendFormat"])), target
-        for name, _, _ in _FIGURE.findall(target["expr"]):
+        for name, *_ in _FIGURE.findall(target["expr"]):
             assert labels <= exported[name].keys(), target
 
 
@@ -76,10 +86,15 @@ def _are_exported(expressions: list[str], exported: Exported) -> None:
     for expression in expressions:
         named = _FIGURE.findall(expression)
         assert named, expression
-        for name, label, pattern in named:
+        for name, label, _, pattern in named:
             assert name in exported, f"nobody exports {name}"
             values = exported[name].get(label, ())
             assert not label or any(re.fullmatch(pattern, value) for value in values), (name, pattern)
+
+
+def _rules() -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = yaml.safe_load((_ROOT / "alerts.yml").read_text())["groups"][0]["rules"]
+    return rules
 
 
 def _dashboard() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from app.readiness import Readiness
 from app.sealing import Sealer
 from app.services.workers import Presence
 from app.settings import Settings, SettingsError, load, split_keys
+from app.status import CannotListen, StatusServer, listen
 from app.volume import Volume
 from worker.child import Nursery
 from worker.commands.work import Tools
@@ -29,7 +30,6 @@ from worker.door import answered
 from worker.ending import end
 from worker.metrics import WorkerMetrics
 from worker.runner import Policy, Runner
-from worker.status import CannotListen, StatusServer
 from worker.storage import Storage
 
 _HAND_OVER = 7.0
@@ -76,13 +76,14 @@ async def _serve(settings: Settings, storage: Storage) -> None:
     )
     doorbell = Doorbell(queue.connect(settings.redis_url))
     volume = Volume(settings.storage, writes=True)
-    status = StatusServer(Readiness(database, revisions(), doorbell, volume), WorkerMetrics(volume, settings.slots))
+    metrics = WorkerMetrics(volume, settings.slots)
+    status = StatusServer(Readiness(database, revisions(), doorbell, volume), metrics)
     with tempfile.TemporaryDirectory(prefix=FOLDER) as cache:
         nursery = Nursery(settings.hub_endpoint, cache, settings.bandwidth)
         tools = Tools(
             database=database,
             doorbell=doorbell,
-            metrics=status.metrics,
+            metrics=metrics,
             storage=storage,
             nursery=nursery,
             sealer=Sealer(split_keys(settings.secret_key)),
@@ -104,7 +105,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             audit_retention=settings.audit_retention,
         )
         runner = Runner(presence, tools, policy, Pulse(Path(cache), settings.look_interval))
-        async with status.listening(settings.metrics_host, settings.metrics_port):
+        async with status.listening(listen(settings.metrics_host, settings.metrics_port)):
             await _work(runner, nursery, settings)
         await doorbell.close()
         await database.close()

@@ -1,4 +1,4 @@
-"""The API's metrics, for Prometheus. They tell what a depot is used for, so they take a key."""
+"""The API's metrics at its public port. They tell what a depot is used for, so they take a key: see app/status.py."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -12,4 +12,4 @@ router = APIRouter(tags=["health"], route_class=KeyedRoute)
 
 @router.get("/metrics", operation_id="get-metrics", summary="Figures for Prometheus", response_class=Response)
 async def metrics(depot: TheDepot) -> Response:
-    return Response(await depot.metrics.scrape(), media_type=CONTENT_TYPE_LATEST)
+    return Response(await depot.metrics.scrape(depot.readiness), media_type=CONTENT_TYPE_LATEST)

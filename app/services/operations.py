@@ -1,5 +1,6 @@
 """Operations as their callers see them: begun, looked at, ended, forgotten."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -36,6 +37,8 @@ _NEW = insert(OperationRow).values(created_at=now(), due_at=now(), fence=0, atte
 _BEGIN = _NEW.values(deadline_at=now(bindparam("deadline", type_=Float())))
 _RECORD = _NEW.values(deadline_at=now(), ended_at=now())
 _NEWEST = select(*SEEN).where(among(OperationRow.resource_id, "resource_ids"), OperationRow.created_at == _LAST)
+_RECENTLY = 3600.0
+"""Seconds for which a failure is counted as recent."""
 
 
 class New(NamedTuple):
@@ -142,6 +145,8 @@ class Census:
     """How many operations there are, and how long the one that has been due longest waits, in seconds."""
 
     by: Mapping[tuple[Command, OperationState], int]
+    failed: Mapping[tuple[OperationState, Reason], int]
+    """Those that ended so in the last hour."""
     due: int
     oldest_due: float
 
@@ -152,15 +157,24 @@ async def census(connection: AsyncConnection) -> Census:
     columns: tuple[Any, ...] = (
         OperationRow.command,
         OperationRow.state,
+        OperationRow.reason,
         func.count().label("number"),
+        func.count(case((OperationRow.ended_at > moment(-_RECENTLY), 1))).label("recent"),
         func.count(case((is_due, 1))).label("due"),
         func.min(case((is_due, OperationRow.due_at))).label("since"),
         moment().label("now"),
     )
-    query = select(*columns).group_by(OperationRow.command, OperationRow.state)
+    query = select(*columns).group_by(OperationRow.command, OperationRow.state, OperationRow.reason)
     rows = (await connection.execute(query)).all()
+    by: Counter[tuple[Command, OperationState]] = Counter()
+    failed: Counter[tuple[OperationState, Reason]] = Counter()
+    for row in rows:
+        by[row.command, row.state] += row.number
+        if row.reason:
+            failed[row.state, row.reason] += row.recent
     return Census(
-        by={(row.command, row.state): row.number for row in rows},
+        by=by,
+        failed=failed,
         due=sum(row.due for row in rows),
         oldest_due=max(((row.now - row.since).total_seconds() for row in rows if row.since), default=0.0),
     )

@@ -1,5 +1,10 @@
 """What the fault tests are given: one repository with large and small files, and attempts at it."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +32,33 @@ def repo(hub: Hub) -> Repo:
 @pytest.fixture
 def engine(hub: Hub, repo: Repo, tmp_path: Path) -> Engine:
     return Engine(hub, tmp_path / "storage", repo.name)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A tmpfs of 32 MiB."""
+    with mounted(tmp_path / "disk") as problem:
+        if problem:
+            pytest.skip(problem)
+        yield tmp_path / "disk"
+
+
+@contextmanager
+def mounted(folder: Path, mebibytes: int = 32) -> Iterator[str]:
+    """A tmpfs at a new folder; or why there can't be one, and then it is an ordinary folder."""
+    folder.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        yield "mounting a small disk needs root on Linux"
+        return
+    words = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
+    done = subprocess.run(words, capture_output=True, check=False)
+    if done.returncode:
+        yield f"can't mount a small disk: {done.stderr.decode()}"
+        return
+    try:
+        yield ""
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

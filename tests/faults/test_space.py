@@ -1,9 +1,6 @@
 """A disk that is too small, and repositories that mean harm: refused, with nothing written outside."""
 
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,22 +10,6 @@ from tests.faults.engine import Engine
 from tests.hub import Hub, Synthetic
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A tmpfs of 32 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root on Linux")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"can't mount a small disk: {mounted.stderr.decode()}")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_disk_that_fills_up_is_a_fault_with_figures_and_what_arrived_is_used_once_there_is_room(

@@ -62,7 +62,7 @@ def test_the_figures_tell_of_requests_and_operations(api: Api) -> None:
     assert after["modeldepot_request_seconds_count", ("POST", "200")] >= 1
     assert after["modeldepot_storage_free_bytes", ()] > 0
     assert after["modeldepot_storage_used_bytes", ()] > 0
-    assert after["modeldepot_database_up", ()] == 1
+    assert after["modeldepot_check_ok", ("database",)] == 1
     api.carry_out()
     done = ("modeldepot_operations", ("create-model", "success"))
     until(lambda: _figures(api)[done] == before[done] + 1, api.depot.logs)

@@ -11,10 +11,13 @@ import pytest
 from sqlalchemy import Row, event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.migrate import revisions
 from app.db.session import Database
 from app.domain.states import OperationState
 from app.figures import Figures
 from app.metrics import ApiMetrics
+from app.queue import Doorbell, connect
+from app.readiness import Readiness
 from app.services import contents, history, models, operations
 from app.volume import Volume
 from tests.app import by_hand
@@ -130,11 +133,13 @@ async def test_with_very_many_rows_the_largest_models_are_told_without_reading_e
 
 
 async def test_however_often_the_figures_are_asked_for_the_operations_are_counted_now_and_then(
-    crowded: Database, tmp_path: Path
+    crowded: Database, redis_url: str, tmp_path: Path
 ) -> None:
-    metrics = ApiMetrics(Volume(tmp_path, writes=False), crowded, Figures().census)
+    volume, doorbell = Volume(tmp_path, writes=False), Doorbell(connect(redis_url))
+    metrics = ApiMetrics(volume, crowded, Figures().census)
     with _asked(crowded) as asked:
-        scrapes = [await metrics.scrape() for _ in range(50)]
+        scrapes = [await metrics.scrape(Readiness(crowded, revisions(), doorbell, volume)) for _ in range(50)]
+    await doorbell.close()
     counts = [statement for statement, _ in asked if "GROUP BY" in statement]
     assert 1 <= len(counts) <= 10
     for scrape in scrapes:

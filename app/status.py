@@ -1,10 +1,13 @@
-"""A worker's own little HTTP server, for whoever watches it: /healthz, /readyz and /metrics. Off unless it has a port.
+"""What monitoring asks of any process of a depot, on a port of its own: /healthz, /readyz and /metrics.
 
-One GET a connection, without TLS and without a key: it belongs on a network that only the watchers reach.
+It needs no database and no key, so that it also tells of a database that is away. One GET a connection, without TLS:
+it belongs on a network that only the monitoring reaches.
 """
 
 import asyncio
+import ipaddress
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -12,8 +15,8 @@ from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from app.metrics import ProcessMetrics
 from app.readiness import Readiness, Status
-from worker.metrics import WorkerMetrics
 
 _PATIENCE = 10.0
 """Seconds that a whole conversation may take."""
@@ -39,24 +42,59 @@ class CannotListen(Exception):
     """The address can't be listened on. The message says what to do."""
 
 
+def listen(host: str, port: int) -> socket.socket | None:
+    """What a `StatusServer` listens at; None when `port` is 0. Raises `CannotListen`.
+
+    `host` may be a network, such as 10.1.2.0/24: then it is this machine's address in that network.
+    """
+    if not port:
+        return None
+    try:
+        own = _address_in(host) if "/" in host else host
+        family, kind, protocol, _, address = socket.getaddrinfo(own, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _cannot(host, port, error) from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _cannot(host, port, error) from None
+    return listener
+
+
+def _cannot(host: str, port: int, error: OSError) -> CannotListen:
+    advice = "choose another DEPOT_METRICS_PORT or DEPOT_METRICS_HOST"
+    return CannotListen(f"can't listen on {host}:{port}: {error.strerror}; {advice}")
+
+
+def _address_in(network: str) -> str:
+    """Of this machine: from where the system would send something to that network. Nothing is sent."""
+    there = ipaddress.ip_network(network)
+    family = socket.AF_INET6 if there.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        asking.connect((str(there[min(1, there.num_addresses - 1)]), 9))
+        own: str = asking.getsockname()[0]
+    if ipaddress.ip_address(own) not in there:
+        raise OSError(0, "this machine has no address in that network")
+    return own
+
+
 @dataclass(frozen=True, slots=True)
 class StatusServer:
-    """Tells how the worker in whose event loop it runs is."""
+    """Tells how the process in whose event loop it runs is."""
 
     readiness: Readiness
-    metrics: WorkerMetrics
+    metrics: ProcessMetrics
 
     @asynccontextmanager
-    async def listening(self, host: str, port: int) -> AsyncIterator[None]:
-        """Answer while the block runs; not at all when `port` is 0. Raises `CannotListen`."""
-        if not port:
+    async def listening(self, listener: socket.socket | None) -> AsyncIterator[None]:
+        """Answer at `listener` while the block runs, and close it then; not at all without one."""
+        if listener is None:
             yield
             return
-        try:
-            server = await asyncio.start_server(self._converse, host, port, limit=_LONGEST_REQUEST)
-        except OSError as error:
-            advice = "choose another DEPOT_METRICS_PORT or DEPOT_METRICS_HOST"
-            raise CannotListen(f"can't listen on {host}:{port}: {error.strerror}; {advice}") from None
+        server = await asyncio.start_server(self._converse, sock=listener, limit=_LONGEST_REQUEST)
         try:
             yield
         finally:
@@ -71,7 +109,7 @@ class StatusServer:
                 code = HTTPStatus.SERVICE_UNAVAILABLE if status is Status.UNAVAILABLE else HTTPStatus.OK
                 return code, _JSON, json.dumps(report).encode()
             case "/metrics":
-                return HTTPStatus.OK, CONTENT_TYPE_LATEST, await self.metrics.scrape()
+                return HTTPStatus.OK, CONTENT_TYPE_LATEST, await self.metrics.scrape(self.readiness)
         return HTTPStatus.NOT_FOUND, _TEXT, b"There are /healthz, /readyz and /metrics.\n"
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
