@@ -7,7 +7,10 @@ import structlog
 
 from app.db.session import open_database
 from app.sealing import Sealer
-from app.services import keys
+from app.services import audit, keys
+
+_CHANGES = {keys.Kept.MADE: "create-key", keys.Kept.REPLACED: "replace-key-secret"}
+"""What the audit calls them."""
 
 log = structlog.get_logger()
 
@@ -48,6 +51,8 @@ async def _admit(database_url: str, sealer: Sealer, own: OwnKey | None) -> bool:
             return False
         async with database.begin() as connection:
             kept = await keys.keep(connection, sealer, own.key_id, own.secret, name=own.name)
+            if action := _CHANGES.get(kept):
+                await audit.accept_for_key(connection, audit.by_shell(action), own.key_id, own.name)
     finally:
         await database.close()
     if kept is keys.Kept.REVOKED:

@@ -1,6 +1,5 @@
 """What the commands for people share: the depot they speak to, how they follow it, and how they print."""
 
-import json
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import wraps
@@ -16,6 +15,7 @@ from app.client.following import follow
 from app.client.place import find_place
 from app.client.progress import Notes, display
 from app.own_depot import default_data
+from app.terminal import print_json, say
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -52,10 +52,6 @@ def complete_deployment(ctx: click.Context, _parameter: click.Parameter, incompl
     return _complete(ctx, incomplete, Depot.deployments)
 
 
-def print_json(value: Json | list[Json]) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
 def followed(
     depot: Depot,
     model_id: str,
@@ -75,7 +71,7 @@ def followed(
                 print_json(depot.model(model_id))
         raise
     except KeyboardInterrupt:
-        click.echo(f"\nThe depot goes on with it. To watch it again: modeldepot wait {name}", err=True)
+        say("", f"The depot goes on with it. To watch it again: modeldepot wait {name}", err=True)
         raise click.exceptions.Exit(STOPPED) from None
 
 
@@ -83,5 +79,6 @@ def _complete(ctx: click.Context, incomplete: str, ask: Callable[[Depot], list[J
     with suppress(CannotDo):
         place = find_place(ctx.params.get("url"), ctx.params.get("data") or default_data())
         with Depot(place, patience=_COMPLETES_WITHIN) as depot:
-            return sorted({one["name"] for one in ask(depot) if one["name"].startswith(incomplete)})
+            names = {one["name"] for one in ask(depot)}
+            return sorted(name for name in names if name.startswith(incomplete) and name.isprintable())
     return []

@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cli_settings import CannotGoOn
+from app.client.failures import NotThere
 from app.db.session import UNREACHABLE, open_database
 from app.domain.errors import NotFound
 from app.settings import Settings
@@ -29,7 +30,7 @@ def in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Await
     try:
         return asyncio.run(run())
     except NotFound as error:
-        raise CannotGoOn(error.message) from None
+        raise NotThere(error.message) from None
     except UNREACHABLE as error:
         reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
         raise CannotGoOn(f"the database can't be used: {reason}; is it up, and was `modeldepot migrate` run?") from None

@@ -5,10 +5,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from app.cli_client import EPILOG, complete_deployment, complete_model, depot_options, print_json, with_depot
-from app.cli_options import table
+from app.cli_client import EPILOG, complete_deployment, complete_model, depot_options, with_depot
 from app.client.depot import Depot, Json
 from app.client.names import find_deployment, find_model
+from app.terminal import print_json, say, table
 
 
 @click.group(invoke_without_command=True, epilog=EPILOG)
@@ -34,7 +34,7 @@ def _list(depot: Depot, *, as_json: bool) -> None:
         lines = [(one["name"], one["model"]["name"], _gpus(one), one["deployment-url"], one["id"]) for one in found]
         table([("NAME", "MODEL", "GPUS", "URL", "ID"), *lines])
     else:
-        click.echo("There are no deployments: modeldepot deployments add NAME MODEL", err=True)
+        say("There are no deployments: modeldepot deployments add NAME MODEL", err=True)
 
 
 @deployments.command(epilog=EPILOG)
@@ -53,7 +53,7 @@ def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> 
     if as_json:
         print_json(deployment)
     else:
-        click.echo(deployment["id"])
+        say(deployment["id"])
 
 
 @deployments.command(epilog=EPILOG)
@@ -66,7 +66,7 @@ def rm(depot: Depot, deployment: str, *, as_json: bool) -> None:
     if as_json:
         print_json(operation)
     else:
-        click.echo(f"{found['name']} is removed; it used {found['model']['name']}", err=True)
+        say(f"{found['name']} is removed; it used {found['model']['name']}", err=True)
 
 
 def _gpus(deployment: Json) -> str:

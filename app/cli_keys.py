@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cli_database import in_a_transaction, time
-from app.cli_options import data_option, table
-from app.cli_settings import CannotGoOn, settings_in
+from app.cli_options import data_option, json_option
+from app.cli_settings import CannotGoOn, address_in, settings_in
 from app.domain.keys import Role
 from app.sealing import Sealer
 from app.services import audit as records
 from app.services import keys
 from app.settings import Settings, split_keys
+from app.terminal import print_json, say, table
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -55,12 +59,16 @@ def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
     sealer = _sealer(settings)
 
     async def work(connection: AsyncConnection) -> tuple[str, str]:
-        return await keys.create(connection, sealer, name=name, role=Role(role), expires=expires)
+        made = await keys.create(connection, sealer, name=name, role=Role(role), expires=expires)
+        await records.accept_for_key(connection, records.by_shell("create-key"), made[0], name)
+        return made
 
     key_id, secret = in_a_transaction(settings, work)
-    click.echo(f"key     {key_id}\nsecret  {secret}")
-    click.echo(
-        f"\nThe secret is not shown again.\n  SDKs   Client({key_id!r}, SECRET, url='{settings.address}/v2')\n"
+    say(f"key     {key_id}", f"secret  {secret}")
+    say(
+        "",
+        "The secret is not shown again.",
+        f"  SDKs   Client({key_id!r}, SECRET, url='{address_in(settings, data)}/v2')",
         f"  curl   -H 'Authorization: Bearer {key_id}:SECRET'",
         err=True,
     )
@@ -68,9 +76,13 @@ def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
 
 @key.command("list")
 @data_option
-def list_keys(data: Path) -> None:
+@json_option
+def list_keys(data: Path, *, as_json: bool) -> None:
     """Show every key, without its secret."""
     rows = in_a_transaction(settings_in(data), keys.list_all)
+    if as_json:
+        print_json({"keys": [_object(row) for row in rows]})
+        return
     titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
     times = ("created_at", "last_used_at", "expires_at", "revoked_at")
     lines = [(row.id, row.name or "-", row.role.value, *(time(getattr(row, name)) for name in times)) for row in rows]
@@ -84,10 +96,11 @@ def revoke_key(data: Path, key_id: str) -> None:
     """Shut a key out, within five seconds, on every machine."""
 
     async def work(connection: AsyncConnection) -> None:
-        await keys.revoke(connection, key_id)
+        name = await keys.revoke(connection, key_id)
+        await records.accept_for_key(connection, records.by_shell("revoke-key"), key_id, name)
 
     in_a_transaction(settings_in(data), work)
-    click.echo(f"{key_id} is revoked")
+    say(f"{key_id} is revoked")
 
 
 @click.group()
@@ -109,10 +122,11 @@ def rotate(data: Path) -> None:
     sealer = _sealer(settings)
 
     async def work(connection: AsyncConnection) -> tuple[int, list[str]]:
+        await records.record(connection, [records.by_shell("rotate-secrets")], records.ACCEPTED)
         return await keys.reseal(connection, sealer)
 
     sealed, closed = in_a_transaction(settings, work)
-    click.echo(f"{sealed} secrets are sealed with the first secret key")
+    say(f"{sealed} secrets are sealed with the first secret key")
     if closed:
         raise CannotGoOn(
             f"none of the secret keys opens the secret of {', '.join(closed)}: keep the keys until they do"
@@ -123,24 +137,37 @@ def rotate(data: Path) -> None:
 @data_option
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, at most.")
 @click.option("--key", "key_id", metavar="ID", help="Only what was asked with this key.")
-def audit(data: Path, limit: int, key_id: str | None) -> None:
-    """Show who changed what, from where, and how it was answered; the newest last."""
+@json_option
+def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool) -> None:
+    """Show who changed what, from where, and how it was answered; the newest last.
 
-    async def work(connection: AsyncConnection) -> Sequence[tuple[str, ...]]:
-        rows = await records.latest(connection, limit, key_id)
-        return [
-            (
-                time(row.at),
-                row.key_id,
-                row.action,
-                str(row.resource_id or row.other_key_id or "-"),
-                row.address,
-                row.outcome,
-            )
-            for row in rows
-        ]
+    What was done with this command and without a key is told as `cli:USER@HOST`.
+    """
 
-    table([("AT", "KEY", "ACTION", "RESOURCE", "FROM", "OUTCOME"), *in_a_transaction(settings_in(data), work)])
+    async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+        return await records.latest(connection, limit, key_id)
+
+    rows = in_a_transaction(settings_in(data), work)
+    if as_json:
+        print_json({"audit": [_object(row) for row in rows]})
+        return
+    titles = ("AT", "KEY", "KEY NAME", "ACTION", "RESOURCE", "ID", "FROM", "OUTCOME")
+    table([titles, *(_line(row) for row in rows)])
+
+
+def _line(row: Row[Any]) -> Sequence[object]:
+    resource = row.resource_id or row.other_key_id or "-"
+    who = row.key_id, row.key_name or "-"
+    return time(row.at), *who, row.action, row.resource_name or "-", resource, row.address, row.outcome
+
+
+def _object(row: Row[Any]) -> dict[str, Any]:
+    """A row as JSON has it, with the names and times of the API's objects."""
+    return {name.replace("_", "-"): _value(value) for name, value in row._asdict().items()}
+
+
+def _value(value: object) -> str | None:
+    return time(value) if isinstance(value, datetime) else None if value is None else str(value)
 
 
 def _sealer(settings: Settings) -> Sealer:

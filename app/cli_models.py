@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import click
 
-from app.cli_client import EPILOG, complete_model, followed, print_json, with_depot
-from app.cli_options import table
+from app.cli_client import EPILOG, complete_model, followed, with_depot
 from app.client.depot import Depot, Json
 from app.client.failures import Failed, InTheWay, NotThere
 from app.client.following import check
@@ -17,6 +16,7 @@ from app.client.progress import describe, percent, size
 from app.client.tokens import find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
+from app.terminal import print_json, say, table
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -73,15 +73,15 @@ def pull(
     if token:
         body["huggingface-token"] = token.value
         aloud = ", which others may overhear on the way: the depot is at http://" if is_overheard(depot.url) else ""
-        click.echo(f"sending the Hub token of {token.source} along{aloud}", err=True)
+        say(f"sending the Hub token of {token.source} along{aloud}", err=True)
     try:
         model = _begin(depot, body)[0] if detach else _fetch(depot, body, as_json=as_json)
     except Failed as error:
         if error.reason == Reason.FORBIDDEN and not token:
-            click.echo(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
+            say(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
         raise
     if detach and not as_json:
-        click.echo(model["id"])
+        say(model["id"])
     else:
         _print(model, as_json=as_json)
 
@@ -100,7 +100,7 @@ def ls(depot: Depot, *, as_json: bool) -> None:
         ]
         table([("NAME", "STATUS", "SIZE", "ID", ""), *lines])
     else:
-        click.echo("There are no models yet: modeldepot pull OWNER/NAME", err=True)
+        say("There are no models yet: modeldepot pull OWNER/NAME", err=True)
 
 
 @click.command(epilog=EPILOG)
@@ -141,7 +141,7 @@ def show(depot: Depot, model: str, *, files: bool, as_json: bool) -> None:
     }
     for title, value in told.items():
         if value:
-            click.echo(f"{title:<10} {value}")
+            say(f"{title:<10} {value}")
 
 
 @click.command(epilog=EPILOG)
@@ -153,22 +153,19 @@ def rm(depot: Depot, model: str, *, wait: bool, as_json: bool) -> None:
     found = find_model(depot, model)
     try:
         operation = depot.delete_model(found["id"])
-    except InTheWay as error:
-        users = "".join(f"\n  {user['name']}  {user['id']}" for user in _users(depot, found))
+    except InTheWay:
+        users = [f"  {user['name']}  {user['id']}" for user in _users(depot, found)]
         if not users:
             raise
-        raise InTheWay(
-            f"{found['name']} is in use by:{users}\nOnce nothing serves it, remove them with "
-            "`modeldepot deployments rm NAME`, then remove the model",
-            error.answer,
-        ) from None
+        what = "Once nothing serves it, remove them with `modeldepot deployments rm NAME`, then remove the model"
+        raise InTheWay(f"{found['name']} is in use by:", *users, what) from None
     if wait:
         followed(depot, found["id"], operation["id"], name=operation["id"], progress=False)
         operation = depot.operation(operation["id"])
     if as_json:
         print_json(operation)
     else:
-        click.echo(f"{found['name']} is {'gone' if wait else 'being deleted'}", err=True)
+        say(f"{found['name']} is {'gone' if wait else 'being deleted'}", err=True)
 
 
 @click.command(epilog=EPILOG)
@@ -202,12 +199,12 @@ def _fetch(depot: Depot, body: Json, *, as_json: bool) -> Json:
         model, operation_id = _begin(depot, body)
         if operation_id is None:
             how = "here" if model["status"] == ModelStatus.READY else "under way"
-            click.echo(f"{model['name']} is {how} already, as model {model['id']}", err=True)
+            say(f"{model['name']} is {how} already, as model {model['id']}", err=True)
         name = model["id"] if selection(model) else model["name"]
         left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
         if left is not None:
             return left
-        click.echo(f"model {model['id']} was deleted: it is asked for anew", err=True)
+        say(f"model {model['id']} was deleted: it is asked for anew", err=True)
 
 
 def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
@@ -244,4 +241,4 @@ def _print(model: Json, *, as_json: bool) -> None:
     if as_json:
         print_json(model)
     else:
-        click.echo(model["path"])
+        say(model["path"])

@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api import schemas
 from app.cli_database import in_a_transaction, time
-from app.cli_options import data_option, table
+from app.cli_options import data_option
 from app.cli_settings import settings_in
 from app.domain.states import OperationState
 from app.services import history
+from app.terminal import print_json, table
 
 _TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "ATTEMPTS", "DUE", "MESSAGE")
 
@@ -44,7 +45,7 @@ def operations(data: Path, state: str, limit: int, *, every: bool, as_json: bool
 
     rows = in_a_transaction(settings_in(data), work)[::-1]
     if as_json:
-        click.echo(json.dumps({"operations": [_object(row) for row in rows]}, indent=2, ensure_ascii=False))
+        print_json({"operations": [_object(row) for row in rows]})
     else:
         table([_TITLES, *(_line(row) for row in rows)])
 

@@ -1,6 +1,6 @@
-"""Options that several commands share, and how they print."""
+"""Options that several commands share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,12 +23,6 @@ def data_option(function: _Function) -> _Function:
     )(function)
 
 
-def table(lines: Sequence[Sequence[str]]) -> None:
-    """Print `lines`, the first of which is the titles, in columns."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(_padded(line, widths)).rstrip())
-
-
-def _padded(line: Iterable[str], widths: Sequence[int]) -> Iterable[str]:
-    return (word.ljust(width) for word, width in zip(line, widths, strict=True))
+def json_option(function: _Function) -> _Function:
+    """`--json`, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(function)

@@ -42,6 +42,7 @@ from app.sealing import Sealer
 from app.server import allow_connections, calm_garbage_collection, configured
 from app.settings import PREFIX, Settings, split, split_keys
 from app.status import CannotListen, listen
+from app.terminal import say
 from app.up import Part, Supervisor, answers, launching
 
 _API_GRACE = 7
@@ -111,7 +112,7 @@ def up(data: Path, **given: str | None) -> None:
 
 
 @click.command()
-@flags("host", "port", "root_path", "metrics_host", "metrics_port")
+@flags("host", "port", "root_path", "metrics_host", "metrics_port", "verbose")
 def serve(**given: str | None) -> None:
     """Run the API.
 
@@ -174,7 +175,7 @@ def migrate() -> None:
     telemetry.configure(settings.log_format)
     revision, these = _migrate(settings.database_url), revisions()
     newer = f", newer than this version's {these.head}, which works with it: nothing to do"
-    click.echo(f"the database is at revision {revision}{'' if revision in these.known else newer}")
+    say(f"the database is at revision {revision}{'' if revision in these.known else newer}")
 
 
 def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
@@ -183,7 +184,9 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
     def greet() -> None:
         folder.say_where(direct_address(settings.host, settings.port))
         seconds = time.monotonic() - begun
-        key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if is_new else f"in {folder.api_key}"
+        # What is no terminal is a log, and kept.
+        told = is_new and sys.stdout.isatty()
+        key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if told else f"in {folder.api_key}"
         shown = {
             "key": key,
             "key_file": folder.api_key,
@@ -192,7 +195,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
             "data": folder.path,
             "data_flag": "" if folder.path == default_data() else f" --data {shlex.quote(str(folder.path))}",
         }
-        click.echo(_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown))
+        say(*_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown).split("\n"))
 
     with ExitStack() as stack:
         lock = stack.enter_context(folder.claimed())
@@ -286,5 +289,5 @@ def _migrate(address: str) -> str:
                 raise CannotGoOn(f"can't migrate the database at {shown}: {reason}") from None
         if not told:
             told = True
-            click.echo(f"waiting for the database at {shown}: {reason}", err=True)
+            say(f"waiting for the database at {shown}: {reason}", err=True)
         time.sleep(0.5)

@@ -4,23 +4,25 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from app.data_folder import DataFolder
+from app.own_depot import own_address
 from app.settings import PREFIX, Settings, SettingsError, load
+from app.terminal import CommandError
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
 _METAVARS = MappingProxyType({str(int): "NUMBER", str(float): "SECONDS", str(Path): "FOLDER"})
 
 
-class CannotGoOn(click.ClickException):
+class CannotGoOn(CommandError):
     """Ends the command with one line and exit code 1: something on this machine, or that it needs, is in the way."""
 
 
-class WrongSetting(click.ClickException):
+class WrongSetting(CommandError):
     """Ends the command with one line, that names the setting, and exit code 2."""
 
     exit_code = 2
@@ -43,7 +45,11 @@ def flags(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Ca
             default = defaults.get(name) or (None if field.is_required() else field.default)
             known = variable_of(name) + (f"; default: {default}" if default else "")
             metavar = _METAVARS.get(str(field.annotation), "TEXT")
-            function = click.option(flag_of(name), metavar=metavar, help=f"{field.description}  [{known}]")(function)
+            kind: dict[str, Any] = (
+                {"is_flag": True, "flag_value": "true"} if field.default is False else {"metavar": metavar}
+            )
+            text = f"{field.description}  [{known}]"
+            function = click.option(flag_of(name), type=str, default=None, help=text, **kind)(function)
         return function
 
     return add
@@ -85,3 +91,11 @@ def settings_in(data: Path) -> Settings:
     if not folder.key.exists():
         raise WrongSetting(f"{folder.path} holds no depot: name another with --data, or set {PREFIX}DATABASE_URL")
     return settings_of({}, embedded(folder))
+
+
+def address_in(settings: Settings, data: Path) -> str:
+    """Where clients reach the depot of `settings_in(data)`: `up` may have been told another port than this command."""
+    folder = DataFolder(data.expanduser().absolute())
+    if settings.public_url or settings.database_url != folder.database_url:
+        return settings.address
+    return own_address(folder.path) or settings.address

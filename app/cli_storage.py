@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from app.cli_options import data_option
+from app.cli_options import data_option, json_option
 from app.cli_settings import settings_in
 
 
@@ -21,23 +21,26 @@ def storage() -> None:
 
 @storage.command()
 @data_option
+@json_option
 @click.option("--repair", is_flag=True, help="Have a worker fetch again what is wrong.")
 @click.argument("model", required=False, metavar="[NAME-or-ID]")
-def verify(data: Path, model: str | None, *, repair: bool) -> None:
+def verify(data: Path, model: str | None, *, repair: bool, as_json: bool) -> None:
     """Read every published file, or those of one model, and compare it with its recorded checksum.
 
-    The exit code is 1 when something is wrong. A model under repair is not ready until it is whole again; its
+    The exit code is 1 when something is wrong, and 5 when there is no such model. A model under repair is not ready until it is whole again; its
     good files are kept. The files of a gated or private model need its token: where the repair is refused, send the
     create again with a huggingface-token.
     """
-    _become("worker.verify", data, *(["--repair"] if repair else []), *(["--", model] if model else []))
+    words = ["--repair"] * repair + ["--json"] * as_json + (["--", model] if model else [])
+    _become("worker.verify", data, *words)
 
 
 @storage.command()
 @data_option
-def usage(data: Path) -> None:
+@json_option
+def usage(data: Path, *, as_json: bool) -> None:
     """Show how many bytes each model takes: its own, and those that it shares with others."""
-    _become("worker.usage", data)
+    _become("worker.usage", data, *["--json"] * as_json)
 
 
 def _become(module: str, data: Path, *words: str) -> NoReturn:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app import queue
+from app import queue, telemetry
 from app.api import auth, deployments, docs, errors, health, models, operations, polled, requests, zones
 from app.api import metrics as api_metrics
 from app.api.bodies import BodyLimit
@@ -112,5 +112,6 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     polled.install(app)
     docs.install(app)
     auth.describe(app)
-    requests.install(app, metrics)
+    # As text they are in the way of what people look for.
+    requests.install(app, metrics, log_all=settings.verbose or telemetry.is_json(settings.log_format))
     return app

@@ -22,6 +22,14 @@ def address_file(data: Path) -> Path:
     return data / "api.address"
 
 
+def own_address(data: Path) -> str | None:
+    """Where the `up` of that folder answers, or did when it last ran."""
+    try:
+        return address_file(data).read_text().strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def key_file(data: Path) -> Path:
     """Holds `<id>:<secret>`, as it is sent after `Bearer`."""
     return data / "api.key"

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     log_format: str = Field(
         "auto", pattern="^(auto|json|text)$", description="json, text, or auto: text on a terminal and json elsewhere."
     )
+    verbose: bool = Field(
+        False, description="Whether a text log has every request, and not only those that were refused or failed."
+    )
 
     @field_validator("database_url")
     @classmethod

@@ -2,13 +2,20 @@
 
 import json
 import logging
+import os
 import re
 import sys
+import traceback
 from contextlib import suppress
+from enum import Enum
 from functools import cache
+from pathlib import Path
 from typing import Any, TextIO, cast
+from uuid import UUID
 
 import structlog
+
+from app.terminal import shown
 
 _SECRETS = (
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
@@ -34,23 +41,21 @@ def redact(text: str) -> str:
     return text
 
 
+def is_json(log_format: str) -> bool:
+    """Whether a process with this setting logs as JSON, and not as text for people."""
+    return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+
+
 def configure(log_format: str = "auto") -> None:
     """Set up structlog and the standard library's logging for this process; both write to standard error."""
-    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    as_json = is_json(log_format)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if as_json:
-        shared.append(structlog.processors.format_exc_info)
-    renderer: structlog.typing.Processor = (
-        _as_json
-        if as_json
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
-        )
-    )
+    shared.append(structlog.processors.format_exc_info if as_json else _for_people)
+    renderer: structlog.typing.Processor = _as_json if as_json else _text_renderer()
     last: list[structlog.typing.Processor] = [_kebab_case, renderer, _redact_line]
     structlog.configure(
         processors=[*shared, *last],
@@ -71,6 +76,27 @@ def configure(log_format: str = "auto") -> None:
     root.setLevel(logging.INFO)
     for name in ("arq", "httpx2", "httpcore2", "uvicorn.access", "alembic", "aiosqlite"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _text_renderer() -> structlog.typing.Processor:
+    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=_traceback, pad_event_to=0)
+
+
+def _for_people(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Words as they read, and none that steers a terminal."""
+    return {key: value if key == "exc_info" else _word(value) for key, value in event.items()}
+
+
+def _word(value: object) -> object:
+    if isinstance(value, Enum):
+        value = value.value
+    return shown(value) if isinstance(value, str | UUID | Path) else value
+
+
+def _traceback(output: TextIO, raised: Any) -> None:
+    lines = "".join(traceback.format_exception(*raised)).rstrip().split("\n")
+    output.write("\n" + "\n".join(map(shown, lines)))
 
 
 class _Patient:
@@ -94,7 +120,7 @@ def _kebab_case(_logger: object, _method: str, event: structlog.typing.EventDict
 
 @cache
 def _kebab(key: str) -> str:
-    return key if key.startswith("_") else key.replace("_", "-")
+    return key if key.startswith("_") or key == "exc_info" else key.replace("_", "-")
 
 
 def _as_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:

@@ -108,6 +108,7 @@ class Runner:
         context = {
             "operation_id": claim.lease.operation_id,
             "model_id": claim.resource_id,
+            "name": claim.resource_name,
             "command": claim.command,
             "attempt": claim.attempts,
             "request_id": claim.request_id,

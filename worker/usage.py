@@ -3,22 +3,23 @@
 Files with the same content are kept once: such a file counts as shared for each model that has it.
 """
 
+import argparse
 import asyncio
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import click
 from sqlalchemy import Row
 
 from app.db.session import UNREACHABLE, is_unreachable, open_database
 from app.services import models
 from app.settings import SettingsError, load
+from app.terminal import print_json, say, shown, table
 from worker.storage import Storage
 
 _Inodes = Mapping[tuple[int, int], int]
@@ -37,11 +38,14 @@ class Usage:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="modeldepot storage usage")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
     try:
         settings = load()
         rows = asyncio.run(_models(settings.database_url))
     except SettingsError as error:
-        sys.exit(f"modeldepot storage usage: {error}")
+        sys.exit(shown(f"modeldepot storage usage: {error}"))
     except UNREACHABLE as error:
         if not is_unreachable(error):
             raise
@@ -50,9 +54,16 @@ def main() -> None:
     try:
         usages, total = measure(storage)
     except OSError as error:
-        sys.exit(f"modeldepot storage usage: can't read {settings.storage}: {error.strerror}")
-    _print(rows, usages)
-    click.echo(f"\n{total} bytes in all, {storage.free()} free")
+        sys.exit(shown(f"modeldepot storage usage: can't read {settings.storage}: {error.strerror}"))
+    if options.json:
+        print_json({"models": [_in_json(*one) for one in _named(rows, usages)], "total": total, "free": storage.free()})
+        return
+    lines = [
+        (model_id, usage.own, usage.shared, usage.arriving, status or "-", name or "(not in this database)")
+        for model_id, name, status, usage in _named(rows, usages)
+    ]
+    table([("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME"), *lines])
+    say("", f"{total} bytes in all, {storage.free()} free")
 
 
 async def _models(address: str) -> Sequence[Row[Any]]:
@@ -96,17 +107,19 @@ def _inodes(folder: Path) -> _Inodes:
     return found
 
 
-def _print(rows: Sequence[Row[Any]], usages: Mapping[UUID, Usage]) -> None:
-    none = Usage(0, 0, 0)
-    named = {row.id: (row.name, row.status.value) for row in rows}
-    named |= {model_id: ("(not in this database)", "-") for model_id in usages if model_id not in named}
-    lines = [("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME")]
-    for model_id, (name, status) in named.items():
-        usage = usages.get(model_id, none)
-        lines.append((str(model_id), str(usage.own), str(usage.shared), str(usage.arriving), status, name))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+def _named(
+    rows: Sequence[Row[Any]], usages: Mapping[UUID, Usage]
+) -> Iterator[tuple[UUID, str | None, str | None, Usage]]:
+    """The id, name, status and usage of each model; without a name and a status if only the storage knows it."""
+    known = {row.id: row for row in rows}
+    for row in rows:
+        yield row.id, row.name, row.status.value, usages.get(row.id, Usage(0, 0, 0))
+    for model_id in usages.keys() - known.keys():
+        yield model_id, None, None, usages[model_id]
+
+
+def _in_json(model_id: UUID, name: str | None, status: str | None, usage: Usage) -> dict[str, Any]:
+    return {"id": str(model_id), "name": name, "status": status} | asdict(usage)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ import asyncio
 import hashlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-import click
 from sqlalchemy import Row
 
 from app import queue
@@ -17,77 +18,120 @@ from app.db.session import UNREACHABLE, Database, is_unreachable, open_database
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.queue import Doorbell
-from app.services import models
+from app.services import audit, models
 from app.settings import Settings, SettingsError, load
+from app.terminal import print_json, say, shown
 from worker.storage import Storage
+
+_NOT_THERE = 5
+"""The exit code, as of all commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found of one model."""
+
+    model: Row[Any]
+    status: str
+    """ok, wrong, or skipped because the model is not ready."""
+    problems: Sequence[str] = ()
+    files: int = 0
+    size: int = 0
+    operation: UUID | None = None
+    """It fetches again what is wrong."""
+    refusal: str = ""
+    """Why that is not done."""
+
+    def lines(self) -> Iterator[str]:
+        model = f"{self.model.id}  {self.model.name}:"
+        if self.status == "skipped":
+            yield f"skipped  {model} it is {self.model.status}"
+        for problem in self.problems:
+            yield f"WRONG    {model} {problem}"
+        if self.status == "ok":
+            yield f"ok       {model} {self.files} files, {self.size} bytes"
+        if self.operation:
+            yield f"repair   {model} a worker fetches it again, operation {self.operation}"
+        if self.refusal:
+            yield f"skipped  {model} {self.refusal}"
+
+    def in_json(self) -> dict[str, Any]:
+        model = {"id": str(self.model.id), "name": self.model.name, "status": self.model.status}
+        repair = str(self.operation) if self.operation else None
+        found = {"result": self.status, "problems": list(self.problems), "files": self.files, "size": self.size}
+        return model | found | {"repair-operation": repair, "repair-refused": self.refusal or None}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="modeldepot storage verify")
     parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("model", nargs="?")
     options = parser.parse_args()
     try:
-        sys.exit(asyncio.run(_run(load(), options.model, repair=options.repair)))
+        sys.exit(asyncio.run(_run(load(), options.model, repair=options.repair, as_json=options.json)))
     except SettingsError as error:
-        sys.exit(f"modeldepot storage verify: {error}")
+        sys.exit(shown(f"modeldepot storage verify: {error}"))
     except UNREACHABLE as error:
         if not is_unreachable(error):
             raise
         sys.exit(f"modeldepot storage verify: the database can't be reached ({type(error).__name__}); is it up?")
 
 
-async def _run(settings: Settings, name: str | None, *, repair: bool) -> int:
+async def _run(settings: Settings, name: str | None, *, repair: bool, as_json: bool) -> int:
     """The exit code."""
     database, storage = open_database(settings.database_url), Storage(settings.storage)
+    verdicts = []
     try:
         async with database.read() as connection:
             chosen = [row for row in await models.list_all(connection) if name in {None, row.name, str(row.id)}]
         if name and not chosen:
-            click.echo(f"There is no model {name!r}. `modeldepot storage usage` lists the models there are.")
-            return 1
-        wrong = [model for model in chosen if not await _verify(database, storage, model)]
-        if repair and wrong:
-            await _repair(database, settings, wrong)
+            say(f"There is no model {name!r}. `modeldepot storage usage` lists the models there are.", err=True)
+            return _NOT_THERE
+        for model in chosen:
+            verdict = await _verify(database, storage, model)
+            if repair and verdict and verdict.problems:
+                verdict = await _repair(database, settings, verdict)
+            if verdict:
+                verdicts.append(verdict)
+                if not as_json:
+                    say(*verdict.lines())
     finally:
         await database.close()
-    return 1 if wrong else 0
+    if as_json:
+        print_json({"models": [verdict.in_json() for verdict in verdicts]})
+    return 1 if any(verdict.problems for verdict in verdicts) else 0
 
 
-async def _verify(database: Database, storage: Storage, model: Row[Any]) -> bool:
-    """Print what is found; false if something is wrong."""
+async def _verify(database: Database, storage: Storage, model: Row[Any]) -> Verdict | None:
+    """`None` if its files went while they were read."""
     if model.status != ModelStatus.READY:
-        click.echo(f"skipped  {model.id}  {model.name}: it is {model.status}")
-        return True
+        return Verdict(model, "skipped")
     try:
         async with database.read() as connection:
             rows = await models.files(connection, model.id)
     except Refusal:  # deleted, or no longer ready
-        return True
+        return None
     recorded = {row.path: (row.size, row.sha256) for row in rows}
     wrong = await asyncio.to_thread(check, storage.published(model.id), recorded)
     async with database.read() as connection:
-        if not await models.is_ready(connection, model.id):  # its files went while they were read
-            return True
-    for problem in wrong:
-        click.echo(f"WRONG    {model.id}  {model.name}: {problem}")
-    if not wrong:
-        click.echo(f"ok       {model.id}  {model.name}: {len(rows)} files, {sum(row.size for row in rows)} bytes")
-    return not wrong
+        if not await models.is_ready(connection, model.id):
+            return None
+    return Verdict(model, "wrong" if wrong else "ok", wrong, len(rows), sum(row.size for row in rows))
 
 
-async def _repair(database: Database, settings: Settings, wrong: Sequence[Row[Any]]) -> None:
+async def _repair(database: Database, settings: Settings, verdict: Verdict) -> Verdict:
+    """The same, with what is done about it."""
+    try:
+        async with database.begin() as connection:
+            operation = await models.refetch(connection, verdict.model.id, deadline=settings.operation_deadline)
+            await audit.accept(connection, audit.by_shell("repair-model"), operation)
+    except Refusal as error:
+        return replace(verdict, refusal=error.message)
     bell = Doorbell(queue.connect(settings.redis_url))
-    for model in wrong:
-        try:
-            async with database.begin() as connection:
-                operation = await models.refetch(connection, model.id, deadline=settings.operation_deadline)
-        except Refusal as error:
-            click.echo(f"skipped  {model.id}  {model.name}: {error.message}")
-            continue
-        await bell.ring()
-        click.echo(f"repair   {model.id}  {model.name}: a worker fetches it again, operation {operation.id}")
+    await bell.ring()
     await bell.close()
+    return replace(verdict, operation=operation.id)
 
 
 def check(folder: Path, recorded: Mapping[str, tuple[int, str]]) -> list[str]:

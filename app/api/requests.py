@@ -21,15 +21,18 @@ _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'no
 log = structlog.get_logger()
 
 
-def install(app: FastAPI, metrics: ApiMetrics) -> None:
-    """Around all other layers, even that which answers when there is a bug: `add_middleware` would put it inside."""
+def install(app: FastAPI, metrics: ApiMetrics, *, log_all: bool) -> None:
+    """Log every request, or only those that were refused or failed.
+
+    Around all other layers, even that which answers when there is a bug: `add_middleware` would put it inside.
+    """
     others = app.build_middleware_stack
-    app.build_middleware_stack = lambda: _Requests(others(), metrics)  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: _Requests(others(), metrics, log_all)  # type: ignore[method-assign]
 
 
 class _Requests:
-    def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics, log_all: bool) -> None:
+        self._app, self._metrics, self._log_all = app, metrics, log_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,8 +59,9 @@ class _Requests:
             finally:
                 ended = time.perf_counter()
                 self._metrics.answered(scope["method"], status, (answered or ended) - begun)
-                path, ms = _path(scope), round((ended - begun) * 1000, 1)
-                log.info("answered", method=scope["method"], path=path, status=status, ms=ms)
+                if self._log_all or status >= HTTPStatus.BAD_REQUEST:
+                    path, ms = _path(scope), round((ended - begun) * 1000, 1)
+                    log.info("answered", method=scope["method"], path=path, status=int(status), ms=ms)
 
 
 def _path(scope: Scope) -> str:

@@ -119,7 +119,7 @@ class Depot:
         if not message:
             raise Wrong(f"what answers at {self.url} ({status}) is no Model Depot: check DEPOT_URL")
         if status in {409, 412}:
-            raise InTheWay(message, said)
+            raise InTheWay(message)
         raise _REFUSED.get(status, CannotDo)(message)
 
     def _explained(self, error: httpx2.TransportError) -> CannotDo:

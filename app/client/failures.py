@@ -16,12 +16,10 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
-
-import click
 
 from app.domain.errors import Reason
 from app.domain.states import OperationState
+from app.terminal import CommandError
 
 CODES = (__doc__ or "").partition("\n\n")[2].rstrip()
 """The exit codes, for people to read."""
@@ -30,7 +28,7 @@ _OF_REASON: Mapping[str, int] = MappingProxyType({reason: 10 + number for number
 _LATE = 21
 
 
-class CannotDo(click.ClickException):
+class CannotDo(CommandError):
     """Ends the command with its message, which says what to do, and its exit code."""
 
 
@@ -53,13 +51,7 @@ class NotThere(CannotDo):
 
 
 class InTheWay(CannotDo):
-    """`answer` is what the depot said."""
-
     exit_code = 6
-
-    def __init__(self, message: str, answer: Mapping[str, Any]) -> None:
-        super().__init__(message)
-        self.answer = answer
 
 
 class Failed(CannotDo):

@@ -17,8 +17,8 @@ def find_model(depot: Depot, text: str) -> Json:
         known = {model["name"] for model in models}
         raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
     if len(found) > 1:
-        which = "".join(f"\n  {model['id']}  {selection(model)}" for model in found)
-        raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id{which}")
+        which = (f"  {model['id']}  {selection(model)}" for model in found)
+        raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id", *which)
     return found[0]
 
 
@@ -32,8 +32,8 @@ def find_deployment(depot: Depot, text: str) -> Json:
         known = {deployment["name"] for deployment in deployments}
         raise NotThere(f"there is no deployment {text!r}{_hint(text, known)} `modeldepot deployments` lists them")
     if len(found) > 1:
-        which = "".join(f"\n  {deployment['id']}  of {deployment['model']['name']}" for deployment in found)
-        raise Wrong(f"{len(found)} deployments are called {text!r}: name the one you mean by its id{which}")
+        which = (f"  {deployment['id']}  of {deployment['model']['name']}" for deployment in found)
+        raise Wrong(f"{len(found)} deployments are called {text!r}: name the one you mean by its id", *which)
     return found[0]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.client.failures import Wrong
-from app.own_depot import OTHERWISE, NoKey, address_file, key_file, read_key
+from app.own_depot import OTHERWISE, NoKey, key_file, own_address, read_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ def find_place(url: str | None, data: Path) -> Place:
 
     The key of this machine's depot goes to no other. Raises `Wrong`.
     """
-    own = _own_address(data)
+    own = _base(own_address(data) or OTHERWISE)
     url = _base(url) if url else own
     given = os.environ.get("DEPOT_KEY", ""), os.environ.get("DEPOT_SECRET", "")
     if all(given):
@@ -41,13 +41,6 @@ def find_place(url: str | None, data: Path) -> Place:
         return Place(url, *read_key(key_file(data)))
     except NoKey as error:
         raise Wrong(str(error)) from None
-
-
-def _own_address(data: Path) -> str:
-    try:
-        return _base(address_file(data).read_text().strip())
-    except (OSError, UnicodeDecodeError):
-        return OTHERWISE
 
 
 def _base(url: str) -> str:

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
 from tqdm import tqdm
 
 from app.client.depot import Json
 from app.client.following import Display
 from app.domain.states import ModelStatus
+from app.terminal import say, shown
 
 _BAR = "{desc}  {percentage:3.0f}% |{bar}| {n_fmt}B/{total_fmt}B{postfix}"
 _NO_BAR = "{desc}{postfix}"
@@ -34,7 +34,7 @@ class Notes:
     def note(self, text: str) -> None:
         if text != self._noted:
             self._noted = text
-            tqdm.write(text, file=sys.stderr)  # above the bar, where there is one
+            tqdm.write(shown(text), file=sys.stderr)  # above the bar, where there is one
 
 
 class Lines(Notes):
@@ -47,9 +47,9 @@ class Lines(Notes):
     def show(self, model: Json) -> None:
         far = percent(model)
         share = "" if far is None else f"{far}% of {size(model['total'])}, "
-        if (shown := f"{model['status']} {share}") != self._shown:
-            self._shown, self._noted = shown, ""
-            click.echo(f"{model['name']}: {share}{describe(model)}", err=True)
+        if (now := f"{model['status']} {share}") != self._shown:
+            self._shown, self._noted = now, ""
+            say(f"{model['name']}: {share}{describe(model)}", err=True)
 
 
 class Bar(Notes):
@@ -63,10 +63,10 @@ class Bar(Notes):
     def show(self, model: Json) -> None:
         if model != self._model:
             self._model, self._noted = model, ""
-            self._bar.set_description_str(model["name"], refresh=False)
+            self._bar.set_description_str(shown(model["name"]), refresh=False)
             self._bar.total, self._bar.n = model["total"], model["downloaded"] or 0
             self._bar.bar_format = _BAR if model["total"] else _NO_BAR
-            self._bar.set_postfix_str(describe(model))
+            self._bar.set_postfix_str(shown(describe(model)))
 
 
 @contextmanager

@@ -34,6 +34,8 @@ class Kept(Enum):
     """What came of a key that is to be there."""
 
     MADE = auto()
+    REPLACED = auto()
+    """It was there with another secret."""
     THERE = auto()
     REVOKED = auto()
 
@@ -59,6 +61,7 @@ async def keep(connection: AsyncConnection, sealer: Sealer, key_id: str, secret:
     if _opened(sealer, row.sealed_secret, key_id) != secret:
         sealed = sealer.seal(secret, belongs_to=key_id)
         await connection.execute(update(KeyRow).where(KeyRow.id == key_id).values(sealed_secret=sealed))
+        return Kept.REPLACED
     return Kept.THERE
 
 

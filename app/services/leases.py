@@ -25,6 +25,7 @@ class Claim:
     lease: Lease
     command: Command
     resource_id: UUID
+    resource_name: str | None
     attempts: int
     """How many leases in a row, this one included, came to nothing so far."""
     sealed_token: str | None
@@ -68,6 +69,7 @@ async def claim(connection: AsyncConnection, worker: str, *, lease: float, comma
             OperationRow.fence,
             OperationRow.command,
             OperationRow.resource_id,
+            OperationRow.resource_name,
             OperationRow.attempts,
             OperationRow.sealed_token,
             OperationRow.request_id,
@@ -76,7 +78,15 @@ async def claim(connection: AsyncConnection, worker: str, *, lease: float, comma
     row = (await connection.execute(statement)).one_or_none()
     if row is None:
         return None
-    return Claim(Lease(row.id, row.fence), row.command, row.resource_id, row.attempts, row.sealed_token, row.request_id)
+    return Claim(
+        Lease(row.id, row.fence),
+        row.command,
+        row.resource_id,
+        row.resource_name,
+        row.attempts,
+        row.sealed_token,
+        row.request_id,
+    )
 
 
 async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, reached: int) -> int:

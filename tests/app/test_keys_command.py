@@ -1,7 +1,11 @@
 """`modeldepot key`, `secrets rotate` and `audit`, as an operator runs them."""
 
 import asyncio
+import json
 import os
+import pwd
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +15,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import insert
 
+from app.data_folder import DataFolder
 from app.db.clock import now
 from app.db.migrate import upgrade
 from app.db.session import open_database
@@ -55,8 +60,49 @@ def test_a_key_is_made_shown_once_listed_and_revoked(settings: dict[str, str]) -
     assert secret not in listed
     assert modeldepot(settings, "key", "revoke", key_id).returncode == 0
     again = modeldepot(settings, "key", "revoke", key_id)
-    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert (again.returncode, again.stderr.count("\n")) == (5, 1)
     assert key_id in again.stderr
+
+
+def test_the_keys_are_told_as_json(settings: dict[str, str]) -> None:
+    key_id, secret = made(settings, "--name", "ci\n\x1b[31m", "--role", "reader", "--expires", "90d")
+    told = modeldepot(settings, "key", "list", "--json").stdout
+    assert secret not in told
+    (key,) = json.loads(told)["keys"]
+    assert (key["id"], key["name"], key["role"]) == (key_id, "ci\n\x1b[31m", "reader")
+    assert key["expires-at"] > key["created-at"]
+    assert (key["last-used-at"], key["revoked-at"]) == (None, None)
+
+
+def test_what_is_done_with_a_shell_is_audited_with_who_did_it(settings: dict[str, str]) -> None:
+    key_id, _ = made(settings, "--name", "a back door")
+    assert modeldepot(settings, "secrets", "rotate").returncode == 0
+    assert modeldepot(settings, "key", "revoke", key_id).returncode == 0
+    assert modeldepot(settings, "key", "revoke", "EXOnobody").returncode == 5
+    found = json.loads(modeldepot(settings, "audit", "--json").stdout)["audit"]
+    assert [(one["action"], one["other-key-id"], one["resource-name"], one["outcome"]) for one in found] == [
+        ("create-key", key_id, "a back door", "accepted"),
+        ("rotate-secrets", None, None, "accepted"),
+        ("revoke-key", key_id, "a back door", "accepted"),
+    ]
+    who = f"cli:{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"[:64]
+    assert {one["key-id"] for one in found} == {who}
+    shown = modeldepot(settings, "audit").stdout.splitlines()
+    assert shown[0].split("  ")[0] == "AT"
+    assert "a back door" in shown[1]
+    assert who in shown[1]
+
+
+def test_a_key_is_made_for_the_address_at_which_up_answers(migrated_sqlite: Path, tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "data")
+    folder.prepare()
+    shutil.copy(migrated_sqlite, folder.path / "depot.sqlite3")
+    of_up = {"DEPOT_DATA": str(folder.path)}
+    assert "http://127.0.0.1:8080/v2" in modeldepot(of_up, "key", "create").stderr
+    folder.say_where("http://127.0.0.1:18080")
+    assert "http://127.0.0.1:18080/v2" in modeldepot(of_up, "key", "create").stderr
+    public = of_up | {"DEPOT_PUBLIC_URL": "https://depot.example.org"}
+    assert "https://depot.example.org/v2" in modeldepot(public, "key", "create").stderr
 
 
 def test_a_secret_is_nowhere_in_the_database(settings: dict[str, str], database_url: str, tmp_path: Path) -> None:
@@ -116,7 +162,7 @@ def test_the_audit_is_shown_newest_last_and_by_key(settings: dict[str, str], dat
 
     asyncio.run(record())
     shown = modeldepot(settings, "audit").stdout.splitlines()
-    assert [line.split()[2] for line in shown[1:]] == ["create-model", "delete-model"]
+    assert [line.split()[3] for line in shown[1:]] == ["create-model", "delete-model"]
     of_two = modeldepot(settings, "audit", "--key", "EXOtwo").stdout.splitlines()
     assert [line.split()[1] for line in of_two[1:]] == ["EXOtwo"]
 

@@ -2,15 +2,19 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import httpx2
 import pytest
@@ -31,13 +35,14 @@ _PARTS = {"api": "app.cli", "worker": "worker.main", "redis": "-server"}
 class Up:
     """One `modeldepot up` on a port of its own. Its output is in `folder`."""
 
-    def __init__(self, folder: Path, *flags: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *flags: str, terminal: bool = False, **environment: str) -> None:
         self.data = folder / "data"
         self.port = free_port()
         self._output, self._log = folder / "output", folder / "log"
         self._seen: set[int] = set()
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("DEPOT_", "HF_"))}
-        with self._output.open("w") as output, self._log.open("w") as log:
+        self._log.touch()
+        with self._on_a_terminal() if terminal else self._in_files() as (output, log):
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app.cli", "up", "--data", str(self.data), *flags],
                 stdin=subprocess.DEVNULL,
@@ -46,6 +51,26 @@ class Up:
                 env=clean | {"DEPOT_PORT": str(self.port), "DEPOT_HUB_ENDPOINT": "http://127.0.0.1:9"} | environment,
                 start_new_session=True,
             )
+
+    @contextmanager
+    def _in_files(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        with self._output.open("wb") as output, self._log.open("wb") as log:
+            yield output, log
+
+    @contextmanager
+    def _on_a_terminal(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        """What is shown there goes to the output, as long as anybody has the terminal open."""
+        master, slave = pty.openpty()
+
+        def read() -> None:
+            with open(master, "rb", buffering=0) as shown, self._output.open("ab") as output, suppress(OSError):  # noqa: PTH123
+                while some := shown.read(4096):
+                    output.write(some)
+                    output.flush()
+
+        threading.Thread(target=read, daemon=True).start()
+        with open(slave, "wb", buffering=0) as terminal:  # noqa: PTH123
+            yield terminal, terminal
 
     @property
     def output(self) -> str:
@@ -91,10 +116,10 @@ Starter = Callable[..., Up]
 def start(tmp_path: Path) -> Iterator[Starter]:
     started: list[Up] = []
 
-    def start(*flags: str, **environment: str) -> Up:
+    def start(*flags: str, terminal: bool = False, **environment: str) -> Up:
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        started.append(Up(folder, *flags, **environment))
+        started.append(Up(folder, *flags, terminal=terminal, **environment))
         return started[-1]
 
     yield start
@@ -126,12 +151,33 @@ def test_keeps_its_data_to_its_owner_and_its_key_to_a_file(start: Starter) -> No
     assert key not in up.log + up.output
 
 
-def test_makes_an_api_key_at_its_first_start_and_shows_it_once(start: Starter) -> None:
+def test_shows_its_new_key_on_a_terminal_once_without_colours_if_they_are_not_wanted(start: Starter) -> None:
+    former = start(terminal=True, NO_COLOR="1").comes_up()
+    key = (former.data / "api.key").read_text().strip()
+    assert key in former.output
+    assert _status_with(former.port, key) == 200
+    assert _status_with(former.port, f"{key}x") == 403
+    # What was refused is told and what went well is not: it would bury the rest.
+    until(lambda: re.search("path=/v2/ai/model .*status=403", former.output), lambda: former.output)
+    assert "status=200" not in former.output
+    assert "\x1b" not in former.output
+    former.process.send_signal(signal.SIGTERM)
+    assert former.ends() == 0
+    up = start("--data", str(former.data), "--verbose", terminal=True, TERM="xterm").comes_up()
+    assert key not in up.output
+    assert _status_with(up.port, key) == 200
+    until(lambda: re.search("path.*/v2/ai/model.*status.*200", up.output), lambda: up.output)
+    assert "\x1b" in up.output
+
+
+def test_makes_an_api_key_at_its_first_start_and_says_where_it_is(start: Starter) -> None:
     former = start().comes_up()
     stored = former.data / "api.key"
     key = stored.read_text().strip()
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600
-    assert key in former.output
+    # Its output is a file here, such as logs are kept in.
+    assert key.partition(":")[2] not in former.output + former.log
+    assert str(stored) in former.output
     assert _status_with(former.port, key) == 200
     assert _status_with(former.port, f"{key}x") == 403
     former.process.send_signal(signal.SIGTERM)

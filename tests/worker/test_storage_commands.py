@@ -1,5 +1,6 @@
 """`modeldepot storage …`, on a depot that is at work."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartDepot
-from tests.depot import Depot
+from tests.depot import KEY, SECRET, Depot
 from tests.hub import Hub
 
 _WEIGHTS = os.urandom(3 << 20)
@@ -58,7 +59,36 @@ def test_usage_tells_own_bytes_from_shared_ones(start_depot: StartDepot, hub: Hu
 def test_verify_says_so_when_there_is_no_such_model(start_depot: StartDepot) -> None:
     depot = start_depot(workers=0, api=False)
     answer = _storage(depot, "verify", "--", "--repair")
-    assert (answer.returncode, "no model '--repair'" in answer.stdout) == (1, True)
+    assert (answer.returncode, "no model '--repair'" in answer.stderr) == (5, True)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_names_of_files_do_not_steer_the_terminal_and_json_has_them_as_they_are(
+    start_depot: StartDepot, hub: Hub
+) -> None:
+    name = "\x1b]0;title\x07\nWRONG forged\x9b31m.bin"
+    hub.add("acme/nasty", {name: _WEIGHTS})
+    depot = start_depot()
+    model = _ready(depot, "acme/nasty")
+    _rot(depot.storage / "models" / model["id"] / name)
+    listed = _run(depot, "show", "--files", "acme/nasty")
+    found = _storage(depot, "verify")
+    assert (listed.returncode, found.returncode) == (0, 1)
+    for text in (listed.stdout, found.stdout):
+        assert all(line.isprintable() for line in text.splitlines()), text
+        assert "\\x1b]0;title\\x07\\nWRONG forged\\x9b31m.bin" in text
+    assert found.stdout.count("\n") == 1
+    (files,) = json.loads(_run(depot, "show", "--files", "--json", "acme/nasty").stdout)["files"]
+    assert files["path"] == name
+    (verdict,) = json.loads(_storage(depot, "verify", "--json", "--repair").stdout)["models"]
+    assert (verdict["id"], verdict["result"]) == (model["id"], "wrong")
+    assert verdict["problems"] == [f"{name} differs from its checksum"]
+    assert depot.wait(verdict["repair-operation"])["state"] == "success"
+    (audited,) = [one for one in json.loads(_run(depot, "audit", "--json").stdout)["audit"] if one["resource-id"]][1:]
+    assert (audited["action"], audited["resource-name"]) == ("repair-model", "acme/nasty")
+    assert audited["key-id"].startswith("cli:")
+    (used,) = json.loads(_storage(depot, "usage", "--json").stdout)["models"]
+    assert (used["id"], used["name"], used["own"]) == (model["id"], "acme/nasty", len(_WEIGHTS))
 
 
 def _ready(depot: Depot, name: str) -> dict[str, Any]:
@@ -76,9 +106,14 @@ def _rot(path: Path) -> None:
 
 
 def _storage(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
+    return _run(depot, "storage", *words)
+
+
+def _run(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
+    client = {"DEPOT_URL": f"http://127.0.0.1:{depot.port}", "DEPOT_KEY": KEY, "DEPOT_SECRET": SECRET}
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", "storage", *words],
-        env=depot.environment,
+        [sys.executable, "-m", "app.cli", *words],
+        env=depot.environment | client,
         capture_output=True,
         text=True,
         timeout=30,

@@ -27,4 +27,4 @@ async def run(work: Work) -> None:
     async with tools.database.begin() as connection:
         await models.forget(connection, claim.resource_id)
         await end_operation(connection, claim.lease, OperationState.SUCCESS)
-    log.info("model is deleted", name=model.name)
+    log.info("model is deleted")

@@ -1,0 +1,54 @@
+"""What is printed for people: others name models, files and keys, and may not steer the terminal or forge a line."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def shown(text: object) -> str:
+    r"""`text` on one line, with whatever can't be printed as Python writes it: `\x1b`, `\n`, `\u202e`."""
+    return _escaped(str(text))
+
+
+def say(*lines: object, err: bool = False) -> None:
+    """Print each of `lines`, on standard output or on standard error."""
+    for line in lines:
+        click.echo(shown(line), err=err)  # noqa: TID251  # here
+
+
+def table(lines: Iterable[Sequence[object]]) -> None:
+    """Print `lines`, the first of which is the titles, in columns."""
+    cells = [[shown(word) for word in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        say("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    r"""Print it as it is: a character that can't be printed stands as `\uXXXX`, which is the same in JSON."""
+    for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n"):
+        click.echo(_escaped(line, as_json=True))  # noqa: TID251  # here
+
+
+class CommandError(click.ClickException):
+    """Ends a command with `message`, below it `lines`, and exit code 1."""
+
+    def __init__(self, message: str, *lines: str) -> None:
+        super().__init__("\n".join(map(shown, (message, *lines))))
+
+
+def _escaped(text: str, *, as_json: bool = False) -> str:
+    if text.isprintable():
+        return text
+    written = _in_json if as_json else _in_python
+    return "".join(one if one.isprintable() else written(one) for one in text)
+
+
+def _in_json(character: str) -> str:
+    return json.dumps(character)[1:-1]
+
+
+def _in_python(character: str) -> str:
+    return character.encode("unicode_escape").decode()

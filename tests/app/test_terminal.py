@@ -1,0 +1,73 @@
+"""What is printed for people: names of others may hold anything."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from app.client.failures import InTheWay
+from app.terminal import print_json, say, shown, table
+
+NASTY = ["\x1b]0;title\x07", "\x9b31m", "a\nWRONG  forged", "\r", "\u202egnp.exe", "\udc80", "\x7f"]
+"""A title, a colour by a C1 code, another line, an overwritten one, a name read backwards, a broken one, a deletion."""
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_what_steers_a_terminal_is_shown_as_it_is_written(capfd: pytest.CaptureFixture[str], text: str) -> None:
+    say(f"model {text}")
+    table([("NAME", "SIZE"), (text, 1)])
+    InTheWay(f"{text} is in use by:", f"  {text}").show()
+    printed = capfd.readouterr()
+    lines = (printed.out + printed.err).splitlines()
+    assert len(lines) == 5
+    assert all(line.isprintable() for line in lines)
+    assert lines[0] == "model " + text.encode("unicode_escape").decode()
+
+
+def test_what_is_harmless_is_left_alone() -> None:
+    for text in ("Größe 大 é", "C:\\path", "🙂"):
+        assert shown(text) == text
+
+
+def test_columns_are_as_wide_as_what_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    table([("NAME", "SIZE"), ("a\nb", 1), ("long name", 2)])
+    assert capfd.readouterr().out == "NAME       SIZE\na\\nb       1\nlong name  2\n"
+
+
+def test_json_is_as_it_is_and_safe_to_look_at(capfd: pytest.CaptureFixture[str]) -> None:
+    value = {"names": [*NASTY, "\U000e0001", "Größe 大"]}
+    print_json(value)
+    printed = capfd.readouterr().out
+    assert json.loads(printed) == value
+    assert all(line.isprintable() for line in printed.splitlines())
+    assert "Größe 大" in printed
+
+
+def test_an_error_of_several_lines_keeps_its_own_and_no_others() -> None:
+    error: click.ClickException = InTheWay("is in use by:", "  a\nb", "Remove them")
+    assert error.message == "is in use by:\n  a\\nb\nRemove them"
+
+
+def test_a_log_for_people_has_plain_words_and_nothing_that_steers_a_terminal() -> None:
+    program = """
+import logging, uuid
+from http import HTTPStatus
+import structlog
+from app import telemetry
+telemetry.configure("text")
+log = structlog.get_logger()
+log.info("answered", status=HTTPStatus.OK, model_id=uuid.UUID(int=1), name="a\\x1b]0;t\\x07", other="\\x9b31m b")
+logging.getLogger("library").warning("from elsewhere: %s", "\\x1b[31m")
+try:
+    raise ValueError("of a name: \\x1b[31m")
+except ValueError:
+    log.exception("a bug")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert all(line.isprintable() for line in done.stderr.splitlines()), done.stderr
+    first = done.stderr.splitlines()[0]
+    assert "status=200" in first
+    assert "model-id=00000000-0000-0000-0000-000000000001" in first
+    assert "ValueError: of a name: \\x1b[31m" in done.stderr
