@@ -82,7 +82,11 @@ class Settings(BaseSettings):
         le=65535,
         description="The port of /metrics, /healthz and /readyz of an API or a worker, without a key. `up`: the worker's; the API's is the next. 0: none.",
     )
-    slots: int = Field(4, ge=1, le=256, description="How many operations one worker carries out at a time.")
+    slots: int = Field(4, ge=1, le=256, description="How many models of any size one worker fetches at a time.")
+    small_slots: int = Field(
+        2, ge=0, le=256, description="How many small models it fetches beside them, so that they overtake large ones."
+    )
+    small: int = Field(268_435_456, ge=0, description="The most bytes of a small model.")
     niceness: int = Field(
         10,
         ge=0,

@@ -35,7 +35,7 @@ async def exported(database: Database, redis_url: str, tmp_path: Path) -> Export
     api, worker = ApiMetrics(volume, database, Figures().census), WorkerMetrics(volume, slots=1)
     api.answered("GET", 500, 0.1)
     worker.tried_again(Reason.BUSY)
-    with worker.attempt(Command.CREATE_MODEL):
+    with worker.attempt(Command.CREATE_MODEL, occupies=True):
         pass
     text = (await api.scrape(readiness) + await worker.scrape(readiness)).decode()
     await doorbell.close()

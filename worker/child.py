@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Self
 
-from app.domain.errors import Failed, OperationError, Reason, TryAgain
+from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 
 MESSAGE, FORK = struct.Struct("=QI"), 0
 """What is said to `worker.forkserver`."""
@@ -218,5 +218,6 @@ class Nursery:
 def _failure(message: Mapping[str, Any]) -> OperationError:
     reason = Reason(message["reason"])
     if message["again"]:
-        return TryAgain(reason, message["message"], after=message["after"])
+        kind = NotYet if message["waits"] else TryAgain
+        return kind(reason, message["message"], after=message["after"])
     return Failed(reason, message["message"])

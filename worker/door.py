@@ -55,12 +55,19 @@ async def _answer(redis_url: str, runner: Runner) -> None:
 
 
 class _Bell(Worker):
-    """An arq worker that leaves the bell to others while its runner has no free slot."""
+    """An arq worker that leaves the bell to others while its runner has no slot for any model.
+
+    Each change in how many rings there are wakes it nevertheless: it may be for one of its other slots.
+    """
 
     runner: Runner
+    rings = 0
 
     async def _poll_iteration(self) -> None:
         self.allow_pick_jobs = self.runner.has_free_slot
+        before, self.rings = self.rings, 0 if self.allow_pick_jobs else await self.pool.zcard(QUEUE)
+        if self.rings > before:
+            self.runner.wake()
         await super()._poll_iteration()
 
 

@@ -9,7 +9,7 @@ It reads one job from standard input and answers with JSON lines:
     progress  {downloaded, rate}           bytes, bytes per second; twice a second
     verified  {path, size, sha256}         once per file
     done      {}
-    failed    {reason, message, again, after}
+    failed    {reason, message, again, waits, after}
 
 A process of its own because a download can't be stopped in any other way, whatever it is waiting for.
 """
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from app.domain.errors import DepotError, Failed, Reason, TryAgain
+from app.domain.errors import DepotError, Failed, NotYet, Reason, TryAgain
 from worker.channel import Channel
 from worker.files import Files, Means
 from worker.hub import Hub, HubFile, Limits, explain, make_client
@@ -69,6 +69,7 @@ def _report(error: Exception, hub: Hub, revision: str, channel: Channel) -> None
         reason=known.reason,
         message=known.message,
         again=isinstance(known, TryAgain),
+        waits=isinstance(known, NotYet),
         after=known.after if isinstance(known, TryAgain) else None,
     )
 

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from contextlib import suppress
 from importlib.metadata import version
@@ -16,7 +15,7 @@ import structlog
 from app import queue, telemetry
 from app.db.migrate import revisions
 from app.db.session import open_database
-from app.probe import FOLDER, Pulse
+from app.probe import Pulse
 from app.queue import Doorbell
 from app.readiness import Readiness
 from app.sealing import Sealer
@@ -28,8 +27,10 @@ from worker.child import Nursery
 from worker.commands.work import Tools
 from worker.door import answered
 from worker.ending import end
+from worker.lanes import Policy
 from worker.metrics import WorkerMetrics
-from worker.runner import Policy, Runner
+from worker.runner import Runner
+from worker.scratch import scratch
 from worker.storage import Storage
 
 _HAND_OVER = 7.0
@@ -69,7 +70,8 @@ def _give_way(niceness: int) -> None:
 
 async def _serve(settings: Settings, storage: Storage) -> None:
     host = socket.gethostname()
-    presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), settings.slots, settings.look_interval)
+    policy = _policy(settings)
+    presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), policy.all_slots, settings.look_interval)
     structlog.contextvars.bind_contextvars(worker=presence.name)
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
@@ -78,8 +80,8 @@ async def _serve(settings: Settings, storage: Storage) -> None:
     volume = Volume(settings.storage, writes=True)
     metrics = WorkerMetrics(volume, settings.slots)
     status = StatusServer(Readiness(database, revisions(), doorbell, volume), metrics)
-    with tempfile.TemporaryDirectory(prefix=FOLDER) as cache:
-        nursery = Nursery(settings.hub_endpoint, cache, settings.bandwidth)
+    with scratch() as cache:
+        nursery = Nursery(settings.hub_endpoint, str(cache), settings.bandwidth)
         tools = Tools(
             database=database,
             doorbell=doorbell,
@@ -96,19 +98,24 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             stall_window=settings.stall_window,
             stall_rate=settings.stall_rate,
         )
-        policy = Policy(
-            slots=settings.slots,
-            look_interval=settings.look_interval,
-            attempts=settings.attempts,
-            backoff=settings.backoff,
-            retention=settings.operation_retention,
-            audit_retention=settings.audit_retention,
-        )
-        runner = Runner(presence, tools, policy, Pulse(Path(cache), settings.look_interval))
+        runner = Runner(presence, tools, policy, Pulse(cache, settings.look_interval))
         async with status.listening(listen(settings.metrics_host, settings.metrics_port)):
             await _work(runner, nursery, settings)
         await doorbell.close()
         await database.close()
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        slots=settings.slots,
+        small_slots=settings.small_slots,
+        small=settings.small,
+        look_interval=settings.look_interval,
+        attempts=settings.attempts,
+        backoff=settings.backoff,
+        retention=settings.operation_retention,
+        audit_retention=settings.audit_retention,
+    )
 
 
 async def _work(runner: Runner, nursery: Nursery, settings: Settings) -> None:

@@ -21,6 +21,7 @@ class Outcome(StrEnum):
 
     success, failure   the operation has ended so
     again              it will be tried again after a while
+    put-back           something else must end first
     handed-over        the worker was asked to stop
     cancelled          the operation was ended by somebody else: a delete, or its deadline
     lost               the lease was, or the database, and with it the word on how it ended
@@ -29,6 +30,7 @@ class Outcome(StrEnum):
     SUCCESS = "success"
     FAILURE = "failure"
     AGAIN = "again"
+    PUT_BACK = "put-back"
     HANDED_OVER = "handed-over"
     CANCELLED = "cancelled"
     LOST = "lost"
@@ -52,7 +54,7 @@ class WorkerMetrics(ProcessMetrics):
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._busy = Gauge("modeldepot_slots", "Operations at a time.", ("state",), registry=self.registry)
+        self._busy = Gauge("modeldepot_slots", "Models of any size at a time.", ("state",), registry=self.registry)
         self._losses = Counter("modeldepot_lease_losses", "Attempts that lost their lease.", registry=self.registry)
         self._retries = Counter(
             "modeldepot_retries", "Attempts that are to be tried again.", ("reason",), registry=self.registry
@@ -64,14 +66,14 @@ class WorkerMetrics(ProcessMetrics):
         self._occupied(0)
 
     @contextmanager
-    def attempt(self, command: Command) -> Iterator[Ending]:
-        """One slot is taken while the block runs, which says how it ended."""
+    def attempt(self, command: Command, *, occupies: bool) -> Iterator[Ending]:
+        """One slot is taken while the block runs, if it `occupies` one of those for any model; it says how it ended."""
         ending, begun = Ending(), time.monotonic()
-        self._occupied(+1)
+        self._occupied(+occupies)
         try:
             yield ending
         finally:
-            self._occupied(-1)
+            self._occupied(-occupies)
             self._seconds.labels(command, ending.outcome).observe(time.monotonic() - begun)
             if ending.outcome is Outcome.LOST:
                 self._losses.inc()

@@ -1,9 +1,9 @@
 """Claims operations, has them carried out, and settles how they ended."""
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -12,7 +12,7 @@ from structlog.contextvars import bound_contextvars
 
 from app.db.session import UNREACHABLE, is_unreachable
 from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_model
-from app.domain.errors import Failed, OperationError, Reason, TryAgain
+from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 from app.domain.states import ModelStatus, OperationState
 from app.probe import Pulse
 from app.services import audit, leases, operations, sessions, workers
@@ -22,6 +22,7 @@ from worker.commands import COMMANDS
 from worker.commands.work import Tools, Work
 from worker.housekeeping import tidy
 from worker.keeper import Keeper
+from worker.lanes import Lane, Lanes, Policy
 from worker.metrics import Outcome
 
 _LONGEST_BACKOFF = 300.0
@@ -34,18 +35,6 @@ _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How a runner goes about it. Durations in seconds."""
-
-    slots: int
-    look_interval: float
-    attempts: int
-    backoff: float
-    retention: float
-    audit_retention: float
-
-
 class Runner:
     """One worker's slots."""
 
@@ -55,11 +44,13 @@ class Runner:
         self._policy = policy
         self._pulse = pulse
         self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._dead_are_gone = False
+        self._lanes = Lanes.of(policy)
 
     @property
     def has_free_slot(self) -> bool:
-        return len(self._running) < self._policy.slots
+        """Whether it can take a model of any size."""
+        return self._lanes.models.has_free_slot
 
     def wake(self) -> None:
         """Look for work at once instead of at the next interval."""
@@ -78,33 +69,48 @@ class Runner:
                     async with asyncio.timeout(self._policy.look_interval):
                         await self._wake.wait()
         finally:
-            for task in (sweeps, *self._running):
+            running = self._lanes.running
+            for task in (sweeps, *running):
                 task.cancel()
             # After the last sweep: it would announce the worker once more.
             await asyncio.gather(sweeps, return_exceptions=True)
-            await asyncio.gather(self._or_log(self._leave()), *self._running, return_exceptions=True)
+            await asyncio.gather(self._or_log(self._leave()), *running, return_exceptions=True)
 
     async def _leave(self) -> None:
         async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
             await workers.leave(connection, self._presence.name)
 
     async def _fill_slots(self) -> None:
-        while self.has_free_slot:
+        if not self._dead_are_gone:
+            await self._give_up_dead()
+            self._dead_are_gone = True
+        for lane in self._lanes:
+            while lane.has_free_slot:
+                async with self._tools.database.begin() as connection:
+                    claim = await leases.claim(
+                        connection,
+                        self._presence.name,
+                        lease=self._tools.lease,
+                        commands=(lane.command,),
+                        small=lane.small,
+                    )
+                if claim is None:
+                    break
+                task = asyncio.create_task(self._or_log(self._carry_out(claim, lane)))
+                lane.running.add(task)
+                task.add_done_callback(lane.running.discard)
+                task.add_done_callback(lambda _: self.wake())
+
+    async def _give_up_dead(self) -> None:
+        """Release what workers of this host held that are dead: the one before this one in its container, above all."""
+        async with self._tools.database.read() as connection:
+            owners = await leases.owners(connection, self._presence.host)
+        if dead := [owner for owner in owners if owner == self._presence.name or not _is_alive(owner)]:
             async with self._tools.database.begin() as connection:
-                claim = await leases.claim(
-                    connection, self._presence.name, lease=self._tools.lease, commands=tuple(COMMANDS)
-                )
-            if claim is None:
-                return
-            task = asyncio.create_task(self._or_log(self._carry_out(claim)))
-            self._running.add(task)
-            task.add_done_callback(self._freed)
+                given_up = await leases.give_up(connection, dead)
+            log.info("gave up the leases of dead workers of this host", workers=dead, leases=given_up)
 
-    def _freed(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self.wake()
-
-    async def _carry_out(self, claim: Claim) -> None:
+    async def _carry_out(self, claim: Claim, lane: Lane) -> None:
         context = {
             "operation_id": claim.lease.operation_id,
             "model_id": claim.resource_id,
@@ -113,11 +119,12 @@ class Runner:
             "attempt": claim.attempts,
             "request_id": claim.request_id,
         }
-        with bound_contextvars(**context), self._tools.metrics.attempt(claim.command) as ending:
+        occupies = lane is self._lanes.models
+        with bound_contextvars(**context), self._tools.metrics.attempt(claim.command, occupies=occupies) as ending:
             keeper = Keeper(self._tools.database, claim, self._tools.lease)
             try:
                 self._check_attempts(claim)
-                await _while_kept(COMMANDS[claim.command](Work(claim, keeper, self._tools)), keeper)
+                await _while_kept(COMMANDS[claim.command](Work(claim, keeper, self._tools, lane.small)), keeper)
                 ending.outcome = Outcome.SUCCESS
             except asyncio.CancelledError:
                 await self._hand_over(claim)
@@ -127,6 +134,8 @@ class Runner:
                 ending.outcome = await self._let_go(claim)
             except Failed as error:
                 ending.outcome = await self._fail(claim, error)
+            except NotYet as error:
+                ending.outcome = await self._put_back(claim, error)
             except TryAgain as error:
                 ending.outcome = await self._try_again(claim, keeper, error)
             except UNREACHABLE as error:
@@ -145,7 +154,7 @@ class Runner:
 
     async def _hand_over(self, claim: Claim) -> None:
         async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
-            await leases.hand_over(connection, claim.lease)
+            await leases.put_back(connection, claim.lease)
         log.info("operation is handed over")
         await self._tools.doorbell.ring()
 
@@ -153,7 +162,17 @@ class Runner:
         log.info("lease is lost: stopped")
         async with self._tools.database.begin() as connection:
             cancelled = await leases.let_go(connection, claim.lease)
+        if cancelled:  # What is to follow on the same model, its delete, waited for this.
+            await self._tools.doorbell.ring()
         return Outcome.CANCELLED if cancelled else Outcome.LOST
+
+    async def _put_back(self, claim: Claim, error: NotYet) -> Outcome:
+        async with self._tools.database.begin() as connection:
+            await leases.put_back(connection, claim.lease, after=error.after, message=error.message)
+        log.info("operation waits", message=error.message)
+        if error.after is None:
+            await self._tools.doorbell.ring()
+        return Outcome.PUT_BACK
 
     async def _try_again(self, claim: Claim, keeper: Keeper, error: TryAgain) -> Outcome:
         async with self._tools.database.begin() as connection:
@@ -241,3 +260,17 @@ async def _while_kept(work: Coroutine[Any, Any, None], keeper: Keeper) -> None:
         for task in (working, keeping):
             task.cancel()
         await asyncio.gather(working, keeping, return_exceptions=True)
+
+
+def _is_alive(owner: str) -> bool:
+    """Whether a worker of this host, by its name, may be alive."""
+    pid = owner.rpartition(":")[2]
+    if not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True

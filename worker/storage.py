@@ -22,10 +22,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
-from app.domain.errors import Failed, Reason, TryAgain
+from app.domain.errors import Failed, NotYet, Reason, TryAgain
 
 _MAX_PATH_BYTES = 1000
 _MAX_PART_BYTES = 255
+_LOCK_WAIT = 2.0
+"""Seconds until an operation that another process is in the way of is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Storage:
 
     @contextmanager
     def alone(self, model_id: UUID) -> Iterator[None]:
-        """Keeps every other process of this machine out of a model's incoming files. Raises `TryAgain`."""
+        """Keeps every other process of this machine out of a model's incoming files. Raises `NotYet`."""
         folder = self.incoming(model_id)
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -71,9 +73,16 @@ class Storage:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError:
-            raise TryAgain(Reason.FAULT, "An earlier download of this model is still stopping.") from None
+            message = "An earlier download of this model is still stopping: this one waits for it."
+            raise NotYet(Reason.FAULT, message, after=_LOCK_WAIT) from None
         finally:
             os.close(handle)
+
+    def check_alone(self, model_id: UUID) -> None:
+        """Raise `NotYet` while another process is at a model's incoming files, if there are any."""
+        if self.incoming(model_id).exists():
+            with self.alone(model_id):
+                pass
 
     def adopt(self, attempt: Attempt) -> Path:
         """The attempt's folder, with all that earlier ones left of the model in it."""
@@ -121,7 +130,7 @@ class Storage:
                 return link
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
-        """Remove every file of a model and its link. May be repeated. Raises `OSError`, or `TryAgain` while one is written."""
+        """Remove every file of a model and its link. May be repeated. Raises `OSError`, or `NotYet` while one is written."""
         self._unlink(self.root / "by-name" / label, model_id)
         self.discard_incoming(model_id)
         self._remove(model_id, self.published(model_id))
@@ -130,7 +139,7 @@ class Storage:
             _erase(trash)
 
     def discard_incoming(self, model_id: UUID) -> None:
-        """Remove what arrived of a model so far. Raises `OSError`, or `TryAgain` while it is written."""
+        """Remove what arrived of a model so far. Raises `OSError`, or `NotYet` while it is written."""
         with self.alone(model_id):
             self._remove(model_id, self.incoming(model_id))
 
@@ -142,7 +151,7 @@ class Storage:
     def remove_orphan(self, model_id: UUID, *, published: bool) -> bool:
         """Remove what is left of a model that is no more; of its complete files only if `published`. False if nothing.
 
-        Raises `OSError`, or `TryAgain` while it is written.
+        Raises `OSError`, or `NotYet` while it is written.
         """
         removed = False
         if self.incoming(model_id).exists():

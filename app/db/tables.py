@@ -174,6 +174,8 @@ class OperationRow(Base):
     """The id of the request that it was accepted with, to be found in the log."""
     leased_at: Mapped[datetime | None]
     """When the last lease was granted."""
+    renewed_at: Mapped[datetime | None]
+    """When the last lease was last granted or renewed, which is when `due_at` was reckoned."""
 
 
 # As a word of the statement and not as a parameter: only so can a database know that the partial indexes hold the rows.

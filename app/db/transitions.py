@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, update
+from sqlalchemy import ColumnElement, and_, exists, func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.clock import now
+from app.db.clock import moment, now
 from app.db.tables import ModelRow, OperationRow
 from app.domain.errors import Reason
 from app.domain.states import COMES_FROM, ModelStatus, OperationState
+
+_CLOCK_SLACK = 5.0
+"""Seconds by which the database's clock may go back without a lease being taken for one of the future."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,15 @@ def held(lease: Lease) -> ColumnElement[bool]:
         OperationRow.fence == lease.fence,
         OperationRow.state == OperationState.PENDING,
     )
+
+
+def is_later(row: Any) -> ColumnElement[bool]:
+    """True for an operation that nobody may claim yet: its lease lasts (where it has an owner), or it waits.
+
+    Not so when it was granted or made later than now: the clock was put back, and what it said then holds no more.
+    """
+    said = func.coalesce(row.renewed_at, row.leased_at, row.created_at)
+    return and_(row.due_at > moment(), said <= moment(_CLOCK_SLACK))
 
 
 async def move_model(

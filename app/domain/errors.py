@@ -10,6 +10,7 @@
     └── OperationError          an accepted operation went wrong, with the contract's reason
         ├── Failed              for good
         └── TryAgain            for now: worth another attempt after a while
+            └── NotYet          something else must end first: no attempt was made, and none is counted
 
 Every message tells its reader what to do and holds no secret.
 """
@@ -108,3 +109,7 @@ class TryAgain(OperationError):
     def __init__(self, reason: Reason, message: str, *, after: float | None = None) -> None:
         super().__init__(reason, message)
         self.after = after
+
+
+class NotYet(TryAgain):
+    """Something else of ours must end first. `after` is `None` where the operation keeps its place in the queue."""

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment
 from app.db.tables import DeploymentRow, ModelRow, OperationRow
+from app.db.transitions import is_later
 from app.domain.commands import Command
 from app.domain.states import OperationState
 from app.services.operations import SEEN
@@ -24,7 +25,7 @@ _SHOWN: tuple[Any, ...] = (
     OperationRow.lease_owner,
     OperationRow.leased_at,
     moment().label("now"),
-    (OperationRow.due_at > moment()).label("later"),
+    is_later(OperationRow).label("later"),
     func.coalesce(OperationRow.resource_name, ModelRow.name, DeploymentRow.name).label("subject"),
     ModelRow.id.label("model_id"),
 )

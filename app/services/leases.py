@@ -3,17 +3,17 @@
 A claim is one guarded UPDATE, so two workers never get the same operation. All times are the database's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import and_, case, exists, select, update
+from sqlalchemy import and_, case, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from app.db.clock import moment, now
+from app.db.clock import now
 from app.db.tables import PENDING, ModelRow, OperationRow
-from app.db.transitions import Lease, LeaseLost, held
+from app.db.transitions import Lease, LeaseLost, held, is_later
 from app.domain.commands import Command
 from app.domain.states import OperationState
 
@@ -32,23 +32,27 @@ class Claim:
     request_id: str | None
 
 
-async def claim(connection: AsyncConnection, worker: str, *, lease: float, commands: Sequence[Command]) -> Claim | None:
-    """The operation that has been due longest, leased to `worker` for `lease` seconds; `None` if nothing is due."""
+async def claim(
+    connection: AsyncConnection, worker: str, *, lease: float, commands: Sequence[Command], small: int | None = None
+) -> Claim | None:
+    """The operation that has been due longest, leased to `worker` for `lease` seconds; `None` if nothing is due.
+
+    With `small`, only of models of at most so many bytes, or whose size is not known yet.
+    """
     other = aliased(OperationRow)
     occupied = exists().where(
         other.resource_id == OperationRow.resource_id,
         other.id != OperationRow.id,
         other.lease_owner.is_not(None),
-        other.due_at > moment(),
+        is_later(other),
     )
+    conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied]
+    if small is not None:
+        fits = or_(ModelRow.total.is_(None), ModelRow.total <= small)
+        conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))
     due = (
         select(OperationRow.id)
-        .where(
-            PENDING,
-            OperationRow.due_at <= moment(),
-            OperationRow.command.in_(commands),
-            ~occupied,
-        )
+        .where(*conditions)
         .order_by(OperationRow.due_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -61,6 +65,7 @@ async def claim(connection: AsyncConnection, worker: str, *, lease: float, comma
             lease_owner=worker,
             due_at=now(lease),
             leased_at=now(),
+            renewed_at=now(),
             fence=OperationRow.fence + 1,
             attempts=OperationRow.attempts + 1,
         )
@@ -100,6 +105,7 @@ async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, re
         .where(held(lease))
         .values(
             due_at=now(seconds),
+            renewed_at=now(),
             attempts=case((progress, 1), else_=OperationRow.attempts),
             reached=case((progress, reached), else_=OperationRow.reached),
         )
@@ -120,6 +126,13 @@ async def report(
         raise LeaseLost
 
 
+async def measure(connection: AsyncConnection, lease: Lease, model_id: UUID, *, commit: str, total: int) -> None:
+    """Write how many bytes there are to fetch of a model whose download can't begin yet. Raises `LeaseLost`."""
+    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
+    if (await connection.execute(mine.values(commit=commit, total=total, updated_at=now()))).rowcount != 1:
+        raise LeaseLost
+
+
 async def confirm(connection: AsyncConnection, lease: Lease) -> None:
     """Ask whether the lease is still held. Raises `LeaseLost`."""
     if (await connection.execute(select(OperationRow.id).where(held(lease)))).one_or_none() is None:
@@ -133,11 +146,18 @@ async def release(connection: AsyncConnection, lease: Lease, *, after: float, me
         raise LeaseLost
 
 
-async def hand_over(connection: AsyncConnection, lease: Lease) -> None:
-    """Give the operation back as if this attempt had not been: its worker was asked to stop. Raises `LeaseLost`."""
-    statement = update(OperationRow).where(held(lease))
-    values = {"lease_owner": None, "due_at": now(), "attempts": OperationRow.attempts - 1}
-    if (await connection.execute(statement.values(**values))).rowcount != 1:
+async def put_back(
+    connection: AsyncConnection, lease: Lease, *, after: float | None = None, message: str | None = None
+) -> None:
+    """Give the operation back as if this attempt had not been. Raises `LeaseLost`.
+
+    It is due again `after` seconds from now, or else at once and in its old place in the queue.
+    """
+    # Made later than now, before the clock was put back, it would wait for that moment.
+    place = case((OperationRow.created_at < now(), OperationRow.created_at), else_=now())
+    due_at = place if after is None else now(after)
+    values = {"lease_owner": None, "due_at": due_at, "attempts": OperationRow.attempts - 1, "message": message}
+    if (await connection.execute(update(OperationRow).where(held(lease)).values(**values))).rowcount != 1:
         raise LeaseLost
 
 
@@ -147,3 +167,16 @@ async def let_go(connection: AsyncConnection, lease: Lease) -> bool:
     ended = OperationRow.state != OperationState.PENDING
     statement = update(OperationRow).where(mine, ended).values(lease_owner=None, due_at=now())
     return (await connection.execute(statement)).rowcount == 1
+
+
+async def owners(connection: AsyncConnection, host: str) -> set[str]:
+    """The workers of `host` that hold leases, also of operations that were ended by somebody else."""
+    mine = OperationRow.lease_owner.startswith(f"{host}:", autoescape=True)
+    found = (await connection.execute(select(OperationRow.lease_owner).where(mine).distinct())).scalars()
+    return {owner for owner in found if owner}
+
+
+async def give_up(connection: AsyncConnection, owners: Collection[str]) -> int:
+    """End the leases of workers that are dead; how many there were. Their attempts count as such that came to nothing."""
+    dead = update(OperationRow).where(OperationRow.lease_owner.in_(owners))
+    return (await connection.execute(dead.values(lease_owner=None, due_at=now()))).rowcount

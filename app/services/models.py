@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Uuid, bindparam, delete, exists, func, insert, select, tuple_
+from sqlalchemy import Row, Uuid, and_, bindparam, delete, exists, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
@@ -150,10 +150,13 @@ async def request_delete(
 ) -> Row[Any]:
     """The operation that deletes a model; the one under way if there is one. What still fetches it is cancelled.
 
+    One that no worker has looked at yet is gone at once, and the operation has ended.
+
     Raises `NotFound`, or `ModelInUse` while deployments use it.
     """
     # Whoever makes a deployment locks the same row first, so one of the two sees what the other did.
-    lock = select(ModelRow.name, ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
+    columns = (ModelRow.name, ModelRow.deleting, ModelRow.downloaded)
+    lock = select(*columns).where(ModelRow.id == model_id).with_for_update()
     model = (await connection.execute(lock)).one_or_none()
     if model is None:
         raise unknown(model_id)
@@ -163,8 +166,16 @@ async def request_delete(
     uses = uses.order_by(DeploymentRow.created_at, DeploymentRow.id)
     if deployments := (await connection.execute(uses)).scalars().all():
         raise ModelInUse(deployments)
-    await mark_deleting(connection, model_id, deleting=True)
     fetching = OperationRow.resource_id == model_id
+    if model.downloaded is None:
+        message = "The model was deleted before a worker began to fetch it."
+        untouched = and_(fetching, OperationRow.fence == 0)
+        if await cancel_operation(connection, untouched, OperationState.FAILURE, Reason.INTERRUPTED, message):
+            await forget(connection, model_id)
+            return await operations.record(
+                connection, Command.DELETE_MODEL, model_id, model.name, request_id=request_id
+            )
+    await mark_deleting(connection, model_id, deleting=True)
     message = "The model was deleted while it was being fetched."
     await cancel_operation(connection, fetching, OperationState.FAILURE, Reason.INTERRUPTED, message)
     return await operations.begin(
@@ -300,7 +311,6 @@ async def _begin_anew(connection: AsyncConnection, model_id: UUID, *, commit: st
         path=None,
         commit=commit,
         model_size=None,
-        downloaded=None,
         total=None,
         files=None,
         files_verified=None,

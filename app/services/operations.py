@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.tables import PENDING, ModelRow, OperationRow
-from app.db.transitions import cancel_operation, move_model
+from app.db.transitions import cancel_operation, is_later, move_model
 from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
 from app.domain.states import ModelStatus, OperationState
@@ -153,7 +153,7 @@ class Census:
 
 async def census(connection: AsyncConnection) -> Census:
     """One pass over the operations that are remembered."""
-    is_due = and_(PENDING, OperationRow.due_at <= moment())
+    is_due = and_(PENDING, ~is_later(OperationRow))
     columns: tuple[Any, ...] = (
         OperationRow.command,
         OperationRow.state,

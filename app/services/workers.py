@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, and_, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
 from app.db.inserts import INSERT
 from app.db.tables import ModelRow, OperationRow, WorkerRow
+from app.db.transitions import is_later
 
 _LOOKS = 3
 """So many looks may a worker miss before it counts as gone; its word may be late when the database is slow."""
@@ -67,7 +68,9 @@ async def forget_silent(connection: AsyncConnection) -> int:
 
 async def list_all(connection: AsyncConnection) -> Sequence[Listed]:
     """Every worker, the longest there first. One that is not `alive` was stopped without a word, or can't reach us."""
-    alive = WorkerRow.seen_at > now(-_LOOKS * WorkerRow.look_interval)
+    late = _LOOKS * WorkerRow.look_interval
+    # Neither long ago nor long from now: the clock may have been put back.
+    alive = and_(WorkerRow.seen_at > now(-late), WorkerRow.seen_at < now(late))
     columns: tuple[Any, ...] = (*WorkerRow.__table__.columns, alive.label("alive"))
     rows = (await connection.execute(select(*columns).order_by(WorkerRow.started_at, WorkerRow.name))).all()
     holds = defaultdict(list)
@@ -96,6 +99,6 @@ async def held(connection: AsyncConnection) -> Sequence[Row[Any]]:
         ModelRow.rate,
     )
     query = select(*columns).join(ModelRow, ModelRow.id == OperationRow.resource_id, isouter=True)
-    query = query.where(OperationRow.lease_owner.is_not(None), OperationRow.due_at > moment())
+    query = query.where(OperationRow.lease_owner.is_not(None), is_later(OperationRow))
     rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(OperationRow.leased_at, OperationRow.id))).all()
     return rows

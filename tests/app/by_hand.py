@@ -52,11 +52,23 @@ async def fail(database: Database, reason: Reason = Reason.NOT_FOUND) -> Claim:
     """Claim what has been due longest and bring it to its bad end."""
     claimed = await claim(database)
     assert claimed is not None
+    await give_up(database, claimed, reason)
+    return claimed
+
+
+async def arrive(database: Database, claimed: Claim, size: int) -> None:
+    """The download has begun and so many bytes are here."""
+    async with database.begin() as connection:
+        known = {"commit": "c" * 40, "downloaded": size, "total": 100}
+        assert await move_model(connection, claimed.resource_id, ModelStatus.DOWNLOADING, lease=claimed.lease, **known)
+
+
+async def give_up(database: Database, claimed: Claim, reason: Reason = Reason.NOT_FOUND) -> None:
+    """The operation ends badly."""
     async with database.begin() as connection:
         words = {"reason": reason, "message": "The Hub has no such repository."}
         await move_model(connection, claimed.resource_id, ModelStatus.ERROR, lease=claimed.lease, **words)
         await end_operation(connection, claimed.lease, OperationState.FAILURE, reason=reason, message=words["message"])
-    return claimed
 
 
 def run(database_url: str, work: Callable[[Database], Awaitable[Any]]) -> Any:

@@ -43,7 +43,21 @@ async def test_a_ring_wakes_who_is_free(redis_url: str) -> None:
             await bell.ring()
             await free.woken.wait()
             free.woken.clear()
-    assert not busy.woken.is_set()
+    await bell.close()
+
+
+async def test_a_ring_that_nobody_is_free_to_take_wakes_who_is_busy_and_waits(redis_url: str) -> None:
+    """It may be for a slot that is no download's."""
+    busy = Sleeper(has_free_slot=False)
+    bell = Doorbell(queue.connect(redis_url))
+    async with asyncio.timeout(10), answered(redis_url, cast("Runner", busy)):
+        for _ in range(3):
+            await bell.ring()
+            await busy.woken.wait()
+            busy.woken.clear()
+        free = Sleeper()
+        async with answered(redis_url, cast("Runner", free)):
+            await free.woken.wait()
     await bell.close()
 
 

@@ -15,8 +15,9 @@ from app.volume import Volume
 from tests.depot import SECRET_KEY
 from worker.child import Nursery
 from worker.commands.work import Tools
+from worker.lanes import Policy
 from worker.metrics import WorkerMetrics
-from worker.runner import Policy, Runner
+from worker.runner import Runner
 from worker.storage import Storage
 
 
@@ -67,5 +68,7 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         stall_window=30,
         stall_rate=1024,
     )
-    policy = Policy(slots=1, look_interval=30, attempts=1, backoff=1, retention=3600, audit_retention=3600)
+    policy = Policy(
+        slots=1, small_slots=0, small=0, look_interval=30, attempts=1, backoff=1, retention=3600, audit_retention=3600
+    )
     return Runner(Presence("test:1", "test", "0", slots=1, look_interval=30), tools, policy, pulse)

@@ -8,10 +8,10 @@ import structlog
 from sqlalchemy import Row
 
 from app.db.transitions import LeaseLost, end_operation, move_model
-from app.domain.errors import Failed, Reason
+from app.domain.errors import Failed, NotYet, Reason
 from app.domain.states import ModelStatus, OperationState
 from app.sealing import CannotOpen
-from app.services import models
+from app.services import leases, models
 from worker.child import Child
 from worker.commands.work import Work
 from worker.storage import Attempt, label
@@ -24,6 +24,7 @@ async def run(work: Work) -> None:
     async with tools.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
+    await asyncio.to_thread(tools.storage.check_alone, claim.resource_id)
     try:
         async with tools.nursery.child() as child:
             work.keeper.on_renewal = child.beat
@@ -82,6 +83,7 @@ async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
         match message["event"]:
             case "resolved":
                 resolved = message
+                await _check_size(work, resolved)
                 child.send(links=await _links(work, message["checksums"]))
             case "planned":
                 await _begin(work, resolved, message["missing"], message["free"])
@@ -110,6 +112,16 @@ async def _links(work: Work, checksums: list[str]) -> dict[str, str]:
     async with work.tools.database.read() as connection:
         copies = await models.copies(connection, checksums)
     return {checksum: str(work.tools.storage.published(model_id) / path) for checksum, model_id, path in copies}
+
+
+async def _check_size(work: Work, resolved: Mapping[str, Any]) -> None:
+    """Raise `NotYet` where the download is too large for its slot; the row then knows how large it is."""
+    claim, total = work.claim, resolved["total"]
+    if work.small is None or total <= work.small:
+        return
+    async with work.tools.database.begin() as connection:
+        await leases.measure(connection, claim.lease, claim.resource_id, commit=resolved["commit"], total=total)
+    raise NotYet(Reason.BUSY, f"It waits for a slot: {total} bytes are too many for those of small models.")
 
 
 async def _begin(work: Work, resolved: Mapping[str, Any], missing: int, free: int) -> None:

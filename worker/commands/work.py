@@ -40,3 +40,5 @@ class Work:
     claim: Claim
     keeper: Keeper
     tools: Tools
+    small: int | None
+    """The most bytes that may be fetched in this slot; `None` where it takes any."""

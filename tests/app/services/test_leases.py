@@ -13,7 +13,7 @@ from app.db.tables import ModelRow, OperationRow
 from app.db.transitions import Lease, LeaseLost, end_operation, move_model
 from app.domain.commands import Command
 from app.domain.states import ModelStatus, OperationState
-from app.services import leases, models
+from app.services import history, leases, models, operations, workers
 from tests.app import by_hand
 
 
@@ -87,7 +87,7 @@ async def test_a_lease_that_ran_out_is_granted_again_and_the_former_holder_can_w
         lambda connection: leases.report(connection, former.lease, former.resource_id, downloaded=9, rate=9, files=0),
         lambda connection: leases.confirm(connection, former.lease),
         lambda connection: leases.release(connection, former.lease, after=0, message="m"),
-        lambda connection: leases.hand_over(connection, former.lease),
+        lambda connection: leases.put_back(connection, former.lease),
         lambda connection: end_operation(connection, former.lease, OperationState.SUCCESS),
     ):
         with pytest.raises(LeaseLost):
@@ -154,7 +154,101 @@ async def test_what_is_handed_over_is_due_at_once_and_does_not_count(database: D
         assert claim is not None
         assert claim.attempts == 1
         async with database.begin() as connection:
-            await leases.hand_over(connection, claim.lease)
+            await leases.put_back(connection, claim.lease)
+
+
+async def test_what_is_put_back_keeps_its_place(database: Database) -> None:
+    first, second = [(await by_hand.create(database, f"acme/model-{number}")).id for number in range(2)]
+    for _ in range(2):
+        claim = await by_hand.claim(database)
+        assert claim is not None
+        assert claim.lease.operation_id == first
+        async with database.begin() as connection:
+            await leases.put_back(connection, claim.lease, message="It waits.")
+    assert (await _operation(database, first)).message == "It waits."
+    await by_hand.claim(database)
+    other = await by_hand.claim(database)
+    assert other is not None
+    assert other.lease.operation_id == second
+
+
+async def test_a_small_slot_is_for_what_is_small_or_of_unknown_size(database: Database) -> None:
+    async def claim(commands: tuple[Command, ...], small: int | None = None) -> UUID | None:
+        async with database.begin() as connection:
+            claim = await leases.claim(connection, "w", lease=30, commands=commands, small=small)
+        return claim.resource_id if claim else None
+
+    large, small, unknown = [
+        (await by_hand.create(database, f"acme/model-{number}")).resource_id for number in range(3)
+    ]
+    for model_id, total in ((large, 101), (small, 100)):
+        async with database.begin() as connection:
+            await connection.execute(update(ModelRow).where(ModelRow.id == model_id).values(total=total))
+    create = (Command.CREATE_MODEL,)
+    assert [await claim(create, small=100) for _ in range(3)] == [small, unknown, None]
+    assert await claim((Command.DELETE_MODEL,)) is None
+    assert [await claim(create) for _ in range(2)] == [large, None]
+
+
+async def test_a_lease_from_before_the_clock_was_put_back_is_none(database: Database) -> None:
+    """Granted two hours later than it is now, or long ago and renewed then; likewise what was put off or made then."""
+    operation = await by_hand.create(database, "acme/model")
+    two_hours = 7200.0
+    for granted, renewed in ((two_hours, two_hours), (-60.0, two_hours), (two_hours, None)):
+        dead = await by_hand.claim(database, "dead")
+        assert dead is not None
+        assert await by_hand.claim(database) is None
+        await _set(
+            database,
+            operation.id,
+            due_at=now(two_hours + 30),
+            leased_at=now(granted),
+            renewed_at=None if renewed is None else now(renewed),
+        )
+        async with database.read() as connection:
+            assert await workers.held(connection) == []
+            assert (await operations.census(connection)).due == 1
+            assert [row.later for row in await history.page(connection, limit=9)] == [False]
+    claim = await by_hand.claim(database)
+    assert claim is not None
+    async with database.begin() as connection:
+        await leases.release(connection, claim.lease, after=60, message="m")
+    assert await by_hand.claim(database) is None
+    await _set(database, operation.id, due_at=now(two_hours), renewed_at=now(two_hours))
+    claim = await by_hand.claim(database)
+    assert claim is not None
+    await _set(database, operation.id, created_at=now(two_hours))
+    async with database.begin() as connection:
+        await leases.put_back(connection, claim.lease)
+    assert await by_hand.claim(database) is not None
+    fresh = await by_hand.create(database, "acme/another")
+    await _set(database, fresh.id, due_at=now(two_hours), created_at=now(two_hours))
+    assert await by_hand.claim(database) is not None
+
+
+async def test_a_delete_does_not_wait_for_a_lease_from_before_the_clock_was_put_back(database: Database) -> None:
+    operation = await by_hand.create(database, "acme/model")
+    assert await by_hand.claim(database, "dead") is not None
+    async with database.begin() as connection:
+        await models.request_delete(connection, operation.resource_id, deadline=3600)
+    assert await by_hand.claim(database) is None
+    await _set(database, operation.id, due_at=now(7200), leased_at=now(7200), renewed_at=now(7200))
+    claim = await by_hand.claim(database)
+    assert claim is not None
+    assert claim.command is Command.DELETE_MODEL
+
+
+async def test_the_leases_of_dead_workers_are_given_up_and_no_others(database: Database) -> None:
+    for owner in ("host_1:7", "host_1:8", "hostX1:7", "host_1"):
+        await by_hand.create(database, f"acme/{owner.replace(':', '-')}")
+        assert await by_hand.claim(database, owner) is not None
+    async with database.begin() as connection:
+        assert await leases.owners(connection, "host_1") == {"host_1:7", "host_1:8"}
+        assert await leases.give_up(connection, ["host_1:7"]) == 1
+    again = await by_hand.claim(database)
+    assert again is not None
+    assert again.attempts == 2
+    assert await by_hand.claim(database) is None
 
 
 async def test_a_delete_waits_until_who_fetches_the_model_has_let_go(database: Database) -> None:
@@ -188,8 +282,12 @@ async def test_a_delete_goes_on_once_the_lease_of_a_dead_worker_has_run_out(data
 
 async def _due(database: Database, operation_id: UUID) -> None:
     """What waiting would bring about."""
+    await _set(database, operation_id, due_at=now(-0.001))
+
+
+async def _set(database: Database, operation_id: UUID, **values: Any) -> None:
     async with database.begin() as connection:
-        await connection.execute(update(OperationRow).where(OperationRow.id == operation_id).values(due_at=now(-0.001)))
+        await connection.execute(update(OperationRow).where(OperationRow.id == operation_id).values(**values))
 
 
 async def _operation(database: Database, operation_id: UUID) -> Any:
