@@ -18,7 +18,7 @@ from app.db.session import UNREACHABLE, Database, is_unreachable, open_database
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.queue import Doorbell
-from app.services import audit, models
+from app.services import audit, files, models
 from app.settings import Settings, SettingsError, load
 from app.terminal import print_json, say, shown
 from worker.storage import Storage
@@ -109,7 +109,7 @@ async def _verify(database: Database, storage: Storage, model: Row[Any]) -> Verd
         return Verdict(model, "skipped")
     try:
         async with database.read() as connection:
-            rows = await models.files(connection, model.id)
+            rows = await files.of(connection, model.id)
     except Refusal:  # deleted, or no longer ready
         return None
     recorded = {row.path: (row.size, row.sha256) for row in rows}

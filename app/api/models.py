@@ -13,7 +13,7 @@ from app.api.answers import json_answer, json_bytes, operation_answer, plain
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
-from app.services import models
+from app.services import files, models
 
 router = APIRouter(tags=["models"], route_class=KeyedRoute)
 
@@ -102,7 +102,7 @@ async def delete_model(model_id: ResourceId, depot: TheDepot, act: TheAct) -> Re
 async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
     """The files of a ready model with the checksums they were verified to have."""
     async with depot.database.read() as connection:
-        rows = await models.files(connection, model_id)
+        rows = await files.of(connection, model_id)
     return json_answer(schemas.FILES, {"files": plain(rows)})
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Uuid, and_, bindparam, delete, exists, func, insert, select, tuple_
+from sqlalchemy import Row, Uuid, and_, bindparam, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
 from app.db.ids import among
 from app.db.inserts import INSERT
-from app.db.tables import DeploymentRow, FileRow, ModelRow, OperationRow
+from app.db.tables import DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, mark_deleting, move_model
 from app.domain.commands import Command
 from app.domain.errors import BadRequest, Conflict, DepotError, ModelInUse, NotFound, Reason
@@ -134,17 +134,6 @@ async def some(connection: AsyncConnection, model_ids: Sequence[UUID]) -> dict[U
     return {row.id: row for row in (await connection.execute(_SOME, {"model_ids": model_ids})).all()}
 
 
-async def files(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
-    """The files of a ready model, by path. Raises `NotFound`, or `Conflict` while it is not ready."""
-    model = await get(connection, model_id)
-    if model.status != ModelStatus.READY:
-        raise Conflict(f"Model {model_id} is {model.status}: its files can be listed once it is ready.")
-    columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
-    query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    return rows
-
-
 async def request_delete(
     connection: AsyncConnection, model_id: UUID, *, deadline: float, request_id: str | None = None
 ) -> Row[Any]:
@@ -199,18 +188,6 @@ async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
     return row
 
 
-async def copies(connection: AsyncConnection, checksums: Sequence[str]) -> Sequence[tuple[str, UUID, str]]:
-    """(sha256, model id, path) of a ready model's file for each of `checksums` that there is one of."""
-    found: dict[str, tuple[str, UUID, str]] = {}
-    for start in range(0, len(checksums), _AT_ONCE):
-        some = checksums[start : start + _AT_ONCE]
-        query = select(FileRow.sha256, FileRow.model_id, FileRow.path).join(ModelRow)
-        query = query.where(FileRow.sha256.in_(some), ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
-        for sha256, model_id, path in (await connection.execute(query)).all():
-            found[sha256] = (sha256, model_id, path)
-    return list(found.values())
-
-
 async def still_to_come(connection: AsyncConnection, *, without: UUID) -> int:
     """Bytes that the other downloads under way still need. Call it in the transaction that begins another."""
     if connection.dialect.name == "postgresql":
@@ -220,14 +197,6 @@ async def still_to_come(connection: AsyncConnection, *, without: UUID) -> int:
     remaining = func.coalesce(func.sum(ModelRow.total - ModelRow.downloaded), 0)
     query = select(remaining).where(ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, under_way)
     return int((await connection.execute(query)).scalar_one() or 0)
-
-
-async def record_files(connection: AsyncConnection, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
-    """Replace what is known of a model's files. Each is (path, size in bytes, sha256 in hexadecimal)."""
-    await connection.execute(delete(FileRow).where(FileRow.model_id == model_id))
-    rows = [{"model_id": model_id, "path": path, "size": size, "sha256": sha256} for path, size, sha256 in verified]
-    for start in range(0, len(rows), _AT_ONCE):
-        await connection.execute(insert(FileRow), rows[start : start + _AT_ONCE])
 
 
 async def forget(connection: AsyncConnection, model_id: UUID) -> None:

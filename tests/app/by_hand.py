@@ -11,7 +11,7 @@ from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.domain.repositories import select
 from app.domain.states import ModelStatus, OperationState
-from app.services import leases, models
+from app.services import files, leases, models
 from app.services.leases import Claim
 
 FILES = [("config.json", 2, "a" * 64), ("model.safetensors", 5, "b" * 64)]
@@ -42,7 +42,7 @@ async def carry_out(database: Database) -> Claim:
             size = sum(size for _, size, _ in FILES)
             arrived = {"commit": "c" * 40, "model_size": size, "downloaded": size, "total": size}
             await move_model(connection, model_id, ModelStatus.DOWNLOADING, lease=claimed.lease, **arrived)
-            await models.record_files(connection, model_id, FILES)
+            await files.record(connection, model_id, FILES)
             await move_model(connection, model_id, ModelStatus.READY, lease=claimed.lease, path=f"/models/{model_id}")
         await end_operation(connection, claimed.lease, OperationState.SUCCESS)
     return claimed

@@ -15,7 +15,7 @@ from app.db.tables import WorkerRow
 from app.db.transitions import end_operation, move_model
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus, OperationState
-from app.services import leases, models, workers
+from app.services import files, leases, workers
 from app.services.workers import Presence
 from tests.app import by_hand
 from tests.console.conftest import Site, User
@@ -217,14 +217,14 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
     assert "box-1:7" in shown.partition(f'data-operation="{operation["id"]}"')[2].partition("</tr>")[0]
 
 
-async def _ready(database: Database, name: str, files: Sequence[tuple[str, int, str]]) -> None:
+async def _ready(database: Database, name: str, kept: Sequence[tuple[str, int, str]]) -> None:
     model_id: Any = (await by_hand.create(database, name)).resource_id
     claim = await by_hand.claim(database)
     assert claim is not None
     async with database.begin() as connection:
-        size = sum(size for _, size, _ in files)
+        size = sum(size for _, size, _ in kept)
         arrived = {"model_size": size, "downloaded": size, "total": size}
         await move_model(connection, model_id, ModelStatus.DOWNLOADING, lease=claim.lease, **arrived)
-        await models.record_files(connection, model_id, files)
+        await files.record(connection, model_id, kept)
         await move_model(connection, model_id, ModelStatus.READY, lease=claim.lease)
         await end_operation(connection, claim.lease, OperationState.SUCCESS)

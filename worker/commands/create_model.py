@@ -11,7 +11,7 @@ from app.db.transitions import LeaseLost, end_operation, move_model
 from app.domain.errors import Failed, NotYet, Reason
 from app.domain.states import ModelStatus, OperationState
 from app.sealing import CannotOpen
-from app.services import leases, models
+from app.services import files, leases, models
 from worker.child import Child
 from worker.commands.work import Work
 from worker.storage import Attempt, label
@@ -110,7 +110,7 @@ def _count(work: Work, before: int, downloaded: int) -> int:
 async def _links(work: Work, checksums: list[str]) -> dict[str, str]:
     """Where on this storage a ready model has a file of the same content already."""
     async with work.tools.database.read() as connection:
-        copies = await models.copies(connection, checksums)
+        copies = await files.copies(connection, checksums)
     return {checksum: str(work.tools.storage.published(model_id) / path) for checksum, model_id, path in copies}
 
 
@@ -180,6 +180,6 @@ async def _publish(work: Work, model: Row[Any], attempt: Attempt, verified: list
         )
         if not moved:
             raise LeaseLost
-        await models.record_files(connection, claim.resource_id, verified)
+        await files.record(connection, claim.resource_id, verified)
         await end_operation(connection, claim.lease, OperationState.SUCCESS)
     log.info("model is ready", size=size, files=len(verified), path=str(path))

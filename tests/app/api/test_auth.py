@@ -271,7 +271,6 @@ def test_each_change_is_audited_with_who_what_which_and_its_outcome(api: Api, st
     assert {row.key_name for row in audited(api, key)} == {"the tests' key"}
     assert {row.address for row in audited(api, key)} == {"127.0.0.1"}
     assert api.depot.logs().count(f'"key": "{key}", "action"') == 5
-    api.carry_out()
 
 
 def test_the_audit_of_a_deployment_keeps_its_name(api: Api, stranger: httpx2.Client) -> None:

@@ -1,5 +1,6 @@
 """Every route of the contract: what it answers, in which shape, and when it refuses."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -145,12 +146,24 @@ def test_a_delete_shows_the_model_until_it_is_done_and_then_its_name_is_free(api
 
 def test_a_delete_ends_the_operation_that_still_fetches(api: Api) -> None:
     operation = api.depot.create(api.name(), huggingface_token="hf_of_a_model_that_goes")
+    by_hand.run(api.database_url, partial(by_hand.claim, lease=0.0))
     deletion = api.ask("DELETE", f"/ai/model/{operation['reference']['id']}").json()
+    assert deletion["state"] == "pending"
     interrupted = api.depot.wait(operation["id"])
     contract.check(contract.OPERATION, interrupted)
     assert (interrupted["state"], interrupted["reason"]) == ("failure", "interrupted")
     api.carry_out()
     assert api.depot.wait(deletion["id"])["state"] == "success"
+
+
+def test_a_delete_of_what_no_worker_has_begun_has_ended_at_once(api: Api) -> None:
+    operation = api.depot.create(api.name())
+    deletion = api.ask("DELETE", f"/ai/model/{operation['reference']['id']}").json()
+    contract.check(contract.OPERATION, deletion)
+    assert deletion["state"] == "success"
+    assert api.ask("GET", f"/ai/model/{operation['reference']['id']}").status_code == 404
+    interrupted = api.ask("GET", f"/operation/{operation['id']}").json()
+    assert (interrupted["state"], interrupted["reason"]) == ("failure", "interrupted")
 
 
 def test_a_model_in_use_is_not_deleted_and_the_answer_names_its_deployments(api: Api) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 from app.db.session import Database
 from app.db.transitions import move_model
 from app.domain.states import ModelStatus
-from app.services import contents, models
+from app.services import contents, files
 from app.services.contents import Contents
 from tests.app import by_hand
 
@@ -41,11 +41,11 @@ async def test_a_content_counts_once_however_many_files_have_it(database: Databa
     assert {type(number) for number in (total.listed, total.own, first.own, first.shared)} == {int}
 
 
-async def _model(database: Database, name: str, *files: tuple[str, int, str]) -> UUID:
+async def _model(database: Database, name: str, *kept: tuple[str, int, str]) -> UUID:
     model_id: UUID = (await by_hand.create(database, name)).resource_id
     async with database.begin() as connection:
-        size = sum(size for _, size, _ in files)
+        size = sum(size for _, size, _ in kept)
         await move_model(connection, model_id, ModelStatus.DOWNLOADING, model_size=size, downloaded=size, total=size)
-        await models.record_files(connection, model_id, files)
+        await files.record(connection, model_id, kept)
         await move_model(connection, model_id, ModelStatus.READY)
     return model_id

@@ -1,0 +1,47 @@
+"""The files that are recorded of models: each verified, with its checksum."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.tables import FileRow, ModelRow
+from app.domain.errors import Conflict
+from app.domain.states import ModelStatus
+from app.services import models
+
+_AT_ONCE = 1000
+"""Rows or values in one statement."""
+
+
+async def of(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
+    """The files of a ready model, by path. Raises `NotFound`, or `Conflict` while it is not ready."""
+    model = await models.get(connection, model_id)
+    if model.status != ModelStatus.READY:
+        raise Conflict(f"Model {model_id} is {model.status}: its files can be listed once it is ready.")
+    columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
+    query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
+    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+    return rows
+
+
+async def copies(connection: AsyncConnection, checksums: Sequence[str]) -> Sequence[tuple[str, UUID, str]]:
+    """(sha256, model id, path) of a ready model's file for each of `checksums` that there is one of."""
+    found: dict[str, tuple[str, UUID, str]] = {}
+    for start in range(0, len(checksums), _AT_ONCE):
+        some = checksums[start : start + _AT_ONCE]
+        query = select(FileRow.sha256, FileRow.model_id, FileRow.path).join(ModelRow)
+        query = query.where(FileRow.sha256.in_(some), ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
+        for sha256, model_id, path in (await connection.execute(query)).all():
+            found[sha256] = (sha256, model_id, path)
+    return list(found.values())
+
+
+async def record(connection: AsyncConnection, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
+    """Replace what is known of a model's files. Each is (path, size in bytes, sha256 in hexadecimal)."""
+    await connection.execute(delete(FileRow).where(FileRow.model_id == model_id))
+    rows = [{"model_id": model_id, "path": path, "size": size, "sha256": sha256} for path, size, sha256 in verified]
+    for start in range(0, len(rows), _AT_ONCE):
+        await connection.execute(insert(FileRow), rows[start : start + _AT_ONCE])
