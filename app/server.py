@@ -21,6 +21,8 @@ _HEADERS = [
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
+_FIRST_REQUEST = 0.5
+"""Seconds that a new connection has for its first request when the server stops."""
 _MOST_FILES = 65_536
 _OBJECTS = 10_000
 """So many new ones are there when garbage is looked for among them."""
@@ -107,6 +109,14 @@ class Connection(HttpToolsProtocol):
             # uvicorn tells the request that came last only, and the others would write to what is closed.
             self._current.disconnected = True
             self._current.message_event.set()
+
+    def shutdown(self) -> None:
+        """The server stops. A proxy that has just connected sends its request in a moment, and would not send it again."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None:
+            self.loop.call_later(_FIRST_REQUEST, super().shutdown)
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:

@@ -37,21 +37,23 @@ class Depot:
         api: bool = True,
         **settings: object,
     ) -> None:
-        self.folder, self.storage, self.port = folder, folder / "storage", free_port()
+        self.folder, self.storage = folder, folder / "storage"
         self.storage.mkdir(parents=True, exist_ok=True)
         own = {
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
             "HUB_ENDPOINT": hub_endpoint,
             "STORAGE": self.storage,
-            "PORT": self.port,
+            "HOST": "127.0.0.1",
+            "PORT": free_port(),
             "SECRET_KEY": SECRET_KEY,
             "BOOTSTRAP_KEY": KEY,
             "BOOTSTRAP_SECRET": SECRET,
         }
         words = _QUICK | own | {name.upper(): value for name, value in settings.items()}
+        self.host, self.port = str(words["HOST"]), int(str(words["PORT"]))
         self.environment = _CLEAN | {f"DEPOT_{name}": str(value) for name, value in words.items()}
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/v2", timeout=30, headers=CREDENTIALS)
+        self.client = httpx2.Client(base_url=self.address("/v2"), timeout=30, headers=CREDENTIALS)
         self.workers: list[subprocess.Popen[bytes]] = []
         self.api: subprocess.Popen[bytes] | None = None
         self.api_metrics_port = free_port() if words.get("METRICS_PORT") else 0
@@ -68,7 +70,7 @@ class Depot:
         """Start it and wait until it answers."""
         self.api = process = self._start("api", "-m", "app.cli", "serve", DEPOT_METRICS_PORT=str(self.api_metrics_port))
         tls = bool(self.environment.get("DEPOT_TLS_CERTIFICATE"))
-        until(lambda: answers("127.0.0.1", self.port, tls=tls) or process.poll() is not None, self.logs)
+        until(lambda: answers(self.host, self.port, tls=tls) or process.poll() is not None, self.logs)
         assert process.poll() is None, self.logs()
         return process
 
@@ -103,7 +105,7 @@ class Depot:
 
     def address(self, path: str) -> str:
         """Where the API answers what is not under `/v2`."""
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{self.host}:{self.port}{path}"
 
     def logs(self) -> str:
         """What all its processes said so far."""

@@ -19,7 +19,7 @@ _SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "DEPOT_SECRET_KEY")
 _OF_THE_API = {
     *("public_url", "zone", "bootstrap_key", "bootstrap_secret", "root_path", "trusted_proxies", "client_timeout"),
 }
-_IN_THE_IMAGE = {"host", "port", "metrics_host", "storage"}
+_IN_THE_IMAGE = {"host", "port", "storage"}
 _OF_A_PROXY = {"tls_certificate", "tls_key"}
 """In containers it is the proxy of docker-compose.tls.yml that speaks TLS."""
 
@@ -79,6 +79,38 @@ def test_what_goes_beside_the_main_file_speaks_of_the_same_services(name: str) -
     assert all(networks >= set(words.get("networks", ())) for words in beside["services"].values())
 
 
+def test_no_container_keeps_a_capability_that_it_has_no_use_for() -> None:
+    for name in ("docker-compose.yml", "docker-compose.worker.yml", "docker-compose.tls.yml"):
+        services = _read(name)["services"]
+        for service, words in services.items():
+            if "image" in words:
+                assert words["cap_drop"] == ["ALL"], (name, service)
+                assert words.get("cap_add", []) == (["NET_BIND_SERVICE"] if service == "proxy" else []), (name, service)
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.worker.yml"])
+def test_metrics_that_take_no_key_are_told_on_an_inside_network_only(name: str) -> None:
+    content = _read(name)
+    (subnet,) = content["networks"]["metrics"]["ipam"]["config"]
+    assert content["networks"]["metrics"]["internal"]
+    for service in {"api", "worker"} & content["services"].keys():
+        words = content["services"][service]
+        assert words["environment"]["DEPOT_METRICS_HOST"] == subnet["subnet"]
+        assert "metrics" in words["networks"]
+        assert not [port for port in words.get("ports", ()) if "METRICS" in port or "9090" in port]
+
+
+@pytest.mark.skipif(compose_command() is None, reason="there is no compose command here")
+def test_how_many_workers_and_apis_there_are_is_a_setting(tmp_path: Path) -> None:
+    given = dict.fromkeys((*_SECRETS, "DEPOT_DOMAIN"), "made-up") | {"DEPOT_WORKERS": "4", "DEPOT_APIS": "2"}
+    several = given | {"DEPOT_PUBLISH": "127.0.0.1:"}
+    whole = _configuration(several, tmp_path, "docker-compose.tls.yml")
+    assert whole.returncode == 0, whole.stderr
+    services = yaml.safe_load(whole.stdout)["services"]
+    assert (services["worker"]["scale"], services["api"]["scale"]) == (4, 2)
+    assert not re.search(r"\b8080:8080|published: .?8080", str(services["api"]["ports"])), "two can't have one port"
+
+
 def test_secrets_in_files_are_in_no_environment_and_no_command() -> None:
     main, beside = _read("docker-compose.yml"), _read("docker-compose.secrets.yml")
     for service, words in main["services"].items():
@@ -112,10 +144,11 @@ def _read(name: str) -> dict[str, Any]:
     return content
 
 
-def _configuration(given: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+def _configuration(given: dict[str, str], folder: Path, *beside: str) -> subprocess.CompletedProcess[str]:
     """What compose makes of the file; a .env beside it plays no part."""
     (folder / "empty").touch()
-    words = ["--env-file", str(folder / "empty"), "-f", str(ROOT / "docker-compose.yml"), "config"]
+    files = [word for name in ("docker-compose.yml", *beside) for word in ("-f", str(ROOT / name))]
+    words = ["--env-file", str(folder / "empty"), *files, "config"]
     return subprocess.run(
         [*(compose_command() or ()), *words],
         env=clean_environment() | given,

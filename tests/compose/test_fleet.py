@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,8 @@ print(json.dumps({str(path.relative_to(root)): hashlib.file_digest(path.open("rb
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path, HUB_RATE=str(_RATE), DEPOT_LEASE=str(_LEASE), DEPOT_LOOK_INTERVAL="2", DEPOT_BACKOFF="1")
+    quick = {"DEPOT_LEASE": str(_LEASE), "DEPOT_LOOK_INTERVAL": "2", "DEPOT_BACKOFF": "1"}
+    fleet = Fleet(tmp_path, HUB_RATE=str(_RATE), DEPOT_WORKERS=str(_WORKERS), **quick)
     for name, size in ((_SMALL, 3 << 20), (_LARGE, _LARGE_BYTES)):
         folder = fleet.repositories / name
         folder.mkdir(parents=True)
@@ -54,7 +56,7 @@ def test_a_fleet_of_three_workers_goes_on_whichever_container_is_killed(fleet: F
     fleet.compose("build")
     stages["build"] = time.monotonic() - began
     began = time.monotonic()
-    fleet.compose("up", "-d", "--scale", f"worker={_WORKERS}")
+    fleet.compose("up", "-d")
     stages["up with 3 workers"] = time.monotonic() - began
     small = fleet.create(_SMALL)
     fleet.wait_for(small, lambda model: model["status"] == "ready")
@@ -170,10 +172,25 @@ def _is_as_documented(fleet: Fleet) -> None:
         for container in fleet.containers(service):
             assert docker("port", container) == ""
     assert docker("port", api).strip() == f"8080/tcp -> 127.0.0.1:{fleet.port}"
+    for container in (*workers, api):
+        _tells_its_metrics_on_one_network_only(fleet, container)
+    for service in ("postgres", "redis", "migrate", "api", "worker"):
+        for container in fleet.containers(service):
+            host = inspect(container)["HostConfig"]
+            assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], None), service
     (redis,) = fleet.containers("redis")
     told = docker("exec", redis, "sh", "-c", "REDISCLI_AUTH=$REDIS_PASSWORD redis-cli config get maxmemory-policy")
     assert "noeviction" in told
     assert "NOAUTH" in docker("exec", redis, "redis-cli", "dbsize")
+
+
+def _tells_its_metrics_on_one_network_only(fleet: Fleet, container: str) -> None:
+    networks = inspect(container)["NetworkSettings"]["Networks"]
+    assert len(networks) == 3
+    for name, network in networks.items():
+        ask = f"import socket; socket.create_connection(('{network['IPAddress']}', 9090), 5)"
+        asked = subprocess.run(["docker", "exec", container, "python", "-c", ask], capture_output=True, check=False)
+        assert (asked.returncode == 0) == (name == f"{fleet.project}_metrics"), name
 
 
 def _everything_is_healthy(fleet: Fleet) -> None:

@@ -47,7 +47,7 @@ def test_caddy_speaks_tls_for_the_api_and_says_whom_a_request_comes_from(start: 
     fleet = start(
         "docker-compose.tls.yml",
         DEPOT_DOMAIN="localhost",
-        DEPOT_CADDY_FLAGS="--internal-certs",
+        DEPOT_CADDY_OPTIONS="local_certs",
         DEPOT_PUBLISH_HTTP=f"127.0.0.1:{free_port()}",
         DEPOT_PUBLISH_HTTPS=f"127.0.0.1:{port}",
     )
