@@ -3,7 +3,7 @@
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 
-from app.console import assets, deployments, keys, live, models, operations, pages, sign_in, storage, workers
+from app.console import assets, audit, deployments, keys, live, models, operations, pages, sign_in, storage, workers
 from app.console.session import SessionRoute
 
 _ROUTERS = (
@@ -18,6 +18,7 @@ _ROUTERS = (
     storage.router,
     workers.router,
     keys.router,
+    audit.router,
 )
 
 

@@ -8,13 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, delete, insert, select, union_all
+from sqlalchemy import Row, Select, delete, insert, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
 from app.db.tables import AuditRow, DeploymentRow, KeyRow, ModelRow
 
 ACCEPTED = "accepted"
+_SHOWN: tuple[Any, ...] = (
+    AuditRow.id,
+    AuditRow.at,
+    AuditRow.key_id,
+    AuditRow.key_name,
+    AuditRow.action,
+    AuditRow.resource_id,
+    AuditRow.resource_name,
+    AuditRow.other_key_id,
+    AuditRow.address,
+    AuditRow.outcome,
+)
 _RECORD = insert(AuditRow).values(at=now())
 _LONGEST = 64
 """Characters of a key's id and of an address."""
@@ -106,18 +118,22 @@ async def purge(connection: AsyncConnection, retention: float) -> int:
 
 async def latest(connection: AsyncConnection, limit: int, key_id: str | None = None) -> Sequence[Row[Any]]:
     """The newest `limit` records, oldest first; of one key only, if it is given."""
-    columns: tuple[Any, ...] = (
-        AuditRow.at,
-        AuditRow.key_id,
-        AuditRow.key_name,
-        AuditRow.action,
-        AuditRow.resource_id,
-        AuditRow.resource_name,
-        AuditRow.other_key_id,
-        AuditRow.address,
-        AuditRow.outcome,
-    )
-    query = select(*columns).order_by(AuditRow.at.desc(), AuditRow.id).limit(limit)
+    query = _newest(limit)
     if key_id is not None:
         query = query.where(AuditRow.key_id == key_id)
-    return (await connection.execute(query)).all()[::-1]
+    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+    return rows[::-1]
+
+
+async def page(connection: AsyncConnection, *, limit: int, before: UUID | None = None) -> Sequence[Row[Any]]:
+    """At most `limit` records, the newest first, from the one that follows `before`."""
+    query = _newest(limit)
+    if before is not None:
+        then = select(AuditRow.at).where(AuditRow.id == before).scalar_subquery()
+        query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(then, before))
+    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+    return rows
+
+
+def _newest(limit: int) -> Select[Any]:
+    return select(*_SHOWN).order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(limit)

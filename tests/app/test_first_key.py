@@ -1,5 +1,6 @@
 """The key that is there from the start: it may stand in files, as every secret may, be changed, and be revoked."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,11 @@ def test_a_changed_secret_opens_after_the_next_start_and_the_old_one_no_more(
     files["bootstrap_secret"].write_text(SECOND)
     restart(depot)
     assert (status(depot, FIRST), status(depot, SECOND)) == (403, 200)
+    restart(depot)
+    command = [sys.executable, "-m", "app.cli", "audit", "--json"]
+    told = subprocess.run(command, env=depot.environment, capture_output=True, check=True).stdout
+    entries = [(one["action"], one["other-key-id"], one["resource-name"]) for one in json.loads(told)["audit"]]
+    assert entries == [("create-key", KEY, "bootstrap"), ("replace-key-secret", KEY, "bootstrap")]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -19,6 +19,7 @@ from app.services import files, leases, workers
 from app.services.workers import Presence
 from tests.app import by_hand
 from tests.console.conftest import Site, User
+from tests.depot import KEY
 from tests.processes import until
 
 pytestmark = pytest.mark.parametrize("site", ["postgresql"], indirect=True)
@@ -132,6 +133,31 @@ def test_many_deployments_and_operations_are_shown_a_page_at_a_time(site: Site, 
         assert listed(operator.page(path), what) == found[:50]
     assert "Nothing older" in operator.page(f"/console/deployments?before={UUID(int=0)}")
     assert "Nothing older" in operator.page(f"/console/operations?before={UUID(int=0)}")
+
+
+def test_what_is_gone_is_still_named_by_its_operations_and_in_the_audit(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+    name = site.api.depot.model(model_id)["name"]
+    deletion = site.api.ask("DELETE", f"/ai/model/{model_id}").json()["id"]
+    site.api.carry_out()
+    shown = operator.page("/console/operations").partition(f'data-operation="{deletion}"')[2].partition("</tr>")[0]
+    assert name in shown
+    entry = operator.page("/console/audit").partition("data-entry=")[2].partition("</tr>")[0]
+    for text in ("delete-model", name, model_id, "bootstrap", KEY, "127.0.0.1", "accepted"):
+        assert text in entry
+
+
+def test_the_audit_is_shown_a_page_at_a_time(site: Site, operator: User) -> None:
+    for _ in range(51):
+        assert site.api.ask("DELETE", f"/ai/model/{UUID(int=1)}").status_code == 404
+    found, address = [], "/console/audit"
+    while address:
+        page = operator.page(address)
+        found += listed(page, "entry")
+        older = re.search(r'rel="next" href="([^"]+)"', page)
+        address = html.unescape(older[1]) if older else ""
+    assert len(found) == len(set(found)) > 50
+    assert "Nothing older" in operator.page(f"/console/audit?before={UUID(int=0)}")
 
 
 def test_operations_are_filtered_by_state_and_command(site: Site, operator: User) -> None:

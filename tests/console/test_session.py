@@ -28,6 +28,7 @@ PAGES = [
     "/console/storage",
     "/console/workers",
     "/console/keys",
+    "/console/audit",
     "/console/session",
 ]
 OTHERS = [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
@@ -227,7 +228,7 @@ def test_a_reader_sees_no_form_that_changes_anything_and_is_refused_when_sending
         page = reader.page(path)
         assert page.count('method="post"') == 1, f"{path} has more than the form to sign out"
         assert "/console/models/new" not in page
-    for path in ("/console/models/new", "/console/keys"):
+    for path in ("/console/models/new", "/console/keys", "/console/audit"):
         assert reader.client.get(path).status_code == 403
     changes = {
         "/console/models/new": {"name": "acme/model"},

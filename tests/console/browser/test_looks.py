@@ -20,7 +20,9 @@ _PAGES = {
     "storage": "/console/storage",
     "workers": "/console/workers",
 }
-_OPERATORS = {"add": "/console/models/new", "keys": "/console/keys"}
+_OWN = {"session": "/console/session"}
+"""What has a form for a reader, too."""
+_OPERATORS = {"add": "/console/models/new", "keys": "/console/keys", "audit": "/console/audit"}
 _NAMES = ["mistralai/Mistral-7B-Instruct-v0.3", "unsloth/gemma-3-270m-it-GGUF", "meta-llama/Llama-3.1-8B"]
 
 
@@ -64,7 +66,7 @@ def test_axe_finds_nothing_serious_on_any_page(
     look("sign-in-refused")
     view.sign_in()
     expect(view.page).to_have_url(f"{view.origin}/console")
-    for name, path in (_PAGES | _OPERATORS | models).items():
+    for name, path in (_PAGES | _OWN | _OPERATORS | models).items():
         view.open(path)
         look(name)
     view.page.locator("main button[data-action=delete]").click()
@@ -82,7 +84,7 @@ def test_on_a_phone_no_page_scrolls_to_the_side_and_no_label_is_broken(
     found = {"sign-in": (view.width(), view.broken())}
     view.sign_in()
     expect(view.page).to_have_url(f"{view.origin}/console")
-    for name, path in (_PAGES | _OPERATORS | models).items():
+    for name, path in (_PAGES | _OWN | _OPERATORS | models).items():
         view.open(path)
         found[name] = view.width(), view.broken()
         _keep(view, pictures / f"{name}-phone.png")
