@@ -16,7 +16,7 @@ from app.client.progress import describe, percent, size
 from app.client.tokens import find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
-from app.terminal import print_json, say, table
+from app.terminal import give, print_json, say, table
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -81,7 +81,7 @@ def pull(
             say(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
         raise
     if detach and not as_json:
-        say(model["id"])
+        give(model["id"])
     else:
         _print(model, as_json=as_json)
 
@@ -241,4 +241,4 @@ def _print(model: Json, *, as_json: bool) -> None:
     if as_json:
         print_json(model)
     else:
-        say(model["path"])
+        give(model["path"])

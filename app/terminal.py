@@ -1,6 +1,7 @@
 """What is printed for people: others name models, files and keys, and may not steer the terminal or forge a line."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,11 @@ def say(*lines: object, err: bool = False) -> None:
     """Print each of `lines`, on standard output or on standard error."""
     for line in lines:
         click.echo(shown(line), err=err)  # noqa: TID251  # here
+
+
+def give(value: str) -> None:
+    """Print what a script asks for: as it is, unless a terminal shows it."""
+    click.echo(shown(value) if sys.stdout.isatty() else value)  # noqa: TID251  # here
 
 
 def table(lines: Iterable[Sequence[object]]) -> None:

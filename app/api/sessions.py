@@ -30,12 +30,13 @@ class Sessions:
 
     def forget(self) -> None:
         """Look all of them up again: some of them have ended."""
-        self._current_until.clear()
+        self._current_until = {}
 
     async def _look(self, asked: set[str]) -> Mapping[str, bool]:
         until, used = time.monotonic() + _REMEMBERED_FOR, self._used | asked
-        self._used = set()
+        self._used, before = set(), self._current_until
         async with self._database.read() as connection:
             current = await sessions.current(connection, used)
-        self._current_until = dict.fromkeys(current, until)
+        if self._current_until is before:  # what this read may be older than what was forgotten meanwhile
+            self._current_until = dict.fromkeys(current, until)
         return dict.fromkeys(current, True)

@@ -36,7 +36,7 @@ def addresses(database_url: str) -> list[str]:
 
     async def look(database: Database) -> list[str]:
         async with database.read() as connection:
-            return [row.address for row in await audit.latest(connection, 100)]
+            return [row.address for row in await audit.latest(connection, 100, KEY)]
 
     found: list[str] = by_hand.run(database_url, look)
     return found

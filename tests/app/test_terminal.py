@@ -8,7 +8,7 @@ import click
 import pytest
 
 from app.client.failures import InTheWay
-from app.terminal import print_json, say, shown, table
+from app.terminal import give, print_json, say, shown, table
 
 NASTY = ["\x1b]0;title\x07", "\x9b31m", "a\nWRONG  forged", "\r", "\u202egnp.exe", "\udc80", "\x7f"]
 """A title, a colour by a C1 code, another line, an overwritten one, a name read backwards, a broken one, a deletion."""
@@ -43,6 +43,11 @@ def test_json_is_as_it_is_and_safe_to_look_at(capfd: pytest.CaptureFixture[str])
     assert json.loads(printed) == value
     assert all(line.isprintable() for line in printed.splitlines())
     assert "Größe 大" in printed
+
+
+def test_a_script_is_given_a_path_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    give("/models/a\u00a0b")
+    assert capfd.readouterr().out == "/models/a\u00a0b\n"
 
 
 def test_an_error_of_several_lines_keeps_its_own_and_no_others() -> None:

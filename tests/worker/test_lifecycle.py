@@ -46,6 +46,11 @@ def test_progress_shows_in_the_model_and_as_events_until_it_is_ready(start_depot
     assert (progress[-1]["status"], progress[-1]["files-verified"]) == ("ready", 2)
     assert (end["id"], end["state"]) == (operation["id"], "success")
     assert depot.model(model_id)["model-size"] == SIZE + 2
+    told = [json.loads(line) for line in depot.logs().splitlines() if f'"model-id": "{model_id}"' in line]
+    assert {(line["event"], line["name"]) for line in told} >= {
+        ("download begins", "acme/large"),
+        ("model is ready", "acme/large"),
+    }
 
 
 @SQLITE
