@@ -7,25 +7,34 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.services import contents, operations, workers
+from app.services import catalogue, contents, operations, workers
+from app.services.catalogue import Totals
 from app.services.contents import Contents
 from app.services.operations import Census
 from app.services.workers import Listed
 
 _SHARE = 100
 """A count is good for so many times as long as it took."""
+_FEW = 10_000
+"""So many models are counted in some milliseconds."""
 _Answer = TypeVar("_Answer")
 
 
 class Figure(Generic[_Answer]):
-    """Counted anew when it is asked for and too old, or older than `oldest` seconds.
+    """Counted anew when it is asked for and too old, or older than `oldest` seconds, or not `worth` remembering.
 
     However often that is, it takes the database a hundredth of its time at most, as long as a count takes no more than
     a hundredth of `oldest`.
     """
 
-    def __init__(self, count: Callable[[AsyncConnection], Awaitable[_Answer]], *, oldest: float = 15.0) -> None:
-        self._count, self._oldest = count, oldest
+    def __init__(
+        self,
+        count: Callable[[AsyncConnection], Awaitable[_Answer]],
+        *,
+        oldest: float = 15.0,
+        worth: Callable[[_Answer], bool] = lambda _: True,
+    ) -> None:
+        self._count, self._oldest, self._worth = count, oldest, worth
         self._counting = asyncio.Lock()
         self._counted: tuple[_Answer, float] | None = None
 
@@ -34,9 +43,13 @@ class Figure(Generic[_Answer]):
             begun = time.monotonic()
             if self._counted is None or begun > self._counted[1]:
                 answer = await self._count(connection)
-                took = time.monotonic() - begun
+                took = time.monotonic() - begun if self._worth(answer) else 0.0
                 self._counted = answer, begun + min(_SHARE * took, self._oldest)
             return self._counted[0]
+
+
+def _are_many(totals: Totals) -> bool:
+    return sum(total.number for total in totals.values()) > _FEW
 
 
 class Figures:
@@ -44,5 +57,6 @@ class Figures:
 
     def __init__(self) -> None:
         self.census: Figure[Census] = Figure(operations.census)
-        self.contents: Figure[Contents] = Figure(contents.total, oldest=60.0)
+        self.contents: Figure[Contents] = Figure(contents.total, oldest=600.0)
+        self.models: Figure[Totals] = Figure(catalogue.totals, worth=_are_many)
         self.crew: Figure[Sequence[Listed]] = Figure(workers.list_all, oldest=3.0)

@@ -35,12 +35,12 @@ _HISTORY, _FILES, _HOLDERS = 20, 500, 100
 async def list_models(request: Request, depot: TheDepot) -> Response:
     search, number = _search(request)
     async with depot.database.read() as connection:
-        found, size = await catalogue.count(connection, search)
+        totals = await depot.figures.models.look(connection)
+        found, size = await catalogue.count(connection, search, totals)
         pages = max(-(-found // PER_PAGE), 1)
         number = min(number, pages)
         rows = await catalogue.find(connection, search, limit=PER_PAGE, offset=(number - 1) * PER_PAGE)
         newest = await operations.newest(connection, [row.id for row in rows])
-        counts = await catalogue.by_status(connection)
     asked = {"q": search.text, "status": search.status or "", "sort": search.sort}
 
     def address(**other: Any) -> str:
@@ -56,7 +56,7 @@ async def list_models(request: Request, depot: TheDepot) -> Response:
         number=number,
         pages=pages,
         first=(number - 1) * PER_PAGE,
-        counts=counts,
+        counts={status: total.number for status, total in totals.items()},
         statuses=list(ModelStatus),
         address=address,
     )

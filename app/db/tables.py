@@ -75,6 +75,7 @@ class ModelRow(Base):
     __tablename__ = "models"
     __table_args__ = (
         Index(None, "created_at", "id"),
+        Index(None, "status", "created_at", "id"),
         Index(None, "name"),
     )
 
@@ -107,7 +108,8 @@ class FileRow(Base):
     """One file of a model whose files are verified."""
 
     __tablename__ = "files"
-    __table_args__ = (Index(None, "sha256"),)
+    # With all that is added up of each content: `contents.total` reads nothing else.
+    __table_args__ = (Index(None, "sha256", "model_id", "size"),)
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey(ModelRow.id, ondelete="CASCADE"), primary_key=True)
     path: Mapped[str] = mapped_column(String(1024), primary_key=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, case, cast, distinct, exists, func, select
+from sqlalchemy import BigInteger, ColumnElement, Row, case, cast, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import FileRow, ModelRow
@@ -35,18 +35,22 @@ class Contents:
 
 
 async def total(connection: AsyncConnection) -> Contents:
-    """One pass over all files: worth remembering for a while."""
+    """One pass over an index of all files: worth remembering for a while."""
+    sizes = func.sum(FileRow.size).label("listed"), func.max(FileRow.size).label("size")
+    # In two steps, in the index's order: PostgreSQL neither sorts nor keeps all checksums.
+    of_a_model = select(FileRow.sha256, *sizes).group_by(FileRow.sha256, FileRow.model_id).subquery()
     columns = (
-        func.sum(FileRow.size).label("listed"),
-        func.max(FileRow.size).label("size"),
-        (func.count(distinct(FileRow.model_id)) > 1).label("shared"),
+        func.sum(of_a_model.c.listed).label("listed"),
+        func.max(of_a_model.c.size).label("size"),
+        func.count().label("models"),
     )
-    each = select(*columns).group_by(FileRow.sha256).subquery()
-    arriving = select(_sum(ModelRow.downloaded.expression)).where(ModelRow.status != ModelStatus.READY)
+    each = select(*columns).group_by(of_a_model.c.sha256).subquery()
+    under_way = [status for status in ModelStatus if status != ModelStatus.READY]
+    arriving = select(_sum(ModelRow.downloaded.expression)).where(ModelRow.status.in_(under_way))
     sums = (
         _sum(each.c.listed),
-        _sum(case((~each.c.shared, each.c.size))),
-        _sum(case((each.c.shared, each.c.size))),
+        _sum(case((each.c.models == 1, each.c.size))),
+        _sum(case((each.c.models > 1, each.c.size))),
         arriving.scalar_subquery(),
     )
     listed, own, shared, so_far = (await connection.execute(select(*sums))).one()
@@ -59,7 +63,9 @@ async def largest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]
     ready = ready.where(ModelRow.status == ModelStatus.READY)
     top = ready.order_by(ModelRow.model_size.desc().nulls_last(), ModelRow.id).limit(limit).cte()
     columns = (FileRow.model_id, FileRow.sha256, func.max(FileRow.size).label("size"))
-    each = select(*columns).join(top, top.c.id == FileRow.model_id).group_by(FileRow.model_id, FileRow.sha256).cte()
+    # Not a join: for that SQLite would read the files of all models.
+    of_top = select(*columns).where(FileRow.model_id.in_(select(top.c.id)))
+    each = of_top.group_by(FileRow.model_id, FileRow.sha256).cte()
     other = FileRow.__table__.alias()
     elsewhere = exists().where(other.c.sha256 == each.c.sha256, other.c.model_id != each.c.model_id)
     own, shared = (_sum(case((which, each.c.size))) for which in (~elsewhere, elsewhere))

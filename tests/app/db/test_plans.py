@@ -13,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.migrate import revisions
 from app.db.session import Database
-from app.domain.states import OperationState
+from app.domain.states import ModelStatus, OperationState
 from app.figures import Figures
 from app.metrics import ApiMetrics
 from app.queue import Doorbell, connect
 from app.readiness import Readiness
-from app.services import contents, history, models, operations
+from app.services import catalogue, contents, history, models, operations
+from app.services.catalogue import Search
 from app.volume import Volume
 from tests.app import by_hand
 
@@ -116,19 +117,68 @@ async def test_with_very_many_rows_a_page_of_operations_goes_by_the_indexes(
     assert [line for line in whole if "deployments" not in line] == [], plan
 
 
+@pytest.mark.parametrize(
+    ("search", "index"),
+    [
+        (Search(), "ix_models_created_at_id"),
+        (Search(sort="created"), "ix_models_created_at_id"),
+        (Search(sort="-status"), "ix_models_status_created_at_id"),
+        (Search(status=ModelStatus.CREATING), "ix_models_status_created_at_id"),
+        (Search(status=ModelStatus.ERROR, sort="created"), "ix_models_status_created_at_id"),
+    ],
+    ids=str,
+)
+async def test_with_very_many_rows_a_page_of_models_goes_by_the_indexes(
+    crowded: Database, search: Search, index: str
+) -> None:
+    async with crowded.begin() as connection:  # the newest and the oldest
+        await connection.exec_driver_sql(f"UPDATE models SET status = 'error' WHERE fingerprint IN ('1', '{ROWS}')")
+    async with crowded.read() as connection:
+        with _asked(crowded) as asked:
+            rows = await catalogue.find(connection, search, limit=50, offset=50)
+            totals = await catalogue.totals(connection)
+    assert len(rows) == (0 if search.status is ModelStatus.ERROR else 50)
+    assert totals[ModelStatus.ERROR].number == 2
+    plan = await _plan(crowded, asked[:1])
+    assert index in plan or (search.status is ModelStatus.CREATING and "ix_models_created_at_id" in plan)
+    assert not _scans(plan), plan
+
+
+async def test_with_very_many_rows_the_models_of_a_status_are_not_counted_for_each_view(crowded: Database) -> None:
+    figures = Figures()
+    with _asked(crowded) as asked:
+        async with crowded.read() as connection:
+            for _ in range(50):
+                totals = await figures.models.look(connection)
+                total = await catalogue.count(connection, Search(status=ModelStatus.CREATING), totals)
+                assert total.number == ROWS
+    assert 1 <= len(asked) <= 10
+
+
+async def test_with_very_many_rows_contents_are_added_up_by_an_index_alone(crowded: Database) -> None:
+    async with crowded.read() as connection:
+        await connection.exec_driver_sql("VACUUM")
+        with _asked(crowded) as asked:
+            total = await contents.total(connection)
+    assert total.listed == ROWS * (ROWS + 1) // 2
+    assert total.own + total.shared + total.saved == total.listed
+    # Of so few files PostgreSQL reads the table sooner than the index.
+    plan = await _plan(crowded, asked, "SET LOCAL enable_seqscan = off")
+    alone = ("Index Only Scan using", "SCAN files USING COVERING INDEX")
+    assert any(f"{words} ix_files_sha256_model_id_size" in plan for words in alone), plan
+    assert "Sort" not in plan, plan
+
+
 async def test_with_very_many_rows_the_largest_models_are_told_without_reading_every_file(crowded: Database) -> None:
     async with crowded.begin() as connection:
         await connection.exec_driver_sql("UPDATE models SET status = 'ready'")
     async with crowded.read() as connection:
         with _asked(crowded) as asked:
             rows = await contents.largest(connection, 20)
-        total = await contents.total(connection)
     assert len(rows) == 20
-    assert total.listed == ROWS * (ROWS + 1) // 2
-    assert total.own + total.shared + total.saved == total.listed
     plan = await _plan(crowded, asked)
     assert "pk_files" in plan or "sqlite_autoindex_files" in plan
-    assert "ix_files_sha256" in plan
+    assert "ix_files_sha256_model_id_size" in plan
     assert not [line for line in plan.splitlines() if "Seq Scan on files" in line or "SCAN files" in line], plan
 
 
@@ -169,8 +219,11 @@ def _asked(database: Database) -> Iterator[list[tuple[str, Any]]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-async def _plan(database: Database, asked: list[tuple[str, Any]]) -> str:
-    async with database.read() as connection:
+async def _plan(database: Database, asked: list[tuple[str, Any]], setting: str = "") -> str:
+    """`setting` is a statement for PostgreSQL's planner."""
+    async with database.begin() as connection:
+        if setting and connection.dialect.name == "postgresql":
+            await connection.exec_driver_sql(setting)
         lines = [line for statement, parameters in asked for line in await _explain(connection, statement, parameters)]
     return "\n".join(lines)
 
