@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.cli_database import in_a_transaction, time
 from app.cli_options import data_option, json_option
 from app.cli_settings import CannotGoOn, address_in, settings_in
-from app.domain.keys import Role
+from app.domain.keys import LONGEST_NAME, Role, is_name
 from app.sealing import Sealer
 from app.services import audit as records
 from app.services import keys
@@ -35,6 +35,15 @@ class _Duration(click.ParamType[float]):
         return float(found[1]) * _UNITS[found[2]]
 
 
+class _KeyName(click.ParamType[str]):
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_name(str(value)):
+            self.fail(f"it must have at most {LONGEST_NAME} characters, all of them printable", param, ctx)
+        return str(value)
+
+
 @click.group()
 def key() -> None:
     """Make, list and revoke the keys that open the API."""
@@ -42,7 +51,7 @@ def key() -> None:
 
 @key.command("create")
 @data_option
-@click.option("--name", default="", metavar="TEXT", help="Whose it is, or what it is for.")
+@click.option("--name", type=_KeyName(), default="", metavar="TEXT", help="Whose it is, or what it is for.")
 @click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),

@@ -22,6 +22,7 @@ from app.sealing import Sealer
 from app.services.workers import Presence
 from app.settings import Settings, SettingsError, load, split_keys
 from app.status import CannotListen, StatusServer, listen
+from app.terminal import shown
 from app.volume import Volume
 from worker.child import Nursery
 from worker.commands.work import Tools
@@ -160,7 +161,7 @@ async def _asked_to_stop() -> None:
 
 def _say(message: str) -> int:
     with suppress(OSError):
-        sys.stderr.write(f"modeldepot worker: {message}\n")
+        sys.stderr.write(f"modeldepot worker: {shown(message)}\n")
     return 2
 
 

@@ -13,14 +13,13 @@ from app.console.forms import said
 from app.console.pages import page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import BadRequest, NotFound, Refusal
-from app.domain.keys import KEY_ID, Role
+from app.domain.keys import KEY_ID, LONGEST_NAME, Role, is_name
 from app.services import keys
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _DAYS = {"7": 7, "30": 30, "90": 90, "365": 365, "": None}
 """For how long a key may be valid."""
-_LONGEST_NAME = 200
 _DAY = 86_400.0
 
 
@@ -68,8 +67,8 @@ async def revoke(request: Request, depot: TheDepot, session: TheSession, key: st
 def _wanted(form: Form) -> tuple[str, Role, float | None]:
     """The name, the role, and in how many seconds it expires. Raises `BadRequest`."""
     name, role, days = form.get("name", ""), form.get("role", ""), form.get("expires", "")
-    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise BadRequest(f"Say whose key it is or what it is for, in 1 to {_LONGEST_NAME} characters.", field="name")
+    if not name or not is_name(name):
+        raise BadRequest(f"Say whose key it is or what it is for, in 1 to {LONGEST_NAME} characters.", field="name")
     if role not in set(Role):
         raise BadRequest("The role is reader or operator.", field="role")
     if days not in _DAYS:

@@ -7,6 +7,8 @@ from enum import StrEnum
 KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,63}")
 SECRET = re.compile(r"[\x21-\x7e]{16,200}")
 """Printable ASCII without spaces: it has to fit into a header."""
+LONGEST_NAME = 200
+"""Characters."""
 _DIGITS = "0123456789abcdef"
 
 
@@ -19,6 +21,11 @@ class Role(StrEnum):
 
     READER = "reader"
     OPERATOR = "operator"
+
+
+def is_name(text: str) -> bool:
+    """Whether a key may be called so. The empty name is for the caller to judge."""
+    return len(text) <= LONGEST_NAME and text.isprintable()
 
 
 def new_id() -> str:

@@ -65,13 +65,21 @@ def test_a_key_is_made_shown_once_listed_and_revoked(settings: dict[str, str]) -
 
 
 def test_the_keys_are_told_as_json(settings: dict[str, str]) -> None:
-    key_id, secret = made(settings, "--name", "ci\n\x1b[31m", "--role", "reader", "--expires", "90d")
+    key_id, secret = made(settings, "--name", "the CI's", "--role", "reader", "--expires", "90d")
     told = modeldepot(settings, "key", "list", "--json").stdout
     assert secret not in told
     (key,) = json.loads(told)["keys"]
-    assert (key["id"], key["name"], key["role"]) == (key_id, "ci\n\x1b[31m", "reader")
+    assert (key["id"], key["name"], key["role"]) == (key_id, "the CI's", "reader")
     assert key["expires-at"] > key["created-at"]
     assert (key["last-used-at"], key["revoked-at"]) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "x" * 201, "\udcff"])
+def test_a_name_that_no_list_could_show_is_refused(settings: dict[str, str], name: str) -> None:
+    refused = modeldepot(settings, "key", "create", "--name", name)
+    assert refused.returncode == 2
+    assert "--name" in refused.stderr
+    assert json.loads(modeldepot(settings, "key", "list", "--json").stdout) == {"keys": []}
 
 
 def test_what_is_done_with_a_shell_is_audited_with_who_did_it(settings: dict[str, str]) -> None:
