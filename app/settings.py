@@ -54,6 +54,10 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices(PREFIX + "HUB_ENDPOINT", "HF_ENDPOINT"),
         description="The Hub to fetch from. HF_ENDPOINT is honoured too.",
     )
+    hub_redirects_inside: bool = Field(
+        default=False,
+        description="Whether the Hub may redirect a worker to loopback, link-local and cloud metadata addresses.",
+    )
     public_url: str = Field("", description="This server's address as clients see it. Default: http://HOST:PORT.")
     zone: str = Field("local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="The name of the one zone at /zone.")
     host: str = Field("127.0.0.1", min_length=1, description="The address that the API listens on.")

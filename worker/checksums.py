@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from worker.hub import HubFile
+from worker.listing import HubFile
 
 _BLOCK = 1 << 20
 

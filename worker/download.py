@@ -29,9 +29,12 @@ from uuid import UUID
 
 from app.domain.errors import DepotError, Failed, NotYet, Reason, TryAgain
 from worker.channel import Channel
+from worker.client import Limits, make_client
 from worker.files import Files, Means
-from worker.hub import Hub, HubFile, Limits, explain, make_client
+from worker.hub import Hub
+from worker.listing import HubFile
 from worker.meter import Meter
+from worker.refusals import explain
 from worker.storage import Attempt, Storage, check_paths
 from worker.throttle import Throttle
 from worker.wire import Patience
@@ -48,7 +51,8 @@ def run(tls: ssl.SSLContext) -> None:
     """Carry out one job; the process ends with it."""
     channel = Channel()
     job = channel.receive()
-    make_client(Limits(job["stall_window"], job["stall_rate"]), tls)
+    limits = Limits(job["stall_window"], job["stall_rate"])
+    make_client(job["endpoint"], limits, tls, redirects_inside=job["redirects_inside"])
     hub = Hub(job["endpoint"], job["name"], job.pop("token"))
     try:
         Download(job, hub, channel, tls).run()
@@ -85,9 +89,11 @@ class Download:
 
     def run(self) -> None:
         job = self.job
-        self.hub.check_access()
-        commit, wanted = self.hub.manifest(job["commit"] or job["revision"], job["include"], job["exclude"])
+        may_read = self.hub.check_access()
+        commit, wanted = self.hub.manifest(job["revision"], job["include"], job["exclude"], pinned=job["commit"])
         check_paths([file.path for file in wanted])
+        if not may_read:
+            self.hub.check_file(commit, wanted[0])
         total = sum(file.size for file in wanted)
         checksums = sorted({file.sha256 for file in wanted if file.sha256})
         self.channel.emit("resolved", commit=commit, total=total, files=len(wanted), checksums=checksums)

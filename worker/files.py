@@ -13,7 +13,8 @@ import structlog
 
 from app.domain.errors import Failed, Reason
 from worker.checksums import verify
-from worker.hub import Hub, HubFile
+from worker.hub import Hub
+from worker.listing import HubFile
 from worker.meter import Meter
 from worker.parts import Part, key
 from worker.snapshot import snapshot

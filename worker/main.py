@@ -91,6 +91,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             nursery=nursery,
             sealer=Sealer(split_keys(settings.secret_key)),
             hub_endpoint=settings.hub_endpoint,
+            redirects_inside=settings.hub_redirects_inside,
             lease=settings.lease,
             reserve=settings.reserve,
             keep_partial=settings.keep_partial,

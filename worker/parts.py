@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from worker.hub import HubFile
+from worker.listing import HubFile
 
 STEP = 4 << 20
 """Bytes that become resumable together."""

@@ -13,7 +13,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils._xet import abort_xet_session
 
-from worker.hub import Hub, HubFile
+from worker.hub import Hub
+from worker.listing import HubFile
 from worker.meter import Meter
 
 _LOOK = 0.2

@@ -19,7 +19,9 @@ from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, make_headers
 from urllib3.util import parse_url
 
 from app.domain.errors import Failed, Reason
-from worker.hub import PROXY_REFUSES, RATE_LIMITED, Hub, HubFile, retry_after
+from worker.hub import Hub
+from worker.listing import HubFile
+from worker.refusals import PROXY_REFUSES, RATE_LIMITED, retry_after
 
 _HOPS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}

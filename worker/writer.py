@@ -14,7 +14,7 @@ from pathlib import Path
 
 from app.domain.errors import Reason, TryAgain
 from worker.checksums import Checksum
-from worker.hub import HubFile
+from worker.listing import HubFile
 from worker.meter import Meter
 from worker.parts import Part
 from worker.wire import NoRanges, Trouble, Wire, WrongLength

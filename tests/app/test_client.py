@@ -50,7 +50,7 @@ def test_json_is_what_the_api_says(shell: Shell) -> None:
     assert removed["state"] == "success"
     assert json.loads(shell.done("wait", removed["id"], "--json")) == removed
     failed = shell.run("pull", "acme/nowhere", "--json")
-    assert json.loads(failed.stdout)["reason"] == "forbidden"
+    assert json.loads(failed.stdout)["reason"] == "not-found"
 
 
 def test_a_pull_of_what_is_there_says_so_and_is_a_success(shell: Shell) -> None:
@@ -133,13 +133,13 @@ def test_a_detached_pull_is_waited_for_by_its_operation(shell: Shell) -> None:
     assert shell.depot.model(model_id)["status"] == "ready"
     failing = shell.depot.create("acme/nowhere-else")
     waited = shell.run("wait", failing["id"])
-    assert (waited.returncode, "forbidden: " in waited.stderr) == (11, True)
+    assert (waited.returncode, "not-found: " in waited.stderr) == (10, True)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (("acme/unknown",), 11, "forbidden: "),
+        (("acme/unknown",), 10, "not-found: "),
         (("acme/unknown", "--token-stdin"), 10, "not-found: "),
         (("acme/there", "--revision", "v9"), 10, "not-found: "),
         (("acme/there", "--include", "*.gguf"), 12, "incorrect: "),
@@ -206,7 +206,7 @@ def test_no_token_is_sent_against_ones_will(shell: Shell, tmp_path: Path) -> Non
     login = {"HF_HOME": str(tmp_path)}
     for words, variables in [(("--no-token",), login | {"HF_TOKEN": TOKEN}), ((), login)]:
         result = shell.run("pull", name, *words, **variables)
-        assert result.returncode == 11
+        assert result.returncode == 10
         assert str(tmp_path / "token") in result.stderr
 
 

@@ -68,6 +68,7 @@ class Engine:
             "exclude": [],
             "token": None,
             "endpoint": hub.endpoint,
+            "redirects_inside": False,
             "storage": str(folder),
             "lease": 60,
             "connections": 8,

@@ -122,12 +122,16 @@ class Proxy(Relay):
             host, _, port = url.rpartition(":")
             self.join(client, (host, int(port)), greeting=b"HTTP/1.1 200 Connection established\r\n\r\n")
             return
-        parts = urlsplit(url)
+        parts = urlsplit(self.resolve(url))
         assert parts.hostname
         own = [line for line in lines if line and not line.lower().startswith(("proxy-", "connection:"))]
-        target = url.split(parts.netloc, 1)[1] or "/"
+        target = parts._replace(scheme="", netloc="").geturl() or "/"
         request = "\r\n".join([f"{method} {target} HTTP/1.1", *own, "Connection: close", "", ""]).encode("latin-1")
         self._forward(client, (parts.hostname, parts.port or 80), request)
+
+    def resolve(self, url: str) -> str:
+        """The URL with a host that can be connected to."""
+        return url
 
     def _forward(self, client: socket.socket, target: Address, request: bytes) -> None:
         """One request and its answer, after which the connection ends: the client is told so."""

@@ -40,6 +40,7 @@ def test_what_the_hub_says_of_a_revision_has_its_reason(hub: Hub, tmp_path: Path
         (401, {}, "forbidden", False, None),
         (403, {}, "forbidden", False, None),
         (403, {"X-Error-Code": "GatedRepo"}, "forbidden", False, None),
+        (404, {}, "not-found", False, None),
         (404, {"X-Error-Code": "RepoNotFound"}, "not-found", False, None),
         (404, {"X-Error-Code": "RevisionNotFound"}, "not-found", False, None),
         (408, {}, "unavailable", True, None),
@@ -67,8 +68,9 @@ def test_a_wait_may_be_asked_for_as_a_date(hub: Hub, engine: Engine) -> None:
         Fault("status", on="revision", status=503, headers={"Retry-After": format_datetime(until, usegmt=True)})
     )
     assert 500 < engine.run().last("failed")["after"] <= 600
-    hub.misbehave(Fault("status", on="revision", status=503, headers={"Retry-After": "soon"}))
-    assert engine.run().last("failed")["after"] is None
+    for wait, seconds in (("soon", None), ("²", None), ("Thu, 01 Jan 1970 00:00:00 -0000", 0), ("", None)):
+        hub.misbehave(Fault("status", on="revision", status=503, headers={"Retry-After": wait}))
+        assert engine.run().last("failed")["after"] == seconds
 
 
 def test_a_tree_that_fails_now_and_then_is_asked_for_again(hub: Hub, repo: Repo, engine: Engine) -> None:

@@ -131,7 +131,7 @@ def test_a_repository_that_becomes_private_meanwhile_gives_nothing(hub: Hub, rep
     hub.behave()
     repo.private = True
     before = sorted(path for path in engine.storage.root.rglob("*") if path.is_file())
-    assert engine.run().reason == "forbidden"
+    assert engine.run().reason == "not-found"
     assert engine.run(token="hf_wrong").reason == "forbidden"
     assert sorted(path for path in engine.storage.root.rglob("*") if path.is_file()) == before
     assert engine.run(token="hf_owner").done

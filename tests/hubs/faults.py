@@ -1,7 +1,7 @@
 """What can go wrong between a Hub and its clients, one `Fault` each."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -24,6 +24,7 @@ FaultKind = Literal[
     "expired",  # 403 for a signed link that gave more than `after_bytes`, or is older than `seconds`
     "lie_size",  # another size is announced: `by` more
     "lie_checksum",  # another checksum is announced
+    "rewrite",  # the body as `rewrite` makes it, with `headers` added
 ]
 _BREAKS = frozenset({"drop", "reset", "stall", "trickle"})
 _LIES = frozenset({"lie_size", "lie_checksum"})
@@ -57,6 +58,7 @@ class Fault:
     seconds: float | None = None
     rate: int = 1000
     by: int = 1
+    rewrite: Callable[[bytes], bytes] = bytes
     honest: bool = True
     """Whether the Content-Length of `short` and `long` is that of the body that comes."""
 
@@ -102,6 +104,15 @@ class Fault:
             case "long":
                 longer = _Padded(answer.content, self.by)
                 spoilt = replace(answer, content=longer, stop=answer.end + self.by, announced=self._announced(answer))
+            case "rewrite":
+                body = b"".join(bytes(block) for block in answer.content.blocks(answer.start, answer.end))
+                spoilt = replace(
+                    answer,
+                    headers=dict(answer.headers) | dict(self.headers),
+                    content=Bytes(self.rewrite(body)),
+                    start=0,
+                    stop=None,
+                )
             case _:
                 pass
         return spoilt

@@ -27,12 +27,12 @@ class Case:
 CASES = (
     Case("nobody/nothing", "not-found", ("'nobody/nothing'", "check its name"), {"huggingface_token": TOKEN}),
     # Without a token the Hub does not tell what is not there from what is private.
-    Case("nobody/unseen", "forbidden", ("'nobody/unseen'", "check its name", "huggingface-token")),
+    Case("nobody/unseen", "not-found", ("'nobody/unseen'", "check its name", "huggingface-token")),
     Case("acme/tiny", "not-found", ("no revision 'v9'", "/acme/tiny/tree/main"), {"revision": "v9"}),
     Case("acme/gated", "forbidden", ("gated", "Send a huggingface-token", "/acme/gated")),
     Case("acme/gated-too", "forbidden", ("gated", "accept its licence"), {"huggingface_token": TOKEN}),
     Case("acme/tiny", "forbidden", ("does not accept", "wrong or has expired"), {"huggingface_token": "hf_wrong12345"}),
-    Case("acme/private", "forbidden", ("'acme/private'", "huggingface-token")),
+    Case("acme/private", "not-found", ("'acme/private'", "huggingface-token")),
     Case("acme/private-too", "not-found", ("account may see it",), {"huggingface_token": TOKEN}),
     Case("acme/tiny", "incorrect", ("leave no file", "config.json"), {"include": ["*.gguf"]}),
     Case("acme/tiny", "incorrect", ("leave no file", "config.json"), {"exclude": ["*.json"]}),

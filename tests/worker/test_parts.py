@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.hub import HubFile
+from worker.listing import HubFile
 from worker.parts import STEP, Part, key
 
 SIZE = 3 * STEP - 100

@@ -60,6 +60,7 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         nursery=Nursery("http://127.0.0.1:9", str(folder), 0),
         sealer=Sealer([SECRET_KEY]),
         hub_endpoint="http://127.0.0.1:9",
+        redirects_inside=False,
         lease=30,
         reserve=0,
         keep_partial=True,

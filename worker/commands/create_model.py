@@ -50,6 +50,7 @@ def _job(work: Work, model: Row[Any], attempt: Attempt) -> Mapping[str, Any]:
         "exclude": model.exclude,
         "token": _token(work),
         "endpoint": work.tools.hub_endpoint,
+        "redirects_inside": work.tools.redirects_inside,
         "storage": str(work.tools.storage.root),
         "lease": work.tools.lease,
         "connections": work.tools.connections,

@@ -23,6 +23,7 @@ class Tools:
     nursery: Nursery
     sealer: Sealer
     hub_endpoint: str
+    redirects_inside: bool
     lease: float
     reserve: int
     keep_partial: bool

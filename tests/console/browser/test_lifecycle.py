@@ -50,7 +50,7 @@ def test_a_model_that_fails_says_why_and_arrives_when_it_is_retried(served: Serv
     page.locator("input[name=name]").fill("acme/later")
     page.get_by_role("button", name="Add").click()
     _is(page, "error")
-    expect(page.locator("#live")).to_contain_text("forbidden")
+    expect(page.locator("#live")).to_contain_text("not-found")
     _slow(served.hub, "acme/later")
     view.press("retry")
     delete = page.locator("main button[data-action=delete]")

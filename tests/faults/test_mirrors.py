@@ -1,0 +1,205 @@
+"""Hubs that are not the Hub: they lack routes, pass on another hub's links, cut lists short, and answer in other shapes."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import FILES, contents, published
+from tests.faults.engine import Engine
+from tests.hub import Fault, Hub, Repo
+
+TOKEN = "hf_planted"
+
+
+def _json(change: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
+    return lambda body: json.dumps(change(json.loads(body))).encode()
+
+
+def _cut(count: int) -> Callable[[bytes], bytes]:
+    return _json(lambda entries: entries[:count])
+
+
+def _altered(change: dict[str, Any]) -> Callable[[bytes], bytes]:
+    return _json(lambda entries: [entry | change for entry in entries])
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_a_hub_without_auth_check_is_asked_for_a_file(hub: Hub, repo: Repo, engine: Engine, status: int) -> None:
+    hub.misbehave(Fault("status", on="auth", status=status, times=None))
+    assert engine.run().done
+    assert published(engine) == contents(repo)
+    first = next(request for request in hub.requests if "/resolve/" in request.path)
+    assert (first.file, first.range) == ("model.safetensors", "bytes=0-0")
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_a_hub_without_auth_check_does_not_open_a_gated_repository(
+    hub: Hub, repo: Repo, engine: Engine, token: str | None
+) -> None:
+    repo.gated = True
+    hub.account(TOKEN)
+    hub.misbehave(Fault("status", on="auth", status=404, times=None))
+    outcome = engine.run(token=token)
+    assert outcome.reason == "forbidden"
+    assert "The Hub says: Access to model acme/model is restricted" in outcome.text
+    assert [message["event"] for message in outcome.messages] == ["failed"], "nothing was linked or planned"
+    hub.account(TOKEN, accepted=[repo.name], may_read=[repo.name])
+    assert engine.run(token=TOKEN).done
+
+
+def test_a_hub_without_a_tree_is_asked_for_the_description_of_all_files(hub: Hub, repo: Repo, engine: Engine) -> None:
+    hub.misbehave(Fault("status", on="tree", status=404, times=None))
+    assert engine.run().done
+    assert published(engine) == contents(repo)
+
+
+@pytest.mark.parametrize("patterns", [{}, {"include": ["*.safetensors"]}])
+def test_a_tree_that_is_cut_short_is_not_taken_for_the_whole(
+    hub: Hub, engine: Engine, patterns: dict[str, Any]
+) -> None:
+    hub.misbehave(Fault("rewrite", on="tree", rewrite=_cut(1), times=1))
+    outcome = engine.run(**patterns)
+    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True)
+    assert "leaves" in outcome.text
+    assert engine.run(**patterns).done, "the next answer was whole"
+
+
+def test_a_description_that_names_fewer_files_than_the_tree_is_normal(hub: Hub, repo: Repo, engine: Engine) -> None:
+    fewer = _json(lambda told: told | {"siblings": told["siblings"][:1]})
+    hub.misbehave(Fault("rewrite", on="revision", rewrite=fewer, times=None))
+    assert engine.run().done
+    assert published(engine) == contents(repo)
+
+
+def test_a_file_that_is_not_selected_may_be_missing_from_the_tree(hub: Hub, engine: Engine) -> None:
+    only = _json(lambda entries: [entry for entry in entries if entry["path"] == "config.json"])
+    hub.misbehave(Fault("rewrite", on="tree", rewrite=only, times=None))
+    assert engine.run(include=["config.json"]).done
+
+
+REVISIONS: list[Callable[[bytes], bytes]] = [
+    lambda _: b"[]",
+    lambda _: b"null",
+    lambda _: b"{}",
+    lambda _: b'"text"',
+    lambda _: b"<html>blocked</html>",
+    lambda _: b"[" * 100_000,
+    _json(lambda told: told | {"siblings": 7}),
+    _json(lambda told: told | {"siblings": [None]}),
+    _json(lambda told: told | {"siblings": [{"name": "config.json"}]}),
+    _json(lambda told: told | {"sha": 7}),
+    _json(lambda told: told | {"lastModified": 7}),
+]
+CHANGES: list[dict[str, Any]] = [
+    {"size": "12"},
+    {"size": None},
+    {"size": True},
+    {"size": 1.5},
+    {"path": 7},
+    {"oid": None},
+    {"type": None},
+    {"lfs": []},
+    {"lfs": {"size": 1}},
+    {"lfs": "text"},
+]
+TREES: list[Callable[[bytes], bytes]] = [
+    lambda _: b"{}",
+    lambda _: b"null",
+    lambda _: b"[null]",
+    lambda _: b"7",
+    lambda _: b"<html>blocked</html>",
+    _cut(0),
+    *map(_altered, CHANGES),
+]
+
+
+@pytest.mark.parametrize(
+    ("on", "rewrite"),
+    [("revision", rewrite) for rewrite in REVISIONS] + [("tree", rewrite) for rewrite in TREES],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_answer_of_another_shape_is_asked_for_again(
+    hub: Hub, repo: Repo, engine: Engine, on: Any, rewrite: Callable[[bytes], bytes]
+) -> None:
+    hub.misbehave(Fault("rewrite", on=on, rewrite=rewrite, times=1))
+    outcome = engine.run()
+    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True), outcome.messages
+    assert engine.run().done
+    assert published(engine) == contents(repo)
+
+
+def test_links_to_the_next_page_are_asked_of_the_endpoint(hub: Hub, repo: Repo, engine: Engine) -> None:
+    """Whatever they name: another origin, which must not see the token, or a path only."""
+    hub.account(TOKEN)
+    hub.page_size = 2
+    tree = f"/api/models/{repo.name}/tree"
+    for address in (f"{hub.cdn}{tree}", f"https://hub.invalid{tree}", tree, f"//hub.invalid{tree}"):
+        hub.forget()
+        hub.misbehave(
+            *(
+                Fault("rewrite", on="tree", headers={"Link": _link(repo, address, 2 * (page + 1))})
+                for page in range((len(FILES) + 1) // 2)
+            )
+        )
+        assert engine.run(token=TOKEN).done, address
+        hub.behave()
+        pages = [request for request in hub.requests if request.place == "tree"]
+        assert len(pages) > 1
+        assert {request.origin for request in pages} == {"hub"}
+        assert {request.authorization for request in hub.requests if request.origin != "hub"} <= {None}
+
+
+def test_a_listing_that_goes_round_ends_with_a_reason(hub: Hub, repo: Repo, engine: Engine) -> None:
+    tree = f"{hub.endpoint}/api/models/{repo.name}/tree/main?recursive=true"
+    hub.misbehave(Fault("rewrite", on="tree", headers={"Link": f'<{tree}&cursor=MA==>; rel="next"'}, times=None))
+    outcome = engine.run()
+    assert outcome.reason == "unsupported"
+    assert "the same page again and again" in outcome.text
+    assert len([request for request in hub.requests if request.place == "tree"]) <= 3
+
+
+def test_a_commit_that_is_gone_is_resolved_anew(repo: Repo, engine: Engine) -> None:
+    gone = "0" * 40
+    assert engine.run(commit=gone).done
+    assert published(engine) == contents(repo)
+    assert engine.run(commit=gone, revision="nowhere").reason == "not-found"
+
+
+def test_the_hub_s_own_words_are_passed_on(hub: Hub, engine: Engine) -> None:
+    words = "Your request is awaiting a review from the repo authors. See https://hub.example/a?X-Signature=planted."
+    refusal = {"X-Error-Code": "GatedRepo", "X-Error-Message": words + "x" * 500}
+    hub.misbehave(Fault("status", on="auth", status=403, headers=refusal))
+    outcome = engine.run(token=TOKEN)
+    assert outcome.reason == "forbidden"
+    assert "awaiting a review from the repo authors. See https://hub.example/a" in outcome.text
+    assert "planted" not in outcome.text
+    assert len(outcome.text) < 600
+
+
+def test_a_repository_that_is_not_shown_is_not_found_and_a_wrong_token_is_forbidden(hub: Hub, engine: Engine) -> None:
+    outcome = engine.run(name="acme/modle")
+    assert outcome.reason == "not-found"
+    assert "send a huggingface-token if it is private" in outcome.text
+    assert engine.run(name="acme/modle", token="hf_wrong").reason == "forbidden"
+    hub.account(TOKEN)
+    assert engine.run(name="acme/modle", token=TOKEN).reason == "not-found"
+
+
+def test_the_limit_counts_what_is_selected(hub: Hub, engine: Engine) -> None:
+    many = {f"data/{number}.bin": b"" for number in range(100_051)} | {"config.json": b"{}"}
+    hub.add("acme/many", many)
+    assert engine.run(name="acme/many", include=["config.json"]).done
+    outcome = engine.run(name="acme/many")
+    assert outcome.reason == "unsupported"
+    assert "100000" in outcome.text
+
+
+def _link(repo: Repo, address: str, start: int) -> str:
+    """The Hub's own link behind `start` entries, at another address; none behind the last."""
+    if start >= len(repo.commits[repo.branches["main"]].tree):
+        return ""
+    cursor = base64.urlsafe_b64encode(str(start).encode()).decode()
+    return f'<{address}/{repo.branches["main"]}?recursive=true&expand=false&cursor={cursor}>; rel="next"'

@@ -1,0 +1,137 @@
+"""What a commit of a repository holds, as the Hub lists it: page by page, each answer checked before it is believed."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from huggingface_hub import ModelInfo
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils._http import hf_raise_for_status, http_backoff
+
+from app.domain.errors import Failed, Reason, TryAgain
+from worker.client import TIMEOUT
+
+_MOST_ENTRIES = 1_000_000
+"""Entries of a listing after which it is given up, however few of them are selected."""
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file as the Hub's manifest has it. `sha256` is known of LFS files, `blob_id` (git's SHA-1) is of the others."""
+
+    path: str
+    size: int
+    blob_id: str
+    sha256: str | None
+    xet: bool
+
+    def check(self) -> None:
+        """Refuse what is not a size and a checksum: files in flight are called after the latter. Raises `Failed`."""
+        sound = _SHA256.fullmatch(self.sha256) if self.sha256 is not None else _SHA1.fullmatch(self.blob_id)
+        if not sound or self.size < 0:
+            raise Failed(
+                Reason.UNSUPPORTED,
+                f"The Hub gives no valid size and checksum of {self.path[:100]!a}, so it can't be verified. "
+                "Leave it out with 'exclude', or tell the repository's owner.",
+            )
+
+
+@contextmanager
+def parsing(endpoint: str) -> Iterator[None]:
+    """Around the reading of an answer: whatever it raises says that the answer is not the Hub's. Raises `TryAgain`."""
+    try:
+        yield
+    except (HfHubHTTPError, HFValidationError, OSError):
+        raise
+    except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as error:
+        message = f"The Hub at {endpoint} answered something unexpected ({type(error).__name__})."
+        raise TryAgain(Reason.UNAVAILABLE, message) from error
+
+
+def is_missing_route(error: HfHubHTTPError) -> bool:
+    """Whether it says that this hub does not know such a request, rather than that what was asked for is not there.
+
+    Mirrors and artifact stores answer 404 (Olah), 400 (Nexus), 405 or 501; the Hub names the code of each refusal.
+    """
+    return error.response.status_code in {400, 404, 405, 501} and "x-error-code" not in error.response.headers
+
+
+def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str]) -> Iterator[HubFile]:
+    """Every file of a commit. Raises what huggingface_hub does, `TryAgain`, and `Failed` for a listing without end."""
+    address: str | None = f"{endpoint}/api/models/{name}/tree/{quote(commit, safe='')}?recursive=true&expand=false"
+    asked, first_paths, count = set[str](), set[str](), 0
+    while address:
+        asked.add(address)
+        response = http_backoff("GET", address, headers=dict(headers), timeout=TIMEOUT)
+        hf_raise_for_status(response)
+        with parsing(endpoint):
+            entries = [_entry(line) for line in _list(response.json())]
+            address = _next_page(endpoint, str(response.url), response.links.get("next", {}).get("url"))
+        if entries:
+            count += len(entries)
+            repeated = address in asked or entries[0][0] in first_paths
+            if repeated or count > _MOST_ENTRIES:
+                raise Failed(Reason.UNSUPPORTED, _endless(endpoint, name, count, repeated=repeated))
+            first_paths.add(entries[0][0])
+        yield from (file for _, file in entries if file)
+
+
+def siblings(endpoint: str, info: ModelInfo) -> Iterator[HubFile]:
+    """Every file of the description of a commit that was asked for with `files_metadata`, for hubs that list no tree."""
+    with parsing(endpoint):
+        for sibling in info.siblings or ():
+            sha256 = None if sibling.lfs is None else _text(sibling.lfs.sha256)
+            blob_id = _text(sibling.blob_id) if sha256 is None else sibling.blob_id or ""
+            yield HubFile(_text(sibling.rfilename), _size(sibling.size), blob_id, sha256, xet=False)
+
+
+def _entry(line: Any) -> tuple[str, HubFile | None]:
+    """The path of a line of the tree, and the file if it is one."""
+    path = _text(line["path"])
+    if line["type"] != "file":
+        return path, None
+    lfs = line.get("lfs")
+    sha256 = None if lfs is None else _text(lfs["oid"])
+    return path, HubFile(path, _size(line["size"]), _text(line["oid"]), sha256, bool(line.get("xetHash") and sha256))
+
+
+def _next_page(endpoint: str, page: str, link: str | None) -> str | None:
+    """The address of the next page, asked of the endpoint whatever origin the link names.
+
+    A mirror passes on links of the hub behind it, which has another origin and no prefix before its paths.
+    """
+    if not link:
+        return None
+    target, prefix = urlsplit(urljoin(page, link)), urlsplit(endpoint).path.rstrip("/")
+    path = target.path if target.path.startswith(f"{prefix}/") else prefix + target.path
+    return urlsplit(endpoint)._replace(path=path, query=target.query).geturl()
+
+
+def _endless(endpoint: str, name: str, count: int, *, repeated: bool) -> str:
+    how = "the same page again and again" if repeated else f"more than {count - 1} files"
+    return (
+        f"The Hub at {endpoint} lists {how} of {name!r}, so what the repository holds can't be told. A mirror that does "
+        "not know pages of a listing can't serve large repositories: set DEPOT_HUB_ENDPOINT to another one."
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a number of bytes")
+    return value

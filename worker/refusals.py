@@ -1,0 +1,147 @@
+"""What an exception of huggingface_hub, of the network or of the disk means for the operation, in the contract's words."""
+
+import errno
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+import httpx2
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from app.domain.errors import DepotError, Failed, OperationError, Reason, TryAgain
+
+RATE_LIMITED = "The Hub limits our rate. A huggingface-token raises the limit."
+PROXY_REFUSES = "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
+_LONGEST_WORDS = 300
+"""Characters of the Hub's own message that are passed on."""
+
+
+class Asked(Protocol):
+    """Which repository of which Hub was asked for, and with which token."""
+
+    endpoint: str
+    name: str
+    token: str | bool
+
+
+def explain(error: Exception, hub: Asked, revision: str) -> OperationError:  # noqa: PLR0911  # a table, one line each
+    """Return what `error` means. Raises `DepotError` for what only a bug raises."""
+    if isinstance(error, OperationError):
+        return error
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        return explain(error.__cause__, hub, revision)
+    if isinstance(error, HfHubHTTPError):
+        return _answered(error, hub, revision)
+    if isinstance(error, HFValidationError):
+        return Failed(Reason.INCORRECT, f"The Hub's own rules refuse {hub.name!r} or {revision!r}.")
+    if isinstance(error, httpx2.TransportError | httpx2.DecodingError | httpx2.TooManyRedirects):
+        return TryAgain(Reason.UNAVAILABLE, f"The Hub at {hub.endpoint} can't be reached ({_kind(error)}).")
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return Failed(Reason.FAULT, "The storage is full. Free some space, then send the request again.")
+        return Failed(Reason.FAULT, f"The storage failed: {error.strerror}. The operator should look at it.")
+    # Every failure of Xet is a RuntimeError, and an answer that is not the Hub's JSON is a ValueError or KeyError.
+    if isinstance(error, RuntimeError | ValueError | KeyError | OSError | httpx2.HTTPError):
+        return TryAgain(
+            Reason.UNAVAILABLE, f"The Hub at {hub.endpoint} answered something unexpected ({_kind(error)})."
+        )
+    raise DepotError(_kind(error)) from error
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """How many seconds the Hub asks to wait, by `Retry-After` (seconds, or a date) or the `t` of its `RateLimit`."""
+    asked = headers.get("retry-after", "")
+    if asked.isascii() and asked.isdigit():
+        return float(asked)
+    try:
+        until = parsedate_to_datetime(asked)
+    except (ValueError, OverflowError):
+        window = re.search(r"\bt=([0-9]+)", headers.get("ratelimit", ""))
+        return float(window[1]) if window else None
+    # A zone of "-0000" says that it is UTC and gives a time without one.
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def own_words(headers: Mapping[str, str]) -> str:
+    """The Hub's own message, trimmed and escaped, to be put behind ours; empty if there is none.
+
+    The query of an address in it, which may be a signature, is left out.
+    """
+    told = " ".join(headers.get("x-error-message", "").split())
+    told = re.sub(r"(https?://[^\s?#]+)[?#]\S*", r"\1", told)
+    if not told:
+        return ""
+    told = told if len(told) <= _LONGEST_WORDS else f"{told[:_LONGEST_WORDS]}…"
+    return " The Hub says: " + "".join(one if one.isprintable() else ascii(one)[1:-1] for one in told)
+
+
+def _answered(error: HfHubHTTPError, hub: Asked, revision: str) -> OperationError:  # noqa: PLR0911  # likewise
+    name, status, headers = hub.name, error.response.status_code, error.response.headers
+    if isinstance(error, GatedRepoError):
+        return Failed(Reason.FORBIDDEN, _gated(hub) + own_words(headers))
+    if isinstance(error, DisabledRepoError):
+        return Failed(Reason.UNSUPPORTED, f"The Hub has disabled {name!r}: its files can't be fetched.")
+    if isinstance(error, RevisionNotFoundError):
+        message = (
+            f"{name!r} has no revision {revision!r}. Its branches and tags are at {hub.endpoint}/{name}/tree/main."
+        )
+        return Failed(Reason.NOT_FOUND, message)
+    if isinstance(error, EntryNotFoundError):
+        return Failed(Reason.NOT_FOUND, f"A file of {name!r} that the Hub lists is not there.")
+    if isinstance(error, RepositoryNotFoundError) or status in {401, 403, 404}:
+        return _not_shown(error, hub, status)
+    if status == 429:
+        return TryAgain(Reason.BUSY, RATE_LIMITED, after=retry_after(headers))
+    if status == 407:
+        return TryAgain(Reason.UNAVAILABLE, PROXY_REFUSES)
+    if status == 408 or status >= 500:
+        message = f"The Hub at {hub.endpoint} answered {status}." + own_words(headers)
+        return TryAgain(Reason.UNAVAILABLE, message, after=retry_after(headers))
+    message = f"The Hub at {hub.endpoint} answered {status} to a request for {name!r}."
+    return Failed(Reason.UNKNOWN, message + own_words(headers))
+
+
+def _gated(hub: Asked) -> str:
+    page = f"{hub.endpoint}/{hub.name}"
+    if hub.token:
+        how = f"The account of this huggingface-token may not read it: accept its licence at {page}, or see there what"
+        return f"{hub.name!r} is gated. {how} else is missing, and send the request again."
+    how = f"Send a huggingface-token of an account that may read it: accept its licence at {page} and send the request"
+    return f"{hub.name!r} is gated. {how} again."
+
+
+def _not_shown(error: HfHubHTTPError, hub: Asked, status: int) -> OperationError:
+    """The Hub does not tell who may not see a private repository that there is one, so both are possible."""
+    words = own_words(error.response.headers)
+    if hub.token and status == 401:
+        message = "The Hub does not accept this huggingface-token: it is wrong or has expired."
+        return Failed(Reason.FORBIDDEN, message + words)
+    if status == 403 and not isinstance(error, RepositoryNotFoundError):
+        return Failed(Reason.FORBIDDEN, f"The Hub refuses this caller the files of {hub.name!r}." + words)
+    if hub.token:
+        private = ", and that the huggingface-token's account may see it if it is private."
+    else:
+        private = ", or send a huggingface-token if it is private."
+    return Failed(Reason.NOT_FOUND, f"The Hub shows no model repository {hub.name!r}: check its name{private}")
+
+
+def _kind(error: Exception) -> str:
+    """The error's type and the operating system's word for it; never its text, which may hold a signed URL."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{type(error).__name__}: {cause.strerror}"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
