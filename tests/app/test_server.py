@@ -2,7 +2,6 @@
 
 import json
 import select
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,68 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.server import MAX_HEAD, MAX_HEADERS
+from app.connection import MAX_HEAD, MAX_HEADERS
 from tests import processes
-from tests.app import contract
 from tests.app.api.test_signature import HEADERS, PATHS, QUERIES
-from tests.depot import CREDENTIALS, Depot
+from tests.app.raw import BUSY, GET, POST, api_alone, connect, heard, is_refused
+from tests.depot import Depot
 from tests.processes import until
 
 PATIENCE = 1.0
 """Seconds that the server gives its clients."""
-BUSY = 20.0
-"""Seconds more that a busy machine may take."""
-AUTHORIZATION = f"Authorization: {CREDENTIALS['Authorization']}\r\n".encode()
-POST = b"POST /v2/ai/model HTTP/1.1\r\nHost: depot\r\nContent-Type: application/json\r\n" + AUTHORIZATION
-GET = b"GET /healthz HTTP/1.1\r\nHost: depot\r\n"
 
 
 @pytest.fixture(scope="module")
 def depot(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Depot]:
-    """An API with little patience, and no worker."""
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(migrated_sqlite, folder / "depot.sqlite3")
-    depot = Depot(
-        folder,
-        database_url=f"sqlite:///{folder / 'depot.sqlite3'}",
-        redis_url="redis://127.0.0.1:1/0",
-        hub_endpoint="http://127.0.0.1:9",
-        workers=0,
-        client_timeout=PATIENCE,
-    )
-    yield depot
-    depot.close()
-    assert "Traceback" not in depot.logs()
-
-
-def connect(depot: Depot) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", depot.port), timeout=BUSY)
-    client.settimeout(BUSY)
-    return client
-
-
-def heard(client: socket.socket) -> bytes:
-    """All that the server says until it closes."""
-    said = b""
-    try:
-        while part := client.recv(65_536):
-            said += part
-    except ConnectionError:
-        pass
-    return said
-
-
-def is_refused(answer: bytes, status: int) -> None:
-    """In the shape of all errors, with the headers of all answers."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    first, *lines = head.decode().lower().split("\r\n")
-    headers = dict(line.split(": ", 1) for line in lines)
-    assert first.startswith(f"http/1.1 {status} "), answer
-    problem = json.loads(body)
-    contract.check(contract.ERROR, problem)
-    assert problem["status"] == status
-    assert (headers["content-type"], headers["connection"]) == ("application/json", "close")
-    assert headers["x-content-type-options"] == "nosniff"
+    with api_alone(migrated_sqlite, tmp_path_factory.mktemp("server"), PATIENCE) as depot:
+        yield depot
 
 
 def drip(client: socket.socket, piece: Callable[[], bytes]) -> bytes:
@@ -113,7 +65,7 @@ SLOW: dict[str, tuple[bytes, Callable[[], bytes], int | None]] = {
 @pytest.mark.parametrize("name", SLOW)
 def test_a_client_that_drips_is_cut_off(depot: Depot, name: str) -> None:
     first, piece, status = SLOW[name]
-    with connect(depot) as client:
+    with connect(depot.port) as client:
         began = time.monotonic()
         client.sendall(first)
         said = drip(client, piece)
@@ -126,7 +78,7 @@ def test_a_client_that_drips_is_cut_off(depot: Depot, name: str) -> None:
 
 def test_others_are_answered_while_hundreds_drip(depot: Depot) -> None:
     with ExitStack() as stack:
-        slow = [stack.enter_context(connect(depot)) for _ in range(300)]
+        slow = [stack.enter_context(connect(depot.port)) for _ in range(300)]
         for client in slow:
             client.sendall(GET + b"X-A: ")
         assert depot.client.get("/ai/model").status_code == 200
@@ -161,7 +113,7 @@ def is_connected(port: int, other: int) -> bool:
 
 
 def test_a_connection_that_breaks_within_a_body_is_no_bug(depot: Depot) -> None:
-    with connect(depot) as client:
+    with connect(depot.port) as client:
         client.sendall(POST + b'Content-Length: 100\r\n\r\n{"name"')
     until(lambda: '"path": "/v2/ai/model", "status": 400' in depot.logs(), depot.logs)
 
@@ -182,14 +134,14 @@ def test_a_connection_that_breaks_within_a_body_is_no_bug(depot: Depot) -> None:
     ],
 )
 def test_what_can_not_be_read_is_told_so_in_the_shape_of_all_errors(depot: Depot, said: bytes, status: int) -> None:
-    with connect(depot) as client:
+    with connect(depot.port) as client:
         client.sendall(said)
         is_refused(heard(client), status)
 
 
 def test_a_head_without_end_takes_no_memory(depot: Depot) -> None:
     sent = count()
-    with connect(depot) as client:
+    with connect(depot.port) as client:
         client.sendall(GET + b"X-A: ")
         try:
             while next(sent) < 1000:
@@ -247,7 +199,7 @@ METHODS = st.sampled_from([b"GET", b"POST", b"DELETE", b"HEAD", b"TRACE", b"OPTI
 def test_whatever_a_stranger_sends_is_refused_in_the_shape_of_all_errors(
     depot: Depot, method: bytes, path: bytes, query: bytes, header: bytes
 ) -> None:
-    with connect(depot) as client:
+    with connect(depot.port) as client:
         words = b"Host: depot\r\nConnection: close\r\nAuthorization: " + header
         client.sendall(method + b" " + path + b"?" + query + b" HTTP/1.1\r\n" + words + b"\r\n\r\n")
         head, _, body = heard(client).partition(b"\r\n\r\n")
