@@ -3,7 +3,6 @@
 import hmac
 import ipaddress
 import math
-import secrets
 import time
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ _REFUSED = (
     "`modeldepot key list` shows the keys there are."
 )
 _NOT_CURRENT = (
-    "The signature has expired, or expires more than an hour ahead: "
+    "The signature expired more than a minute ago, or expires more than an hour ahead: "
     "sign each request anew, and check the clocks of client and server."
 )
 _TOO_MANY = "Too many requests with wrong credentials came from this address or for this key. Try again later."
@@ -50,7 +49,6 @@ class Gate:
     def __init__(self, keyring: Keyring, prefix: str) -> None:
         self._keyring, self._prefix = keyring, prefix.encode()
         self._failures = Failures()
-        self._nobodys = secrets.token_urlsafe(32).encode()
 
     async def admit(self, request: Request) -> Key:
         """The caller's key, whatever its role. Raises `HTTPException`: 401, 403 or, for too many failures, 429."""
@@ -92,13 +90,14 @@ class Gate:
         return found is not None and hmac.compare_digest(found.secret, key.secret)
 
     async def _proven(self, request: Request, claim: _Claim) -> Key:
-        # Whether there is such a key makes no difference to what is computed.
         key = await self._keyring.find(claim.key_id)
-        fits = await self._fits(request, claim, key.secret if key else self._nobodys)
-        if key is None or not fits:
-            raise self._refusal(request, claim, "wrong secret or signature" if key else "no such key", _REFUSED, key)
+        if key is None:
+            # Ids are no secrets: what a stranger brings is not read to hide which there are.
+            raise self._refusal(request, claim, "no such key", _REFUSED)
         if isinstance(claim.proof, signature.Signature) and not signature.is_current(claim.proof, time.time()):
             raise self._refusal(request, claim, "expired, or too far ahead", _NOT_CURRENT, key)
+        if not await self._fits(request, claim, key.secret):
+            raise self._refusal(request, claim, "wrong secret or signature", _REFUSED, key)
         return key
 
     async def _fits(self, request: Request, claim: _Claim, secret: bytes) -> bool:

@@ -13,8 +13,11 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 
 SCHEME = "exo2-hmac-sha256"
-LONGEST = 3600
-"""Seconds ahead that a signature may expire: how long one that was overheard can be sent again."""
+LONGEST, LATE = 3600, 60
+"""Seconds ahead that a signature may expire, and seconds after which it is still taken: the Java SDK's expires at once.
+
+Together they are how long one that was overheard can be sent again.
+"""
 _PARAMETERS = re.compile(
     r"credential=([^,\s]{1,64}),(?:signed-query-args=([^,]{0,4000}),)?expires=([0-9]{1,12}),signature=([A-Za-z0-9+/]{43}=)"
 )
@@ -64,8 +67,8 @@ def fits(signature: Signature, request: Signed, secret: bytes) -> bool:
 
 
 def is_current(signature: Signature, now: float) -> bool:
-    """Whether it has not expired at `now` (Unix time) and does not stay valid for longer than is accepted."""
-    return now <= int(signature.expires) <= now + LONGEST
+    """Whether it expired at most `LATE` seconds before `now` (Unix time), or expires at most `LONGEST` after it."""
+    return now - LATE <= int(signature.expires) <= now + LONGEST
 
 
 def _digest(secret: bytes, message: bytes) -> bytes:
