@@ -97,6 +97,7 @@ def status_of(error: Refusal | HTTPException | RequestValidationError) -> HTTPSt
 def answer(status: HTTPStatus, message: str, *, headers: Mapping[str, str] | None = None, **extra: Any) -> JSONResponse:
     body = {
         "error": message,
+        "message": message,
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,

@@ -216,9 +216,10 @@ class ZoneList(Wire):
 
 
 class Error(Wire):
-    """What went wrong. `error` says what to do; the other keys are RFC 9457's."""
+    """What went wrong. `error` says what to do, and so does `message`, for older clients; the others are RFC 9457's."""
 
     error: str
+    message: str
     type: str = "about:blank"
     title: str
     status: int

@@ -106,19 +106,20 @@ ERROR = {
     "type": "object",
     "properties": {
         "error": _TEXT,
+        "message": _TEXT,
         "type": _TEXT,
         "title": _TEXT,
         "status": {"type": "integer"},
         "detail": _TEXT,
         "field": _TEXT,
     },
-    "required": ["error", "type", "title", "status", "detail"],
+    "required": ["error", "message", "type", "title", "status", "detail"],
     "additionalProperties": False,
 }
 IN_USE = {
     **ERROR,
     "properties": {**ERROR["properties"], "deployments": {"type": "array", "items": _ID, "minItems": 1}},  # type: ignore[dict-item]
-    "required": ["error", "deployments"],
+    "required": [*ERROR["required"], "deployments"],
 }
 
 

@@ -154,7 +154,7 @@ def _refused(api: Api, path: str, body: bytes, field: str | None) -> None:
     problem = answer.json()
     contract.check(contract.ERROR, problem)
     assert problem["status"] == 400
-    assert problem["error"] == problem["detail"]
+    assert problem["error"] == problem["detail"] == problem["message"]
     if field is not None:
         assert problem["field"] == field
         assert field in problem["error"]
