@@ -119,7 +119,7 @@ ERROR = {
 IN_USE = {
     **ERROR,
     "properties": {**ERROR["properties"], "deployments": {"type": "array", "items": _ID, "minItems": 1}},  # type: ignore[dict-item]
-    "required": [*ERROR["required"], "deployments"],
+    "required": ["error", "message", "type", "title", "status", "detail", "deployments"],
 }
 
 

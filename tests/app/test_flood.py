@@ -37,13 +37,13 @@ def send_all_that_is_taken(clients: Sequence[socket.socket], said: bytes) -> Non
     """To each of them, until nothing more is taken by any. What they answer is not read."""
     left = dict.fromkeys(clients, memoryview(said))
     with selectors.DefaultSelector() as selector:
-        for client in clients:
-            client.setblocking(False)
-            selector.register(client, selectors.EVENT_WRITE)
+        for one in clients:
+            one.setblocking(False)
+            selector.register(one, selectors.EVENT_WRITE)
         while selector.get_map() and (ready := selector.select(_QUIET)):
             for key, _ in ready:
+                assert isinstance(key.fileobj, socket.socket)
                 client = key.fileobj
-                assert isinstance(client, socket.socket)
                 try:
                     left[client] = left[client][client.send(left[client]) :]
                 except ConnectionError:
