@@ -77,7 +77,7 @@ def pull(
     try:
         model = _begin(depot, body)[0] if detach else _fetch(depot, body, as_json=as_json)
     except Failed as error:
-        if error.reason == Reason.FORBIDDEN and not token:
+        if error.reason in {Reason.FORBIDDEN, Reason.NOT_FOUND} and not token:
             say(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
         raise
     if detach and not as_json:
@@ -198,8 +198,10 @@ def _fetch(depot: Depot, body: Json, *, as_json: bool) -> Json:
     while True:
         model, operation_id = _begin(depot, body)
         if operation_id is None:
-            how = "here" if model["status"] == ModelStatus.READY else "under way"
-            say(f"{model['name']} is {how} already, as model {model['id']}", err=True)
+            how = "here already" if model["status"] == ModelStatus.READY else "under way already"
+            if model.get("deleting"):
+                how = "being deleted"
+            say(f"{model['name']} is {how}, as model {model['id']}", err=True)
         name = model["id"] if selection(model) else model["name"]
         left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
         if left is not None:
@@ -233,6 +235,8 @@ def _users(depot: Depot, model: Json) -> list[Json]:
 
 def _status(model: Json) -> str:
     """In a word, with how far it is or what is wrong."""
+    if model.get("deleting"):
+        return "deleting"
     far = percent(model)
     return f"{model['status']} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
 

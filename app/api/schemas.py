@@ -133,6 +133,7 @@ class Model(Wire):
     model_size: Annotated[int | None, Field(description="Bytes of all files; null until it is known.")]
     created_at: Time
     updated_at: Time
+    deleting: Annotated[bool, Field(description="A delete was accepted: nothing is to load it any more.")]
     revision: str
     include: list[str]
     exclude: list[str]

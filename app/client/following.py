@@ -64,13 +64,13 @@ def _watch(depot: Depot, model_id: str, display: Display) -> tuple[bool, bool]:
 
 
 def _look(depot: Depot, model_id: str, display: Display, operation_id: str | None, *, last_word: bool) -> bool:
-    """Whether it is over. A model that is being deleted looks as before: without an operation only a stream knows."""
+    """Whether it is over."""
     model = _model(depot, model_id)
     if model is None:
         return True
     display.show(model)
     if operation_id is None:
-        return last_word and model["status"] in _OVER
+        return last_word and model["status"] in _OVER and not model.get("deleting")
     operation = depot.operation(operation_id)
     if "message" in operation:
         display.note(operation["message"])

@@ -88,6 +88,8 @@ def size(number: int | None) -> str:
 
 def describe(model: Json) -> str:
     """What it is at, in a few words."""
+    if model.get("deleting"):
+        return "deleting"
     says = _SAYS.get(model["status"], str(model["status"]))
     if model["status"] != ModelStatus.DOWNLOADING or not model["total"]:
         return says
@@ -99,6 +101,6 @@ def describe(model: Json) -> str:
 
 def percent(model: Json) -> int | None:
     """How much of it has arrived, while it is being fetched."""
-    if model["status"] != ModelStatus.DOWNLOADING or not model["total"]:
+    if model["status"] != ModelStatus.DOWNLOADING or not model["total"] or model.get("deleting"):
         return None
     return int(100 * (model["downloaded"] or 0) / model["total"])

@@ -9,7 +9,6 @@ from sqlalchemy import Row
 
 from app.api.events import Seen
 from app.console.words import duration, size
-from app.domain.commands import Command
 from app.domain.states import ModelStatus
 
 DELETING = "deleting"
@@ -46,15 +45,14 @@ def show(seen: Seen) -> Shown | None:
     model, operation = seen.model, seen.operation
     if model is None:
         return None
-    deleting = seen.under_way and operation is not None and operation.command == Command.DELETE_MODEL
     note = model.message or (operation.message if seen.under_way and operation is not None else "")
-    status = DELETING if deleting else model.status.value
+    status = DELETING if model.deleting else model.status.value
     stage = f"{status} {operation.id if operation else '-'} {operation.state if operation else '-'}"
     return Shown(
         id=model.id,
         model=model,
         status=status,
-        word=DELETING if deleting else _IN_WORDS[model.status],
+        word=DELETING if model.deleting else _IN_WORDS[model.status],
         figures=_figures(model) if status == ModelStatus.DOWNLOADING else "",
         note=note or "",
         stage=stage,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Uuid, and_, bindparam, delete, exists, func, select, tuple_
+from sqlalchemy import Row, Uuid, and_, bindparam, case, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
@@ -27,6 +27,7 @@ SEEN: tuple[Any, ...] = (
     ModelRow.model_size,
     ModelRow.created_at,
     ModelRow.updated_at,
+    ModelRow.deleting,
     ModelRow.revision,
     ModelRow.include,
     ModelRow.exclude,
@@ -36,7 +37,8 @@ SEEN: tuple[Any, ...] = (
     ModelRow.files,
     ModelRow.files_verified,
     ModelRow.rate,
-    ModelRow.path,
+    # Nobody is to begin to load what goes away, or has gone in part.
+    case((and_(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting), ModelRow.path)).label("path"),
     ModelRow.reason,
     ModelRow.message,
 )

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from app.db.session import Database, open_database
-from app.db.transitions import end_operation, move_model
+from app.db.transitions import end_operation, mark_deleting, move_model
 from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.domain.repositories import select
@@ -68,6 +68,7 @@ async def give_up(database: Database, claimed: Claim, reason: Reason = Reason.NO
     async with database.begin() as connection:
         words = {"reason": reason, "message": "The Hub has no such repository."}
         await move_model(connection, claimed.resource_id, ModelStatus.ERROR, lease=claimed.lease, **words)
+        await mark_deleting(connection, claimed.resource_id, deleting=False)
         await end_operation(connection, claimed.lease, OperationState.FAILURE, reason=reason, message=words["message"])
 
 

@@ -44,6 +44,7 @@ MODEL = _object(
     model_size=_BYTES_OR_NULL,
     created_at=_TIME,
     updated_at=_TIME,
+    deleting={"type": "boolean"},
     revision=_TEXT,
     include=_STRINGS,
     exclude=_STRINGS,

@@ -134,6 +134,8 @@ def test_a_model_that_is_used_is_not_deleted_and_the_page_says_by_what(site: Sit
     assert operator.send(f"/console/deployments/{held['id']}/delete").status_code == 303
     assert operator.send(f"/console/models/{model_id}/delete").headers["location"] == "/console"
     assert f'data-model="{model_id}" data-status="deleting"' in operator.page("/console")
+    going = operator.page(f"/console/models/{model_id}")
+    assert not any(word in going for word in ("Load it", "vllm", "llama", "Declare a deployment"))
     site.api.carry_out()
     assert model_id not in operator.page("/console")
 

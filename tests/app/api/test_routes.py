@@ -1,6 +1,8 @@
 """Every route of the contract: what it answers, in which shape, and when it refuses."""
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,8 @@ import pytest
 from app.domain.errors import Reason
 from tests.app import by_hand, contract
 from tests.app.conftest import Api
+from tests.depot import KEY, SECRET
+from tests.terminal import modeldepot
 
 PREFIXES = ("/v2", "")
 
@@ -164,6 +168,27 @@ def test_a_delete_of_what_no_worker_has_begun_has_ended_at_once(api: Api) -> Non
     assert api.ask("GET", f"/ai/model/{operation['reference']['id']}").status_code == 404
     interrupted = api.ask("GET", f"/operation/{operation['id']}").json()
     assert (interrupted["state"], interrupted["reason"]) == ("failure", "interrupted")
+
+
+def test_a_model_that_is_being_deleted_says_so_and_gives_no_path(api: Api, tmp_path: Path) -> None:
+    model_id = api.ready_model()
+    before = api.depot.model(model_id)
+    assert before["path"]
+    assert before["deleting"] is False
+    assert api.ask("DELETE", f"/ai/model/{model_id}").json()["state"] == "pending"
+    for model in (api.depot.model(model_id), api.stored()[0]["models"][-1]):
+        contract.check(contract.MODEL, model)
+        assert (model["id"], model["status"], model["deleting"], model["path"]) == (model_id, "ready", True, None)
+    where = {"DEPOT_URL": f"http://127.0.0.1:{api.depot.port}", "DEPOT_KEY": KEY, "DEPOT_SECRET": SECRET}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | where
+    for words in (("ls",), ("show", before["name"])):
+        told = modeldepot(environment, *words).stdout
+        (line,) = [line for line in told.splitlines() if "deleting" in line]
+        assert "ready" not in line
+        assert str(before["path"]) not in told
+    api.fail()
+    after = api.depot.model(model_id)
+    assert (after["status"], after["deleting"], after["path"]) == ("error", False, None)
 
 
 def test_a_model_in_use_is_not_deleted_and_the_answer_names_its_deployments(api: Api) -> None:
