@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     operation_deadline: Seconds = Field(86_400.0, description="How long an operation may take, in seconds.")
     operation_retention: Seconds = Field(2_592_000.0, description="How long an ended operation is kept, in seconds.")
     audit_retention: Seconds = Field(31_536_000.0, description="How long the audit remembers a change, in seconds.")
+    error_retention: Seconds = Field(
+        604_800.0, description="How long a model in error of which no byte arrived is kept, in seconds."
+    )
     attempts: int = Field(6, ge=1, le=100, description="How many attempts in a row may fail before an operation does.")
     backoff: Seconds = Field(2.0, description="The wait before the second attempt, in seconds. It doubles, up to 300.")
     reserve: int = Field(1_073_741_824, ge=0, description="Free bytes that downloads leave on the storage.")

@@ -26,6 +26,7 @@ class Policy:
     backoff: float
     retention: float
     audit_retention: float
+    error_retention: float
 
     @property
     def all_slots(self) -> int:

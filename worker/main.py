@@ -117,6 +117,7 @@ def _policy(settings: Settings) -> Policy:
         backoff=settings.backoff,
         retention=settings.operation_retention,
         audit_retention=settings.audit_retention,
+        error_retention=settings.error_retention,
     )
 
 

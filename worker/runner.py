@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from app.db.session import UNREACHABLE, is_unreachable
@@ -15,7 +16,7 @@ from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_mod
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 from app.domain.states import ModelStatus, OperationState
 from app.probe import Pulse
-from app.services import audit, leases, operations, sessions, workers
+from app.services import audit, leases, models, operations, sessions, workers
 from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
@@ -31,6 +32,8 @@ _TIDY_EVERY = 12
 _LAST_WORD = 5.0
 """Seconds that a worker that stops waits for the database; without its word the lease runs out by itself."""
 _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
+
+_UNTOLD = "What went wrong can't be told here; the worker's log says it. Tell whoever runs this server."
 
 log = structlog.get_logger()
 
@@ -191,6 +194,18 @@ class Runner:
         return await self._fail(claim, Failed(error.reason, message))
 
     async def _fail(self, claim: Claim, error: OperationError) -> Outcome:
+        try:
+            await self._settle(claim, error)
+        except DBAPIError as problem:
+            if is_unreachable(problem):
+                raise
+            # Without an end the operation would be claimed again and again, and end as if its workers had died.
+            log.exception("how the operation failed can't be stored")
+            await self._settle(claim, Failed(error.reason, _UNTOLD))
+        log.warning("operation failed", reason=error.reason, message=error.message)
+        return Outcome.FAILURE
+
+    async def _settle(self, claim: Claim, error: OperationError) -> None:
         async with self._tools.database.begin() as connection:
             await move_model(
                 connection,
@@ -205,8 +220,6 @@ class Runner:
             await end_operation(
                 connection, claim.lease, OperationState.FAILURE, reason=error.reason, message=error.message
             )
-        log.warning("operation failed", reason=error.reason, message=error.message)
-        return Outcome.FAILURE
 
     async def _sweep(self) -> None:
         for look in count():
@@ -228,8 +241,10 @@ class Runner:
             purged = await operations.purge(connection, self._policy.retention)
             forgotten = await audit.purge(connection, self._policy.audit_retention)
             await sessions.purge(connection)
-        if expired or purged or forgotten:
-            log.info("swept", expired=expired, purged=purged, audit=forgotten)
+        async with self._tools.database.begin() as connection:
+            dismissed = await models.dismiss(connection, self._policy.error_retention)
+        if expired or purged or forgotten or dismissed:
+            log.info("swept", expired=expired, purged=purged, audit=forgotten, dismissed=dismissed)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
         """Nothing but a cancellation ends a worker's loop."""

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from app.client.depot import Depot, Json
 from app.client.failures import NotThere, Wrong
+from app.domain.states import ModelStatus
 
 
 def find_model(depot: Depot, text: str) -> Json:
@@ -16,6 +17,9 @@ def find_model(depot: Depot, text: str) -> Json:
     if not found:
         known = {model["name"] for model in models}
         raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
+    if len(found) > 1:
+        # What failed before a byte came, such as a wrong revision, is hardly meant.
+        found = [model for model in found if model["status"] != ModelStatus.ERROR or model["downloaded"]] or found
     if len(found) > 1:
         which = (f"  {model['id']}  {selection(model)}" for model in found)
         raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id", *which)

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.db.clock import Timestamp
+from app.db.words import Words
 from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.domain.keys import Role
@@ -99,7 +100,7 @@ class ModelRow(Base):
     """Bytes per second over the last few seconds, while downloading."""
     path: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[Reason | None]
-    message: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Words)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -152,11 +153,11 @@ class OperationRow(Base):
     command: Mapped[Command]
     resource_id: Mapped[UUID]
     """The model or deployment it works on."""
-    resource_name: Mapped[str | None] = mapped_column(Text)
+    resource_name: Mapped[str | None] = mapped_column(Words)
     """Its name: it stays when the resource is gone. Null if an older version accepted the operation."""
     state: Mapped[OperationState]
     reason: Mapped[Reason | None]
-    message: Mapped[str | None] = mapped_column(Text)
+    message: Mapped[str | None] = mapped_column(Words)
     sealed_token: Mapped[str | None] = mapped_column(Text)
     """The caller's Hub token, sealed; wiped when the operation ends."""
     created_at: Mapped[datetime]
@@ -269,7 +270,7 @@ class AuditRow(Base):
     action: Mapped[str] = mapped_column(String(40))
     """The API operation's id, such as `create-model`."""
     resource_id: Mapped[UUID | None]
-    resource_name: Mapped[str | None] = mapped_column(Text)
+    resource_name: Mapped[str | None] = mapped_column(Words)
     """The name of the model, deployment or key that it is about, as far as it was known."""
     other_key_id: Mapped[str | None] = mapped_column(String(64))
     """The key that was made or revoked."""

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, Uuid, and_, bindparam, case, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.clock import now
+from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.inserts import INSERT
 from app.db.tables import DeploymentRow, ModelRow, OperationRow
@@ -291,3 +291,15 @@ async def _begin_anew(connection: AsyncConnection, model_id: UUID, *, commit: st
 
 def unknown(model_id: UUID) -> NotFound:
     return NotFound(f"There is no model {model_id}. GET /v2/ai/model lists the models there are.")
+
+
+async def dismiss(connection: AsyncConnection, retention: float) -> int:
+    """Forget models that failed over `retention` seconds ago before a byte arrived; how many there were.
+
+    A misspelt name, above all: nobody deletes what never was.
+    """
+    pending = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.state == OperationState.PENDING)
+    empty = func.coalesce(ModelRow.downloaded, 0) == 0
+    failed = and_(ModelRow.status == ModelStatus.ERROR, ModelRow.updated_at < moment(-retention), empty)
+    used = exists().where(DeploymentRow.model_id == ModelRow.id)
+    return (await connection.execute(delete(ModelRow).where(failed, ~pending, ~used))).rowcount

@@ -257,3 +257,12 @@ def test_the_key_in_the_data_folder_is_for_the_depot_of_this_machine_only(shell:
     assert shell.run("ls", **own | {"DEPOT_URL": f"{shell.environment['DEPOT_URL']}/v2"}).returncode == 0
     elsewhere = shell.run("ls", **own | {"DEPOT_URL": shell.hub.endpoint})
     assert (elsewhere.returncode, "DEPOT_KEY" in elsewhere.stderr) == (2, True)
+
+
+def test_a_name_means_the_model_that_is_there_and_not_one_that_never_came(shell: Shell) -> None:
+    name = shell.repository()
+    shell.done("pull", name)
+    assert shell.run("pull", name, "--revision", "nope").returncode == 10
+    assert json.loads(shell.done("show", name, "--json"))["status"] == "ready"
+    shell.done("rm", name)
+    assert json.loads(shell.done("show", name, "--json"))["status"] == "error"

@@ -70,6 +70,14 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         stall_rate=1024,
     )
     policy = Policy(
-        slots=1, small_slots=0, small=0, look_interval=30, attempts=1, backoff=1, retention=3600, audit_retention=3600
+        slots=1,
+        small_slots=0,
+        small=0,
+        look_interval=30,
+        attempts=1,
+        backoff=1,
+        retention=3600,
+        audit_retention=3600,
+        error_retention=3600,
     )
     return Runner(Presence("test:1", "test", "0", slots=1, look_interval=30), tools, policy, pulse)

@@ -8,8 +8,8 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.clock import now
 from app.db.session import Database
-from app.db.tables import OperationRow
-from app.db.transitions import LeaseLost, move_model
+from app.db.tables import ModelRow, OperationRow
+from app.db.transitions import LeaseLost, end_operation, move_model
 from app.domain.commands import Command
 from app.domain.errors import Conflict, ModelInUse, NotReady, Reason
 from app.domain.states import COMES_FROM, ModelStatus, OperationState
@@ -155,6 +155,48 @@ async def _model_in(database: Database, status: ModelStatus) -> UUID:
         for step in way:
             assert await move_model(connection, model_id, step)
     return model_id
+
+
+async def test_words_that_no_encoding_has_are_stored_escaped(database: Database) -> None:
+    """A file's name out of a repository's JSON, in the message that an operation ends with."""
+    odd = "no file fits; there is a\udc80, b\0c and é"
+    operation = await by_hand.create(database, "acme/model")
+    async with database.begin() as connection:
+        claim = await leases.claim(connection, "test", lease=30, commands=(Command.CREATE_MODEL,))
+        assert claim
+        assert await move_model(connection, claim.resource_id, ModelStatus.ERROR, lease=claim.lease, message=odd)
+        await end_operation(connection, claim.lease, OperationState.FAILURE, reason=Reason.INCORRECT, message=odd)
+    async with database.read() as connection:
+        told = (await operations.some(connection, [operation.id]))[operation.id].message
+        model = await models.get(connection, operation.resource_id)
+    assert told == model.message == r"no file fits; there is a\udc80, b\x00c and é"
+
+
+async def test_a_model_that_failed_before_a_byte_came_is_forgotten_after_a_while(database: Database) -> None:
+    async def model_ids() -> set[UUID]:
+        async with database.read() as connection:
+            return {row.id for row in await models.list_all(connection)}
+
+    async def dismiss(retention: float) -> int:
+        async with database.begin() as connection:
+            return await models.dismiss(connection, retention)
+
+    ready = (await by_hand.create(database, "acme/ready")).resource_id
+    await by_hand.carry_out(database)
+    empty = (await by_hand.create(database, "acme/misspelt")).resource_id
+    await by_hand.fail(database)
+    partial = (await by_hand.create(database, "acme/partial")).resource_id
+    await by_hand.fail(database)
+    retried = (await by_hand.create(database, "acme/retried")).resource_id
+    await by_hand.fail(database)
+    await by_hand.create(database, "acme/retried")
+    async with database.begin() as connection:
+        await connection.execute(update(ModelRow).where(ModelRow.id == partial).values(downloaded=7))
+    assert await dismiss(3600) == 0
+    assert await dismiss(-1) == 1
+    assert await model_ids() == {ready, partial, retried}
+    assert empty not in await model_ids()
+    await by_hand.create(database, "acme/misspelt")
 
 
 async def _count(database: Database) -> int:
