@@ -1,6 +1,6 @@
 # One image for the API, the workers and the migrations. Any builder can build it: nothing here needs BuildKit.
 #
-#   docker build -t modeldepot .
+#   docker build -t modeldepot --build-arg VERSION=… .    # the version is for the label only
 #   docker run --read-only --tmpfs /tmp -v models:/models -p 127.0.0.1:8080:8080 --env-file settings modeldepot
 #
 # The second word chooses the process: `serve` (the default), `worker` or `migrate`.
@@ -23,7 +23,7 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --whe
  && /opt/build/bin/pip --python /opt/modeldepot/bin/python check
 
 FROM python:3.13-slim
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Model Depot" \
       org.opencontainers.image.description="A self-hosted depot for AI models: fetched from Hugging Face once, verified, and kept where inference engines load them." \

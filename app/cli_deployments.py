@@ -71,5 +71,5 @@ def rm(depot: Depot, deployment: str, *, as_json: bool) -> None:
 
 def _gpus(deployment: Json) -> str:
     """For people: count, type, replicas, as far as they are known."""
-    count, kind, replicas = (deployment[key] for key in ("gpu-count", "gpu-type", "replicas"))
+    count, kind, replicas = (deployment.get(key) for key in ("gpu-count", "gpu-type", "replicas"))
     return " ".join(filter(None, (count and f"{count}", kind, replicas and f"x{replicas}"))) or "-"

@@ -4,12 +4,26 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import queue, telemetry
-from app.api import auth, deployments, docs, errors, health, models, operations, polled, requests, zones
+from app.api import (
+    auth,
+    deployments,
+    docs,
+    errors,
+    health,
+    hosted,
+    keys,
+    models,
+    operations,
+    polled,
+    requests,
+    zones,
+)
 from app.api import metrics as api_metrics
 from app.api.bodies import BodyLimit
 from app.api.creates import Creates
@@ -32,7 +46,7 @@ from app.settings import Settings, split_keys
 from app.status import StatusServer
 from app.volume import Volume
 
-_ROUTERS = (models.router, operations.router, deployments.router, zones.router)
+_ROUTERS = (models.router, operations.router, deployments.router, hosted.router, keys.router, zones.router)
 MAX_BODY = 1_048_576
 """Bytes of a request's body."""
 
@@ -91,7 +105,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         redoc_url=None,
         title="Model Depot",
         description="Fetches AI models from Hugging Face once, verifies them, and keeps them where engines load them.",
-        version="2.0.0",
+        version=version("modeldepot"),
         servers=[{"url": f"{settings.address}/v2"}],
         root_path=prefix,
         root_path_in_servers=False,

@@ -19,7 +19,7 @@ from app.volume import Volume, VolumeAway
 
 _PATIENCE = 3.0
 """Seconds that a scrape waits for the database."""
-_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
 
 
 class ProcessMetrics:

@@ -59,7 +59,11 @@ class Settings(BaseSettings):
         description="Whether the Hub may redirect a worker to loopback, link-local and cloud metadata addresses.",
     )
     public_url: str = Field("", description="This server's address as clients see it. Default: http://HOST:PORT.")
-    zone: str = Field("local", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="The name of the one zone at /zone.")
+    zone: str = Field(
+        "ch-dk-2",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="The name of the one zone at /zone. The default is where `exo` looks, unless it is told otherwise.",
+    )
     host: str = Field("127.0.0.1", min_length=1, description="The address that the API listens on.")
     port: int = Field(8080, ge=1, le=65535, description="The port that the API listens on.")
     root_path: str = Field(

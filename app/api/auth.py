@@ -37,13 +37,15 @@ _SCHEMES: dict[str, Any] = {
 }
 _EITHER: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]}
 
-_READER = "This key may only read. `modeldepot key create --role operator` makes one that may also change things."
+_READER = "This key may only read. `modeldepot key create --role operator` makes one that may do everything."
 
 log = structlog.get_logger()
 
 
 class KeyedRoute(APIRoute):
     """A route that only the holder of a key gets to, and only an operator unless it just reads."""
+
+    readers_may_look = True
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         options["responses"] = documented(401, 403, 429) | (options.get("responses") or {})
@@ -57,6 +59,8 @@ class KeyedRoute(APIRoute):
             depot: Depot = request.app.state.depot
             key = request.state.key = await depot.gate.admit(request)
             if request.method in READS:
+                if key.role is Role.READER and not self.readers_may_look:
+                    raise HTTPException(403, _READER)
                 return await answer(request)
             async with audited(request, depot, key, action) as act:
                 if key.role is Role.READER:
@@ -65,6 +69,12 @@ class KeyedRoute(APIRoute):
                 return await answer(request)
 
         return handler
+
+
+class OperatorsRoute(KeyedRoute):
+    """A route that only an operator gets to, whatever it does."""
+
+    readers_may_look = False
 
 
 @asynccontextmanager

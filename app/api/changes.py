@@ -7,10 +7,11 @@ from sqlalchemy import Row
 
 from app.api import schemas
 from app.api.dependencies import Depot
+from app.domain.commands import Command
 from app.domain.errors import Conflict
 from app.domain.keys import Role
 from app.domain.repositories import select
-from app.services import audit, deployments, keys, models
+from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
 
 
@@ -61,6 +62,26 @@ async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployme
     return row
 
 
+async def update_deployment(depot: Depot, act: Act, deployment_id: UUID, body: schemas.UpdateDeployment) -> Row[Any]:
+    """The ended operation of a change to a deployment: what is null is as if it were not there."""
+    return await _change_deployment(depot, act, deployment_id, Command.UPDATE_DEPLOYMENT, body)
+
+
+async def scale_deployment(depot: Depot, act: Act, deployment_id: UUID, body: schemas.ScaleDeployment) -> Row[Any]:
+    """The ended operation of a deployment's other number of replicas."""
+    return await _change_deployment(depot, act, deployment_id, Command.SCALE_DEPLOYMENT, body)
+
+
+async def _change_deployment(
+    depot: Depot, act: Act, deployment_id: UUID, command: Command, body: schemas.Body
+) -> Row[Any]:
+    values = body.model_dump(exclude_none=True)
+    async with depot.database.begin() as connection:
+        row = await deployments.change(connection, deployment_id, command, request_id=act.request_id, **values)
+        await audit.accept(connection, act, row)
+    return row
+
+
 async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Row[Any]:
     """The ended operation of a deployment's delete."""
     async with depot.database.begin() as connection:
@@ -69,22 +90,38 @@ async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Row[
     return row
 
 
-async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: float | None) -> tuple[str, str]:
-    """A new key's id and secret, which can't be shown again; `expires` in seconds from now."""
+async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: float | None) -> tuple[Row[Any], str]:
+    """A new key, and its secret, which can't be shown again; `expires` in seconds from now."""
     async with depot.database.begin() as connection:
         key_id, secret = await keys.create(connection, depot.sealer, name=name, role=role, expires=expires)
+        row = await keys.get(connection, key_id)
         await audit.accept_for_key(connection, act, key_id, name)
-    return key_id, secret
+    return row, secret
 
 
 async def revoke_key(depot: Depot, act: Act, key_id: str) -> None:
     """Shut a key out. Raises `NotFound`, or `Conflict` for the caller's own."""
+    _check_not_own(act, key_id)
+    async with depot.database.begin() as connection:
+        name = await keys.revoke(connection, key_id)
+        await audit.accept_for_key(connection, act, key_id, name)
+
+
+async def delete_key(depot: Depot, act: Act, identifier: UUID) -> Row[Any]:
+    """The same of a key by its UUID: the ended operation of it."""
+    async with depot.database.read() as connection:
+        key_id = (await keys.identified(connection, identifier)).id
+    _check_not_own(act, key_id)
+    async with depot.database.begin() as connection:
+        name = await keys.revoke(connection, key_id)
+        await audit.accept_for_key(connection, act, key_id, name)
+        return await operations.record(connection, Command.DELETE_KEY, identifier, name, request_id=act.request_id)
+
+
+def _check_not_own(act: Act, key_id: str) -> None:
     act.other_key_id = key_id
     if key_id == act.key_id:
         raise Conflict(
             "This is the key that you are signed in with: sign in with another to revoke it, or run "
             f"`modeldepot key revoke {key_id}`."
         )
-    async with depot.database.begin() as connection:
-        name = await keys.revoke(connection, key_id)
-        await audit.accept_for_key(connection, act, key_id, name)

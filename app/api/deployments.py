@@ -1,8 +1,8 @@
 """Deployments over HTTP."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response
 
 from app.api import changes, schemas
@@ -14,6 +14,10 @@ from app.services import deployments
 
 router = APIRouter(tags=["deployments"], route_class=KeyedRoute)
 
+Visibility = Annotated[
+    Literal["private", "public"] | None,
+    Query(description="`private` for this depot's, as without it. `public` lists none: nobody else manages one here."),
+]
 _EXAMPLES: dict[str, Any] = {
     "by name": {
         "summary": "A model by its name",
@@ -28,7 +32,7 @@ _EXAMPLES: dict[str, Any] = {
     summary="Declare that a model is in use",
     dependencies=[JsonOnly],
     response_class=Response,
-    responses={200: {"model": schemas.Operation}, **documented(400, 404, 412, 413, 415, 503)},
+    responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 412, 413, 415, 503)},
 )
 async def create_deployment(
     body: Annotated[schemas.CreateDeployment, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, act: TheAct
@@ -42,10 +46,12 @@ async def create_deployment(
     operation_id="list-deployments",
     summary="List the deployments",
     response_class=Response,
-    responses={200: {"model": schemas.DeploymentList}, **documented(503)},
+    responses={200: {"model": schemas.DeploymentList}, **documented(400, 503)},
 )
-async def list_deployments(depot: TheDepot) -> Response:
+async def list_deployments(depot: TheDepot, visibility: Visibility = None) -> Response:
     """Every deployment, oldest first."""
+    if visibility == "public":
+        return json_answer(schemas.DEPLOYMENTS, {"deployments": []})
     async with depot.database.read() as connection:
         rows = await deployments.list_all(connection)
     return json_answer(schemas.DEPLOYMENTS, {"deployments": [schemas.deployment(row) for row in rows]})
@@ -62,6 +68,36 @@ async def get_deployment(deployment_id: ResourceId, depot: TheDepot) -> Response
     async with depot.database.read() as connection:
         row = await deployments.get(connection, deployment_id)
     return json_answer(schemas.DEPLOYMENT, schemas.deployment(row))
+
+
+@router.patch(
+    "/ai/deployment/{id}",
+    operation_id="update-deployment",
+    summary="Change what a deployment is called and how its engine runs",
+    dependencies=[JsonOnly],
+    response_class=Response,
+    responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 413, 415, 503)},
+)
+async def update_deployment(
+    body: schemas.UpdateDeployment, deployment_id: ResourceId, depot: TheDepot, act: TheAct
+) -> Response:
+    """Note what is said; what serves the model is not touched."""
+    return operation_answer(await changes.update_deployment(depot, act, deployment_id, body))
+
+
+@router.post(
+    "/ai/deployment/{id}/scale",
+    operation_id="scale-deployment",
+    summary="Change how many replicas a deployment has",
+    dependencies=[JsonOnly],
+    response_class=Response,
+    responses={200: {"model": schemas.Operation}, **documented(400, 404, 413, 415, 503)},
+)
+async def scale_deployment(
+    body: schemas.ScaleDeployment, deployment_id: ResourceId, depot: TheDepot, act: TheAct
+) -> Response:
+    """Note the number; what serves the model is not touched."""
+    return operation_answer(await changes.scale_deployment(depot, act, deployment_id, body))
 
 
 @router.delete(

@@ -15,6 +15,7 @@ from pydantic import (
     StrictInt,
     StringConstraints,
     TypeAdapter,
+    WithJsonSchema,
     model_validator,
 )
 from sqlalchemy import Row
@@ -41,12 +42,29 @@ def _none_if_empty(text: Any) -> Any:
     return text or None if isinstance(text, str) else text
 
 
+def _whole(number: Any) -> Any:
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_printable)]
 # A moment without a fraction is written as 2026-01-31T12:00:00Z, and faster than by `strftime`.
 Time = Annotated[datetime, PlainSerializer(lambda time: time.replace(microsecond=0), return_type=datetime)]
 # What an HTTP header can carry, since that is where it goes.
 Token = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[\x21-\x7e]*$")]
-Count = Annotated[StrictInt, Field(ge=1, le=_MOST_GPUS)]
+# To JSON Schema, 2.0 is an integer, too.
+Count = Annotated[StrictInt, Field(ge=1, le=_MOST_GPUS), BeforeValidator(_whole)]
+CountFromZero = Annotated[StrictInt, Field(ge=0, le=_MOST_GPUS), BeforeValidator(_whole)]
+DeploymentName = Annotated[Text, Field(max_length=250, description="No other deployment may have it.")]
+Parameters = Annotated[list[Text], Field(max_length=1000)]
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
+# Newer clients' types refuse null, so what was not given is left out.
+GivenText = Annotated[str | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "string"})]
+GivenCount = Annotated[int | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "integer"})]
 
 
 class Wire(BaseModel):
@@ -113,14 +131,29 @@ class ModelReference(Body):
 class CreateDeployment(Body):
     """A serving system's word that it uses a model."""
 
-    name: Text
+    name: DeploymentName
     model: ModelReference
     gpu_type: Text | None = None
     gpu_count: Count | None = None
-    replicas: Annotated[StrictInt, Field(ge=0, le=_MOST_GPUS)] | None = None
+    replicas: Count | None = None
     inference_engine_version: Text | None = None
-    inference_engine_parameters: Annotated[list[Text], Field(max_length=1000)] | None = None
+    inference_engine_parameters: Parameters | None = None
     deployment_url: Text | None = None
+    product_name: Annotated[Text | None, Field(None, description="Taken, and ignored: nothing is billed here.")]
+
+
+class UpdateDeployment(Body):
+    """What is to change of a deployment; the rest stays as it is."""
+
+    name: Annotated[DeploymentName | None, Field(None)]
+    inference_engine_version: Text | None = None
+    inference_engine_parameters: Parameters | None = None
+
+
+class ScaleDeployment(Body):
+    """How many replicas serve the model now. With none, the deployment still holds it."""
+
+    replicas: CountFromZero
 
 
 class Model(Wire):
@@ -130,7 +163,7 @@ class Model(Wire):
     name: str
     status: ModelStatus
     state: ModelStatus
-    model_size: Annotated[int | None, Field(description="Bytes of all files; null until it is known.")]
+    model_size: Annotated[int | None, Field(description="Bytes of all files: null until the Hub has told it.")]
     created_at: Time
     updated_at: Time
     deleting: Annotated[bool, Field(description="A delete was accepted: nothing is to load it any more.")]
@@ -183,11 +216,11 @@ class Deployment(Wire):
     model: DeployedModel
     status: DeploymentStatus
     state: DeploymentStatus
-    gpu_type: str | None
-    gpu_count: int | None
-    replicas: int | None
+    gpu_type: GivenText
+    gpu_count: GivenCount
+    replicas: GivenCount
     deployment_url: str
-    inference_engine_version: str | None
+    inference_engine_version: GivenText
     inference_engine_parameters: list[str]
     created_at: Time
     updated_at: Time

@@ -45,7 +45,6 @@ def said(refusal: Refusal | None) -> Mapping[str, Any] | None:
     """What a page tells of it."""
     if refusal is None:
         return None
-    field = refusal.field if isinstance(refusal, BadRequest) else None
     in_use = isinstance(refusal, ModelInUse)
     message = "Deployments use this model. Delete them first, then delete the model." if in_use else refusal.message
-    return {"message": message, "field": field, "in_use": in_use}
+    return {"message": message, "field": refusal.field, "in_use": in_use}

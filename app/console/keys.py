@@ -35,10 +35,10 @@ async def create(request: Request, depot: TheDepot, session: TheSession, form: T
     try:
         async with audited(request, depot, session.key, "create-key") as act:
             name, role, expires = _wanted(form)
-            made = await changes.create_key(depot, act, name=name, role=role, expires=expires)
+            row, secret = await changes.create_key(depot, act, name=name, role=role, expires=expires)
     except Refusal as refusal:
         return await _list(request, depot, form, refusal=refusal)
-    return await _list(request, depot, {}, made=made)
+    return await _list(request, depot, {}, made=(row.id, secret))
 
 
 @router.get("/console/keys/{key}/revoke")

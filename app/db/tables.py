@@ -205,10 +205,15 @@ class DeploymentRow(Base):
     """A serving system's word that it uses a model."""
 
     __tablename__ = "deployments"
-    __table_args__ = (Index(None, "created_at", "id"), Index(None, "model_id"))
+    __table_args__ = (
+        Index(None, "created_at", "id"),
+        Index(None, "model_id"),
+        Index("uq_deployments_name", "name", unique=True),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text)
+    """At most 250 characters: PostgreSQL indexes no text of more than 2,704 bytes."""
     model_id: Mapped[UUID] = mapped_column(ForeignKey(ModelRow.id))
     status: Mapped[DeploymentStatus]
     gpu_type: Mapped[str | None] = mapped_column(Text)

@@ -11,6 +11,9 @@ class Command(StrEnum):
     DELETE_MODEL = "delete-model"
     CREATE_DEPLOYMENT = "create-deployment"
     DELETE_DEPLOYMENT = "delete-deployment"
+    UPDATE_DEPLOYMENT = "update-deployment"
+    SCALE_DEPLOYMENT = "scale-deployment"
+    DELETE_KEY = "delete-ai-api-key"
 
 
 RESOURCE: Mapping[Command, tuple[str, str]] = {
@@ -18,5 +21,8 @@ RESOURCE: Mapping[Command, tuple[str, str]] = {
     Command.DELETE_MODEL: ("get-model", "/v2/ai/model/"),
     Command.CREATE_DEPLOYMENT: ("get-deployment", "/v2/ai/deployment/"),
     Command.DELETE_DEPLOYMENT: ("get-deployment", "/v2/ai/deployment/"),
+    Command.UPDATE_DEPLOYMENT: ("get-deployment", "/v2/ai/deployment/"),
+    Command.SCALE_DEPLOYMENT: ("get-deployment", "/v2/ai/deployment/"),
+    Command.DELETE_KEY: ("get-ai-api-key", "/v2/ai/api-key/"),
 }
 """For each command, how to look at what it works on: the API operation that gets it and its path without the id."""

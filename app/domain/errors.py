@@ -1,8 +1,8 @@
 """Everything that can go wrong, in the API's words.
 
     DepotError
-    ├── Refusal                 a request is turned down at once; nothing was stored
-    │   ├── BadRequest          400, names the field
+    ├── Refusal                 a request is turned down at once, naming the field; nothing was stored
+    │   ├── BadRequest          400
     │   ├── NotFound            404
     │   ├── Conflict            409
     │   ├── NotReady            412
@@ -58,15 +58,15 @@ class DepotError(Exception):
 
 
 class Refusal(DepotError):
-    """A request is turned down; nothing was stored."""
-
-
-class BadRequest(Refusal):
-    """The request is not of the contract's shape. `field` is the key at fault, where one is."""
+    """A request is turned down; nothing was stored. `field` is the key of the body that is at fault, where one is."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class BadRequest(Refusal):
+    """The request is not of the contract's shape."""
 
 
 class NotFound(Refusal):

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, delete, func, insert, select, tuple_
+from sqlalchemy import Row, Select, delete, func, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
+from app.db.inserts import INSERT
 from app.db.tables import DeploymentRow, ModelRow
 from app.domain.commands import Command
-from app.domain.errors import BadRequest, NotFound, NotReady
+from app.domain.errors import BadRequest, Conflict, NotFound, NotReady
 from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
 
@@ -44,7 +46,8 @@ async def create(
 ) -> Row[Any]:
     """The ended operation of a new deployment of the model with that id, or the only one of that name.
 
-    Raises `NotFound`, `NotReady`, or `BadRequest` for a name that several models share.
+    Raises `NotFound`, `NotReady`, `Conflict` for a name that is taken, or `BadRequest` for a model's name that several
+    models share.
     """
     if model_id is None:
         model_id = await _only_model_called(connection, model_name or "")
@@ -52,12 +55,15 @@ async def create(
     query = select(ModelRow.status, ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
     model = (await connection.execute(query)).one_or_none()
     if model is None:
-        raise NotFound(f"There is no model {model_id} to deploy. GET /v2/ai/model lists the models there are.")
+        raise NotFound(
+            f"There is no model {model_id} to deploy: the list of models shows those there are.", field="model"
+        )
     if model.deleting or model.status != ModelStatus.READY:
         status = "being deleted" if model.deleting else model.status
-        raise NotReady(f"Model {model_id} is {status}: only a ready model can be deployed.")
+        raise NotReady(f"Model {model_id} is {status}: only a ready model can be deployed.", field="model")
     deployment_id = uuid4()
-    statement = insert(DeploymentRow).values(
+    insert = INSERT[connection.dialect.name](DeploymentRow).on_conflict_do_nothing(index_elements=[DeploymentRow.name])
+    statement = insert.values(
         id=deployment_id,
         name=name,
         model_id=model_id,
@@ -66,8 +72,29 @@ async def create(
         updated_at=now(),
         **values,
     )
-    await connection.execute(statement)
+    if (await connection.execute(statement)).rowcount != 1:
+        raise await _taken(connection, name)
     return await operations.record(connection, Command.CREATE_DEPLOYMENT, deployment_id, name, request_id=request_id)
+
+
+async def change(
+    connection: AsyncConnection,
+    deployment_id: UUID,
+    command: Command,
+    *,
+    request_id: str | None = None,
+    **values: Any,
+) -> Row[Any]:
+    """The ended operation that gives a deployment new `values`. Raises `NotFound`, or `Conflict` for a name that is taken."""
+    statement = update(DeploymentRow).where(DeploymentRow.id == deployment_id).values(updated_at=now(), **values)
+    try:
+        async with connection.begin_nested():
+            name = (await connection.execute(statement.returning(DeploymentRow.name))).scalar_one_or_none()
+    except IntegrityError:
+        raise await _taken(connection, values["name"]) from None
+    if name is None:
+        raise _unknown(deployment_id)
+    return await operations.record(connection, command, deployment_id, name, request_id=request_id)
 
 
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
@@ -124,7 +151,9 @@ async def _only_model_called(connection: AsyncConnection, name: str) -> UUID:
     query = select(ModelRow.id, ModelRow.status).where(ModelRow.name == name)
     models = (await connection.execute(query)).all()
     if not models:
-        raise NotFound(f"There is no model called {name!r} to deploy. GET /v2/ai/model lists the models there are.")
+        raise NotFound(
+            f"There is no model called {name!r} to deploy: the list of models shows those there are.", field="model"
+        )
     candidates = [model.id for model in models if model.status == ModelStatus.READY] or [model.id for model in models]
     if len(candidates) > 1:
         raise BadRequest(
@@ -141,4 +170,13 @@ def _seen() -> Select[Any]:
 
 
 def _unknown(deployment_id: UUID) -> NotFound:
-    return NotFound(f"There is no deployment {deployment_id}. GET /v2/ai/deployment lists the deployments there are.")
+    return NotFound(f"There is no deployment {deployment_id}: the list of deployments shows those there are.")
+
+
+async def _taken(connection: AsyncConnection, name: str) -> Conflict:
+    query = select(DeploymentRow.id).where(DeploymentRow.name == name)
+    existing = (await connection.execute(query)).scalar_one_or_none()
+    which = f"Deployment {existing}" if existing else "Another deployment"
+    return Conflict(
+        f"{which} has the name {name!r} already: choose another name, or delete that one first.", field="name"
+    )

@@ -24,7 +24,7 @@ SEEN: tuple[Any, ...] = (
     ModelRow.name,
     ModelRow.status,
     ModelRow.status.label("state"),
-    ModelRow.model_size,
+    func.coalesce(ModelRow.model_size, ModelRow.total).label("model_size"),
     ModelRow.created_at,
     ModelRow.updated_at,
     ModelRow.deleting,

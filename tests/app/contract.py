@@ -26,10 +26,11 @@ _STATUS = {"enum": ["creating", "downloading", "ready", "error"]}
 _STRINGS = {"type": "array", "items": {"type": "string"}}
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    """All of these keys and no others. Underscores stand for hyphens."""
+def _object(optional: frozenset[str] = frozenset(), /, **properties: Any) -> dict[str, Any]:
+    """These keys and no others, all of them but for `optional` ones. Underscores stand for hyphens."""
     named = {key.replace("_", "-"): value for key, value in properties.items()}
-    return {"type": "object", "properties": named, "required": list(named), "additionalProperties": False}
+    required = [key.replace("_", "-") for key in properties if key not in optional]
+    return {"type": "object", "properties": named, "required": required, "additionalProperties": False}
 
 
 def _list(key: str, shape: dict[str, Any]) -> dict[str, Any]:
@@ -59,10 +60,9 @@ MODEL = _object(
     message=_TEXT_OR_NULL,
 )
 MODELS = _list("models", MODEL)
-_LINK = r"^/v2/ai/(model|deployment)/[0-9a-f-]{36}$"
-_REFERENCE = _object(
-    id=_ID, link={"type": "string", "pattern": _LINK}, command={"enum": ["get-model", "get-deployment"]}
-)
+_LINK = r"^/v2/ai/(model|deployment|api-key)/[0-9a-f-]{36}$"
+_COMMANDS = ["get-model", "get-deployment", "get-ai-api-key"]
+_REFERENCE = _object(id=_ID, link={"type": "string", "pattern": _LINK}, command={"enum": _COMMANDS})
 OPERATION = {
     "type": "object",
     "properties": {
@@ -80,22 +80,36 @@ OPERATION = {
     "else": {"not": {"required": ["reason"]}},
 }
 DEPLOYMENT = _object(
+    frozenset({"gpu_type", "gpu_count", "replicas", "inference_engine_version"}),
     id=_ID,
     name=_TEXT,
     model=_object(id=_ID, name=_TEXT),
     status={"const": "ready"},
     state={"const": "ready"},
-    gpu_type=_TEXT_OR_NULL,
-    gpu_count={"type": ["integer", "null"]},
-    replicas={"type": ["integer", "null"]},
+    gpu_type=_TEXT,
+    gpu_count={"type": "integer", "minimum": 1},
+    replicas={"type": "integer", "minimum": 0},
     deployment_url={"type": "string"},
-    inference_engine_version=_TEXT_OR_NULL,
+    inference_engine_version=_TEXT,
     inference_engine_parameters=_STRINGS,
     created_at=_TIME,
     updated_at=_TIME,
     visibility={"const": "private"},
 )
 DEPLOYMENTS = _list("deployments", DEPLOYMENT)
+_KEY_KEYS: dict[str, Any] = {
+    "id": _ID,
+    "name": {"type": "string"},
+    "scope": {"const": "public"},
+    "org_uuid": _ID,
+    "created_at": _TIME,
+    "updated_at": _TIME,
+    "key": _TEXT,
+    "role": {"enum": ["reader", "operator"]},
+}
+KEY = _object(**_KEY_KEYS)
+KEYS = _list("ai_api_keys", KEY)
+NEW_KEY = _object(**_KEY_KEYS, value={"type": "string", "pattern": "^EXO[0-9a-f]{24}:[!-~]{16,}$"})
 FILES = _list(
     "files",
     _object(path=_TEXT, size={"type": "integer", "minimum": 0}, sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}),

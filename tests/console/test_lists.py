@@ -46,7 +46,7 @@ def text_of(page: str) -> str:
 def deploy(site: Site, operator: User, **fields: str) -> str:
     """The id of a new deployment."""
     model_id = fields.pop("model", None) or site.api.ready_model()
-    answer = operator.send("/console/deployments", **({"name": "chat", "model": model_id} | fields))
+    answer = operator.send("/console/deployments", **({"name": f"of-{model_id}", "model": model_id} | fields))
     assert answer.status_code == 303, answer.text
     deployment_id: str = answer.headers["location"].rpartition("#d-")[2]
     return deployment_id
@@ -119,8 +119,8 @@ def test_a_reader_sees_deployments_and_no_way_to_change_them(site: Site, operato
 
 def test_many_deployments_and_operations_are_shown_a_page_at_a_time(site: Site, operator: User) -> None:
     model_id = site.api.ready_model()
-    for _ in range(MANY):
-        body = {"name": "one-of-many", "model": {"id": model_id}}
+    for number in range(MANY):
+        body = {"name": f"one-of-{number}", "model": {"id": model_id}}
         assert site.api.ask("POST", "/ai/deployment", body).status_code == 200
     for path, what in (("/console/deployments", "deployment"), ("/console/operations", "operation")):
         found, address = [], path

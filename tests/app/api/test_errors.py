@@ -40,7 +40,7 @@ def test_a_method_that_a_path_does_not_take_is_told_which_it_takes(api: Api, met
     answer = api.ask(method, path)
     assert answer.status_code == 405
     contract.check(contract.ERROR, answer.json())
-    assert set(answer.headers["allow"].split(", ")) <= {"GET", "POST", "DELETE"}
+    assert set(answer.headers["allow"].split(", ")) <= {"GET", "POST", "PATCH", "DELETE"}
 
 
 def test_both_methods_of_a_path_are_allowed(api: Api) -> None:
@@ -74,6 +74,10 @@ def test_without_its_database_it_asks_to_come_back_and_then_goes_on(start_depot:
                 ("GET", "/ai/deployment", None),
                 ("POST", "/ai/deployment", {"name": "d", "model": {"id": _UUID}}),
                 ("DELETE", f"/ai/deployment/{_UUID}", None),
+                ("PATCH", f"/ai/deployment/{_UUID}", {"name": "d"}),
+                ("GET", f"/ai/deployment/{_UUID}/logs", None),
+                ("GET", "/ai/api-key", None),
+                ("POST", "/ai/api-key", {"name": "k"}),
             ]:
                 answer = depot.client.request(method, path, json=body)
                 assert answer.status_code == 503, f"{method} {path}: {answer.text}"
@@ -103,6 +107,17 @@ def test_the_document_lists_every_operation_of_the_contract_once(api: Api) -> No
             "list-deployments",
             "get-deployment",
             "delete-deployment",
+            "update-deployment",
+            "scale-deployment",
+            "get-deployment-logs",
+            "reveal-deployment-api-key",
+            "list-ai-instance-types",
+            "get-inference-engine-help",
+            "get-user-org-consumption-quota",
+            "list-ai-api-keys",
+            "get-ai-api-key",
+            "create-ai-api-key",
+            "delete-ai-api-key",
             "list-model-files",
             "watch-model",
         ]

@@ -57,6 +57,41 @@ def test_twenty_deletes_at_once_are_one_operation(api: Api) -> None:
     api.carry_out()
 
 
+def test_of_twenty_deployments_of_one_name_at_once_one_is_made_and_the_others_are_told_which(api: Api) -> None:
+    models = [api.ready_model() for _ in range(2)]
+    bodies = [{"name": "one-of-twenty", "model": {"id": models[number % 2]}} for number in range(20)]
+
+    async def ask(client: httpx2.AsyncClient) -> list[httpx2.Response]:
+        return list(await asyncio.gather(*[client.post("/ai/deployment", json=body) for body in bodies]))
+
+    answers = _at_once(api, ask)
+    assert Counter(answer.status_code for answer in answers) == {200: 1, 409: 19}
+    (made,) = [answer.json()["reference"]["id"] for answer in answers if answer.status_code == 200]
+    for answer in answers:
+        if answer.status_code == 409:
+            contract.check(contract.ERROR, answer.json())
+            assert answer.json()["field"] == "name"
+            assert made in answer.json()["error"]
+    assert [one["id"] for one in api.stored()[1]["deployments"] if one["name"] == "one-of-twenty"] == [made]
+
+
+def test_of_ten_renames_to_one_name_at_once_one_is_made(api: Api) -> None:
+    model_id = api.ready_model()
+    made = [
+        api.ask("POST", "/ai/deployment", {"name": f"before-{number}", "model": {"id": model_id}}).json()["reference"][
+            "id"
+        ]
+        for number in range(10)
+    ]
+
+    async def ask(client: httpx2.AsyncClient) -> list[httpx2.Response]:
+        renames = [client.patch(f"/ai/deployment/{one}", json={"name": "after"}) for one in made]
+        return list(await asyncio.gather(*renames))
+
+    assert Counter(answer.status_code for answer in _at_once(api, ask)) == {200: 1, 409: 9}
+    assert [one["name"] for one in api.stored()[1]["deployments"]].count("after") == 1
+
+
 def test_a_model_is_never_both_deleted_and_deployed(api: Api) -> None:
     """200 rounds. Who goes first takes turns, so that both get to win."""
 
@@ -69,7 +104,7 @@ def test_a_model_is_never_both_deleted_and_deployed(api: Api) -> None:
         rounds = []
         for number, model_id in enumerate(ready):
             deletion = client.delete(f"/ai/model/{model_id}")
-            deployment = client.post("/ai/deployment", json={"name": "racing", "model": {"id": model_id}})
+            deployment = client.post("/ai/deployment", json={"name": f"racing-{number}", "model": {"id": model_id}})
             if number % 2:
                 deployed, deleted = await asyncio.gather(deployment, deletion)
             else:

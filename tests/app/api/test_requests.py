@@ -84,7 +84,7 @@ def test_a_stream_counts_until_it_begins(api: Api) -> None:
 def test_made_up_methods_add_no_figures(api: Api) -> None:
     api.ask("BREW", "/ai/model")
     assert {labels[0] for name, labels in _figures(api) if name == "modeldepot_request_seconds_count"} <= {
-        "GET", "HEAD", "POST", "DELETE", "other",
+        "GET", "HEAD", "POST", "PATCH", "DELETE", "other",
     }  # fmt: skip
 
 

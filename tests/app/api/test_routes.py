@@ -214,7 +214,7 @@ def test_a_deployment_is_ready_at_once_and_says_what_it_was_told(api: Api) -> No
         "model": {"name": api.depot.model(model_id)["name"]},
         "gpu-type": "gpua5000",
         "gpu-count": 2,
-        "replicas": 0,
+        "replicas": 1,
         "inference-engine-version": "0.15.1",
         "inference-engine-parameters": ["--max-model-len=4096"],
         "deployment-url": "http://chat.example:8000/v1",
@@ -242,7 +242,12 @@ def test_a_deployment_is_ready_at_once_and_says_what_it_was_told(api: Api) -> No
 
 def test_a_deployment_needs_only_a_name_and_a_model(api: Api) -> None:
     operation = api.ask("POST", "/ai/deployment", {"name": "least", "model": {"id": api.ready_model()}}).json()
-    contract.check(contract.DEPLOYMENT, api.ask("GET", f"/ai/deployment/{operation['reference']['id']}").json())
+    deployment = api.ask("GET", f"/ai/deployment/{operation['reference']['id']}").json()
+    contract.check(contract.DEPLOYMENT, deployment)
+    # Newer clients' types refuse null.
+    assert {"gpu-type", "gpu-count", "replicas", "inference-engine-version"} & set(deployment) == set()
+    assert None not in deployment.values()
+    assert deployment in api.ask("GET", "/ai/deployment").json()["deployments"]
 
 
 def test_a_model_that_is_not_ready_takes_no_deployment(api: Api) -> None:

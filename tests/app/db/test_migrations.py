@@ -137,6 +137,43 @@ def test_the_database_itself_keeps_a_token_from_outliving_its_operation(database
         _ask(database_url, store)
 
 
+def test_deployments_that_shared_a_name_get_names_of_their_own(empty: str) -> None:
+    """The oldest keeps its name; none is lost, and none gets a name that another has."""
+    config = configuration(empty)
+    command.upgrade(config, "0009")
+    long = "x" * 900
+    names = ["chat", "chat", "other", "chat-" + "0" * 8, "chat", long, long]
+
+    def fill(connection: Connection) -> None:
+        moment = "{}" if connection.dialect.name == "sqlite" else "to_timestamp({})"
+        one = f"'{'9' * 32}'"
+        connection.exec_driver_sql(
+            "INSERT INTO models (id, name, revision, include, exclude, fingerprint, status, deleting, created_at, updated_at)"
+            f" VALUES ({one}, 'acme/model', 'main', '[]', '[]', '', 'ready', false, {moment.format(1)}, {moment.format(1)})"
+        )
+        for number, name in enumerate(names):
+            connection.exec_driver_sql(
+                "INSERT INTO deployments (id, name, model_id, status, inference_engine_parameters, created_at, updated_at)"
+                f" VALUES ('{number:032x}', '{name}', {one}, 'ready', '[]', {moment.format(number)}, {moment.format(number)})"
+            )
+        connection.commit()
+
+    _ask(empty, fill)
+    command.upgrade(config, "0010")
+    query = "SELECT name FROM deployments ORDER BY created_at"
+    found = _ask(empty, lambda connection: [row[0] for row in connection.exec_driver_sql(query)])
+    assert found[0] == "chat"
+    assert found[2:4] == ["other", "chat-" + "0" * 8]
+    # Eight digits of its id would not do: that name is another's.
+    assert found[1] == "chat-" + "0" * 9
+    assert found[4].startswith("chat-0000")
+    assert [name[:200] for name in found[5:]] == ["x" * 200] * 2
+    assert len(set(found)) == len(names)
+    assert max(map(len, found)) == 250
+    command.downgrade(config, "0009")
+    assert _ask(empty, lambda connection: connection.exec_driver_sql(query).rowcount) is not None
+
+
 def _ask(address: str, question: Callable[[Connection], Any]) -> Any:
     async def run() -> Any:
         engine = create_async_engine(async_url(address))
