@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 from click.testing import CliRunner
 
@@ -10,6 +12,7 @@ from app.client.failures import CODES, Failed
 from app.domain.errors import Reason
 from app.domain.states import OperationState
 
+ROOT = Path(__file__).parents[2]
 _HEAVY = {"fastapi", "sqlalchemy", "uvicorn", "pydantic", "cryptography", "httpx2"}
 
 
@@ -22,6 +25,13 @@ def test_each_command_is_listed_and_there() -> None:
             assert command.name == name
             assert f"\n  {name} " in listed
             assert command.help
+
+
+def test_one_version_is_told_by_the_command_and_stands_in_the_packages_description() -> None:
+    told = CliRunner().invoke(main, ["--version"]).output.split()[-1]
+    assert told == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    elsewhere = [path for path in (ROOT / "Dockerfile", *ROOT.glob("app/**/*.py")) if f'{told}"' in path.read_text()]
+    assert elsewhere == []
 
 
 def test_help_imports_nothing_that_takes_time() -> None:

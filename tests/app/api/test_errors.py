@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from importlib.metadata import version
 
 import pytest
 
@@ -122,6 +123,7 @@ def test_the_document_lists_every_operation_of_the_contract_once(api: Api) -> No
             "watch-model",
         ]
     )
+    assert document["info"]["version"] == version("modeldepot")
     assert document["servers"] == [{"url": f"{origin}/v2"}]
     assert not [path for path in document["paths"] if path.startswith("/v2")]
     assert "HTTPValidationError" not in json.dumps(document)
