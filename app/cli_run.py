@@ -37,7 +37,7 @@ from app.data_folder import CannotRun, DataFolder
 from app.db.migrate import revisions, upgrade
 from app.db.session import UNREACHABLE, is_unreachable
 from app.main import build
-from app.own_depot import default_data, direct_address
+from app.own_depot import default_data, direct_address, own_command
 from app.sealing import Sealer
 from app.server import allow_connections, calm_garbage_collection, configured
 from app.settings import PREFIX, Settings, split, split_keys
@@ -70,7 +70,7 @@ Model Depot is up, after {seconds:.1f} s.
 
 Fetch a model, in another terminal:
 
-  modeldepot pull sentence-transformers/all-MiniLM-L6-v2{data_flag}
+  {command} pull sentence-transformers/all-MiniLM-L6-v2{data_flag}
 
 or with curl:
 
@@ -193,6 +193,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
             "address": settings.address,
             "storage": settings.storage,
             "data": folder.path,
+            "command": own_command(),
             "data_flag": "" if folder.path == default_data() else f" --data {shlex.quote(str(folder.path))}",
         }
         say(*_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown).split("\n"))

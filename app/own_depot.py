@@ -1,6 +1,9 @@
 """What the depot of this machine leaves for its clients, in its data folder: where it answers, and an API key."""
 
 import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from app.domain.keys import KEY_ID, SECRET
@@ -16,6 +19,16 @@ class NoKey(Exception):
 def default_data() -> Path:
     home = os.environ.get("XDG_DATA_HOME", "")
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "share") / "modeldepot"
+
+
+def own_command() -> str:
+    """How `modeldepot` is typed so that it works in any folder: by its name alone only if `PATH` leads to it."""
+    typed = Path(sys.argv[0])
+    script = typed if typed.name == "modeldepot" else Path(sys.executable).with_name("modeldepot")
+    found = shutil.which("modeldepot")
+    if found and Path(found).resolve() == script.resolve():
+        return "modeldepot"
+    return shlex.quote(str(script.absolute()))
 
 
 def address_file(data: Path) -> Path:

@@ -23,7 +23,7 @@ from redis import Redis
 from app.embedded import RedisServer
 from app.sealing import new_key
 from app.up import answers
-from tests.processes import alive, free_port, parent_of, processes, said, until
+from tests.processes import BUSY, alive, free_port, parent_of, processes, said, until
 from tests.terminal import modeldepot
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
@@ -97,7 +97,7 @@ class Up:
 
     def ends(self) -> int:
         """Its exit code, once it and all it ever started are gone."""
-        code = self.process.wait(20)
+        code = self.process.wait(10 + BUSY)
         until(lambda: not self._seen & _running(), self._log.read_text)
         return code
 
@@ -137,6 +137,17 @@ def test_says_where_it_answers_once_it_does(start: Starter) -> None:
     assert f"http://127.0.0.1:{up.port}" in up.output
     # The commands find it by what it left in its folder.
     listed = modeldepot({"PATH": os.environ["PATH"], "DEPOT_DATA": str(up.data)}, "ls", "--json")
+    assert json.loads(listed.stdout) == {"models": []}, listed.stderr
+
+
+@pytest.mark.parametrize("is_on_the_path", [False, True])
+def test_the_command_that_it_shows_works_as_it_is_typed(start: Starter, is_on_the_path: bool, tmp_path: Path) -> None:
+    path = os.pathsep.join(["/usr/bin", "/bin", *([str(Path(sys.executable).parent)] if is_on_the_path else [])])
+    up = start(PATH=path).comes_up()
+    (shown,) = re.findall(r"(?m)^  (\S*modeldepot) pull ", up.output)
+    assert (shown == "modeldepot") == is_on_the_path
+    words = ["sh", "-c", f"{shown} ls --json --data '{up.data}'"]
+    listed = subprocess.run(words, cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True, check=False)
     assert json.loads(listed.stdout) == {"models": []}, listed.stderr
 
 
@@ -212,7 +223,7 @@ def test_a_stop_takes_less_than_ten_seconds_and_leaves_nothing_running(start: St
     assert up.ends() == 0
     seconds = time.monotonic() - begun
     print(f"from the signal to the end: {seconds:.2f} s")
-    assert seconds < 12  # ten, and what a busy machine adds
+    assert seconds < 10 + BUSY
 
 
 def test_a_part_that_does_not_react_is_killed_in_time(start: Starter) -> None:
@@ -221,7 +232,7 @@ def test_a_part_that_does_not_react_is_killed_in_time(start: Starter) -> None:
     begun = time.monotonic()
     up.process.send_signal(signal.SIGTERM)
     assert up.ends() == 0
-    assert time.monotonic() - begun < 12  # ten, and what a busy machine adds
+    assert time.monotonic() - begun < 10 + BUSY
 
 
 def test_another_ctrl_c_stops_at_once(start: Starter) -> None:
@@ -238,7 +249,7 @@ def test_another_ctrl_c_stops_at_once(start: Starter) -> None:
 
     until(killed, lambda: up.log)
     assert up.ends() == 0
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 8, "after eight seconds it would have been killed in any case"
 
 
 @pytest.mark.parametrize("name", sorted(_PARTS))
@@ -278,7 +289,7 @@ def test_a_redis_server_that_was_left_behind_is_replaced(tmp_path: Path) -> None
         with Redis.from_url(former.url) as client:
             client.set("rung", "once")
         server.start()
-        assert left_behind.wait(5) == 0
+        assert left_behind.wait(BUSY) == 0
         with Redis.from_url(server.url) as client:
             assert client.get("rung") == b"once"
     finally:
