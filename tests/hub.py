@@ -76,7 +76,7 @@ class Hub(Catalogue):
         sent = (request for request in carrying if request.status in {200, 206})
         return sum(request.bytes_sent for request in sent if path in {None, request.file})
 
-    def wait(self, until: Callable[[], bool], seconds: float = 10.0) -> bool:
+    def wait(self, until: Callable[[], bool], seconds: float = 60.0) -> bool:
         """Until the condition holds, which is looked at whenever a request comes or ends, or a block is sent."""
         return self._log.wait(until, seconds)
 

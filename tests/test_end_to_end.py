@@ -16,7 +16,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from tests.hub import Hub
-from tests.processes import free_port, until
+from tests.processes import BUSY, free_port, until
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -54,7 +54,7 @@ def depot(hub: Hub, tmp_path: Path) -> Iterator[str]:
         until(lambda: "is up" in output.read_text(), output.read_text)
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(10 + BUSY) == 0
     finally:
         process.kill()
         process.wait()

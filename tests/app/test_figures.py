@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.session import Database
 from app.figures import Figure
 
-_TAKES = 0.01
-"""Seconds: so a count is good for a second."""
+_TAKES = 0.03
+"""Seconds: so a count is good for three."""
 
 
 async def test_however_many_ask_at_once_it_is_counted_once_and_anew_when_it_is_too_old(database: Database) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import StartDepot
 from tests.depot import SECRET_KEY, Depot
 from tests.hub import Hub
-from tests.processes import said, until
+from tests.processes import BUSY, said, until
 
 KEY, FIRST, SECOND = "EXOfromthestart", "the-first-secret-of-it", "the-second-secret-of-it"
 _IN_FILES = ("database_url", "redis_url", "secret_key", "bootstrap_key", "bootstrap_secret")
@@ -41,7 +41,7 @@ def status(depot: Depot, secret: str) -> int:
 def restart(depot: Depot) -> None:
     assert depot.api is not None
     depot.api.terminate()
-    depot.api.wait(15)
+    depot.api.wait(10 + BUSY)
     depot.start_api()
 
 
@@ -75,7 +75,7 @@ def test_once_revoked_it_stays_so_whatever_its_secret(depot: Depot, files: dict[
     assert status(depot, FIRST) == 200
     command = [sys.executable, "-m", "app.cli", "key", "revoke", KEY]
     assert subprocess.run(command, env=depot.environment, capture_output=True, check=False).returncode == 0
-    until(lambda: status(depot, FIRST) == 403, depot.logs, 5)
+    until(lambda: status(depot, FIRST) == 403, depot.logs, 5 + BUSY)
     files["bootstrap_secret"].write_text(SECOND)
     restart(depot)
     assert "this API key is revoked, and stays so" in depot.logs()

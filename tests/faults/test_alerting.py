@@ -24,7 +24,7 @@ from tests.app import by_hand
 from tests.depot import Depot
 from tests.faults.conftest import mounted
 from tests.hub import Fault, Hub, Synthetic
-from tests.processes import free_port, until
+from tests.processes import BUSY, free_port, until
 from tests.servers import PostgreSQL, Redis
 
 _RULES = Path(__file__).parents[2] / "alerts.yml"
@@ -170,7 +170,7 @@ def test_every_alert_fires_by_its_cause(
     expect("DepotLosesLeases")
 
     depot.workers[-1].terminate()
-    depot.workers[-1].wait(12)
+    depot.workers[-1].wait(10 + BUSY)
     _wait_for_two_hours(depot)
     expect("DepotWorkersDown", "DepotNobodyWorks", "DepotBacklog")
     for _ in range(3):

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from tests.depot import CREDENTIALS, Depot
-from tests.processes import free_port, until
+from tests.processes import BUSY, free_port, until
 from tests.servers import Redis
 
 _CADDYFILE = Path(__file__).parents[2] / "Caddyfile"
@@ -148,7 +148,7 @@ def _create(client: httpx2.Client) -> httpx2.Response:
 def _stop(depot: Depot) -> None:
     assert depot.api is not None
     depot.api.terminate()
-    assert depot.api.wait(12) == 0
+    assert depot.api.wait(10 + BUSY) == 0
 
 
 def _reaches(client: httpx2.Client) -> bool:

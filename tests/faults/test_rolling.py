@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.hub import Hub
-from tests.processes import until
+from tests.processes import BUSY, until
 
 _ROOT = Path(__file__).parents[2]
 _MODELS = 6
@@ -32,7 +32,7 @@ def test_old_and_new_processes_carry_out_each_others_operations(
 
     assert depot.api is not None
     depot.api.terminate()
-    assert depot.api.wait(12) == 0
+    assert depot.api.wait(10 + BUSY) == 0
     depot.start_api()
     _fetch_and_delete(depot, range(_MODELS, 2 * _MODELS))
     depot.workers[1].kill()  # how the old version stops is not this one's business

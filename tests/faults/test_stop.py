@@ -9,6 +9,7 @@ import pytest
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Attempting, Engine
 from tests.hub import Fault, Hub, Repo
+from tests.processes import BUSY
 
 STALLED = Fault("stall", path="model.safetensors", after_bytes=3 << 20, times=None)
 
@@ -41,8 +42,9 @@ def test_a_download_without_its_worker_ends_within_two_seconds_and_writes_no_mor
         else:
             assert attempting.process.stdin
             attempting.process.stdin.close()
-        attempting.process.wait(timeout=10)
-        assert time.monotonic() - began < 2
+        attempting.process.wait(timeout=60)
+        # Two seconds, and what a busy machine adds; a stalled one would wait for a minute.
+        assert time.monotonic() - began < 2 + BUSY
     left = _sizes(engine.storage.root)
     hub.behave()
     hub.rate = None
@@ -63,9 +65,9 @@ def test_a_download_ends_when_no_beat_came_for_nearly_as_long_as_its_lease_lasts
             attempting.beat()
             assert not hub.wait(lambda: attempting.process.poll() is not None, seconds=lease / 6), "it had its lease"
         last = time.monotonic()
-        attempting.process.wait(timeout=20)
+        attempting.process.wait(timeout=60)
         passed = time.monotonic() - last
-    assert 0.9 * lease - lease / 6 - 0.1 <= passed <= lease + 1.5
+    assert 0.9 * lease - lease / 6 - 0.1 <= passed <= lease + BUSY
     hub.behave()
     assert engine.run().done
     assert published(engine) == contents(repo)

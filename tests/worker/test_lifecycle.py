@@ -11,7 +11,7 @@ from tests.depot import Depot
 from tests.faults.watching import children, writers
 from tests.hub import Fault, Hub, Synthetic
 from tests.hubs.exchange import Place
-from tests.processes import until
+from tests.processes import BUSY, until
 
 SIZE = 24 << 20
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -106,7 +106,7 @@ def test_a_delete_stops_the_download_at_once_and_leaves_nothing(
     ended = depot.client.get(f"/operation/{operation['id']}").json()
     assert (ended["state"], ended["reason"]) == ("failure", "interrupted")
     assert "deleted" in ended["message"]
-    until(lambda: not set(busy) & set(children(depot.workers[0].pid)), depot.logs, 5)
+    until(lambda: not set(busy) & set(children(depot.workers[0].pid)), depot.logs, BUSY)
     took = time.monotonic() - asked
     assert took < 2, took
     assert again.status_code == 404 or again.json()["id"] == deletion["id"]
@@ -133,7 +133,7 @@ def test_an_operation_past_its_deadline_times_out_and_a_retry_goes_on_from_the_b
     ended = depot.wait(operation["id"])
     assert ended["reason"] == "interrupted"
     assert "deadline" in ended["message"]
-    until(lambda: writers(depot.storage) == {}, depot.logs, 5)
+    until(lambda: writers(depot.storage) == {}, depot.logs, BUSY)
     assert depot.model(operation["reference"]["id"])["status"] == "error"
     hub.total_rate = None
     hub.forget()

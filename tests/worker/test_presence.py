@@ -11,7 +11,7 @@ from app.services.workers import Listed
 from tests.app import by_hand
 from tests.conftest import StartDepot
 from tests.hub import Hub
-from tests.processes import until
+from tests.processes import BUSY, until
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -32,7 +32,7 @@ def test_a_worker_is_listed_until_it_stops_and_logs_the_id_of_the_request_it_wor
     assert {line["request-id"] for line in lines} == {"caller-17"}
 
     depot.workers[0].terminate()
-    assert depot.workers[0].wait(10) == 0
+    assert depot.workers[0].wait(10 + BUSY) == 0
     assert _listed(database_url) == []
 
 

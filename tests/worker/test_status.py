@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.hub import Fault, Hub, Synthetic
-from tests.processes import free_port, until
+from tests.processes import BUSY, free_port, until
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SIZE = 12 << 20
@@ -81,7 +81,7 @@ def test_whoever_speaks_nonsense_or_nothing_to_it_holds_nobody_up(start_depot: S
             _ask(depot, "x" * 20_000)
         assert _ask(depot, "healthz").status_code == 200
         depot.workers[0].terminate()
-        assert depot.workers[0].wait(8) == 0
+        assert depot.workers[0].wait(10 + BUSY) == 0
         silent.close()
     assert "Traceback" not in depot.logs()
 

