@@ -244,7 +244,7 @@ class Runner:
         async with self._tools.database.begin() as connection:
             dismissed = await models.dismiss(connection, self._policy.error_retention)
         if expired or purged or forgotten or dismissed:
-            log.info("swept", expired=expired, purged=purged, audit=forgotten, dismissed=dismissed)
+            log.info("swept", expired=expired, purged=purged, dismissed=dismissed, audit=forgotten)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
         """Nothing but a cancellation ends a worker's loop."""

@@ -15,9 +15,11 @@ renaming that attempt's folder to its own name: whoever was replaced finds its p
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -147,6 +149,12 @@ class Storage:
         """Those of which something is here: files that arrive, published ones, or a link."""
         folders = [path for name in ("incoming", "models") for path in (self.root / name).iterdir()]
         return {UUID(path.name) for path in folders if _is_id(path.name)} | {model_id for _, model_id in self._links()}
+
+    def seconds_untouched(self, model_id: UUID) -> float:
+        """How long nothing has changed in the folders of what arrives of a model; for ever if there is nothing."""
+        folder = self.incoming(model_id)
+        changes = [path.stat().st_mtime for path in (folder, *folder.glob("*"), *folder.glob("*/*")) if path.exists()]
+        return time.time() - max(changes) if changes else inf
 
     def remove_orphan(self, model_id: UUID, *, published: bool) -> bool:
         """Remove what is left of a model that is no more; of its complete files only if `published`. False if nothing.

@@ -207,16 +207,20 @@ async def forget(connection: AsyncConnection, model_id: UUID) -> None:
 
 
 async def gone(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
-    """Those of `model_ids` that there is no model of, and those of these that this database remembers."""
+    """Return those of `model_ids` without a model row, and those of these whose delete succeeded.
+
+    A row may be missing for another reason, such as a restore of the database that failed in part.
+    """
     there: set[UUID] = set()
-    remembered: set[UUID] = set()
+    deleted: set[UUID] = set()
+    succeeded = and_(OperationRow.command == Command.DELETE_MODEL, OperationRow.state == OperationState.SUCCESS)
     for start in range(0, len(model_ids), _AT_ONCE):
         some = model_ids[start : start + _AT_ONCE]
         there |= set((await connection.execute(select(ModelRow.id).where(ModelRow.id.in_(some)))).scalars())
-        query = select(OperationRow.resource_id).where(OperationRow.resource_id.in_(some))
-        remembered |= set((await connection.execute(query)).scalars())
+        query = select(OperationRow.resource_id).where(OperationRow.resource_id.in_(some), succeeded)
+        deleted |= set((await connection.execute(query)).scalars())
     missing = set(model_ids) - there
-    return missing, missing & remembered
+    return missing, missing & deleted
 
 
 async def is_ready(connection: AsyncConnection, model_id: UUID) -> bool:

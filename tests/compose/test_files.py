@@ -3,6 +3,8 @@
 import re
 import subprocess
 import tomllib
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,36 @@ def test_the_image_installs_a_pinned_version_of_everything_that_the_project_asks
         name = canonicalize_name(wanted.name)
         assert name in pins, f"{name} is not in requirements.txt: make it again, its first lines say how"
         assert wanted.specifier.contains(pins[name]), f"{line} does not allow the {pins[name]} of requirements.txt"
+
+
+def test_the_image_installs_what_these_need_in_turn_and_nothing_else() -> None:
+    """As far as the versions that are installed here need the same."""
+    pins = _pins("requirements.txt")
+    needed = _needed(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    assert pins.keys() == needed, "make requirements.txt again, its first lines say how"
+
+
+def _needed(lines: Sequence[str]) -> set[str]:
+    """The names of all that is needed for these requirements, on the image's Python."""
+    found: set[tuple[str, str]] = set()
+    image = {"python_version": "3.13", "python_full_version": "3.13.0", "sys_platform": "linux", "os_name": "posix"}
+    left = [(Requirement(line), "") for line in lines]
+    while left:
+        wanted, extra = left.pop()
+        if wanted.marker and not wanted.marker.evaluate({**image, "extra": extra}):
+            continue
+        name = canonicalize_name(wanted.name)
+        new = {(name, each) for each in ("", *wanted.extras)} - found
+        found |= new
+        left += [(Requirement(line), each) for _, each in new for line in _needed_by(name)]
+    return {name for name, _ in found}
+
+
+def _needed_by(name: str) -> Sequence[str]:
+    try:
+        return requires(name) or ()
+    except PackageNotFoundError:  # what this Python does without
+        return ()
 
 
 def test_what_builds_the_image_is_pinned_too() -> None:
