@@ -1,12 +1,14 @@
-"""Which addresses are inside: those that a server elsewhere has no business to send a worker to.
+"""Addresses: the origin of a URL, and which are inside, where a server elsewhere has no business to send a worker to.
 
-A Hub's redirect to one of them would have the worker fetch what only this machine, or this machine's cloud, should be
+A Hub's redirect inside would have the worker fetch what only this machine, or this machine's cloud, should be
 asked for (CWE-918). Private networks are not among them: mirrors and content stores stand there.
 """
 
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
 
+_PORTS = {"http": 80, "https": 443}
 _METADATA = tuple(
     map(
         ip_network,
@@ -18,6 +20,12 @@ _METADATA = tuple(
         ),
     )
 )
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """The scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def is_inside(address: str) -> bool:

@@ -15,12 +15,11 @@ from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import hf_request_event_hook
 
 from app.domain.errors import Failed, Reason
-from worker.addresses import is_inside, leads_inside
+from worker.addresses import is_inside, leads_inside, origin
 from worker.proxies import proxy_for
 
 TIMEOUT = 15.0
 """Seconds without a byte after which a call to the Hub's API is given up."""
-_PORTS = {"http": 80, "https": 443}
 _CREDENTIALS = ("authorization", "cookie")
 
 
@@ -66,12 +65,6 @@ def make_client(endpoint: str, limits: Limits, tls: ssl.SSLContext, *, redirects
             trust_env=False,
         )
     )
-
-
-def origin(address: str) -> tuple[str, str | None, int | None]:
-    """The scheme, host and port of a URL."""
-    parts = urlsplit(address)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 class Guard:

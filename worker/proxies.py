@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from app.domain.errors import Failed, Reason
+from worker.addresses import origin
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
-_PORTS = {"http": 80, "https": 443}
 
 
 def proxy_for(url: str) -> str | None:
@@ -20,10 +20,9 @@ def proxy_for(url: str) -> str | None:
 
     Raises `Failed` for a proxy of a kind that is not supported, unless `NO_PROXY` excepts the address.
     """
-    proxies, address = getproxies(), urlsplit(url)
-    proxy = proxies.get(address.scheme) or proxies.get("all")
-    port = address.port or _PORTS.get(address.scheme)
-    if not proxy or is_excepted(proxies.get("no", ""), address.hostname or "", port):
+    proxies, (kind, host, port) = getproxies(), origin(url)
+    proxy = proxies.get(kind) or proxies.get("all")
+    if not proxy or is_excepted(proxies.get("no", ""), host or "", port):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     scheme = urlsplit(proxy).scheme

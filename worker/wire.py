@@ -12,15 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, make_headers
 from urllib3.util import parse_url
 
 from app.domain.errors import Failed, Reason
+from worker.addresses import origin
 from worker.hub import Hub
 from worker.listing import HubFile
+from worker.proxies import proxy_for
 from worker.refusals import PROXY_REFUSES, RATE_LIMITED, retry_after
 
 _HOPS = 5
@@ -28,7 +29,6 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _BLOCK = 1 << 18
 _WINDOW = 4 << 20
 """Bytes that a connection may have under way: what the kernel holds is lost, too, when the process is killed."""
-_PORTS = {"http": 80, "https": 443}
 
 
 class Trouble(Exception):
@@ -65,8 +65,8 @@ class Wire:
         self._hub = hub
         self._commit = commit
         self._patience = patience
-        self._origin = _origin(hub.endpoint)
-        self._managers: dict[str, PoolManager] = {}
+        self._origin = origin(hub.endpoint)
+        self._managers: dict[str | None, PoolManager] = {}
         self._tls = tls
 
     def stream(self, file: HubFile, start: int, end: int, location: str | None) -> Iterator[str | bytes]:
@@ -94,7 +94,7 @@ class Wire:
     def _open(self, address: str, headers: Mapping[str, str]) -> tuple[str, BaseHTTPResponse]:
         for _ in range(_HOPS):
             own = dict(headers) | {"Accept-Encoding": "identity", "User-Agent": "modeldepot"}
-            if self._hub.token and _origin(address) == self._origin:
+            if self._hub.token and origin(address) == self._origin:
                 own["Authorization"] = f"Bearer {self._hub.token}"
             response = self._manager(address).request(
                 "GET",
@@ -135,7 +135,7 @@ class Wire:
 
     def _refused(self, response: BaseHTTPResponse, file: HubFile, address: str) -> None:
         status, after = response.status, retry_after(response.headers)
-        who = "The Hub" if _origin(address) == self._origin else "The Hub's CDN"
+        who = "The Hub" if origin(address) == self._origin else "The Hub's CDN"
         if status == 429:
             raise Trouble(Reason.BUSY, RATE_LIMITED, after=after)
         if status == 407:
@@ -169,11 +169,7 @@ class Wire:
 
     def _manager(self, address: str) -> PoolManager:
         """The connections for an address: through the proxy that the environment names for it, if it names one."""
-        parts = urlsplit(address)
-        proxies = getproxies()
-        proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
-        if proxy_bypass(parts.netloc):
-            proxy = ""
+        proxy = proxy_for(address)
         if proxy not in self._managers:
             options: dict[str, Any] = {
                 "maxsize": 32,
@@ -186,15 +182,10 @@ class Wire:
 
 
 def _through(proxy: str, options: dict[str, Any]) -> ProxyManager:
-    """Connections through a proxy, whose address may hold a name and a password, and may lack its scheme."""
-    address = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    """Connections through a proxy, whose address may hold a name and a password."""
+    address = parse_url(proxy)
     headers = make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
     return ProxyManager(address._replace(auth=None).url, proxy_headers=headers, **options)
-
-
-def _origin(address: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(address)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _socket_options() -> list[tuple[int, int, int]]:
