@@ -27,9 +27,9 @@ def storage() -> None:
 def verify(data: Path, model: str | None, *, repair: bool, as_json: bool) -> None:
     """Read every published file, or those of one model, and compare it with its recorded checksum.
 
-    The exit code is 1 when something is wrong, and 5 when there is no such model. A model under repair is not ready until it is whole again; its
-    good files are kept. The files of a gated or private model need its token: where the repair is refused, send the
-    create again with a huggingface-token.
+    The exit code is 1 when something is wrong, and 5 when there is no such model. A model under repair is not ready
+    until it is whole again; its good files are kept. The files of a gated or private model need its token: where the
+    repair is refused, send the create again with a huggingface-token.
     """
     words = ["--repair"] * repair + ["--json"] * as_json + (["--", model] if model else [])
     _become("worker.verify", data, *words)

@@ -28,7 +28,7 @@ from worker.metrics import Outcome
 
 _LONGEST_BACKOFF = 300.0
 _TIDY_EVERY = 12
-"""Looks between two walks over the storage for what is nobody's: a minute by default."""
+"""Looks between two passes over all models in error and all of the storage: a minute by default."""
 _LAST_WORD = 5.0
 """Seconds that a worker that stops waits for the database; without its word the lease runs out by itself."""
 _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
@@ -226,6 +226,7 @@ class Runner:
             await self._or_log(self._announce(fresh=look == 0))
             await self._or_log(self._sweep_once())
             if look % _TIDY_EVERY == 0:
+                await self._or_log(self._dismiss())
                 await self._or_log(tidy(self._tools.database, self._tools.storage))
             await asyncio.sleep(self._policy.look_interval)
 
@@ -241,10 +242,14 @@ class Runner:
             purged = await operations.purge(connection, self._policy.retention)
             forgotten = await audit.purge(connection, self._policy.audit_retention)
             await sessions.purge(connection)
+        if expired or purged or forgotten:
+            log.info("swept", expired=expired, purged=purged, audit=forgotten)
+
+    async def _dismiss(self) -> None:
         async with self._tools.database.begin() as connection:
             dismissed = await models.dismiss(connection, self._policy.error_retention)
-        if expired or purged or forgotten or dismissed:
-            log.info("swept", expired=expired, purged=purged, dismissed=dismissed, audit=forgotten)
+        if dismissed:
+            log.info("forgot models that failed before a byte arrived", models=dismissed)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
         """Nothing but a cancellation ends a worker's loop."""
