@@ -8,7 +8,7 @@ less than 64 MiB with eight connections. Who is asked to stop also notes how muc
 
 import os
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from worker.listing import HubFile
@@ -70,13 +70,13 @@ class Part:
             first = self._taken.find(0)
             if self.is_taken or self._is_far(first):
                 return None
+            self._open()
             last = first
             while last < self._steps and last - first < _PIECE and not self._taken[last]:
                 if self._reached[last] and last > first:
                     break  # the rest of that step is a piece of its own
                 self._taken[last] = 1
                 last += 1
-            self._open()
             return first * STEP + self._reached[first], min(last * STEP, self.file.size)
 
     def await_hasher(self) -> None:
@@ -205,15 +205,23 @@ class Part:
             self._done[step] = self._taken[step] = 1
 
     def _open(self) -> None:
-        if self._handle is None:
-            if not any(self._reached):
-                self._journal.unlink(missing_ok=True)
-            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.ftruncate(self._handle, self.file.size)
-            self._log = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        if self._handle is not None:
+            return
+        if not any(self._reached):
+            self._journal.unlink(missing_ok=True)
+        with (
+            ExitStack() as opened
+        ):  # A disk may refuse any of this: then nothing is open, and whoever asks next is told.
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            opened.callback(os.close, handle)
+            os.ftruncate(handle, self.file.size)
+            log = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            opened.callback(os.close, log)
             # What is appended to a torn line would make another number of it.
-            lines = os.pread(self._log, os.fstat(self._log).st_size, 0)
-            os.ftruncate(self._log, lines.rfind(b"\n") + 1)
+            lines = os.pread(log, os.fstat(log).st_size, 0)
+            os.ftruncate(log, lines.rfind(b"\n") + 1)
+            opened.pop_all()
+        self._handle, self._log = handle, log
 
     def _close(self) -> None:
         with self._changed:

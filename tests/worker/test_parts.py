@@ -1,5 +1,6 @@
 """A file in flight: its bytes count once, and only those that are really there are kept for the next attempt."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -99,6 +100,25 @@ def test_a_line_that_a_power_failure_tore_does_not_become_another_steps_number(t
     last = Part(small_steps, tmp_path)
     assert journal.read_text() == "0\n1\n"
     assert last.counted == 2 * STEP
+
+
+@pytest.mark.parametrize("refused", ["ftruncate", "fstat"])
+def test_a_disk_that_refuses_to_open_a_part_refuses_every_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+    part, before = Part(FILE, tmp_path), len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as disk:
+        disk.setattr(os, refused, refuse)
+        for _ in range(3):
+            with pytest.raises(OSError, match="File too large"):
+                part.take()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert part.take() is not None
+    _fill(part, 0)
+    assert Part(FILE, tmp_path).counted == STEP
 
 
 def test_a_part_of_another_length_is_begun_anew(tmp_path: Path) -> None:
