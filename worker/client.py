@@ -1,6 +1,8 @@
 """The HTTP client of huggingface_hub as this worker uses it, for every call to the Hub's API.
 
 What holds for all of them stands here: time limits, proxies, the token for the Hub's own origin only, no way inside.
+Addresses in answers lead to the Hub's own origin, too: huggingface_hub follows them with the headers of the first
+request, and hf_xet, which has a client of its own, takes them over with the token.
 """
 
 import ssl
@@ -8,7 +10,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 from huggingface_hub import set_client_factory
@@ -21,6 +24,9 @@ from worker.proxies import proxy_for
 TIMEOUT = 15.0
 """Seconds without a byte after which a call to the Hub's API is given up."""
 _CREDENTIALS = ("authorization", "cookie")
+_FOLLOWED = ("next", "xet-auth")
+"""The links of an answer that are followed: to the next page, and to where a token for the content store is had."""
+_XET_ROUTE, _XET_STORE = "x-xet-refresh-route", "x-xet-cas-url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ def make_client(endpoint: str, limits: Limits, tls: ssl.SSLContext, *, redirects
     Every request is timed out by a hook: several of its helpers pass `timeout=None`, which overrules a client's default.
     """
     limits = Limits(min(limits.window, TIMEOUT), limits.rate)
-    home = origin(endpoint)
+    home, guard = origin(endpoint), Guard(endpoint, redirects_inside=redirects_inside)
 
     def prepare(request: httpx2.Request) -> None:
         asked = request.extensions.get("timeout") or {}
@@ -45,17 +51,17 @@ def make_client(endpoint: str, limits: Limits, tls: ssl.SSLContext, *, redirects
         request.extensions["timeout"] = {
             kind: min(asked.get(kind) or longest, longest) for kind, longest in most.items()
         }
-        # Redirects, links to the next page and Xet's refresh route name addresses, and huggingface_hub follows them
-        # with the headers of the first request.
+        # A redirect is followed with the headers of the first request.
         if origin(str(request.url)) != home:
             for name in _CREDENTIALS:
                 request.headers.pop(name, None)
 
     def watch(response: httpx2.Response) -> None:
+        _anchor(response, endpoint)
+        guard.check_store(response.headers.get(_XET_STORE))
         if isinstance(response.stream, httpx2.SyncByteStream):
             response.stream = _Watched(response.stream, limits)
 
-    guard = Guard(endpoint, redirects_inside=redirects_inside)
     set_client_factory(
         lambda: httpx2.Client(
             event_hooks={"request": [hf_request_event_hook, prepare], "response": [watch]},
@@ -67,25 +73,68 @@ def make_client(endpoint: str, limits: Limits, tls: ssl.SSLContext, *, redirects
     )
 
 
+def at_endpoint(endpoint: str, page: str, link: str) -> str:
+    """What `link` on `page` leads to, asked of the endpoint whatever origin it names.
+
+    A mirror passes on links of the hub behind it, which has another origin and no prefix before its paths.
+    """
+    target, prefix = urlsplit(urljoin(page, link)), urlsplit(endpoint).path.rstrip("/")
+    path = target.path if target.path.startswith(f"{prefix}/") else prefix + target.path
+    return urlsplit(endpoint)._replace(path=path, query=target.query).geturl()
+
+
+def _anchor(response: httpx2.Response, endpoint: str) -> None:
+    """Have the addresses that an answer names, and that are followed, lead to the endpoint."""
+    page, links = str(response.url), response.links
+    if route := response.headers.get(_XET_ROUTE):
+        response.headers[_XET_ROUTE] = at_endpoint(endpoint, page, route)
+    if found := [(rel, links[rel]["url"]) for rel in _FOLLOWED if rel in links]:
+        response.headers["link"] = ", ".join(f'<{at_endpoint(endpoint, page, url)}>; rel="{rel}"' for rel, url in found)
+
+
 class Guard:
     """Refuses requests that a Hub sends inside, unless the Hub is inside itself or the operator allows it."""
 
     def __init__(self, endpoint: str, *, redirects_inside: bool) -> None:
         self._home = origin(endpoint)
-        self.is_open = redirects_inside or leads_inside(self._home[1] or "")
+        self._is_open = redirects_inside or leads_inside(self._home[1] or "")
+
+    def minds(self, url: str) -> bool:
+        return not self._is_open and origin(url) != self._home
 
     def check(self, url: str, proxy: str | None) -> None:
         """Raises `Failed`. What a proxy resolves is the proxy's to judge."""
         host = urlsplit(url).hostname or ""
-        if self.is_open or origin(url) == self._home:
-            return
-        if leads_inside(host) if proxy is None else host == "localhost" or is_inside(host):
+        inside = leads_inside(host) if proxy is None else host == "localhost" or is_inside(host)
+        if inside and self.minds(url):
             raise refused_inside(host)
+
+    def check_store(self, url: str | None) -> None:
+        """Raises `Failed` if the content store, which hf_xet connects to by itself, is inside."""
+        if url:
+            self.check(url, proxy_for(url))
+
+    def watch(self, url: str) -> dict[str, Any]:
+        """The extension of a request by which its connection is checked before anything is sent on it.
+
+        A name may lead to another address when it is connected to than when it was looked up a moment before.
+        """
+
+        def connected(event: str, told: dict[str, Any]) -> None:
+            if event != "connection.connect_tcp.complete":
+                return
+            stream = told["return_value"]
+            peer = stream.get_extra_info("server_addr")
+            if peer and is_inside(str(peer[0])):
+                stream.close()
+                raise refused_inside(urlsplit(url).hostname or "")
+
+        return {"trace": connected}
 
 
 def refused_inside(host: str) -> Failed:
     message = (
-        f"The Hub redirects to {host[:100]!a}, an address of the worker's own machine or cloud, which is not followed. "
+        f"The Hub leads to {host[:100]!a}, an address of the worker's own machine or cloud, which is not followed. "
         "If the Hub's files are there on purpose, set DEPOT_HUB_REDIRECTS_INSIDE=true for the workers and send the "
         "request again."
     )
@@ -104,10 +153,9 @@ class _Transport(httpx2.BaseTransport):
         url = str(request.url)
         proxy = proxy_for(url)
         self._guard.check(url, proxy)
-        response = self._through(proxy).handle_request(request)
-        if proxy is None and not self._guard.is_open:
-            self._check_peer(request, response)
-        return response
+        if proxy is None and self._guard.minds(url):
+            request.extensions |= self._guard.watch(url)
+        return self._through(proxy).handle_request(request)
 
     def close(self) -> None:
         for transport in self._by_proxy.values():
@@ -118,13 +166,6 @@ class _Transport(httpx2.BaseTransport):
             if proxy not in self._by_proxy:
                 self._by_proxy[proxy] = httpx2.HTTPTransport(verify=self._tls, trust_env=False, proxy=proxy)
             return self._by_proxy[proxy]
-
-    def _check_peer(self, request: httpx2.Request, response: httpx2.Response) -> None:
-        """A name may resolve to another address when it is connected to than when it was looked at."""
-        peer = response.extensions["network_stream"].get_extra_info("server_addr")
-        if peer and is_inside(peer[0]):
-            response.close()
-            raise refused_inside(request.url.host)
 
 
 class _Watched(httpx2.SyncByteStream):

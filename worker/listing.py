@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote
 
 from huggingface_hub import ModelInfo
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -70,7 +70,7 @@ def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str]) -> I
         hf_raise_for_status(response)
         with parsing(endpoint):
             entries = [_entry(line) for line in _list(response.json())]
-            address = _next_page(endpoint, str(response.url), response.links.get("next", {}).get("url"))
+            address = response.links.get("next", {}).get("url")  # leads to the endpoint: see `client`
         if entries:
             count += len(entries)
             repeated = address in asked or entries[0][0] in first_paths
@@ -97,18 +97,6 @@ def _entry(line: Any) -> tuple[str, HubFile | None]:
     lfs = line.get("lfs")
     sha256 = None if lfs is None else _text(lfs["oid"])
     return path, HubFile(path, _size(line["size"]), _text(line["oid"]), sha256, bool(line.get("xetHash") and sha256))
-
-
-def _next_page(endpoint: str, page: str, link: str | None) -> str | None:
-    """The address of the next page, asked of the endpoint whatever origin the link names.
-
-    A mirror passes on links of the hub behind it, which has another origin and no prefix before its paths.
-    """
-    if not link:
-        return None
-    target, prefix = urlsplit(urljoin(page, link)), urlsplit(endpoint).path.rstrip("/")
-    path = target.path if target.path.startswith(f"{prefix}/") else prefix + target.path
-    return urlsplit(endpoint)._replace(path=path, query=target.query).geturl()
 
 
 def _endless(endpoint: str, name: str, count: int, *, repeated: bool) -> str:

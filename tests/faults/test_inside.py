@@ -3,16 +3,22 @@
 The Hub is known by a name that only a proxy resolves, so that it is not inside itself.
 """
 
+import random
 import socket
+import ssl
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from huggingface_hub import get_session
 
+from app.domain.errors import Failed
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
 from tests.faults.relays import Proxy
 from tests.hub import Fault, Hub, Repo
+from worker.client import Limits, make_client
 
 NAMED = "http://hub.example"
 
@@ -53,6 +59,43 @@ def test_a_redirect_inside_is_refused(hub: Hub, named: Engine, inside: tuple[str
     assert "DEPOT_HUB_REDIRECTS_INSIDE" in outcome.text
     with pytest.raises(BlockingIOError):
         listener.accept()
+
+
+def test_a_content_store_inside_is_refused(hub: Hub, named: Engine, inside: tuple[str, socket.socket]) -> None:
+    """hf_xet connects to it by itself, so it is looked at before."""
+    repo = hub.add("acme/stored", {"model.safetensors": random.Random(1).randbytes(2 << 20)}, xet=True)
+    address, listener = inside
+    token = {"X-Xet-Cas-Url": address, "X-Xet-Access-Token": "xet-1", "X-Xet-Token-Expiration": "99999999999"}
+    hub.misbehave(Fault("rewrite", on="xet", headers=token, times=None))
+    outcome = named.run(name=repo.name, endpoint=NAMED)
+    assert outcome.reason == "unavailable"
+    assert "127.0.0.2" in outcome.text
+    assert any(request.place == "xet" for request in hub.requests)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_a_name_that_leads_inside_only_when_it_is_connected_to(
+    inside: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the first answer is an address elsewhere, the next one is inside. Nothing is sent there."""
+    address, listener = inside
+    port = urlsplit(address).port
+    answers = iter(["192.0.2.1", "127.0.0.2"])
+
+    def resolve(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (next(answers), port))]
+
+    make_client("http://192.0.2.7", Limits(5, 1), ssl.create_default_context(), redirects_inside=False)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(Failed, match="DEPOT_HUB_REDIRECTS_INSIDE"):
+        get_session().get(f"http://rebound.example:{port}/latest")
+    monkeypatch.undo()
+    listener.settimeout(10)
+    line, _ = listener.accept()
+    with line:
+        line.settimeout(10)
+        assert line.recv(1) == b""
 
 
 def test_the_operator_may_allow_it(hub: Hub, repo: Repo, named: Engine) -> None:

@@ -2,14 +2,18 @@
 
 import base64
 import json
+import random
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from huggingface_hub import get_hf_file_metadata
 
 from tests.faults.conftest import FILES, contents, published
 from tests.faults.engine import Engine
 from tests.hub import Fault, Hub, Repo
+from worker.client import Limits, make_client
 
 TOKEN = "hf_planted"
 
@@ -150,6 +154,22 @@ def test_links_to_the_next_page_are_asked_of_the_endpoint(hub: Hub, repo: Repo, 
         assert len(pages) > 1
         assert {request.origin for request in pages} == {"hub"}
         assert {request.authorization for request in hub.requests if request.origin != "hub"} <= {None}
+
+
+@pytest.mark.parametrize("header", ["Link", "X-Xet-Refresh-Route"])
+def test_a_token_for_the_content_store_is_asked_of_the_endpoint(hub: Hub, header: str) -> None:
+    """Whatever route an answer names: hf_xet takes it over, to ask again there with the caller's token."""
+    hub.account(TOKEN)
+    repo = hub.add("acme/stored", {"model.safetensors": random.Random(1).randbytes(2 << 20)}, xet=True)
+    route = f"{hub.cdn}/api/models/{repo.name}/xet-read-token/{repo.branches['main']}"
+    value = f'<{route}>; rel="xet-auth"' if header == "Link" else route
+    hub.misbehave(Fault("rewrite", on="file", headers={"Link": "", header: value}, times=None))
+    make_client(hub.endpoint, Limits(5, 1), ssl.create_default_context(), redirects_inside=False)
+    told = get_hf_file_metadata(
+        f"{hub.endpoint}/{repo.name}/resolve/main/model.safetensors", token=TOKEN, endpoint=hub.endpoint
+    )
+    assert told.xet_file_data is not None
+    assert told.xet_file_data.refresh_route == route.replace(hub.cdn, hub.endpoint)
 
 
 def test_a_listing_that_goes_round_ends_with_a_reason(hub: Hub, repo: Repo, engine: Engine) -> None:
