@@ -104,9 +104,10 @@ class Guard:
 
     def check(self, url: str, proxy: str | None) -> None:
         """Raises `Failed`. What a proxy resolves is the proxy's to judge."""
+        if not self.minds(url):
+            return
         host = urlsplit(url).hostname or ""
-        inside = leads_inside(host) if proxy is None else host == "localhost" or is_inside(host)
-        if inside and self.minds(url):
+        if leads_inside(host) if proxy is None else host == "localhost" or is_inside(host):
             raise refused_inside(host)
 
     def check_store(self, url: str | None) -> None:
