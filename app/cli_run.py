@@ -36,6 +36,7 @@ from app.cli_settings import (
 from app.data_folder import CannotRun, DataFolder
 from app.db.migrate import revisions, upgrade
 from app.db.session import UNREACHABLE, is_unreachable
+from app.db.trouble import what
 from app.main import build
 from app.own_depot import default_data, direct_address, own_command
 from app.sealing import Sealer
@@ -246,7 +247,7 @@ def _admit_bootstrap(settings: Settings) -> None:
     try:
         _admit(settings, own)
     except UNREACHABLE as error:
-        log.warning("the database can't be reached: API keys are checked once it is", error=type(error).__name__)
+        log.warning("API keys are checked later", reason=what(error), error=type(error).__name__)
         threading.Thread(target=_admit_later, args=(settings, own), daemon=True).start()
 
 

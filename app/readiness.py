@@ -1,20 +1,26 @@
 """Whether a process has what it needs: its database, in the shape it expects, the storage, and the doorbell."""
 
 import asyncio
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from redis.exceptions import RedisError
+from sqlalchemy import update
 
 from app.db.migrate import Revisions
 from app.db.session import UNREACHABLE, Database
+from app.db.tables import CompatibilityRow
+from app.db.trouble import advice
 from app.queue import Doorbell
 from app.volume import Volume, VolumeAway
 
 _PATIENCE = 2.0
 """Seconds that each may take to answer."""
+_WRITE_EVERY = 5.0
+"""Seconds between two writes to find out whether one works, however often somebody asks."""
 
 
 class Status(StrEnum):
@@ -30,6 +36,32 @@ class Status(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class _Writing:
+    """Whether the database takes a write: on a full disk it can be read all the same."""
+
+    def __init__(self) -> None:
+        self._found, self._until = "", 0.0
+
+    async def look(self, database: Database) -> str:
+        """What is wrong; empty if nothing is."""
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + _WRITE_EVERY
+            self._found = await self._try(database)
+            if database.ballast and not self._found:
+                await asyncio.to_thread(database.ballast.keep)
+        return self._found
+
+    async def _try(self, database: Database) -> str:
+        try:
+            async with asyncio.timeout(_PATIENCE), database.begin() as connection:
+                await connection.execute(update(CompatibilityRow).values(oldest=CompatibilityRow.oldest))
+        except TimeoutError:
+            return ""  # Others write at the moment.
+        except UNREACHABLE as error:
+            return advice(error)
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """What a process looks at to tell whether it is ready."""
@@ -38,25 +70,25 @@ class Readiness:
     revisions: Revisions
     doorbell: Doorbell
     volume: Volume
+    _writing: _Writing = field(default_factory=_Writing)
 
     async def report(self) -> tuple[Status, Mapping[str, Any]]:
         """The status, and it with each check's result as JSON is to show it. A check that failed says what to do."""
         (database, migrations), redis, storage = await asyncio.gather(self._database(), self._redis(), self._storage())
-        problems = {"database": database, "redis": redis, "storage": storage, "migrations": migrations}
+        found = {"database": database, "redis": redis, "storage": storage, "migrations": migrations}
         needed = (database, storage, migrations)
         status = Status.UNAVAILABLE if any(needed) else Status.DEGRADED if redis else Status.OK
-        checks = {
-            name: {"ok": False, "message": problem} if problem else {"ok": True} for name, problem in problems.items()
-        }
+        checks = {name: {"ok": False, "message": wrong} if wrong else {"ok": True} for name, wrong in found.items()}
         return status, {"status": status, "checks": checks}
 
     async def _database(self) -> tuple[str, str]:
         try:
             async with asyncio.timeout(_PATIENCE), self.database.read() as connection:
-                return "", self.revisions.judge(await connection.run_sync(self.revisions.shape))
-        except UNREACHABLE:  # a timeout is among them
-            problem = "The database can't be reached. Look at whether it runs, and at DEPOT_DATABASE_URL."
-            return problem, "This can't be told without the database."
+                shape = await connection.run_sync(self.revisions.shape)
+        except UNREACHABLE as error:  # a timeout is among them
+            return advice(error), "This can't be told without the database."
+        wrong = self.revisions.judge(shape)
+        return "" if wrong else await self._writing.look(self.database), wrong
 
     async def _redis(self) -> str:
         try:

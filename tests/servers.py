@@ -8,6 +8,8 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
@@ -28,19 +30,19 @@ class PostgreSQL:
         self._template: str | None = None
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
         # It refuses to run as root.
         self._user = "nobody" if os.geteuid() == 0 else None
         if self._user:
-            os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
-        self._programs = _programs(self._folder)
+            os.chown(self.folder, pwd.getpwnam(self._user).pw_uid, -1)
+        self._programs = _programs(self.folder)
         self._run("initdb", "-D", self._data, "-U", "depot", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         settings = {
@@ -51,13 +53,13 @@ class PostgreSQL:
             "logging_collector": "off",
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", "-D", self._data, "-p", str(self.port), *words],
                 stdout=log,
                 stderr=log,
                 user=self._user,
-                cwd=self._folder,
+                cwd=self.folder,
                 start_new_session=True,
             )
         until = time.monotonic() + 30
@@ -65,7 +67,7 @@ class PostgreSQL:
         ready: list[str | Path] = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode:
             if time.monotonic() > until or self._process.poll() is not None:
-                raise RuntimeError((self._folder / "log").read_text())
+                raise RuntimeError((self.folder / "log").read_text())
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -99,30 +101,40 @@ class PostgreSQL:
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    @contextmanager
+    def tablespace(self, folder: Path) -> Iterator[str]:
+        """The name of a place for tables in `folder`, which its user can reach. At the end nothing may be in it any more."""
+        if self._user:
+            os.chown(folder, pwd.getpwnam(self._user).pw_uid, -1)
+        name = f"place_{uuid4().hex}"
+        self.execute(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+        yield name
+        self.execute(f"DROP TABLESPACE {name}")
+
     def url(self, name: str) -> str:
         return f"postgresql://depot@127.0.0.1:{self.port}/{name}"
 
     @property
     def _data(self) -> str:
-        return str(self._folder / "data")
+        return str(self.folder / "data")
 
     def _run(self, program: str, *words: str) -> None:
         command: list[str | Path] = [self._programs / program, *words]
-        subprocess.run(command, check=True, user=self._user, cwd=self._folder, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, user=self._user, cwd=self.folder, stdout=subprocess.DEVNULL)
 
 
 class Redis:
     """A server on a unix socket, from `with` to the end of it."""
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
-        self.server = RedisServer(self._folder)
+        self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
+        self.server = RedisServer(self.folder)
         self.server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.server.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def url(self) -> str:

@@ -8,6 +8,7 @@ import structlog
 
 from app.db.session import UNREACHABLE, Database, is_unreachable
 from app.db.transitions import LeaseLost
+from app.db.trouble import what
 from app.domain.commands import Command
 from app.services import leases
 from app.services.leases import Claim
@@ -45,7 +46,7 @@ class Keeper:
             except UNREACHABLE as error:
                 if not is_unreachable(error):
                     raise
-                log.warning("the database can't be reached", error=type(error).__name__)
+                log.warning("the database can't be used", reason=what(error), error=type(error).__name__)
             except TimeoutError:
                 pass
             if time.monotonic() - self._renewed >= self._lease:

@@ -1,7 +1,6 @@
 """Claims operations, has them carried out, and settles how they ended."""
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from contextlib import suppress
 from itertools import count
@@ -11,8 +10,9 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from app.db.session import UNREACHABLE, is_unreachable
+from app.db.session import is_unreachable
 from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_model
+from app.db.trouble import what
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 from app.domain.states import ModelStatus, OperationState
 from app.probe import Pulse
@@ -21,6 +21,7 @@ from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
 from worker.commands.work import Tools, Work
+from worker.dead import give_up_dead
 from worker.housekeeping import tidy
 from worker.keeper import Keeper
 from worker.lanes import Lane, Lanes, Policy
@@ -32,7 +33,6 @@ _TIDY_EVERY = 12
 _LAST_WORD = 5.0
 """Seconds that a worker that stops waits for the database; without its word the lease runs out by itself."""
 _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
-
 _UNTOLD = "What went wrong can't be told here; the worker's log says it. Tell whoever runs this server."
 
 log = structlog.get_logger()
@@ -85,18 +85,11 @@ class Runner:
 
     async def _fill_slots(self) -> None:
         if not self._dead_are_gone:
-            await self._give_up_dead()
+            await give_up_dead(self._tools.database, self._presence)
             self._dead_are_gone = True
         for lane in self._lanes:
             while lane.has_free_slot:
-                async with self._tools.database.begin() as connection:
-                    claim = await leases.claim(
-                        connection,
-                        self._presence.name,
-                        lease=self._tools.lease,
-                        commands=(lane.command,),
-                        small=lane.small,
-                    )
+                claim = await self._claim(lane)
                 if claim is None:
                     break
                 task = asyncio.create_task(self._or_log(self._carry_out(claim, lane)))
@@ -104,14 +97,19 @@ class Runner:
                 task.add_done_callback(lane.running.discard)
                 task.add_done_callback(lambda _: self.wake())
 
-    async def _give_up_dead(self) -> None:
-        """Release what workers of this host held that are dead: the one before this one in its container, above all."""
-        async with self._tools.database.read() as connection:
-            owners = await leases.owners(connection, self._presence.host)
-        if dead := [owner for owner in owners if owner == self._presence.name or not _is_alive(owner)]:
-            async with self._tools.database.begin() as connection:
-                given_up = await leases.give_up(connection, dead)
-            log.info("gave up the leases of dead workers of this host", workers=dead, leases=given_up)
+    async def _claim(self, lane: Lane) -> Claim | None:
+        try:
+            return await self._try_claim(lane)
+        except DBAPIError as error:
+            if lane is not self._lanes.deletes or not self._tools.database.make_room(error):
+                raise
+            log.warning("the database's disk is full: its ballast was given up for a delete")
+            return await self._try_claim(lane)
+
+    async def _try_claim(self, lane: Lane) -> Claim | None:
+        name, lease = self._presence.name, self._tools.lease
+        async with self._tools.database.begin() as connection:
+            return await leases.claim(connection, name, lease=lease, commands=(lane.command,), small=lane.small)
 
     async def _carry_out(self, claim: Claim, lane: Lane) -> None:
         context = {
@@ -141,12 +139,11 @@ class Runner:
                 ending.outcome = await self._put_back(claim, error)
             except TryAgain as error:
                 ending.outcome = await self._try_again(claim, keeper, error)
-            except UNREACHABLE as error:
-                if not is_unreachable(error):
-                    raise
-                # The lease runs out by itself; whoever finds it then goes on from the files.
-                log.warning("the database can't be reached: operation is left", error=type(error).__name__)
-            except Exception:
+            except Exception as error:
+                if is_unreachable(error):
+                    # The lease runs out by itself; whoever finds it then goes on from the files.
+                    log.warning("operation is left", reason=what(error), error=type(error).__name__)
+                    return
                 log.exception("operation failed by a bug")
                 ending.outcome = await self._fail(claim, Failed(Reason.FAULT, _BUG))
 
@@ -196,7 +193,9 @@ class Runner:
     async def _fail(self, claim: Claim, error: OperationError) -> Outcome:
         try:
             await self._settle(claim, error)
-        except DBAPIError as problem:
+        except LeaseLost:
+            raise
+        except Exception as problem:
             if is_unreachable(problem):
                 raise
             # Without an end the operation would be claimed again and again, and end as if its workers had died.
@@ -226,6 +225,8 @@ class Runner:
             await self._or_log(self._announce(fresh=look == 0))
             await self._or_log(self._sweep_once())
             if look % _TIDY_EVERY == 0:
+                if self._tools.database.ballast:
+                    await asyncio.to_thread(self._tools.database.ballast.keep)
                 await self._or_log(self._dismiss())
                 await self._or_log(tidy(self._tools.database, self._tools.storage))
             await asyncio.sleep(self._policy.look_interval)
@@ -257,13 +258,11 @@ class Runner:
             await work
         except LeaseLost:
             log.info("lease was lost before its operation could be settled")
-        except UNREACHABLE as error:
-            if not is_unreachable(error):
-                log.exception("a statement failed")
+        except Exception as error:
+            if is_unreachable(error):
+                log.warning("the database can't be used", reason=what(error), error=type(error).__name__)
             else:
-                log.warning("the database can't be reached", error=type(error).__name__)
-        except Exception:
-            log.exception("the worker's loop failed")
+                log.exception("the worker's loop failed")
 
 
 async def _while_kept(work: Coroutine[Any, Any, None], keeper: Keeper) -> None:
@@ -280,17 +279,3 @@ async def _while_kept(work: Coroutine[Any, Any, None], keeper: Keeper) -> None:
         for task in (working, keeping):
             task.cancel()
         await asyncio.gather(working, keeping, return_exceptions=True)
-
-
-def _is_alive(owner: str) -> bool:
-    """Whether a worker of this host, by its name, may be alive."""
-    pid = owner.rpartition(":")[2]
-    if not pid.isdecimal():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True

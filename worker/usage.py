@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from app.db.session import UNREACHABLE, is_unreachable, open_database
+from app.db.trouble import advice
 from app.services import models
 from app.settings import SettingsError, load
 from app.terminal import print_json, say, shown, table
@@ -49,7 +50,7 @@ def main() -> None:
     except UNREACHABLE as error:
         if not is_unreachable(error):
             raise
-        sys.exit(f"modeldepot storage usage: the database can't be reached ({type(error).__name__}); is it up?")
+        sys.exit(f"modeldepot storage usage: {advice(error)} ({type(error).__name__})")
     storage = Storage(settings.storage)
     try:
         usages, total = measure(storage)

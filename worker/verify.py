@@ -15,6 +15,7 @@ from sqlalchemy import Row
 
 from app import queue
 from app.db.session import UNREACHABLE, Database, is_unreachable, open_database
+from app.db.trouble import advice
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.queue import Doorbell
@@ -75,7 +76,7 @@ def main() -> None:
     except UNREACHABLE as error:
         if not is_unreachable(error):
             raise
-        sys.exit(f"modeldepot storage verify: the database can't be reached ({type(error).__name__}); is it up?")
+        sys.exit(f"modeldepot storage verify: {advice(error)} ({type(error).__name__})")
 
 
 async def _run(settings: Settings, name: str | None, *, repair: bool, as_json: bool) -> int:

@@ -3,7 +3,9 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+import structlog
 from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
 
 from app.api import schemas
 from app.api.dependencies import Depot
@@ -13,6 +15,8 @@ from app.domain.keys import Role
 from app.domain.repositories import select
 from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
+
+log = structlog.get_logger()
 
 
 async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row[Any]:
@@ -32,12 +36,23 @@ async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row
 
 async def delete_model(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
     """The operation that deletes a model."""
+    try:
+        row = await _request_delete(depot, act, model_id)
+    except DBAPIError as error:
+        if not depot.database.make_room(error):
+            raise
+        log.warning("the database's disk is full: its ballast was given up for a delete", model_id=model_id)
+        row = await _request_delete(depot, act, model_id)
+    await depot.doorbell.ring()
+    return row
+
+
+async def _request_delete(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
     async with depot.database.begin() as connection:
         row = await models.request_delete(
             connection, model_id, deadline=depot.operation_deadline, request_id=act.request_id
         )
         await audit.accept(connection, act, row)
-    await depot.doorbell.ring()
     return row
 
 

@@ -16,6 +16,7 @@ from starlette.routing import compile_path
 
 from app.api.schemas import Error
 from app.db.session import is_unreachable
+from app.db.trouble import is_full, what
 from app.domain.errors import BadRequest, Conflict, ModelInUse, NotFound, NotReady, Refusal
 
 _STATUS: Mapping[type[Refusal], HTTPStatus] = {
@@ -73,7 +74,8 @@ def install(app: FastAPI) -> None:
     async def _database(_request: Request, error: Exception) -> JSONResponse:
         if not is_unreachable(error):
             return await _bug(_request, error)
-        message = "The database can't be reached at the moment. Nothing was changed; send the request again."
+        then = "delete a model, or free space otherwise, then" if is_full(error) else "in a while"
+        message = f"{what(error)} Nothing was changed; {then} send the request again."
         return answer(HTTPStatus.SERVICE_UNAVAILABLE, message, headers={"Retry-After": _RETRY_AFTER})
 
     async def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -14,6 +14,7 @@ from sqlalchemy import Row
 from app.api.answers import body, operation_body, plain
 from app.api.schemas import MODEL
 from app.db.session import UNREACHABLE, Database
+from app.db.trouble import what
 from app.domain.states import OperationState
 from app.services import models, operations
 
@@ -103,7 +104,7 @@ class Broadcast:
             try:
                 await self._look()
             except UNREACHABLE as error:
-                log.warning("the database can't be reached: watchers wait", error=repr(error))
+                log.warning("watchers wait", reason=what(error), error=repr(error))
             await asyncio.sleep(_APART)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_INTERVAL - _APART):
@@ -177,7 +178,7 @@ async def still(may_look: Callable[[], Awaitable[bool]]) -> bool:
     try:
         return await may_look()
     except UNREACHABLE as error:
-        log.warning("the database can't be reached: a watcher's key is looked at later", error=repr(error))
+        log.warning("a watcher's key is looked at later", reason=what(error), error=repr(error))
         return True
 
 

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Row
 
 from app.db.session import UNREACHABLE, Database
+from app.db.trouble import what
 from app.domain.keys import Role
 from app.sealing import CannotOpen, Sealer
 from app.services import keys
@@ -65,7 +66,7 @@ class Keyring:
             try:
                 await self._flush(time.monotonic())
             except UNREACHABLE as error:
-                log.warning("the database can't be reached: last uses are noted later", error=type(error).__name__)
+                log.warning("last uses of keys are noted later", reason=what(error), error=type(error).__name__)
 
     async def _flush(self, now: float) -> None:
         stale = [key_id for key_id in self._used if now - self._noted.get(key_id, -_TOUCH_EVERY) >= _TOUCH_EVERY]

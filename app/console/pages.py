@@ -18,6 +18,7 @@ from app.api.errors import explain, status_of
 from app.console import words
 from app.console.assets import Assets
 from app.db.session import UNREACHABLE, is_unreachable
+from app.db.trouble import what
 from app.domain.errors import Refusal
 
 _FOLDER = Path(__file__).parent
@@ -31,7 +32,7 @@ _HEADERS = {
 }
 _EFFORT = 5
 """Of packing a page: from there on it takes longer and hardly gets smaller."""
-_AWAY = "The database can't be reached at the moment. Nothing was changed; load the page again in a while."
+_AGAIN = "Nothing was changed; load the page again in a while."
 
 
 class Pages:
@@ -73,7 +74,7 @@ class PageRoute(APIRoute):
             except UNREACHABLE as error:
                 if not is_unreachable(error):
                     raise
-                return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, _AWAY)
+                return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, f"{what(error)} {_AGAIN}")
 
         return handler
 

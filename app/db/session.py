@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
@@ -26,7 +27,9 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.db.ballast import Ballast
 from app.db.clock import SQLITE_CLOCK
+from app.db.trouble import is_full
 
 _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
@@ -39,6 +42,8 @@ _LOCK_WAIT = 10.0
 """How long a statement waits for SQLite's one writer, in seconds."""
 _SILENCE = 2.0
 """Seconds after its own limit for a statement that PostgreSQL has to say so, or else nobody is at the other end."""
+_WRONG = {"0A", "21", "22", "23", "42"}
+"""PostgreSQL's classes of errors in a statement or in its values, as its manual's appendix A has them."""
 _KEPT = 1
 """How many connections a process keeps, besides those that come and go."""
 
@@ -61,12 +66,18 @@ class Database:
 
     writer: AsyncEngine
     reader: AsyncEngine
+    ballast: Ballast | None = None
+    """Of SQLite only: PostgreSQL's disk is its operator's."""
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed when the block ends, rolled back when it raises."""
         async with self.writer.begin() as connection:
             yield connection
+
+    def make_room(self, error: BaseException) -> bool:
+        """Give the ballast up if `error` says that the disk is full. True if that which failed may work now."""
+        return is_full(error) and self.ballast is not None and self.ballast.give_up()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -128,7 +139,8 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
         reader = create_async_engine(url, pool_size=pool_size, isolation_level="AUTOCOMMIT", connect_args=words)
         _prepare_sqlite(writer, write=True)
         _prepare_sqlite(reader, write=False)
-        return Database(writer, reader)
+        file = url.database
+        return Database(writer, reader, Ballast(Path(f"{file}.ballast")) if file and file != ":memory:" else None)
     server_settings = {"application_name": "modeldepot", "statement_timeout": str(int(statement_timeout * 1000))}
     common: dict[str, Any] = {
         "pool_size": pool_size,
@@ -194,7 +206,9 @@ def _prepare_sqlite(engine: AsyncEngine, *, write: bool) -> None:
 def is_unreachable(error: BaseException) -> bool:
     """Whether it says that the database is away or too busy, rather than that a statement is wrong."""
     if isinstance(error, DBAPIError):
-        return not isinstance(error, IntegrityError | ProgrammingError | DataError | NotSupportedError)
+        # Not all of PostgreSQL's errors are told apart by the driver's classes: a text that is too long is not.
+        wrong = str(getattr(error.orig, "sqlstate", None) or "")[:2] in _WRONG
+        return not wrong and not isinstance(error, IntegrityError | ProgrammingError | DataError | NotSupportedError)
     return isinstance(error, UNREACHABLE)
 
 
