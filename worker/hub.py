@@ -11,6 +11,7 @@ What each request is for, and what becomes of a hub without it (mirrors and arti
 The Hub lists a gated repository's files to everybody, so a listing says nothing of access.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeVar
@@ -29,6 +30,8 @@ from worker.listing import HubFile, is_missing_route, parsing
 
 MAX_FILES = 100_000
 """Files of one model."""
+_COMMIT = re.compile("[A-Za-z0-9._-]{1,64}")
+"""What is asked for by its address, and kept in a row."""
 _File = TypeVar("_File")
 
 
@@ -104,7 +107,7 @@ class Hub:
             info = self._api.model_info(self.name, revision=revision, timeout=TIMEOUT, files_metadata=files_metadata)
         if info.disabled:
             raise Failed(Reason.UNSUPPORTED, f"The Hub has disabled {self.name!r}: its files can't be fetched.")
-        if not isinstance(info.sha, str) or not info.sha:
+        if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
             raise TryAgain(Reason.UNAVAILABLE, f"The Hub did not say which commit {revision!a} is.")
         return info
 

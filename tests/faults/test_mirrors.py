@@ -95,6 +95,8 @@ REVISIONS: list[Callable[[bytes], bytes]] = [
     _json(lambda told: told | {"siblings": [None]}),
     _json(lambda told: told | {"siblings": [{"name": "config.json"}]}),
     _json(lambda told: told | {"sha": 7}),
+    _json(lambda told: told | {"sha": "a\udc80"}),
+    _json(lambda told: told | {"sha": "c" * 65}),
     _json(lambda told: told | {"lastModified": 7}),
 ]
 CHANGES: list[dict[str, Any]] = [

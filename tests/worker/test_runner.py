@@ -2,19 +2,28 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text, update
 
 from app import queue
 from app.db.session import Database
+from app.db.tables import ModelRow
+from app.domain.commands import Command
+from app.domain.errors import Failed, Reason
+from app.domain.states import OperationState
 from app.probe import Pulse
 from app.queue import Doorbell
 from app.sealing import Sealer
+from app.services import operations
 from app.services.workers import Presence
 from app.volume import Volume
+from tests.app import by_hand
 from tests.depot import SECRET_KEY
 from worker.child import Nursery
-from worker.commands.work import Tools
+from worker.commands.work import Tools, Work
 from worker.lanes import Policy
 from worker.metrics import WorkerMetrics
 from worker.runner import Runner
@@ -35,6 +44,54 @@ async def test_a_runner_that_is_woken_and_stopped_in_the_same_moment_stops(
     running.cancel()
     await asyncio.wait({running}, timeout=10)
     assert running.done()
+
+
+@pytest.mark.parametrize(
+    ("database_url", "said"), [("sqlite", "message"), ("postgresql", "statement")], indirect=["database_url"]
+)
+async def test_what_the_database_refuses_to_store_ends_the_operation_all_the_same(
+    database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Left as it was it would be claimed again and again, and end as if its workers had died."""
+
+    async def work(work: Work) -> None:
+        if said == "message":
+            raise Failed(Reason.INCORRECT, "refuse this")
+        async with work.tools.database.begin() as connection:
+            await connection.execute(update(ModelRow).values(commit="c" * 65))
+
+    if said == "message":
+        async with database.begin() as connection:
+            await connection.execute(text(_REFUSING))
+    monkeypatch.setattr("worker.runner.COMMANDS", {Command.CREATE_MODEL: work})
+    operation = await by_hand.create(database, "acme/model")
+    pulse = _Told(tmp_path, 30)
+    running = asyncio.create_task(_idle(database, redis_url, tmp_path, pulse).run())
+    try:
+        async with asyncio.timeout(20):
+            # It looks for more when it has begun with one, and when it is through with it.
+            while (ended := await _operation(database, operation.id)).state == OperationState.PENDING:
+                await pulse.felt.wait()
+                pulse.felt.clear()
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    assert (ended.state, ended.reason) == (
+        OperationState.FAILURE,
+        Reason.INCORRECT if said == "message" else Reason.FAULT,
+    )
+    assert "log" in ended.message
+
+
+_REFUSING = """
+    CREATE TRIGGER refusing BEFORE UPDATE ON models WHEN NEW.message LIKE '%refuse this%'
+    BEGIN SELECT RAISE(ABORT, 'refused'); END
+"""
+
+
+async def _operation(database: Database, operation_id: UUID) -> Any:
+    async with database.read() as connection:
+        return (await operations.some(connection, [operation_id]))[operation_id]
 
 
 class _Told(Pulse):
