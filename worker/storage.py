@@ -81,10 +81,14 @@ class Storage:
             os.close(handle)
 
     def check_alone(self, model_id: UUID) -> None:
-        """Raise `NotYet` while another process is at a model's incoming files, if there are any."""
-        if self.incoming(model_id).exists():
-            with self.alone(model_id):
-                pass
+        """Raise `NotYet` while another process is at a model's incoming files, `TryAgain` if the storage can't be used."""
+        try:
+            if self.incoming(model_id).exists():
+                with self.alone(model_id):
+                    pass
+        except OSError as error:
+            message = f"The storage can't be used: {error.strerror}. Look at what is mounted at DEPOT_STORAGE."
+            raise TryAgain(Reason.FAULT, message) from error
 
     def adopt(self, attempt: Attempt) -> Path:
         """The attempt's folder, with all that earlier ones left of the model in it."""
