@@ -88,7 +88,8 @@ class Runner:
             await give_up_dead(self._tools.database, self._presence)
             self._dead_are_gone = True
         for lane in self._lanes:
-            while lane.has_free_slot:
+            # What comes while a slot for any size is free is for that one: there it needn't be put back.
+            while lane.has_free_slot and not (lane is self._lanes.small and self._lanes.models.has_free_slot):
                 claim = await self._claim(lane)
                 if claim is None:
                     break
