@@ -56,11 +56,17 @@ def test_every_call_works_from_the_zone_to_the_last_error(start_depot: StartDepo
     assert any(f'reason: "{reason}"' in told["failure"] for reason in ("forbidden", "not-found"))
     for model in (told["model"], told["listed"]):
         assert (model["name"], model["state"], model["model-size"]) == (NAME, "ready", 9)
-    assert told["deployment"]["state"] == "ready"
+    assert (told["deployment"]["state"], told["deployment"]["name"]) == ("ready", "talk")
+    assert (told["deployment"]["replicas"], told["deployment"]["inference-engine-parameters"]) == (2, ["--a=1"])
     assert told["deployment"]["model"] == {"id": told["model"]["id"], "name": NAME}
     assert told["deployments"] == 1
+    assert told["nothing"] == [0, 0, 0, 0]
+    assert told["quota"] == {}
+    assert told["key"] == [True, "an app", True, 2]
     # Each is the SDK's own kind of error, with our sentence in it.
     for error, sentence in (
+        ("no-key", "This depot has no key of deployment 'talk'"),
+        ("taken", "has the name 'talk' already"),
         ("in-use", "1 deployment uses this model"),
         ("gone", "There is no model"),
         ("wrong", "These credentials are not accepted"),

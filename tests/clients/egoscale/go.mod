@@ -2,7 +2,7 @@ module modeldepot/tests/clients/egoscale
 
 go 1.26
 
-require github.com/exoscale/egoscale/v3 v3.1.35
+require github.com/exoscale/egoscale/v3 v3.1.43
 
 require (
 	github.com/fsnotify/fsnotify v1.7.0 // indirect

@@ -20,10 +20,8 @@ func main() {
 	key, secret := os.Getenv("EXOSCALE_API_KEY"), os.Getenv("EXOSCALE_API_SECRET")
 	client := connect(key, secret, address)
 
-	// The command line and the SDK find an endpoint by its zone's name.
-	zones, err := client.ListZones(ctx)
-	check(err)
-	endpoint, err := client.GetZoneAPIEndpoint(ctx, zones.Zones[0].Name)
+	// The command line and the SDK find an endpoint by its zone's name, which is this one unless exo is told another.
+	endpoint, err := client.GetZoneAPIEndpoint(ctx, "ch-dk-2")
 	check(err)
 	client = client.WithEndpoint(endpoint)
 
@@ -48,9 +46,39 @@ func main() {
 	check(err)
 	_, err = client.Wait(ctx, deployed, v3.OperationStateSuccess)
 	check(err)
+	updated, err := client.UpdateDeployment(ctx, deployed.Reference.ID, v3.UpdateDeploymentRequest{
+		Name: "talk", InferenceEngineParameters: []string{"--a=1"},
+	})
+	check(err)
+	_, err = client.Wait(ctx, updated, v3.OperationStateSuccess)
+	check(err)
+	_, err = client.ScaleDeployment(ctx, deployed.Reference.ID, v3.ScaleDeploymentRequest{Replicas: 2})
+	check(err)
 	deployment, err := client.GetDeployment(ctx, deployed.Reference.ID)
 	check(err)
 	deployments, err := client.ListDeployments(ctx)
+	check(err)
+	public, err := client.ListDeployments(ctx, v3.ListDeploymentsWithVisibility("public"))
+	check(err)
+	logs, err := client.GetDeploymentLogs(ctx, deployed.Reference.ID, v3.GetDeploymentLogsWithTail(10))
+	check(err)
+	_, noKey := client.RevealDeploymentAPIKey(ctx, deployed.Reference.ID)
+	_, taken := client.CreateDeployment(ctx, v3.CreateDeploymentRequest{
+		Name: "talk", Model: &v3.ModelRef{ID: id}, GpuType: "gpua5000", GpuCount: 1, Replicas: 1,
+	})
+	types, err := client.ListAIInstanceTypes(ctx)
+	check(err)
+	help, err := client.GetInferenceEngineHelp(ctx)
+	check(err)
+	quota, err := client.GetUserOrgConsumptionQuota(ctx)
+	check(err)
+	made, err := client.CreateAIAPIKey(ctx, v3.CreateAIAPIKeyRequest{Name: "an app", Scope: "public"})
+	check(err)
+	shown, err := client.GetAIAPIKey(ctx, made.ID)
+	check(err)
+	keys, err := client.ListAIAPIKeys(ctx)
+	check(err)
+	_, err = client.DeleteAIAPIKey(ctx, made.ID)
 	check(err)
 	_, inUse := client.DeleteModel(ctx, id)
 	_, err = client.DeleteDeployment(ctx, deployed.Reference.ID)
@@ -69,9 +97,14 @@ func main() {
 		"listed":      found,
 		"deployment":  deployment,
 		"deployments": len(deployments.Deployments),
-		"in-use":      []any{errors.Is(inUse, v3.ErrPreconditionFailed), fmt.Sprint(inUse)},
-		"gone":        []any{errors.Is(gone, v3.ErrNotFound), fmt.Sprint(gone)},
-		"wrong":       []any{errors.Is(wrong, v3.ErrForbidden), fmt.Sprint(wrong)},
+		"nothing":     []int{len(public.Deployments), len(logs.Logs), len(types.InstanceTypes), len(help.Parameters)},
+		"quota":       quota,
+		"key":         []any{made.ID == shown.ID, shown.Name, len(made.Value) > 40, len(keys.AIAPIKeys)},
+		"in-use":      told(inUse, v3.ErrPreconditionFailed),
+		"gone":        told(gone, v3.ErrNotFound),
+		"wrong":       told(wrong, v3.ErrForbidden),
+		"no-key":      told(noKey, v3.ErrNotFound),
+		"taken":       told(taken, v3.ErrConflict),
 	}))
 }
 
@@ -79,6 +112,15 @@ func connect(key, secret, endpoint string) *v3.Client {
 	client, err := v3.NewClient(credentials.NewStaticCredentials(key, secret), v3.ClientOptWithEndpoint(v3.Endpoint(endpoint)))
 	check(err)
 	return client
+}
+
+// told says whether an error is of that kind, and what the server said of it.
+func told(err, kind error) []any {
+	var answer *v3.APIError
+	if !errors.As(err, &answer) {
+		return []any{false, fmt.Sprint(err)}
+	}
+	return []any{errors.Is(err, kind), answer.Detail}
 }
 
 func check(err error) {
