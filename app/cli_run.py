@@ -77,6 +77,12 @@ or with curl:
 
   curl -s {address}/v2/ai/model -H "Authorization: Bearer $(cat {key_file})" \\
     -H 'Content-Type: application/json' -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
+
+or with exo, Exoscale's command line:
+
+  export EXOSCALE_API_ENDPOINT={address}/v2 EXOSCALE_ZONE={zone}
+  export EXOSCALE_API_KEY="$(cut -d: -f1 {key_file})" EXOSCALE_API_SECRET="$(cut -d: -f2 {key_file})"
+  exo dedicated-inference model list
 """
 
 log = structlog.get_logger()
@@ -190,8 +196,9 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if told else f"in {folder.api_key}"
         shown = {
             "key": key,
-            "key_file": folder.api_key,
+            "key_file": shlex.quote(str(folder.api_key)),
             "address": settings.address,
+            "zone": settings.zone,
             "storage": settings.storage,
             "data": folder.path,
             "command": own_command(),

@@ -135,6 +135,16 @@ def test_says_where_it_answers_once_it_does(start: Starter) -> None:
     print(f"from the start to the first answer: {seconds:.2f} s")
     up.comes_up()
     assert f"http://127.0.0.1:{up.port}" in up.output
+    # What it says for exo is what a shell takes, and opens the API.
+    (where, credentials) = (line.strip() for line in up.output.splitlines() if "export EXOSCALE_" in line)
+    shown = subprocess.run(
+        ["sh", "-c", f"{where}; {credentials}; env"], capture_output=True, text=True, check=True
+    ).stdout
+    exo = dict(line.split("=", 1) for line in shown.splitlines() if line.startswith("EXOSCALE_"))
+    bearer = {"Authorization": f"Bearer {exo['EXOSCALE_API_KEY']}:{exo['EXOSCALE_API_SECRET']}"}
+    assert httpx2.get(f"{exo['EXOSCALE_API_ENDPOINT']}/ai/model", headers=bearer).status_code == 200
+    (zone,) = httpx2.get(f"{exo['EXOSCALE_API_ENDPOINT']}/zone").json()["zones"]
+    assert zone["name"] == exo["EXOSCALE_ZONE"] == "ch-dk-2"
     # The commands find it by what it left in its folder.
     listed = modeldepot({"PATH": os.environ["PATH"], "DEPOT_DATA": str(up.data)}, "ls", "--json")
     assert json.loads(listed.stdout) == {"models": []}, listed.stderr
