@@ -44,8 +44,22 @@ class Volume:
             reason = (error.strerror or "unknown error").lower()
         raise VolumeAway(f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE.")
 
+    async def read(self, path: Path, most: int) -> bytes | None:
+        """A file's first `most` bytes; null where they can't be read now."""
+        try:
+            await self.look()
+            async with asyncio.timeout(_PATIENCE):
+                return await asyncio.to_thread(_beginning, path, most)
+        except (VolumeAway, TimeoutError, OSError):
+            return None
+
     def _look(self) -> Usage:
         if self._writes and not os.access(self._root, os.W_OK | os.X_OK):
             raise PermissionError(0, "no permission to write")
         usage = shutil.disk_usage(self._root)
         return Usage(usage.total - usage.free, usage.free)
+
+
+def _beginning(path: Path, most: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(most)

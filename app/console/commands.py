@@ -1,12 +1,10 @@
-"""The lines to type for what a page does, and to have an engine load a model. They name secrets, and hold none."""
+"""The lines to type for what a page does. They name secrets, and hold none."""
 
 import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from sqlalchemy import Row
 
 _EXAMPLE = "owner/name"
 
@@ -47,15 +45,3 @@ def to_create(address: str, name: str, revision: str, include: Sequence[str], ex
         ),
         Line("Command line", shlex.join(["modeldepot", "pull", body["name"], *flags])),
     ]
-
-
-def to_serve(model: Row[Any], paths: Sequence[str]) -> list[Line]:
-    """What starts an engine on a ready model with files at `paths` in its folder."""
-    lines = []
-    # A model in several files is loaded by its first.
-    gguf = [path for path in paths if path.endswith(".gguf") and ("-of-" not in path or "-00001-of-" in path)]
-    if gguf:
-        lines.append(Line("llama.cpp", shlex.join(["llama-server", "-m", f"{model.path}/{gguf[0]}"])))
-    if not gguf or any(path.endswith(".safetensors") for path in paths):
-        lines.append(Line("vLLM", shlex.join(["vllm", "serve", model.path, "--served-model-name", model.name])))
-    return lines

@@ -11,9 +11,9 @@ from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.errors import status_of
 from app.api.schemas import CreateDeployment
-from app.console.forms import an_id, filled, number, said
+from app.console.forms import an_id, filled, is_sure, number, said
 from app.console.pages import page, see
-from app.console.session import Form, SessionRoute, TheForm, TheSession
+from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import Refusal
 from app.services import deployments
 
@@ -40,8 +40,21 @@ async def create(request: Request, depot: TheDepot, session: TheSession, form: T
     return see(request, f"/deployments#d-{made.resource_id}")
 
 
+@router.get("/console/deployments/{id}/delete")
+async def ask_to_delete(request: Request, depot: TheDepot, deployment_id: ResourceId) -> Response:
+    """Are you sure?"""
+    operators_only(request)
+    async with depot.database.read() as connection:
+        row = await deployments.get(connection, deployment_id)
+    return page(request, "delete_deployment.html", row=row)
+
+
 @router.post("/console/deployments/{id}/delete", operation_id="delete-deployment")
-async def delete(request: Request, depot: TheDepot, session: TheSession, deployment_id: ResourceId) -> Response:
+async def delete(
+    request: Request, depot: TheDepot, session: TheSession, form: TheForm, deployment_id: ResourceId
+) -> Response:
+    if not is_sure(form):
+        return see(request, f"/deployments/{deployment_id}/delete")
     try:
         async with audited(request, depot, session.key, "delete-deployment") as act:
             await changes.delete_deployment(depot, act, deployment_id)

@@ -41,6 +41,11 @@ def number(text: str) -> int | str | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else text or None
 
 
+def is_sure(form: Mapping[str, str]) -> bool:
+    """Whether it was asked before a delete: by the page's script or, where none runs, by a page of its own."""
+    return bool(form.get("sure"))
+
+
 def said(refusal: Refusal | None) -> Mapping[str, Any] | None:
     """What a page tells of it."""
     if refusal is None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from sqlalchemy import Row
 
 from app.api import changes
 from app.api.auth import audited
@@ -14,13 +16,14 @@ from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.errors import status_of
 from app.api.events import Seen
 from app.api.schemas import CreateModel
-from app.console import commands
-from app.console.forms import filled, patterns, said
+from app.console import commands, engines
+from app.console.commands import Line
+from app.console.forms import filled, is_sure, patterns, said
 from app.console.live import PER_PAGE
 from app.console.pages import page, see
 from app.console.progress import show
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
-from app.domain.errors import Refusal
+from app.domain.errors import ModelInUse, Refusal
 from app.domain.states import ModelStatus
 from app.services import catalogue, deployments, history, models, operations
 from app.services.catalogue import NEWEST_FIRST, SORTS, Search
@@ -29,6 +32,10 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 
 _HISTORY, _FILES, _HOLDERS = 20, 500, 100
 """Rows of each on a model's page."""
+_LOADABLE = 5_000
+"""Files that are looked at for the lines that load a model."""
+_LARGEST_CONFIG = 1 << 20
+"""Bytes: those that there are have some thousand."""
 
 
 @router.get("/console")
@@ -105,13 +112,30 @@ async def retry(
     return see(request, f"/models/{model_id}")
 
 
+@router.get("/console/models/{id}/retry")
+async def back(request: Request, model_id: ResourceId) -> Response:
+    """For who is left at that address by a retry that was refused."""
+    return see(request, f"/models/{model_id}")
+
+
+@router.get("/console/models/{id}/delete")
+async def ask_to_delete(request: Request, depot: TheDepot, model_id: ResourceId) -> Response:
+    """Are you sure?"""
+    operators_only(request)
+    return await _sure(request, depot, model_id)
+
+
 @router.post("/console/models/{id}/delete", operation_id="delete-model")
-async def delete(request: Request, depot: TheDepot, session: TheSession, model_id: ResourceId) -> Response:
+async def delete(
+    request: Request, depot: TheDepot, session: TheSession, form: TheForm, model_id: ResourceId
+) -> Response:
+    if not is_sure(form):
+        return see(request, f"/models/{model_id}/delete")
     try:
         async with audited(request, depot, session.key, "delete-model") as act:
             await changes.delete_model(depot, act, model_id)
     except Refusal as refusal:
-        return await _model(request, depot, model_id, refusal)
+        return await _sure(request, depot, model_id, refusal)
     return see(request, "")
 
 
@@ -154,7 +178,8 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         newest = await operations.newest(connection, [model_id])
         model = await models.get(connection, model_id)
         ready = model.status == ModelStatus.READY
-        files = await catalogue.files(connection, model_id, limit=_FILES) if ready else []
+        files = await catalogue.files(connection, model_id, limit=_FILES + 1) if ready else []
+        paths = await catalogue.paths(connection, model_id, engines.ENDINGS, limit=_LOADABLE) if model.path else []
         past = await history.of(connection, model_id, limit=_HISTORY)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
     return page(
@@ -164,10 +189,29 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         id=model_id,
         shown=show(Seen(model, newest.get(model_id))),
         model=model,
-        files=files,
-        most_files=_FILES,
-        engines=commands.to_serve(model, [file.path for file in files]) if ready and model.path else [],
+        files=files[:_FILES],
+        more_files=len(files) > _FILES,
+        engines=await _engines(depot, model, paths),
         history=past,
         holders=holders,
         refusal=said(refusal),
     )
+
+
+async def _engines(depot: Depot, model: Row[Any], paths: Sequence[str]) -> tuple[list[Line], list[Line]]:
+    """The lines that load it, if it can be loaded; and those for its other quantizations."""
+    if not model.path:
+        return [], []
+    has_config = engines.CONFIG in paths
+    config = await depot.volume.read(Path(model.path, engines.CONFIG), _LARGEST_CONFIG) if has_config else None
+    return engines.to_serve(model, paths, config)
+
+
+async def _sure(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:
+    """The question whether to delete it; not asked as long as deployments hold it."""
+    async with depot.database.read() as connection:
+        model = await models.get(connection, model_id)
+        holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
+    status = status_of(refusal) if refusal else HTTPStatus.OK
+    shown = refusal or (ModelInUse([row.id for row in holders]) if holders else None)
+    return page(request, "delete_model.html", status=status, model=model, holders=holders, refusal=said(shown))

@@ -50,6 +50,13 @@ async def show(request: Request, depot: TheDepot, who: TheSession) -> Response:
     return page(request, "session.html", count=count)
 
 
+@signed_in.get("/console/sign-out")
+@signed_in.get("/console/sign-out-everywhere")
+async def back(request: Request) -> Response:
+    """For who is left at that address by a form that was refused."""
+    return see(request, "/session")
+
+
 @signed_in.post("/console/sign-out", operation_id="sign-out")
 async def sign_out(request: Request, depot: TheDepot, who: TheSession) -> Response:
     return await _out(request, depot, who, everywhere=False)

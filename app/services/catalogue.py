@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import FileRow, ModelRow
@@ -79,6 +79,13 @@ async def files(connection: AsyncConnection, model_id: UUID, *, limit: int) -> S
     query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path).limit(limit)
     rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
     return rows
+
+
+async def paths(connection: AsyncConnection, model_id: UUID, endings: Sequence[str], *, limit: int) -> Sequence[str]:
+    """The first `limit` paths that end with one of `endings`, in any case."""
+    ends = or_(*(FileRow.path.iendswith(ending, autoescape=True) for ending in endings))
+    query = select(FileRow.path).where(FileRow.model_id == model_id, ends).order_by(FileRow.path).limit(limit)
+    return (await connection.execute(query)).scalars().all()
 
 
 def _conditions(search: Search) -> list[ColumnElement[bool]]:

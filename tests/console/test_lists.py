@@ -87,9 +87,9 @@ def test_a_deployment_is_declared_by_the_models_name_or_id_listed_with_it_and_de
     stored = site.api.ask("GET", f"/ai/deployment/{by_name}").json()
     assert stored["inference-engine-parameters"] == ["--a=1", "--b"]
 
-    assert operator.send(f"/console/deployments/{by_name}/delete").status_code == 303
+    assert operator.send(f"/console/deployments/{by_name}/delete", sure="yes").status_code == 303
     assert by_name not in operator.page("/console/deployments")
-    again = operator.send(f"/console/deployments/{by_name}/delete")
+    again = operator.send(f"/console/deployments/{by_name}/delete", sure="yes")
     assert again.status_code == 404
     assert 'role="alert"' in again.text
 
@@ -102,7 +102,7 @@ def test_what_is_typed_into_a_deployment_is_shown_and_never_run_or_followed(site
         assert HOSTILE not in page
         assert html.escape(HOSTILE) in page
     assert 'href="javascript' not in operator.page("/console/deployments")
-    operator.send(f"/console/deployments/{deployment_id}/delete")
+    operator.send(f"/console/deployments/{deployment_id}/delete", sure="yes")
 
 
 def test_a_reader_sees_deployments_and_no_way_to_change_them(site: Site, operator: User, reader: User) -> None:

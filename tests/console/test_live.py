@@ -68,7 +68,7 @@ def test_a_row_and_a_page_change_as_their_model_does(site: Site) -> None:
         site.api.carry_out()
         for heard in (row, head):
             until(lambda heard=heard: 'data-status="ready"' in heard.heard, lambda heard=heard: heard.heard)  # type: ignore[misc]
-        user.send(f"/console/models/{model_id}/delete")
+        user.send(f"/console/models/{model_id}/delete", sure="yes")
         until(lambda: 'data-status="deleting"' in row.heard, lambda: row.heard)
         site.api.carry_out()
         until(lambda: "<!-- gone -->" in row.heard, lambda: row.heard)

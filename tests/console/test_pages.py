@@ -5,8 +5,12 @@ import re
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import update
 
+from app.db.session import Database
+from app.db.tables import ModelRow
 from app.domain.errors import Reason
+from app.services import files
 from tests.app.by_hand import run
 from tests.app.conftest import Api
 from tests.console.conftest import Site, User
@@ -124,15 +128,15 @@ def test_a_model_that_is_used_is_not_deleted_and_the_page_says_by_what(site: Sit
     model_id = site.api.ready_model()
     name = site.api.depot.model(model_id)["name"]
     assert operator.send("/console/deployments", name="the-chat", model=name, replicas="2").status_code == 303
-    refused = operator.send(f"/console/models/{model_id}/delete")
+    refused = operator.send(f"/console/models/{model_id}/delete", sure="yes")
     assert refused.status_code == 412
     alert = refused.text.partition('role="alert"')[2].partition("</div>")[0]
     assert "the-chat" in alert
     (held,) = [each for each in site.api.stored()[1]["deployments"] if each["name"] == "the-chat"]
     assert held["id"] in alert
     assert held["replicas"] == 2
-    assert operator.send(f"/console/deployments/{held['id']}/delete").status_code == 303
-    assert operator.send(f"/console/models/{model_id}/delete").headers["location"] == "/console"
+    assert operator.send(f"/console/deployments/{held['id']}/delete", sure="yes").status_code == 303
+    assert operator.send(f"/console/models/{model_id}/delete", sure="yes").headers["location"] == "/console"
     assert f'data-model="{model_id}" data-status="deleting"' in operator.page("/console")
     going = operator.page(f"/console/models/{model_id}")
     assert not any(word in going for word in ("Load it", "vllm", "llama", "Declare a deployment"))
@@ -140,15 +144,126 @@ def test_a_model_that_is_used_is_not_deleted_and_the_page_says_by_what(site: Sit
     assert model_id not in operator.page("/console")
 
 
-@pytest.mark.parametrize("fields", [{"gpu-count": "0"}, {"gpu-count": "two"}, {"model": "acme/unknown"}, {"name": ""}])
-def test_a_wrong_deployment_is_refused_with_the_form_as_it_was(
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"gpu-count": "0"},
+        {"gpu-count": "two"},
+        {"replicas": "0"},
+        {"model": "acme/unknown"},
+        {"model": str(UUID(int=7))},
+        {"name": ""},
+        {"name": "n" * 251},
+        {"deployment-url": "u" * 1001},
+    ],
+)
+def test_a_wrong_deployment_is_refused_with_the_form_as_it_was_and_the_field_at_fault(
     site: Site, operator: User, fields: dict[str, str]
 ) -> None:
     name = site.api.depot.model(site.api.ready_model())["name"]
     answer = operator.send("/console/deployments", **({"name": "kept", "model": name} | fields))
     assert answer.status_code in {400, 404}
-    assert 'role="alert"' in answer.text
     assert fields.get("name", "kept") in answer.text
+    alert = answer.text.partition('role="alert"')[2].partition("</div>")[0]
+    assert alert
+    assert "GET /v2" not in alert
+    (field,) = fields
+    for mark in ("aria-invalid", "autofocus"):
+        assert re.findall(rf'<(?:input|textarea) name="([^"]+)"[^>]*{mark}', answer.text) == [field]
+
+
+def test_the_form_of_a_deployment_blames_the_name_that_is_taken_and_the_model_that_is_not_ready(
+    site: Site, operator: User
+) -> None:
+    model_id = site.api.ready_model()
+    assert operator.send("/console/deployments", name="taken", model=model_id).status_code == 303
+    waiting = site.api.depot.create(site.api.name())["reference"]["id"]
+    for fields, status, field in (
+        ({"name": "taken", "model": model_id}, 409, "name"),
+        ({"name": "free", "model": waiting}, 412, "model"),
+    ):
+        answer = operator.send("/console/deployments", **fields)
+        assert answer.status_code == status
+        assert re.findall(r'<input name="([^"]+)"[^>]*aria-invalid', answer.text) == [field]
+    site.api.fail()
+
+
+def test_a_delete_without_the_pages_script_is_asked_about_first(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+    deployment = operator.send("/console/deployments", name="asked about", model=model_id).headers["location"]
+    deployment_id = deployment.rpartition("#d-")[2]
+    for path in (f"/console/deployments/{deployment_id}", f"/console/models/{model_id}"):
+        answer = operator.send(f"{path}/delete")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{path}/delete")
+        question = operator.page(f"{path}/delete")
+        # It stays where it is on a reload, and what it sends is a yes.
+        fields = dict(
+            re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]+)">', question.partition("<main")[2])
+        )
+        assert f'action="{path}/delete"' in question
+        assert operator.client.post(f"{path}/delete", data=fields).status_code == 303
+    assert operator.client.get(f"/console/deployments/{deployment_id}/delete").status_code == 404
+    site.api.carry_out()
+
+
+def test_no_model_in_use_is_asked_about(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+    assert operator.send("/console/deployments", name="holds it", model=model_id).status_code == 303
+    assert "data-confirm" not in operator.page(f"/console/models/{model_id}").partition('id="rest"')[2]
+    question = operator.page(f"/console/models/{model_id}/delete")
+    assert "holds it" in question.partition('role="alert"')[2].partition("</div>")[0]
+    assert 'data-action="delete"' not in question
+
+
+def test_who_presses_enter_in_the_address_bar_after_a_refusal_is_shown_a_page(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+    operator.client.follow_redirects = True
+    try:
+        for path in (f"models/{model_id}/retry", f"models/{model_id}/delete", "models/new", "deployments", "sign-out"):
+            answer = operator.client.get(f"/console/{path}")
+            assert answer.status_code == 200, path
+    finally:
+        operator.client.follow_redirects = False
+
+
+@pytest.mark.parametrize(("number", "heading"), [(499, "499"), (500, "500"), (501, "501")])
+def test_all_files_of_a_model_are_counted(site: Site, operator: User, number: int, heading: str) -> None:
+    model_id = site.api.ready_model()
+
+    async def fill(database: Database) -> None:
+        async with database.begin() as connection:
+            await files.record(connection, UUID(model_id), [(f"f{one:04}", 1, "d" * 64) for one in range(number)])
+            await connection.execute(update(ModelRow).where(ModelRow.id == UUID(model_id)).values(files=number))
+
+    run(site.api.database_url, fill)
+    page = operator.page(f"/console/models/{model_id}")
+    assert f"<h2>Files <small>{heading}</small></h2>" in page
+    assert page.count('<td class="mono sum">') == min(number, 500)
+    assert ("The first 500 files" in page) == (number > 500)
+
+
+def test_a_model_with_many_quantizations_shows_the_best_default_and_folds_the_others(
+    site: Site, operator: User
+) -> None:
+    model_id = site.api.ready_model()
+    # More than the page lists: what loads the model is found all the same.
+    paths = [f"a{one:04}.txt" for one in range(600)] + [
+        "mmproj-F16.gguf",
+        "m-Q2_K.gguf",
+        "m-Q4_K_M.gguf",
+        "m-Q8_0.gguf",
+    ]
+
+    async def fill(database: Database) -> None:
+        async with database.begin() as connection:
+            await files.record(connection, UUID(model_id), [(path, 1, "d" * 64) for path in paths])
+
+    run(site.api.database_url, fill)
+    page = operator.page(f"/console/models/{model_id}")
+    best, _, others = page.partition("<h2>Load it</h2>")[2].partition("2 other quantizations")
+    assert f"-m /models/{model_id}/m-Q4_K_M.gguf --mmproj /models/{model_id}/mmproj-F16.gguf" in best
+    assert [name for name in ("m-Q8_0.gguf", "m-Q2_K.gguf") if f"-m /models/{model_id}/{name}" in others]
+    assert "vllm serve" not in page
 
 
 def test_names_and_messages_are_shown_and_never_run(site: Site, operator: User) -> None:

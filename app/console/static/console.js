@@ -50,8 +50,14 @@
     // What changed meanwhile may have brought another form into its place.
     const form = asked.isConnected ? asked : [...document.forms].find((one) => one.action === asked.action);
     if (!form) return;
+    const sure = document.createElement("input");
+    Object.assign(sure, { type: "hidden", name: "sure", value: "yes" });
+    form.append(sure);
     form.dataset.confirmed = "yes";
     form.requestSubmit();
+    // A browser may show this very page again, and has to ask again then.
+    delete form.dataset.confirmed;
+    sure.remove();
   });
 
   const renew = (part) => htmx.ajax("GET", location.href, { target: part, select: part, swap: "outerHTML" });

@@ -1,0 +1,127 @@
+"""The lines that start an engine on a ready model, by what its files are."""
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.console.commands import Line
+
+CONFIG = "config.json"
+ENDINGS = (".gguf", ".safetensors", ".bin", CONFIG)
+"""Of the files that the lines depend on."""
+_QUANT = re.compile(
+    r"(?<![A-Z0-9])(?:UD-)?((?:IQ\d|TQ\d|Q\d)(?:_[A-Z0-9]+)*|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?![A-Z0-9])",
+    re.IGNORECASE,
+)
+_SHARD = re.compile(r"-(\d{5})-of-\d{5}(?=\.gguf$)", re.IGNORECASE)
+_BEST_FIRST = (
+    "Q4_K_M",
+    "Q4_K",
+    "Q4",
+    "IQ4",
+    "MXFP4",
+    "NVFP4",
+    "Q5",
+    "Q6",
+    "Q8",
+    "Q3",
+    "IQ3",
+    "BF16",
+    "F16",
+    "FP16",
+    "Q2",
+)
+"""How quantizations begin: the one that most take by default, then what is near it, larger before smaller."""
+_BEST_PROJECTOR_FIRST = ("F16", "FP16", "BF16", "Q8")
+# What vLLM leaves out, of what trainers leave behind.
+_NO_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin"})
+
+
+def to_serve(model: Row[Any], paths: Sequence[str], config: bytes | None) -> tuple[list[Line], list[Line]]:
+    """The line of each engine for a model with files at `paths` in its folder; and those for its other quantizations.
+
+    `config` is what its config.json holds, or null where that can't be read.
+    """
+    best, *others = _for_llama_cpp(model.path, paths) or [None]
+    lines = [best] if best else []
+    if _suits_vllm(paths, config):
+        lines.insert(0, Line("vLLM", shlex.join(["vllm", "serve", model.path, "--served-model-name", model.name])))
+    return lines, [line for line in others if line]
+
+
+def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:
+    """One for each quantization, the best default first."""
+    gguf = [path for path in paths if path.lower().endswith(".gguf")]
+    projectors = [path for path in gguf if "mmproj" in _stem(path).lower()]
+    models = sorted((path for path in gguf if path not in projectors and _is_model(path)), key=_rank)
+    quants = Counter(_quant(path) for path in models)
+    lines = []
+    for path in models:
+        quant = _quant(path)
+        which = quant if quant and quants[quant] == 1 else _SHARD.sub("", path).removesuffix(".gguf")
+        words = ["llama-server", "-m", f"{folder}/{path}"]
+        if projectors:
+            words += ["--mmproj", f"{folder}/{_projector(path, projectors)}"]
+        lines.append(Line(f"llama.cpp, {which}" if len(models) > 1 else "llama.cpp", shlex.join(words)))
+    return lines
+
+
+def _is_model(path: str) -> bool:
+    """Not what quantizers leave behind, and of a model in several files the first, by which it is loaded."""
+    shard, quant = _SHARD.search(path), _quant(path)
+    return ("imatrix" not in _stem(path).lower() or quant is not None) and (shard is None or int(shard[1]) == 1)
+
+
+def _rank(path: str) -> tuple[int, bool, str]:
+    return (*_place(_quant(path), _BEST_FIRST), path)
+
+
+def _projector(path: str, projectors: Sequence[str]) -> str:
+    """The one in the model's own folder, if there are several; then the most precise that runs anywhere."""
+    folder = PurePosixPath(path).parent
+
+    def rank(projector: str) -> tuple[bool, int, bool, str]:
+        return (PurePosixPath(projector).parent != folder, *_place(_quant(projector), _BEST_PROJECTOR_FIRST), projector)
+
+    return min(projectors, key=rank)
+
+
+def _place(quant: str | None, order: Sequence[str]) -> tuple[int, bool]:
+    """Where it stands in `order`; what is not there comes last, and what has no quantization after that."""
+    place = next((place for place, beginning in enumerate(order) if (quant or "").startswith(beginning)), len(order))
+    return place, quant is None
+
+
+def _quant(path: str) -> str | None:
+    """The quantization by the file's name or, if that names none, by its folder's: `Q4_K_M`."""
+    found = _QUANT.findall(_stem(path)) or _QUANT.findall(PurePosixPath(path).parent.name)
+    return str(found[-1]).upper() if found else None
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path).name[: -len(".gguf")]
+
+
+def _suits_vllm(paths: Iterable[str], config: bytes | None) -> bool:
+    """A Transformers model at the top of the folder, and one that says which class loads it."""
+    top = {path for path in paths if "/" not in path}
+    return CONFIG in top and any(map(_is_weights, top)) and (config is None or _names_architectures(config))
+
+
+def _is_weights(path: str) -> bool:
+    return path.endswith((".safetensors", ".bin")) and path not in _NO_WEIGHTS
+
+
+def _names_architectures(config: bytes) -> bool:
+    try:
+        read = json.loads(config)
+    except (ValueError, RecursionError):
+        return False
+    found = read.get("architectures") if isinstance(read, dict) else None
+    return isinstance(found, list) and bool(found) and all(isinstance(one, str) for one in found)
