@@ -48,11 +48,11 @@ def to_serve(model: Row[Any], paths: Sequence[str], config: bytes | None) -> tup
 
     `config` is what its config.json holds, or null where that can't be read.
     """
-    best, *others = _for_llama_cpp(model.path, paths) or [None]
-    lines = [best] if best else []
+    for_llama_cpp = _for_llama_cpp(model.path, paths)
+    lines = for_llama_cpp[:1]
     if _suits_vllm(paths, config):
         lines.insert(0, Line("vLLM", shlex.join(["vllm", "serve", model.path, "--served-model-name", model.name])))
-    return lines, [line for line in others if line]
+    return lines, for_llama_cpp[1:]
 
 
 def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:

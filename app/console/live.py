@@ -20,6 +20,8 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute)
 
 PER_PAGE = 50
 """Models on one page, and so in one stream."""
+_STILL_HERE = b"event: still-here\ndata: -\n\n"
+"""At least every `LOOK_AT_KEY` seconds. An event and no comment: the page's script hears of no comment."""
 _REMEMBERED = 2000
 _TEMPLATE = {"row": "model_row.html", "page": "model_head.html"}
 View = Literal["row", "page"]
@@ -54,7 +56,10 @@ def install(app: FastAPI) -> None:
 
 @router.get("/console/events")
 async def events(request: Request, depot: TheDepot, session: TheSession, models: str, view: View = "row") -> Response:
-    """An event `model-<id>` with its piece of the page whenever a model changes; `signed-out`, which is the last."""
+    """An event `model-<id>` with its piece of the page whenever a model changes; `signed-out`, which is the last.
+
+    `still-here` comes with each, and every few seconds: a page that hears nothing says that its connection is lost.
+    """
     try:
         model_ids = [UUID(text) for text in models.split(",") if text]
     except ValueError:
@@ -74,5 +79,5 @@ async def _stream(
     async with depot.broadcast.watch(*model_ids) as watcher:
         while await still(partial(goes_on, depot, session)):
             news = await watcher.changes(LOOK_AT_KEY)
-            yield b"".join(fragments.event(view, *item) for item in news.items()) or b": still here\n\n"
+            yield b"".join(fragments.event(view, *item) for item in news.items()) + _STILL_HERE
     yield b"event: signed-out\ndata: -\n\n"

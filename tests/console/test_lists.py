@@ -237,7 +237,7 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
     assert "25 % of 4.0 MB · 10.0 kB/s · 5 min left" in first
     assert "silent" in second
     assert 'max="4000000" value="1000000"' in page
-    assert 'hx-trigger="every 4s"' in page
+    assert 'hx-trigger="every 3s"' in page
 
     shown = operator.page("/console/operations?state=pending")
     assert "box-1:7" in shown.partition(f'data-operation="{operation["id"]}"')[2].partition("</tr>")[0]

@@ -108,7 +108,7 @@ def _asked_for(site: Site, watchers: int) -> int:
     model_id = site.api.ready_model()
 
     def quiet(listener: Listener, times: int) -> None:
-        until(lambda: listener.heard.count("still here") >= times, lambda: listener.heard)
+        until(lambda: listener.heard.count("still-here") >= times, lambda: listener.heard)
 
     with ExitStack() as stack:
         listeners = [stack.enter_context(listening(user, f"models={model_id}")) for _ in range(watchers)]

@@ -87,15 +87,60 @@
     }
   });
 
-  // A browser has a few connections for each server: pages that nobody looks at leave theirs, and are renewed later.
-  let stream;
+  // What shows news by itself. It is told or asks every three seconds at most, and so knows soon that nobody answers.
+  const live = () => ["#page", "#results", "#workers"].find((part) => document.querySelector(part));
+  const quiet = 4500;  // milliseconds
+  const away = new Set([502, 503, 504]);
+  const banner = document.getElementById("lost");
+  let stream, silence, retry, leaving = false;
+
+  const listens = () => live() === "#workers" || (stream && stream.readyState !== EventSource.CLOSED);
+  const lost = () => {
+    if (leaving || document.hidden || !live()) return;
+    if (banner.hidden) announce(banner.textContent);
+    banner.hidden = false;
+    clearTimeout(silence);
+    clearTimeout(retry);
+    retry = setTimeout(() => { if (!document.hidden) renew(live()); }, 2000);
+  };
+  const heard = () => {
+    if (!banner.hidden) announce("Connected again");
+    banner.hidden = true;
+    clearTimeout(retry);
+    clearTimeout(silence);
+    silence = setTimeout(() => { if (listens()) lost(); }, quiet);
+  };
+
   htmx.createEventSource = (address) => {
+    stream?.close();
     stream = new EventSource(address);
     if (document.hidden) stream.close();
-    return stream;
+    const mine = stream;
+    mine.addEventListener("open", heard);
+    mine.addEventListener("still-here", heard);
+    mine.addEventListener("signed-out", () => { leaving = true; });
+    mine.addEventListener("error", () => {
+      // It is opened anew with the page, which may have missed something.
+      mine.close();
+      if (mine === stream) lost();
+    });
+    return mine;
   };
+  for (const failure of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(failure, lost);
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (away.has(detail.xhr.status)) lost();
+    else if (detail.xhr.status === 404 && detail.target.matches(live())) location.reload();  // it was deleted
+    else if (detail.xhr.status) heard();
+  });
+  if (live() === "#workers") heard();
+  addEventListener("pagehide", () => { leaving = true; });
+  addEventListener("pageshow", () => { leaving = false; });
+
+  // A browser has a few connections for each server: pages that nobody looks at leave theirs, and are renewed later.
   document.addEventListener("visibilitychange", () => {
+    clearTimeout(silence);
+    clearTimeout(retry);
     if (document.hidden) stream?.close();
-    else if (stream) renew(document.getElementById("page") ? "#page" : "#results");
+    else if (live()) renew(live());
   });
 })();

@@ -30,7 +30,10 @@ _NAMES = ["mistralai/Mistral-7B-Instruct-v0.3", "unsloth/gemma-3-270m-it-GGUF", 
 def models(served: Served) -> Iterator[dict[str, str]]:
     """The paths of a model's page for a ready, a downloading and a failed one, which the other pages show too."""
     ready, downloading, failed = _NAMES
-    served.hub.add(ready, {"config.json": b"{}", "model.safetensors": Synthetic(3 << 20), "tokenizer.json": b"{}"})
+    config = b'{"architectures": ["MistralForCausalLM"]}'
+    quants = {f"Mistral-7B-Instruct-v0.3-{quant}.gguf": quant.encode() for quant in ("Q2_K", "Q4_K_M", "Q8_0")}
+    weights = {"model.safetensors": Synthetic(3 << 20)}
+    served.hub.add(ready, {"config.json": config, "mmproj-F16.gguf": b"eyes", **weights, **quants})
     served.hub.add(downloading, {"gemma-3-270m-it-Q8_0.gguf": Synthetic(256 << 20)})
     served.hub.add(failed, {"model.safetensors": b"gated"}, gated=True)
     served.hub.total_rate = None
@@ -48,9 +51,17 @@ def models(served: Served) -> Iterator[dict[str, str]]:
         served.depot.client.delete(f"/ai/model/{model_id}")
 
 
+@pytest.fixture(scope="module")
+def questions(served: Served, models: dict[str, str]) -> dict[str, str]:
+    """The paths of the pages that ask before a delete, also of a model that a deployment holds."""
+    (deployment,) = served.depot.client.get("/ai/deployment").json()["deployments"]
+    asked = {f"delete-{name}": f"{models[name]}/delete" for name in ("model-ready", "model-failed")}
+    return asked | {"delete-deployment": f"/console/deployments/{deployment['id']}/delete"}
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_any_page(
-    views: Views, models: dict[str, str], pictures: Path, scheme: Scheme
+    views: Views, models: dict[str, str], questions: dict[str, str], pictures: Path, scheme: Scheme
 ) -> None:
     view = views.open("/console/sign-in", key=None, scheme=scheme)
     found = {}
@@ -66,25 +77,28 @@ def test_axe_finds_nothing_serious_on_any_page(
     look("sign-in-refused")
     view.sign_in()
     expect(view.page).to_have_url(f"{view.origin}/console")
-    for name, path in (_PAGES | _OWN | _OPERATORS | models).items():
+    for name, path in (_PAGES | _OWN | _OPERATORS | questions | models).items():
         view.open(path)
         look(name)
     view.page.locator("main button[data-action=delete]").click()
     expect(view.page.locator("dialog[open]")).to_be_visible()
     look("confirm")
+    view.open(models["model-ready"])
+    view.page.locator("#quants summary").click()
+    look("quantizations")
     view.page.goto(f"{view.origin}/console/models/{uuid4()}")
     look("not-found")
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
 def test_on_a_phone_no_page_scrolls_to_the_side_and_no_label_is_broken(
-    views: Views, models: dict[str, str], pictures: Path
+    views: Views, models: dict[str, str], questions: dict[str, str], pictures: Path
 ) -> None:
     view = views.open("/console/sign-in", key=None, size=PHONE)
     found = {"sign-in": (view.width(), view.broken())}
     view.sign_in()
     expect(view.page).to_have_url(f"{view.origin}/console")
-    for name, path in (_PAGES | _OWN | _OPERATORS | models).items():
+    for name, path in (_PAGES | _OWN | _OPERATORS | questions | models).items():
         view.open(path)
         found[name] = view.width(), view.broken()
         _keep(view, pictures / f"{name}-phone.png")
