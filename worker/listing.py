@@ -53,11 +53,12 @@ def parsing(endpoint: str) -> Iterator[None]:
 
 
 def is_missing_route(error: HfHubHTTPError) -> bool:
-    """Whether it says that this hub does not know such a request, rather than that what was asked for is not there.
+    """Whether it may say that this hub does not know such a request, rather than that what was asked for is not there.
 
-    Mirrors and artifact stores answer 404 (Olah), 400 (Nexus), 405 or 501; the Hub names the code of each refusal.
+    Mirrors and artifact stores answer 404 (Olah, with the Hub's own code of a missing repository), 400 (Nexus), 405 or
+    501. So the status alone decides nothing: another request for the same has to.
     """
-    return error.response.status_code in {400, 404, 405, 501} and "x-error-code" not in error.response.headers
+    return error.response.status_code in {400, 404, 405, 501}
 
 
 def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str]) -> Iterator[HubFile]:

@@ -125,13 +125,14 @@ def _gated(hub: Asked) -> str:
 def _not_shown(error: HfHubHTTPError, hub: Asked, status: int) -> OperationError:
     """The Hub does not tell who may not see a private repository that there is one, so both are possible."""
     words = own_words(error.response.headers)
-    if hub.token and status == 401:
+    # Olah says the latter of a wrong token and of a missing repository alike.
+    if hub.token and status == 401 and error.response.headers.get("x-error-code") != "RepoNotFound":
         message = "The Hub does not accept this huggingface-token: it is wrong or has expired."
         return Failed(Reason.FORBIDDEN, message + words)
     if status == 403 and not isinstance(error, RepositoryNotFoundError):
         return Failed(Reason.FORBIDDEN, f"The Hub refuses this caller the files of {hub.name!r}." + words)
     if hub.token:
-        private = ", and that the huggingface-token's account may see it if it is private."
+        private = ", and that the huggingface-token is valid and its account may see it if it is private."
     else:
         private = ", or send a huggingface-token if it is private."
     return Failed(Reason.NOT_FOUND, f"The Hub shows no model repository {hub.name!r}: check its name{private}")

@@ -31,8 +31,11 @@ def _altered(change: dict[str, Any]) -> Callable[[bytes], bytes]:
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 501])
-def test_a_hub_without_auth_check_is_asked_for_a_file(hub: Hub, repo: Repo, engine: Engine, status: int) -> None:
-    hub.misbehave(Fault("status", on="auth", status=status, times=None))
+@pytest.mark.parametrize("code", [{}, {"X-Error-Code": "RepoNotFound"}], ids=["", "as Olah"])
+def test_a_hub_without_auth_check_is_asked_for_a_file(
+    hub: Hub, repo: Repo, engine: Engine, status: int, code: dict[str, str]
+) -> None:
+    hub.misbehave(Fault("status", on="auth", status=status, headers=code, times=None))
     assert engine.run().done
     assert published(engine) == contents(repo)
     first = next(request for request in hub.requests if "/resolve/" in request.path)
@@ -54,8 +57,11 @@ def test_a_hub_without_auth_check_does_not_open_a_gated_repository(
     assert engine.run(token=TOKEN).done
 
 
-def test_a_hub_without_a_tree_is_asked_for_the_description_of_all_files(hub: Hub, repo: Repo, engine: Engine) -> None:
-    hub.misbehave(Fault("status", on="tree", status=404, times=None))
+@pytest.mark.parametrize("code", [{}, {"X-Error-Code": "RepoNotFound"}], ids=["", "as Olah"])
+def test_a_hub_without_a_tree_is_asked_for_the_description_of_all_files(
+    hub: Hub, repo: Repo, engine: Engine, code: dict[str, str]
+) -> None:
+    hub.misbehave(Fault("status", on="tree", status=404, headers=code, times=None))
     assert engine.run().done
     assert published(engine) == contents(repo)
 
