@@ -9,7 +9,7 @@ import click
 
 from app.cli_client import EPILOG, complete_model, followed, with_depot
 from app.client.depot import Depot, Json
-from app.client.failures import Failed, InTheWay, NotThere
+from app.client.failures import CannotDo, Failed, InTheWay, NotThere
 from app.client.following import check
 from app.client.names import find_model, is_id, selection
 from app.client.progress import describe, percent, size
@@ -58,10 +58,10 @@ def pull(
         modeldepot pull unsloth/gemma-3-270m-it-GGUF --include '*Q4_K_M*.gguf'
         modeldepot pull mistralai/Mistral-7B-v0.3 --token-file ~/.cache/huggingface/token
 
-    A model that is there already is a success; one that is under way is followed; one that is in error is tried again,
-    from what had arrived. The Hub token of gated and private models is read from HF_TOKEN, or from a file or standard
-    input: on a command line it would be seen by all of the machine. The token of `hf auth login` is sent only if its
-    file is named. Ctrl-C ends the watching, not the download.
+    A model that is there already is a success, and you are told if its branch has moved on the Hub since; one that is
+    under way is followed; one that is in error is tried again, from what had arrived. The Hub token of gated and private
+    models is read from HF_TOKEN, or from a file or standard input: on a command line it would be seen by all of the
+    machine. The token of `hf auth login` is sent only if its file is named. Ctrl-C ends the watching, not the download.
     """  # noqa: D301  # click's marker is that one character
     body: Json = {
         "name": name,
@@ -197,11 +197,6 @@ def _fetch(depot: Depot, body: Json, *, as_json: bool) -> Json:
     """The model once it is ready. One that turns out to be on its way out is asked for anew once it is gone."""
     while True:
         model, operation_id = _begin(depot, body)
-        if operation_id is None:
-            how = "here already" if model["status"] == ModelStatus.READY else "under way already"
-            if model.get("deleting"):
-                how = "being deleted"
-            say(f"{model['name']} is {how}, as model {model['id']}", err=True)
         name = model["id"] if selection(model) else model["name"]
         left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
         if left is not None:
@@ -217,8 +212,32 @@ def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
         existing = _ID.search(error.message)
         if existing is None:
             raise
-        return depot.model(existing[0]), None
+        model = depot.model(existing[0])
+        _say_how_it_is(depot, model)
+        return model, None
     return depot.model(operation["reference"]["id"]), operation["id"]
+
+
+def _say_how_it_is(depot: Depot, model: Json) -> None:
+    """A model that is there already; of one that is ready, also whether its revision has moved since."""
+    ready = model["status"] == ModelStatus.READY
+    how = "being deleted" if model.get("deleting") else "here already" if ready else "under way already"
+    say(f"{model['name']} is {how}, as model {model['id']}", err=True)
+    if not ready or model.get("deleting"):
+        return
+    try:
+        told = depot.latest(model["id"])
+    except CannotDo as error:
+        say(f"Whether {model['revision']} has moved since can't be told: {error.message}", err=True)
+        return
+    if told["moved"]:
+        newer = " ".join(["modeldepot pull", model["name"], selection(model | {"revision": told["latest"]})])
+        say(
+            f"{told['revision']} has moved: this is commit {told['commit'][:12]}, the Hub is at {told['latest'][:12]}.",
+            f"To have that, too: {newer}",
+            f"To have it in this one's place, remove this one first: modeldepot rm {model['id']}",
+            err=True,
+        )
 
 
 def _operation(depot: Depot, text: str) -> Json | None:

@@ -38,6 +38,7 @@ from app.console import site
 from app.db.migrate import revisions
 from app.db.session import open_database
 from app.figures import Figures
+from app.lookups import Lookups
 from app.metrics import ApiMetrics
 from app.queue import Doorbell
 from app.readiness import Readiness
@@ -66,6 +67,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         doorbell = Doorbell(queue.connect(settings.redis_url))
+        lookups = Lookups(queue.connect(settings.redis_url))
         broadcast = Broadcast(database)
         looks = Looks(database)
         sealer = Sealer(split_keys(settings.secret_key))
@@ -76,6 +78,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
             looks=looks,
             creates=Creates(database),
             doorbell=doorbell,
+            lookups=lookups,
             sealer=sealer,
             gate=Gate(keyring, prefix),
             sessions=Sessions(database),
@@ -96,6 +99,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await lookups.close()
             await doorbell.close()
             await looks.close()
             await database.close()

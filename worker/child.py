@@ -184,13 +184,14 @@ class Nursery:
             return self._server
 
     @asynccontextmanager
-    async def child(self) -> AsyncIterator[Child]:
-        """A child of one's own; it is gone when the block ends."""
+    async def child(self, *, downloads: bool = True) -> AsyncIterator[Child]:
+        """A child of one's own; it is gone when the block ends. Only one that `downloads` takes a share of the bandwidth."""
         forking = asyncio.create_task(self._fork())
         try:
             child = await asyncio.shield(forking)
-            self._busy.add(child)
-            self._share()
+            if downloads:
+                self._busy.add(child)
+                self._share()
             yield child
         finally:
             child = await forking

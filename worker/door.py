@@ -1,25 +1,17 @@
 """The worker's end of the doorbell: Redis wakes it through arq, whose own worker does nothing else."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import structlog
 from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
-from arq.worker import Function, Worker, func
-from redis.exceptions import RedisError
+from arq.worker import Worker, func
 
-from app import queue
 from app.queue import QUEUE, WAKE
-from worker.ending import end
+from worker.jobs import OPTIONS, taken
 from worker.runner import Runner
-
-_PATIENCE = 2.0
-"""Seconds before another try to reach Redis."""
-_GOODBYE = 0.5
-"""Seconds that closing its connections may take."""
 
 log = structlog.get_logger()
 
@@ -27,31 +19,18 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def answered(redis_url: str, runner: Runner) -> AsyncIterator[None]:
     """Wake the runner when it rings. While Redis is away the runner's own looks find what there is."""
-    answering = asyncio.create_task(_answer(redis_url, runner))
-    try:
-        yield
-    finally:
-        await end(answering, patience=_GOODBYE)
 
-
-async def _answer(redis_url: str, runner: Runner) -> None:
     async def wake(_context: dict[Any, Any]) -> None:
         runner.wake()
 
-    while True:
-        redis = queue.connect(redis_url)
-        worker = _bell(redis, func(cast("WorkerCoroutine", wake), name=WAKE), runner)
-        try:
-            try:
-                await worker.async_run()
-            finally:
-                # What fails here must not take the place of a cancellation: it would be lost.
-                with suppress(RedisError, OSError, TimeoutError):
-                    await worker.close()
-                await redis.aclose(close_connection_pool=True)
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("redis can't be reached: looking at the database only", error=type(error).__name__)
-        await asyncio.sleep(_PATIENCE)
+    def make(redis: ArqRedis) -> Worker:
+        function = func(cast("WorkerCoroutine", wake), name=WAKE)
+        bell = _Bell(functions=[function], redis_pool=redis, queue_name=QUEUE, keep_result=0, poll_delay=0.1, **OPTIONS)
+        bell.runner = runner
+        return bell
+
+    async with taken(redis_url, make, _warn):
+        yield
 
 
 class _Bell(Worker):
@@ -71,19 +50,5 @@ class _Bell(Worker):
         await super()._poll_iteration()
 
 
-def _bell(redis: ArqRedis, wake: Function, runner: Runner) -> Worker:
-    bell = _Bell(
-        functions=[wake],
-        redis_pool=redis,
-        queue_name=QUEUE,
-        handle_signals=False,
-        keep_result=0,
-        max_tries=1,
-        job_timeout=30,
-        poll_delay=0.1,
-        log_results=False,
-        job_serializer=queue.serialize,
-        job_deserializer=queue.deserialize,
-    )
-    bell.runner = runner
-    return bell
+def _warn(error: Exception) -> None:
+    log.warning("redis can't be reached: looking at the database only", error=type(error).__name__)

@@ -11,6 +11,8 @@ It reads one job from standard input and answers with JSON lines:
     done      {}
     failed    {reason, message, again, waits, after}
 
+A job that says `only` which commit a revision is ends after `resolved {commit}`.
+
 A process of its own because a download can't be stopped in any other way, whatever it is waiting for.
 """
 
@@ -55,7 +57,10 @@ def run(tls: ssl.SSLContext) -> None:
     make_client(job["endpoint"], limits, tls, redirects_inside=job["redirects_inside"])
     hub = Hub(job["endpoint"], job["name"], job.pop("token"))
     try:
-        Download(job, hub, channel, tls).run()
+        if job.get("only") == "commit":
+            channel.emit("resolved", commit=hub.commit(job["revision"]))
+        else:
+            Download(job, hub, channel, tls).run()
     except Exception as error:  # noqa: BLE001  # the one place that turns whatever happened into the contract's words
         _report(error, hub, job["revision"], channel)
     # Threads that still wait for a stalled server must not hold the process up.

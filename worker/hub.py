@@ -69,6 +69,20 @@ class Hub:
                 response.read()
                 hf_raise_for_status(response)
 
+    def commit(self, revision: str) -> str:
+        """The commit that `revision` is at now. Raises what `explain` understands."""
+        try:
+            return str(self._info(revision).sha)
+        except RevisionNotFoundError:
+            raise
+        except HfHubHTTPError as error:
+            if self.token or error.response.status_code not in {401, 403, 404}:
+                raise
+            message = (
+                f"The Hub shows {self.name!r} to no caller without a token: it is private, or was renamed or deleted."
+            )
+            raise Failed(Reason.NOT_FOUND, message) from None
+
     def manifest(
         self, revision: str, include: Sequence[str], exclude: Sequence[str], *, pinned: str | None = None
     ) -> tuple[str, Sequence[HubFile]]:

@@ -29,6 +29,7 @@ from worker.commands.work import Tools
 from worker.door import answered
 from worker.ending import end
 from worker.lanes import Policy
+from worker.lookups import answering
 from worker.metrics import WorkerMetrics
 from worker.runner import Runner
 from worker.scratch import scratch
@@ -102,7 +103,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
         )
         runner = Runner(presence, tools, policy, Pulse(cache, settings.look_interval))
         async with status.listening(listen(settings.metrics_host, settings.metrics_port)):
-            await _work(runner, nursery, settings)
+            await _work(runner, tools, settings)
         await doorbell.close()
         await database.close()
 
@@ -121,19 +122,19 @@ def _policy(settings: Settings) -> Policy:
     )
 
 
-async def _work(runner: Runner, nursery: Nursery, settings: Settings) -> None:
+async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:
     """Until it is asked to stop; then everything under way is handed over."""
-    await nursery.prepare()
+    await tools.nursery.prepare()
     log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
     running = asyncio.create_task(runner.run())
-    async with answered(settings.redis_url, runner):
+    async with answered(settings.redis_url, runner), answering(settings.redis_url, tools):
         await _asked_to_stop()
         log.info("worker stops")
         _end_in_any_case()
-        nursery.retire()
+        tools.nursery.retire()
         handing_over = asyncio.create_task(end(running, patience=_HAND_OVER))
     await handing_over
-    await nursery.close()
+    await tools.nursery.close()
 
 
 def _end_in_any_case() -> None:

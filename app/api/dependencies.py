@@ -18,6 +18,7 @@ from app.api.sessions import Sessions
 from app.db.session import Database
 from app.domain.errors import BadRequest, NotFound
 from app.figures import Figures
+from app.lookups import Lookups
 from app.metrics import ApiMetrics
 from app.queue import Doorbell
 from app.readiness import Readiness
@@ -35,6 +36,7 @@ class Depot:
     looks: Looks
     creates: Creates
     doorbell: Doorbell
+    lookups: Lookups
     sealer: Sealer
     gate: Gate
     sessions: Sessions

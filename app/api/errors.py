@@ -17,7 +17,7 @@ from starlette.routing import compile_path
 from app.api.schemas import Error
 from app.db.session import is_unreachable
 from app.db.trouble import is_full, what
-from app.domain.errors import BadRequest, Conflict, ModelInUse, NotFound, NotReady, Refusal
+from app.domain.errors import BadRequest, Conflict, ModelInUse, NoAnswer, NotFound, NotReady, Refusal
 
 _STATUS: Mapping[type[Refusal], HTTPStatus] = {
     BadRequest: HTTPStatus.BAD_REQUEST,
@@ -25,6 +25,7 @@ _STATUS: Mapping[type[Refusal], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     NotReady: HTTPStatus.PRECONDITION_FAILED,
     ModelInUse: HTTPStatus.PRECONDITION_FAILED,
+    NoAnswer: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _SAYS: Mapping[int, str] = {
     400: "The body could not be read: send one JSON object in UTF-8.",
@@ -55,7 +56,8 @@ def install(app: FastAPI) -> None:
         extra: dict[str, Any] = {"field": error.field} if error.field else {}
         if isinstance(error, ModelInUse):
             extra["deployments"] = [str(deployment) for deployment in error.deployments]
-        return answer(_STATUS[type(error)], error.message, **extra)
+        headers = {"Retry-After": _RETRY_AFTER} if isinstance(error, NoAnswer) else None
+        return answer(_STATUS[type(error)], error.message, headers=headers, **extra)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

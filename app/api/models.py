@@ -13,6 +13,7 @@ from app.api.answers import json_answer, json_bytes, operation_answer, plain
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
+from app.domain.errors import Conflict
 from app.services import files, models
 
 router = APIRouter(tags=["models"], route_class=KeyedRoute)
@@ -104,6 +105,28 @@ async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
     async with depot.database.read() as connection:
         rows = await files.of(connection, model_id)
     return json_answer(schemas.FILES, {"files": plain(rows)})
+
+
+@router.get(
+    "/ai/model/{id}/latest",
+    operation_id="get-latest-commit",
+    summary="Look whether a model's revision has moved on the Hub",
+    response_class=Response,
+    responses={200: {"model": schemas.Latest}, **documented(404, 409, 503)},
+)
+async def get_latest_commit(model_id: ResourceId, depot: TheDepot) -> Response:
+    """Has a worker ask the Hub, without a token, which commit the model's revision is at now: some seconds at most.
+
+    409 if the Hub does not tell that without a token, 503 if no worker or no Hub answers at the moment.
+    """
+    async with depot.database.read() as connection:
+        model = await models.selection(connection, model_id)
+    if model.commit is None:
+        raise Conflict(f"Nobody knows yet which commit of {model.name!r} this is: ask again once it is downloading.")
+    # A commit stays where it is.
+    latest = model.commit if model.revision == model.commit else await depot.lookups.latest(model_id)
+    told = {"revision": model.revision, "commit": model.commit, "latest": latest, "moved": latest != model.commit}
+    return json_answer(schemas.LATEST, told)
 
 
 @router.get(

@@ -187,6 +187,15 @@ class File(Wire):
     sha256: str
 
 
+class Latest(Wire):
+    """Where the branch or tag is that a model was fetched from."""
+
+    revision: str
+    commit: Annotated[str, Field(description="What the model holds.")]
+    latest: Annotated[str, Field(description="What the revision is at on the Hub now.")]
+    moved: Annotated[bool, Field(description="Whether these differ.")]
+
+
 class Reference(Wire):
     """What an operation works on, and which API operation gets it."""
 
@@ -269,6 +278,7 @@ class ModelInUse(Error):
 MODEL = TypeAdapter(Model)
 MODELS = TypeAdapter(ModelList)
 FILES = TypeAdapter(FileList)
+LATEST = TypeAdapter(Latest)
 OPERATION = TypeAdapter(Operation)
 DEPLOYMENT = TypeAdapter(Deployment)
 DEPLOYMENTS = TypeAdapter(DeploymentList)

@@ -55,6 +55,10 @@ class Depot:
     def files(self, model_id: str) -> list[Json]:
         return cast("list[Json]", self._ask("GET", f"/ai/model/{model_id}/files")["files"])
 
+    def latest(self, model_id: str) -> Json:
+        """Where its revision is on the Hub now. Raises `InTheWay` where the Hub doesn't tell, `NoDepot` while it can't."""
+        return self._ask("GET", f"/ai/model/{model_id}/latest")
+
     def create_model(self, body: Json) -> Json:
         """Its operation. Raises `InTheWay` while the same selection is there already."""
         return self._ask("POST", "/ai/model", body)

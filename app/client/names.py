@@ -1,5 +1,6 @@
 """Which model or deployment a person means: by its id or by its name."""
 
+import shlex
 from difflib import get_close_matches
 from uuid import UUID
 
@@ -50,10 +51,10 @@ def is_id(text: str) -> bool:
 
 
 def selection(model: Json) -> str:
-    """Which of the repository's files it holds, as the words of a pull; empty for all files of `main`."""
-    words = [] if model["revision"] == "main" else [f"--revision {model['revision']}"]
-    words += [f"--{key} '{pattern}'" for key in ("include", "exclude") for pattern in model[key]]
-    return " ".join(words)
+    """Which of the repository's files it holds, as the words of a pull, quoted for a shell; empty for all files of `main`."""
+    words = [] if model["revision"] == "main" else ["--revision", model["revision"]]
+    words += [word for key in ("include", "exclude") for pattern in model[key] for word in (f"--{key}", pattern)]
+    return shlex.join(words)
 
 
 def _hint(text: str, known: set[str]) -> str:

@@ -6,7 +6,8 @@
     │   ├── NotFound            404
     │   ├── Conflict            409
     │   ├── NotReady            412
-    │   └── ModelInUse          412, carries the deployments
+    │   ├── ModelInUse          412, carries the deployments
+    │   └── NoAnswer            503, what was to be asked does not answer at the moment
     └── OperationError          an accepted operation went wrong, with the contract's reason
         ├── Failed              for good
         └── TryAgain            for now: worth another attempt after a while
@@ -89,6 +90,10 @@ class ModelInUse(Refusal):
         uses = "1 deployment uses" if count == 1 else f"{count} deployments use"
         super().__init__(f"{uses} this model. Delete what is listed under 'deployments' first, then delete the model.")
         self.deployments = tuple(deployments)
+
+
+class NoAnswer(Refusal):
+    """Somebody else would have to say it, and does not at the moment."""
 
 
 class OperationError(DepotError):

@@ -114,6 +114,7 @@ FILES = _list(
     "files",
     _object(path=_TEXT, size={"type": "integer", "minimum": 0}, sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}),
 )
+LATEST = _object(revision=_TEXT, commit=_TEXT, latest=_TEXT, moved={"type": "boolean"})
 _URL = {"type": "string", "pattern": "^https?://"}
 ZONES = _list("zones", _object(name=_TEXT, api_endpoint={**_URL, "pattern": "^https?://.*/v2$"}, sos_endpoint=_URL))
 ZONES["properties"]["zones"] |= {"minItems": 1, "maxItems": 1}

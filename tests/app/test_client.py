@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,31 @@ def test_a_pull_of_what_is_there_says_so_and_is_a_success(shell: Shell) -> None:
     assert again.returncode == 0
     assert again.stdout.strip() == shell.depot.model(shell.id_of(name))["path"]
     assert f"{name} is here already" in again.stderr
+
+
+def test_a_pull_of_what_is_there_says_that_its_branch_has_moved_and_what_to_do(shell: Shell) -> None:
+    name = shell.repository()
+    path = shell.done("pull", name, "--include", "*.json").strip()
+    assert "moved" not in shell.run("pull", name, "--include", "*.json").stderr
+    repo = shell.hub.repos["models", name]
+    before, after = repo.branches["main"], repo.commit({"config.json": b"[]"})
+
+    def told() -> str:
+        again = shell.run("pull", name, "--include", "*.json")
+        assert (again.returncode, again.stdout.strip()) == (0, path)
+        error: str = again.stderr
+        return error if "main has moved" in error else ""
+
+    until(told, shell.depot.logs)
+    lines = told()
+    assert before[:12] in lines
+    assert after[:12] in lines
+    (line,) = [line for line in lines.splitlines() if f"--revision {after}" in line]
+    newer = shell.done(*shlex.split(line.partition(": modeldepot ")[2])).strip()
+    assert [file.read_bytes() for file in Path(newer).iterdir()] == [b"[]"]
+    assert "moved" in shell.run("pull", name, "--include", "*.json", "--detach").stderr
+    repo.private = True
+    until(lambda: "can't be told" in shell.run("pull", name, "--include", "*.json").stderr, shell.depot.logs)
 
 
 def test_a_selection_is_pulled_and_told_from_the_whole(shell: Shell) -> None:

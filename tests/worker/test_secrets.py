@@ -198,6 +198,8 @@ def _crashes_and_succeeds(depot: Depot, hub: Hub, planted: Planted, database_url
     assert _sealed_tokens(database_url) == 0
     for path in (f"/ai/model/{model_id}", f"/ai/model/{model_id}/files", f"/ai/model/{model_id}/events", "/ai/model"):
         assert depot.client.get(path).status_code == 200
+    # A worker asks the Hub without the token, and is asked through Redis.
+    assert depot.client.get(f"/ai/model/{model_id}/latest").status_code == 409
 
 
 def _fails(depot: Depot, hub: Hub, planted: Planted) -> None:

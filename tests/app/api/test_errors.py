@@ -68,6 +68,7 @@ def test_without_its_database_it_asks_to_come_back_and_then_goes_on(start_depot:
                 ("GET", "/ai/model", None),
                 ("GET", f"/ai/model/{_UUID}", None),
                 ("GET", f"/ai/model/{_UUID}/files", None),
+                ("GET", f"/ai/model/{_UUID}/latest", None),
                 ("GET", f"/ai/model/{_UUID}/events", None),
                 ("POST", "/ai/model", {"name": "acme/model"}),
                 ("DELETE", f"/ai/model/{_UUID}", None),
@@ -120,6 +121,7 @@ def test_the_document_lists_every_operation_of_the_contract_once(api: Api) -> No
             "create-ai-api-key",
             "delete-ai-api-key",
             "list-model-files",
+            "get-latest-commit",
             "watch-model",
         ]
     )

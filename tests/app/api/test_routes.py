@@ -314,6 +314,7 @@ def test_every_route_is_served_with_and_without_its_prefix(api: Api) -> None:
         ("GET", "/ai/model/{}"),
         ("DELETE", "/ai/model/{}"),
         ("GET", "/ai/model/{}/files"),
+        ("GET", "/ai/model/{}/latest"),
         ("GET", "/ai/model/{}/events"),
         ("GET", "/operation/{}"),
         ("GET", "/ai/deployment/{}"),

@@ -1,0 +1,59 @@
+"""arq's own worker, which takes messages from Redis: kept at it while Redis comes and goes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.worker import Worker
+from redis.exceptions import RedisError
+
+from app import queue
+from worker.ending import end
+
+OPTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "handle_signals": False,
+        "max_tries": 1,
+        "job_timeout": 30,
+        "log_results": False,
+        "job_serializer": queue.serialize,
+        "job_deserializer": queue.deserialize,
+    }
+)
+"""Of every arq worker."""
+_PATIENCE = 2.0
+"""Seconds before another try to reach Redis."""
+_GOODBYE = 0.5
+"""Seconds that closing its connections may take."""
+
+
+@asynccontextmanager
+async def taken(
+    redis_url: str, make_worker: Callable[[ArqRedis], Worker], away: Callable[[Exception], None] = lambda _: None
+) -> AsyncIterator[None]:
+    """Have the worker that `make_worker` makes take its jobs during the block; `away` is told when Redis fails."""
+    taking = asyncio.create_task(_take(redis_url, make_worker, away))
+    try:
+        yield
+    finally:
+        await end(taking, patience=_GOODBYE)
+
+
+async def _take(redis_url: str, make_worker: Callable[[ArqRedis], Worker], away: Callable[[Exception], None]) -> None:
+    while True:
+        redis = queue.connect(redis_url)
+        worker = make_worker(redis)
+        try:
+            try:
+                await worker.async_run()
+            finally:
+                # What fails here must not take the place of a cancellation: it would be lost.
+                with suppress(RedisError, OSError, TimeoutError):
+                    await worker.close()
+                await redis.aclose(close_connection_pool=True)
+        except (RedisError, OSError, TimeoutError) as error:
+            away(error)
+        await asyncio.sleep(_PATIENCE)

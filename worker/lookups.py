@@ -1,0 +1,88 @@
+"""Answers `app.lookups`: asks the Hub where a model's revision is now, without a token and beside all downloads."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import structlog
+from arq.connections import ArqRedis
+from arq.typing import WorkerCoroutine
+from arq.worker import Worker, func
+from sqlalchemy import Row
+
+from app.domain.errors import DepotError, OperationError, Refusal, TryAgain
+from app.lookups import ANSWERS_WITHIN, LATEST, QUEUE
+from app.services import models
+from worker.commands.work import Tools
+from worker.jobs import OPTIONS, taken
+
+_AT_ONCE = 4
+_KEEP_ANSWER = 10
+"""Seconds in which the API has fetched the answer."""
+_POLL = 0.5
+"""Seconds between looks for a question."""
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def answering(redis_url: str, tools: Tools) -> AsyncIterator[None]:
+    """Answer what the API asks during the block."""
+
+    async def latest(_context: dict[Any, Any], model_id: str) -> dict[str, Any]:
+        return await _latest(tools, UUID(model_id))
+
+    def make(redis: ArqRedis) -> Worker:
+        function = func(cast("WorkerCoroutine", latest), name=LATEST)
+        return Worker(
+            functions=[function],
+            redis_pool=redis,
+            queue_name=QUEUE,
+            keep_result=_KEEP_ANSWER,
+            max_jobs=_AT_ONCE,
+            poll_delay=_POLL,
+            **OPTIONS,
+        )
+
+    async with taken(redis_url, make):
+        yield
+
+
+async def _latest(tools: Tools, model_id: UUID) -> dict[str, Any]:
+    """`{"commit": …}`, or `{"message": …, "again": …}`: why not, and whether that may pass."""
+    try:
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            async with tools.database.read() as connection:
+                model = await models.selection(connection, model_id)
+            commit = await _ask(tools, model)
+    except TimeoutError:
+        message = (
+            f"The Hub at {tools.hub_endpoint} did not answer within {ANSWERS_WITHIN:.0f} seconds: ask again later."
+        )
+        return {"message": message, "again": True}
+    except (OperationError, Refusal) as error:
+        return {"message": error.message, "again": isinstance(error, TryAgain)}
+    log.info("looked a revision up", name=model.name, revision=model.revision, commit=commit)
+    return {"commit": commit}
+
+
+async def _ask(tools: Tools, model: Row[Any]) -> str:
+    """In a process of its own, as downloads are: it can be ended whatever it waits for."""
+    async with tools.nursery.child(downloads=False) as child:
+        child.send(
+            only="commit",
+            name=model.name,
+            revision=model.revision,
+            token=None,
+            endpoint=tools.hub_endpoint,
+            redirects_inside=tools.redirects_inside,
+            lease=2 * ANSWERS_WITHIN,
+            stall_window=ANSWERS_WITHIN,
+            stall_rate=tools.stall_rate,
+        )
+        async for message in child.messages():
+            if message["event"] == "resolved":
+                return str(message["commit"])
+    raise DepotError("A child ended well and said nothing.")
