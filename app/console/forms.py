@@ -46,6 +46,11 @@ def is_sure(form: Mapping[str, str]) -> bool:
     return bool(form.get("sure"))
 
 
+def page_number(text: str) -> int:
+    """From 1 on; what makes no sense is as if it were not there."""
+    return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < 9 else 1
+
+
 def said(refusal: Refusal | None) -> Mapping[str, Any] | None:
     """What a page tells of it."""
     if refusal is None:

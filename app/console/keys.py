@@ -9,7 +9,7 @@ from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
 from app.api.errors import status_of
-from app.console.forms import said
+from app.console.forms import page_number, said
 from app.console.pages import page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import BadRequest, NotFound, Refusal
@@ -21,6 +21,7 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 _DAYS = {"7": 7, "30": 30, "90": 90, "365": 365, "": None}
 """For how long a key may be valid."""
 _DAY = 86_400.0
+_PER_PAGE = 50
 
 
 @router.get("/console/keys")
@@ -45,10 +46,10 @@ async def create(request: Request, depot: TheDepot, session: TheSession, form: T
 async def ask(request: Request, depot: TheDepot, key: str) -> Response:
     """Are you sure?"""
     operators_only(request)
-    async with depot.database.read() as connection:
-        row = next((row for row in await keys.list_all(connection) if row.id == key), None)
-    if row is None:
+    if not KEY_ID.fullmatch(key):
         raise NotFound("There is no such key. The list shows those that there are.")
+    async with depot.database.read() as connection:
+        row = await keys.get(connection, key)
     return page(request, "revoke.html", row=row)
 
 
@@ -86,13 +87,17 @@ async def _list(
     refusal: Refusal | None = None,
 ) -> Response:
     async with depot.database.read() as connection:
-        rows = await keys.list_all(connection)
+        pages = max(-(-await keys.count(connection) // _PER_PAGE), 1)
+        number = min(page_number(request.query_params.get("page", "")), pages)
+        rows = await keys.page(connection, limit=_PER_PAGE, offset=(number - 1) * _PER_PAGE)
     return page(
         request,
         "keys.html",
         status=status_of(refusal) if refusal else HTTPStatus.OK,
         usable=[row for row in rows if row.revoked_at is None],
         revoked=[row for row in rows if row.revoked_at is not None],
+        number=number,
+        pages=pages,
         now=datetime.now(UTC),
         made=made,
         address=depot.address,

@@ -18,7 +18,7 @@ from app.api.events import Seen
 from app.api.schemas import CreateModel
 from app.console import commands, engines
 from app.console.commands import Line
-from app.console.forms import filled, is_sure, patterns, said
+from app.console.forms import filled, is_sure, page_number, patterns, said
 from app.console.live import PER_PAGE
 from app.console.pages import page, see
 from app.console.progress import show
@@ -148,7 +148,7 @@ def _search(request: Request) -> tuple[Search, int]:
         status=ModelStatus(status) if status in set(ModelStatus) else None,
         sort=sort if sort in SORTS else NEWEST_FIRST,
     )
-    return search, max(int(number), 1) if number.isascii() and number.isdecimal() and len(number) < 9 else 1
+    return search, page_number(number)
 
 
 def _wanted(form: Form) -> dict[str, Any]:

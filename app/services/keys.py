@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, or_, select, update
+from sqlalchemy import Row, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
@@ -71,15 +71,23 @@ async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
     return (await connection.execute(select(*SHOWN).order_by(KeyRow.created_at, KeyRow.id))).all()
 
 
-async def unrevoked(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """Every key that is not revoked, oldest first."""
-    query = select(*SHOWN).where(KeyRow.revoked_at.is_(None)).order_by(KeyRow.created_at, KeyRow.id)
-    return (await connection.execute(query)).all()
+async def page(connection: AsyncConnection, *, limit: int, offset: int) -> Sequence[Row[Any]]:
+    """At most `limit` keys without the first `offset`: the newest first, but those that are revoked behind all others."""
+    query = select(*SHOWN).order_by(KeyRow.revoked_at.is_not(None), KeyRow.created_at.desc(), KeyRow.id)
+    return (await connection.execute(query.limit(limit).offset(offset))).all()
+
+
+async def count(connection: AsyncConnection) -> int:
+    """Of all keys, revoked ones too."""
+    return (await connection.execute(select(func.count()).select_from(KeyRow))).scalar_one()
 
 
 async def get(connection: AsyncConnection, key_id: str) -> Row[Any]:
-    """A key that is there."""
-    return (await connection.execute(select(*SHOWN).where(KeyRow.id == key_id))).one()
+    """A key, revoked or not. Raises `NotFound`."""
+    row: Row[Any] | None = (await connection.execute(select(*SHOWN).where(KeyRow.id == key_id))).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no key {key_id}: the list of keys shows those there are.")
+    return row
 
 
 async def identified(connection: AsyncConnection, identifier: UUID) -> Row[Any]:

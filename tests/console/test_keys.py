@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from app.domain.keys import Role
+from tests.app import many
 from tests.app.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
+from tests.app.by_hand import run
 from tests.console.conftest import Site, User
 from tests.depot import KEY
 from tests.processes import until
@@ -109,3 +111,32 @@ def test_without_the_forms_token_no_key_is_made_or_revoked(site: Site, operator:
     page = operator.page("/console/keys")
     assert page.count("data-key=") == before
     assert 'data-action="revoke"' in row_of(page, key)
+
+
+# The last test of this module: from here on there are many keys.
+def test_very_many_keys_are_on_pages_of_fifty(site: Site, operator: User) -> None:
+    known = run(site.api.database_url, lambda database: many.add_keys(database, 210))
+    revoked = run(site.api.database_url, lambda database: many.add_keys(database, 30, revoked=True))
+    new, _ = made(operator, name="the newest")
+    first = operator.page("/console/keys")
+    assert keys_on(first)[0] == new
+    assert "Page 1 of " in first
+    found: list[str] = []
+    path: str | None = "/console/keys"
+    while path is not None:
+        page = operator.page(path)
+        assert 0 < len(keys_on(page)) <= 50
+        found += keys_on(page)
+        following = re.search(r'rel="next" href="([^"]+)"', page)
+        path = following[1] if following else None
+    assert len(set(found)) == len(found)
+    assert [key for key in found if key in known] == known[::-1]
+    assert [key for key in found if key in revoked] == revoked[::-1]
+    assert max(found.index(key) for key in known) < min(found.index(key) for key in revoked)
+    for number in ("0", "-1", "many", "9" * 400):
+        assert keys_on(operator.page(f"/console/keys?page={number}")) == keys_on(first)
+    assert keys_on(operator.page("/console/keys?page=99999")) == found[-(len(found) % 50 or 50) :]
+
+
+def keys_on(page: str) -> list[str]:
+    return re.findall(r'<tr data-key="([^"]+)"', page)
