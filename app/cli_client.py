@@ -12,6 +12,7 @@ from app.cli_options import data_option
 from app.client.depot import Depot, Json
 from app.client.failures import CODES, STOPPED, CannotDo, Failed
 from app.client.following import follow
+from app.client.names import MOST_NAMES
 from app.client.place import find_place
 from app.client.progress import Notes, display
 from app.own_depot import default_data
@@ -45,11 +46,11 @@ def with_depot(function: Callable[..., None]) -> Callable[..., None]:
 
 def complete_model(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of the depot's models, for the shell."""
-    return _complete(ctx, incomplete, Depot.models)
+    return _complete(ctx, incomplete, lambda depot: depot.models(limit=MOST_NAMES))
 
 
 def complete_deployment(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    return _complete(ctx, incomplete, Depot.deployments)
+    return _complete(ctx, incomplete, lambda depot: depot.deployments(limit=MOST_NAMES))
 
 
 def followed(

@@ -249,7 +249,7 @@ def _operation(depot: Depot, text: str) -> Json | None:
 
 
 def _users(depot: Depot, model: Json) -> list[Json]:
-    return [deployment for deployment in depot.deployments() if deployment["model"]["id"] == model["id"]]
+    return depot.deployments(model=model["id"])
 
 
 def _status(model: Json) -> str:

@@ -31,6 +31,7 @@ from app.api.dependencies import Depot
 from app.api.events import Broadcast
 from app.api.gate import Gate
 from app.api.keyring import Keyring
+from app.api.lists import Lists
 from app.api.looks import Looks
 from app.api.prefix import Prefix
 from app.api.sessions import Sessions
@@ -76,6 +77,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         app.state.depot = Depot(
             database=database,
             looks=looks,
+            lists=Lists(database),
             creates=Creates(database),
             doorbell=doorbell,
             lookups=lookups,

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from app.api.creates import Creates
 from app.api.events import Broadcast
 from app.api.gate import Gate
+from app.api.lists import Lists
 from app.api.looks import Looks
 from app.api.sessions import Sessions
 from app.db.session import Database
@@ -34,6 +35,7 @@ class Depot:
 
     database: Database
     looks: Looks
+    lists: Lists
     creates: Creates
     doorbell: Doorbell
     lookups: Lookups

@@ -1,12 +1,13 @@
 """Deployments over HTTP."""
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response
 
-from app.api import changes, schemas
-from app.api.answers import json_answer, operation_answer
+from app.api import changes, lists, schemas
+from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
@@ -18,6 +19,9 @@ Visibility = Annotated[
     Literal["private", "public"] | None,
     Query(description="`private` for this depot's, as without it. `public` lists none: nobody else manages one here."),
 ]
+Limit = Annotated[int | None, Query(ge=1, le=lists.LONGEST_PAGE, description="How many deployments to list at most.")]
+Name = Annotated[schemas.Text | None, Query(description="List only the deployment of exactly this name.")]
+OfModel = Annotated[UUID | None, Query(description="List only the deployments of the model with this id.")]
 _EXAMPLES: dict[str, Any] = {
     "by name": {
         "summary": "A model by its name",
@@ -48,13 +52,13 @@ async def create_deployment(
     response_class=Response,
     responses={200: {"model": schemas.DeploymentList}, **documented(400, 503)},
 )
-async def list_deployments(depot: TheDepot, visibility: Visibility = None) -> Response:
+async def list_deployments(
+    depot: TheDepot, visibility: Visibility = None, name: Name = None, model: OfModel = None, limit: Limit = None
+) -> Response:
     """Every deployment, oldest first."""
     if visibility == "public":
-        return json_answer(schemas.DEPLOYMENTS, {"deployments": []})
-    async with depot.database.read() as connection:
-        rows = await deployments.list_all(connection)
-    return json_answer(schemas.DEPLOYMENTS, {"deployments": [schemas.deployment(row) for row in rows]})
+        return json_bytes(b'{"deployments":[]}')
+    return await depot.lists.of(lists.deployments(name, model), limit=limit)
 
 
 @router.get(

@@ -9,13 +9,14 @@ from pydantic import Field, TypeAdapter
 from sqlalchemy import Row
 
 from app.api import changes
-from app.api.answers import json_answer, operation_answer
+from app.api.answers import body, json_answer, operation_answer
 from app.api.auth import OperatorsRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
+from app.api.lists import Listed
 from app.api.schemas import Body, Operation, Text, Time, Wire
 from app.domain.keys import LONGEST_NAME, Role, identity
-from app.services import keys
+from app.services import keys, lists
 
 router = APIRouter(tags=["keys"], route_class=OperatorsRoute)
 
@@ -54,7 +55,7 @@ class ApiKeyList(Wire):
     ai_api_keys: list[ApiKey]
 
 
-_KEY, _NEW, _KEYS = TypeAdapter(ApiKey), TypeAdapter(NewApiKey), TypeAdapter(ApiKeyList)
+_KEY, _NEW, _KEYS = TypeAdapter(ApiKey), TypeAdapter(NewApiKey), TypeAdapter(list[ApiKey])
 
 
 @router.get(
@@ -66,9 +67,7 @@ _KEY, _NEW, _KEYS = TypeAdapter(ApiKey), TypeAdapter(NewApiKey), TypeAdapter(Api
 )
 async def list_keys(depot: TheDepot) -> Response:
     """Every key that is not revoked, oldest first; for operators."""
-    async with depot.database.read() as connection:
-        rows = await keys.unrevoked(connection)
-    return json_answer(_KEYS, {"ai-api-keys": [_shown(row) for row in rows]})
+    return await depot.lists.of(_LISTED)
 
 
 @router.get(
@@ -125,3 +124,6 @@ def _shown(row: Row[Any]) -> dict[str, Any]:
         "key": row.id,
         "role": row.role,
     }
+
+
+_LISTED = Listed("ai-api-keys", lists.keys, lambda rows: body(_KEYS, [_shown(row) for row in rows]))

@@ -14,9 +14,8 @@ class Looks:
     """The looks that requests share, each with the answer's body."""
 
     def __init__(self, database: Database) -> None:
-        self._database, self._kept = database, Kept(database)
+        self._kept = Kept(database)
         self._model: Shared[UUID, bytes] = Shared(self._some_models)
-        self._models: Shared[None, bytes] = Shared(self._all_models)
         self._operation: Shared[UUID, bytes] = Shared(self._some_operations)
 
     async def model(self, model_id: UUID) -> bytes:
@@ -25,10 +24,6 @@ class Looks:
         if found is None:
             raise models.unknown(model_id)
         return found
-
-    async def models(self) -> bytes:
-        """All of them, oldest first."""
-        return await self._models.get(None) or b""
 
     async def operation(self, operation_id: UUID) -> bytes:
         """Raises `NotFound`."""
@@ -44,11 +39,6 @@ class Looks:
         async with self._kept.read() as connection:
             rows = await models.some(connection, list(model_ids))
         return {model["id"]: body(schemas.MODEL, model) for model in plain([*rows.values()])}
-
-    async def _all_models(self, _keys: set[None]) -> Mapping[None, bytes]:
-        async with self._database.read() as connection:
-            rows = await models.list_all(connection)
-        return {None: body(schemas.MODELS, {"models": plain(rows)})}
 
     async def _some_operations(self, operation_ids: set[UUID]) -> Mapping[UUID, bytes]:
         async with self._kept.read() as connection:

@@ -8,19 +8,22 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response, StreamingResponse
 
-from app.api import changes, events, schemas
-from app.api.answers import json_answer, json_bytes, operation_answer, plain
+from app.api import changes, events, lists, schemas
+from app.api.answers import json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.errors import documented
 from app.domain.errors import Conflict
-from app.services import files, models
+from app.domain.states import ModelStatus
+from app.services import lists as listing
+from app.services import models
 
 router = APIRouter(tags=["models"], route_class=KeyedRoute)
 
-_LONGEST_PAGE = 10_000
-Limit = Annotated[int | None, Query(ge=1, le=_LONGEST_PAGE, description="How many models to list at most.")]
+Limit = Annotated[int | None, Query(ge=1, le=lists.LONGEST_PAGE, description="How many models to list at most.")]
 After = Annotated[UUID | None, Query(description="List what follows this model: the id of the last one of a page.")]
+Name = Annotated[schemas.Text | None, Query(description="List only the models of exactly this repository.")]
+Status = Annotated[ModelStatus | None, Query(description="List only the models in this status.")]
 _EXAMPLES: dict[str, Any] = {
     "whole": {"summary": "A whole repository", "value": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},
     "one file": {
@@ -57,13 +60,17 @@ async def create_model(
     response_class=Response,
     responses={200: {"model": schemas.ModelList}, **documented(400, 503)},
 )
-async def list_models(depot: TheDepot, limit: Limit = None, after: After = None) -> Response:
+async def list_models(
+    depot: TheDepot, limit: Limit = None, after: After = None, name: Name = None, status: Status = None
+) -> Response:
     """Every model, oldest first; or a page of them: the last one when it holds fewer than its `limit`."""
-    if limit is None and after is None:
-        return json_bytes(await depot.looks.models())
-    async with depot.database.read() as connection:
-        rows = await models.list_page(connection, limit=limit, after=after)
-    return json_answer(schemas.MODELS, {"models": plain(rows)})
+    if limit is None and after is None and name is None and status is None:
+        return await depot.lists.models()
+    place = None
+    if after is not None:
+        async with depot.database.read() as connection:
+            place = await listing.model_place(connection, after)
+    return await depot.lists.of(lists.models(name, status), after=place, limit=limit)
 
 
 @router.get(
@@ -103,8 +110,8 @@ async def delete_model(model_id: ResourceId, depot: TheDepot, act: TheAct) -> Re
 async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
     """The files of a ready model with the checksums they were verified to have."""
     async with depot.database.read() as connection:
-        rows = await files.of(connection, model_id)
-    return json_answer(schemas.FILES, {"files": plain(rows)})
+        model = await models.get(connection, model_id)
+    return await depot.lists.of(lists.files(model))
 
 
 @router.get(

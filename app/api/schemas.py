@@ -276,12 +276,12 @@ class ModelInUse(Error):
 
 
 MODEL = TypeAdapter(Model)
-MODELS = TypeAdapter(ModelList)
-FILES = TypeAdapter(FileList)
+MODELS = TypeAdapter(list[Model])
+FILES = TypeAdapter(list[File])
 LATEST = TypeAdapter(Latest)
 OPERATION = TypeAdapter(Operation)
 DEPLOYMENT = TypeAdapter(Deployment)
-DEPLOYMENTS = TypeAdapter(DeploymentList)
+DEPLOYMENTS = TypeAdapter(list[Deployment])
 ZONES = TypeAdapter(ZoneList)
 
 

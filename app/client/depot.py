@@ -46,8 +46,9 @@ class Depot:
     ) -> None:
         self._client.close()
 
-    def models(self) -> list[Json]:
-        return cast("list[Json]", self._ask("GET", "/ai/model")["models"])
+    def models(self, **only: object) -> list[Json]:
+        """All of them, or those of a `name`, in a `status`; at most `limit`."""
+        return cast("list[Json]", self._ask("GET", "/ai/model", only=only)["models"])
 
     def model(self, model_id: str) -> Json:
         return self._ask("GET", f"/ai/model/{model_id}")
@@ -70,8 +71,9 @@ class Depot:
     def operation(self, operation_id: str) -> Json:
         return self._ask("GET", f"/operation/{operation_id}")
 
-    def deployments(self) -> list[Json]:
-        return cast("list[Json]", self._ask("GET", "/ai/deployment")["deployments"])
+    def deployments(self, **only: object) -> list[Json]:
+        """All of them, or the one of a `name`, those of a `model`; at most `limit`."""
+        return cast("list[Json]", self._ask("GET", "/ai/deployment", only=only)["deployments"])
 
     def deployment(self, deployment_id: str) -> Json:
         return self._ask("GET", f"/ai/deployment/{deployment_id}")
@@ -101,9 +103,10 @@ class Depot:
             raise self._explained(error) from None
         raise NoDepot(f"{self.url} broke off")
 
-    def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
+    def _ask(self, method: str, path: str, body: Json | None = None, only: Mapping[str, object] | None = None) -> Json:
+        params = {key: str(value) for key, value in (only or {}).items()}
         try:
-            answer = self._client.request(method, path, json=body)
+            answer = self._client.request(method, path, json=body, params=params)
         except httpx2.TransportError as error:
             raise self._explained(error) from None
         return self._judge(answer)

@@ -8,15 +8,18 @@ from app.client.depot import Depot, Json
 from app.client.failures import NotThere, Wrong
 from app.domain.states import ModelStatus
 
+MOST_NAMES = 10_000
+"""So many are looked through for one that is alike, or that begins alike."""
+
 
 def find_model(depot: Depot, text: str) -> Json:
     """The model with that id, or the only one of that name, or of that `name@revision`. Raises `NotThere`, `Wrong`."""
     if is_id(text):
         return depot.model(text)
-    models = depot.models()
-    found = [model for model in models if text in {model["name"], f"{model['name']}@{model['revision']}"}]
+    name, _, revision = text.partition("@")
+    found = [model for model in depot.models(name=name) if not revision or model["revision"] == revision]
     if not found:
-        known = {model["name"] for model in models}
+        known = {model["name"] for model in depot.models(limit=MOST_NAMES)}
         raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
     if len(found) > 1:
         # What failed before a byte came, such as a wrong revision, is hardly meant.
@@ -31,10 +34,9 @@ def find_deployment(depot: Depot, text: str) -> Json:
     """The deployment with that id, or the only one of that name. Raises `NotThere`, `Wrong`."""
     if is_id(text):
         return depot.deployment(text)
-    deployments = depot.deployments()
-    found = [deployment for deployment in deployments if deployment["name"] == text]
+    found = depot.deployments(name=text)
     if not found:
-        known = {deployment["name"] for deployment in deployments}
+        known = {deployment["name"] for deployment in depot.deployments(limit=MOST_NAMES)}
         raise NotThere(f"there is no deployment {text!r}{_hint(text, known)} `modeldepot deployments` lists them")
     if len(found) > 1:
         which = (f"  {deployment['id']}  of {deployment['model']['name']}" for deployment in found)

@@ -97,18 +97,11 @@ async def change(
     return await operations.record(connection, command, deployment_id, name, request_id=request_id)
 
 
-async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """Every deployment, oldest first."""
-    query = _seen().order_by(DeploymentRow.created_at, DeploymentRow.id)
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    return rows
-
-
 async def newest(
     connection: AsyncConnection, *, limit: int, model_id: UUID | None = None, before: UUID | None = None
 ) -> Sequence[Row[Any]]:
     """At most `limit` deployments (of one model, if it is given), the newest first, from the one that follows `before`."""
-    query = _seen().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
+    query = seen().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
     if model_id is not None:
         query = query.where(DeploymentRow.model_id == model_id)
     if before is not None:
@@ -131,7 +124,7 @@ async def deployable(connection: AsyncConnection, *, limit: int) -> Sequence[Row
 
 async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
     """One deployment. Raises `NotFound`."""
-    query = _seen().where(DeploymentRow.id == deployment_id)
+    query = seen().where(DeploymentRow.id == deployment_id)
     row: Row[Any] | None = (await connection.execute(query)).one_or_none()
     if row is None:
         raise _unknown(deployment_id)
@@ -165,7 +158,8 @@ async def _only_model_called(connection: AsyncConnection, name: str) -> UUID:
     return model_id
 
 
-def _seen() -> Select[Any]:
+def seen() -> Select[Any]:
+    """What a caller sees of all of them."""
     return select(*SEEN).join(ModelRow, ModelRow.id == DeploymentRow.model_id)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Uuid, and_, bindparam, case, delete, exists, func, select, tuple_
+from sqlalchemy import Row, and_, bindparam, case, delete, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
@@ -14,7 +14,7 @@ from app.db.inserts import INSERT
 from app.db.tables import DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, mark_deleting, move_model
 from app.domain.commands import Command
-from app.domain.errors import BadRequest, Conflict, DepotError, ModelInUse, NotFound, Reason
+from app.domain.errors import Conflict, DepotError, ModelInUse, NotFound, Reason
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import operations
@@ -45,8 +45,6 @@ SEEN: tuple[Any, ...] = (
 """The columns a caller sees."""
 # Built once: a statement that is the same object again is neither hashed nor adapted again.
 _LIST = select(*SEEN).order_by(ModelRow.created_at, ModelRow.id)
-_PLACE = select(ModelRow.created_at).where(ModelRow.id == bindparam("after")).scalar_subquery()
-_LIST_AFTER = _LIST.where(tuple_(ModelRow.created_at, ModelRow.id) > tuple_(_PLACE, bindparam("after", type_=Uuid())))
 _GET = select(*SEEN).where(ModelRow.id == bindparam("model_id"))
 _SOME = select(*SEEN).where(among(ModelRow.id, "model_ids"))
 _INSERT = {
@@ -108,19 +106,6 @@ async def create_new(connection: AsyncConnection, wanted: Sequence[Create]) -> d
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Every model, oldest first."""
     return (await connection.execute(_LIST)).all()
-
-
-async def list_page(connection: AsyncConnection, *, limit: int | None, after: UUID | None) -> Sequence[Row[Any]]:
-    """At most `limit` models, oldest first, from the one that follows `after`. Raises `BadRequest` if that is gone."""
-    query = (_LIST if after is None else _LIST_AFTER).limit(limit)
-    rows = (await connection.execute(query, {"after": after} if after else {})).all()
-    if after is not None and not rows:
-        known = (await connection.execute(select(ModelRow.id).where(ModelRow.id == after))).one_or_none()
-        if known is None:
-            raise BadRequest(
-                f"'after' names no model ({after}): it may be deleted. List from the start.", field="after"
-            )
-    return rows
 
 
 async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:

@@ -8,7 +8,14 @@ import sys
 
 
 def main() -> None:
-    for name, words in {"latency": [], "api": [], "watchers": [], "console": [], "downloads": sys.argv[1:]}.items():
+    for name, words in {
+        "latency": [],
+        "api": [],
+        "watchers": [],
+        "console": [],
+        "lists": [],
+        "downloads": sys.argv[1:],
+    }.items():
         print(f"# {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}", *words], check=True)
 

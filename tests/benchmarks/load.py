@@ -37,7 +37,7 @@ _IDLE = 10.0
 """Seconds that the idle depot is measured."""
 _PATIENCE = 1800.0
 _BYTES = 100_000
-_HEADERS = "".join(f"{name}: {value}\r\n" for name, value in CREDENTIALS.items())
+HEADERS = "".join(f"{name}: {value}\r\n" for name, value in CREDENTIALS.items())
 # The product's, where the tests' depots are quicker.
 _SETTINGS = {"lease": 30, "look_interval": 5, "backoff": 2, "niceness": 10}
 
@@ -80,9 +80,9 @@ async def _measure(depot: Depot, address: str, names: Sequence[str]) -> None:
     try:
         await _finished(database, 1)
         idle = Run()
-        await _for(_IDLE, _ask(depot.port, path, idle.answered))
+        await _for(_IDLE, ask(depot.port, path, idle.answered))
         run, began = Run(), time.monotonic()
-        asking = asyncio.create_task(_ask(depot.port, path, run.answered))
+        asking = asyncio.create_task(ask(depot.port, path, run.answered))
         await _create(depot, names)
         print(f"{len(names)} creates: {time.monotonic() - began:.1f} s")
         for share in (10, 90, 100):
@@ -100,7 +100,7 @@ async def _measure(depot: Depot, address: str, names: Sequence[str]) -> None:
 def _tell(idle: Run, run: Run, models: int) -> None:
     print(f"{models} models ready after {run.wall:.1f} s, {models / run.wall:.1f} a second")
     for name, rank in (("median", 0.5), ("p99", 0.99)):
-        before, during = (_quantile(one.answered, rank) * 1000 for one in (idle, run))
+        before, during = (quantile(one.answered, rank) * 1000 for one in (idle, run))
         print(f"get-model {name}: idle {before:.2f} ms, loaded {during:.2f} ms, ratio {during / before:.2f}")
     for who, early in run.memory[10].items():
         late = run.memory[90][who]
@@ -121,13 +121,13 @@ async def _create(depot: Depot, names: Sequence[str]) -> list[str]:
     return [(await asyncio.to_thread(depot.create, name))["reference"]["id"] for name in names]
 
 
-async def _ask(port: int, path: str, answered: list[float]) -> None:
+async def ask(port: int, path: str, answered: list[float]) -> None:
     """Ask again and again over one connection; how long each answer took, in seconds."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         while True:
             began = time.perf_counter()
-            writer.write(request("GET", path, _HEADERS))
+            writer.write(request("GET", path, HEADERS))
             head = await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
             answered.append(time.perf_counter() - began)
@@ -175,7 +175,7 @@ def _resident(pid: int) -> float:
     return int(said(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-def _quantile(values: Sequence[float], rank: float) -> float:
+def quantile(values: Sequence[float], rank: float) -> float:
     return sorted(values)[int(rank * (len(values) - 1))]
 
 

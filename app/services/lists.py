@@ -1,0 +1,117 @@
+"""All there is of a kind, oldest first, in slices: each follows the last row of the one before, which may be gone by then."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Integer, Row, Select, Uuid, bindparam, select, tuple_, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import NullType, TypeEngine
+
+from app.db.tables import DeploymentRow, FileRow, KeyRow, ModelRow
+from app.domain.errors import BadRequest, Conflict
+from app.domain.states import ModelStatus
+from app.services import deployments as deployment_service
+from app.services import keys as key_service
+from app.services import models as model_service
+
+_NUMBER = bindparam("number", type_=Integer())
+
+
+def _place(row: Any) -> ColumnElement[Any]:
+    """When a row was made, as the database tells it: as one of Python's times, SQLite's would be rounded."""
+    return type_coerce(row.created_at, NullType())
+
+
+def _first(query: Select[Any], row: Any) -> Select[Any]:
+    return query.add_columns(_place(row).label("place")).order_by(row.created_at, row.id).limit(_NUMBER)
+
+
+def _next(query: Select[Any], row: Any, id_type: TypeEngine[Any]) -> Select[Any]:
+    last = tuple_(bindparam("place", type_=NullType()), bindparam("last", type_=id_type))
+    return query.where(tuple_(_place(row), row.id) > last)
+
+
+# Built once: a statement that is the same object again is neither hashed nor adapted again.
+_MODELS = _first(select(*model_service.SEEN), ModelRow)
+_MORE_MODELS = _next(_MODELS, ModelRow, Uuid())
+_DEPLOYMENTS = _first(deployment_service.seen(), DeploymentRow)
+_MORE_DEPLOYMENTS = _next(_DEPLOYMENTS, DeploymentRow, Uuid())
+_KEYS = _first(select(*key_service.SHOWN).where(KeyRow.revoked_at.is_(None)), KeyRow)
+_MORE_KEYS = _next(_KEYS, KeyRow, KeyRow.id.type)
+_FILE: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
+_FILES = select(*_FILE).where(FileRow.model_id == bindparam("model_id")).order_by(FileRow.path).limit(_NUMBER)
+_MORE_FILES = _FILES.where(FileRow.path > bindparam("last"))
+
+
+async def models(
+    connection: AsyncConnection,
+    after: Row[Any] | None,
+    number: int,
+    *,
+    name: str | None = None,
+    status: ModelStatus | None = None,
+) -> Sequence[Row[Any]]:
+    """At most `number` models: those of exactly that name, in that status."""
+    query = _MODELS if after is None else _MORE_MODELS
+    if name is not None:
+        query = query.where(ModelRow.name == name)
+    if status is not None:
+        query = query.where(ModelRow.status == status)
+    return await _rows(connection, query, after, number)
+
+
+async def deployments(
+    connection: AsyncConnection,
+    after: Row[Any] | None,
+    number: int,
+    *,
+    name: str | None = None,
+    model_id: UUID | None = None,
+) -> Sequence[Row[Any]]:
+    """At most `number` deployments: the one of exactly that name, those of that model."""
+    query = _DEPLOYMENTS if after is None else _MORE_DEPLOYMENTS
+    if name is not None:
+        query = query.where(DeploymentRow.name == name)
+    if model_id is not None:
+        query = query.where(DeploymentRow.model_id == model_id)
+    return await _rows(connection, query, after, number)
+
+
+async def keys(connection: AsyncConnection, after: Row[Any] | None, number: int) -> Sequence[Row[Any]]:
+    """At most `number` keys that are not revoked."""
+    return await _rows(connection, _KEYS if after is None else _MORE_KEYS, after, number)
+
+
+async def files(
+    connection: AsyncConnection, after: Row[Any] | None, number: int, *, model: Row[Any]
+) -> Sequence[Row[Any]]:
+    """At most `number` files, by path, of a model that is ready, as it was when it was looked at.
+
+    Raises `NotFound`, or `Conflict` while it is not ready, or once it is another than it was: some files would be missing.
+    """
+    given = {"model_id": model.id, "number": number} | ({} if after is None else {"last": after.path})
+    rows = (await connection.execute(_FILES if after is None else _MORE_FILES, given)).all()
+    now = await model_service.get(connection, model.id)
+    if now.status != ModelStatus.READY:
+        raise Conflict(f"Model {now.id} is {now.status}: its files can be listed once it is ready.")
+    if now.updated_at != model.updated_at:
+        raise Conflict(f"Model {now.id} changed while its files were listed: ask again.")
+    return rows
+
+
+async def model_place(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
+    """What the list that follows a model follows. Raises `BadRequest`."""
+    columns: tuple[Any, ...] = (ModelRow.id, _place(ModelRow).label("place"))
+    row: Row[Any] | None = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
+    if row is None:
+        raise BadRequest(f"'after' names no model ({model_id}): it may be deleted. List from the start.", field="after")
+    return row
+
+
+async def _rows(
+    connection: AsyncConnection, query: Select[Any], after: Row[Any] | None, number: int
+) -> Sequence[Row[Any]]:
+    given = {"number": number} | ({} if after is None else {"place": after.place, "last": after.id})
+    rows: Sequence[Row[Any]] = (await connection.execute(query, given)).all()
+    return rows
