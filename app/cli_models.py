@@ -129,7 +129,7 @@ def show(depot: Depot, model: str, *, files: bool, as_json: bool) -> None:
         "status": describe(found),
         "reason": found["reason"],
         "message": found["message"],
-        "path": found["path"],
+        "path": found.get("path"),
         "size": found["model-size"] and f"{size(found['model-size'])} ({found['model-size']:,} bytes)",
         "arrived": found["status"] == ModelStatus.DOWNLOADING
         and f"{size(found['downloaded'])} of {size(found['total'])}",

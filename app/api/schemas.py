@@ -176,7 +176,10 @@ class Model(Wire):
     files: Annotated[int | None, Field(description="How many files there are to fetch.")]
     files_verified: Annotated[int | None, Field(description="How many of them are here and verified.")]
     rate: Annotated[int | None, Field(description="Bytes per second, while downloading.")]
-    path: Annotated[str | None, Field(description="Where engines load it from, when ready.")]
+    path: Annotated[
+        str | None,
+        Field(None, exclude_if=_is_none, description="Where engines load it from; left out unless it is ready."),
+    ]
     reason: Annotated[Reason | None, Field(description="Why it is in error.")]
     message: str | None
 

@@ -1,5 +1,6 @@
 """The API keys, for operators: listed, made, revoked."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -10,6 +11,7 @@ from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
 from app.api.errors import status_of
 from app.console.forms import page_number, said
+from app.console.once import forget, keep_once, kept_once
 from app.console.pages import page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import BadRequest, NotFound, Refusal
@@ -26,20 +28,26 @@ _PER_PAGE = 50
 
 @router.get("/console/keys")
 async def list_keys(request: Request, depot: TheDepot) -> Response:
-    operators_only(request)
-    return await _list(request, depot, {})
+    session = operators_only(request)
+    made = kept_once(request, session)
+    answer = await _list(request, depot, {}, made=made.split() if made else None)
+    if made:
+        forget(request, answer)
+    return answer
 
 
 @router.post("/console/keys", operation_id="create-key")
 async def create(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
-    """The secret is in this one answer, which no browser keeps, and nowhere else."""
+    """The secret is on the one page that follows, which no browser keeps, and nowhere else."""
     try:
         async with audited(request, depot, session.key, "create-key") as act:
             name, role, expires = _wanted(form)
             row, secret = await changes.create_key(depot, act, name=name, role=role, expires=expires)
     except Refusal as refusal:
         return await _list(request, depot, form, refusal=refusal)
-    return await _list(request, depot, {}, made=(row.id, secret))
+    answer = see(request, "/keys")
+    keep_once(request, answer, session, f"{row.id} {secret}")
+    return answer
 
 
 @router.get("/console/keys/{key}/revoke")
@@ -83,7 +91,7 @@ async def _list(
     depot: Depot,
     form: Form,
     *,
-    made: tuple[str, str] | None = None,
+    made: Sequence[str] | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
     async with depot.database.read() as connection:

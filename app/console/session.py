@@ -112,7 +112,7 @@ async def begin(request: Request, response: Response, act: Act, key: Key) -> Non
         await audit.record(connection, [act], audit.ACCEPTED)
     cookie = _Cookie(key.id, _digest(key.secret), session.expires, session.token)
     sealed = depot.sealer.seal(json.dumps(asdict(cookie)), belongs_to=_COOKIE)
-    name, attributes = _named(request)
+    name, attributes = cookie_named(request, _COOKIE)
     response.set_cookie(name, quote(sealed, safe=""), max_age=_LASTS, **attributes)
 
 
@@ -126,7 +126,7 @@ async def end(request: Request, response: Response, act: Act, session: Session, 
             await sessions.end(connection, session.id)
         await audit.record(connection, [act], audit.ACCEPTED)
     depot.sessions.forget()
-    name, attributes = _named(request)
+    name, attributes = cookie_named(request, _COOKIE)
     response.delete_cookie(name, **attributes)
 
 
@@ -174,7 +174,7 @@ def operators_only(request: Request) -> Session:
 
 
 async def _session_of(request: Request, depot: Depot) -> Session | None:
-    name, _ = _named(request)
+    name, _ = cookie_named(request, _COOKIE)
     cookie = _opened(depot.sealer, request.cookies.get(name, ""))
     key = await depot.gate.signed_in(cookie.key_id) if cookie else None
     if cookie is None or key is None or not hmac.compare_digest(_digest(key.secret), cookie.secret):
@@ -194,11 +194,11 @@ def _digest(secret: bytes) -> str:
     return hashlib.sha256(secret).hexdigest()
 
 
-def _named(request: Request) -> tuple[str, dict[str, Any]]:
-    """The cookie's name, which makes a browser insist on what follows, and its attributes."""
+def cookie_named(request: Request, name: str) -> tuple[str, dict[str, Any]]:
+    """A cookie's name, which makes a browser insist on what follows, and its attributes."""
     path, secure = root(request) or "/", is_secure(request)
     prefix = "" if not secure else "__Host-" if path == "/" else "__Secure-"
-    return prefix + _COOKIE, {"path": path, "secure": secure, "httponly": True, "samesite": "strict"}
+    return prefix + name, {"path": path, "secure": secure, "httponly": True, "samesite": "strict"}
 
 
 async def _session(request: Request) -> Session:

@@ -38,6 +38,7 @@ def _list(key: str, shape: dict[str, Any]) -> dict[str, Any]:
 
 
 MODEL = _object(
+    frozenset({"path"}),
     id=_ID,
     name=_TEXT,
     status=_STATUS,
@@ -55,7 +56,7 @@ MODEL = _object(
     files=_BYTES_OR_NULL,
     files_verified=_BYTES_OR_NULL,
     rate=_BYTES_OR_NULL,
-    path=_TEXT_OR_NULL,
+    path=_TEXT,
     reason={"enum": [*REASONS, None]},
     message=_TEXT_OR_NULL,
 )

@@ -23,9 +23,10 @@ def operator(site: Site) -> User:
 def made(operator: User, **fields: str) -> tuple[str, str]:
     """The key and the secret, as the page shows them."""
     answer = operator.send("/console/keys", **({"name": "of-a-test", "role": "reader", "expires": "30"} | fields))
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["cache-control"] == "no-store"
-    key, secret = re.findall(r'data-copy="([^" ]+)"', answer.text)
+    assert answer.status_code == 303, answer.text
+    page = operator.client.get(answer.headers["location"])
+    assert page.headers["cache-control"] == "no-store"
+    key, secret = re.findall(r'data-copy="([^" ]+)"', page.text)
     return key, secret
 
 
@@ -49,6 +50,19 @@ def test_a_secret_is_shown_once_and_written_nowhere(site: Site, operator: User) 
     assert secret not in site.api.depot.logs()
     assert changes(site)[-1] == ("create-key", key, "accepted")
     assert 'data-action="create"' not in site.user(key, secret).page("/console/deployments")
+
+
+def test_what_a_page_shows_once_is_sealed_and_for_that_session(site: Site, operator: User) -> None:
+    answer = operator.send("/console/keys", name="for one session", role="reader", expires="30")
+    cookie = answer.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Max-Age=60"} <= set(cookie.split("; "))
+    name, _, value = cookie.partition(";")[0].partition("=")
+    other = site.user()
+    other.client.cookies.set(name, value)
+    assert "data-copy" not in other.page("/console/keys")
+    key, secret = re.findall(r'data-copy="([^" ]+)"', operator.page("/console/keys"))
+    assert secret not in cookie
+    assert key not in cookie
 
 
 def test_a_key_may_be_for_good_and_one_that_expired_is_marked(site: Site, operator: User) -> None:

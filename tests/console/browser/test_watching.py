@@ -20,6 +20,9 @@ def test_a_key_is_made_copied_used_and_revoked(served: Served, views: Views) -> 
     copies.nth(1).click()
     expect(copies.nth(1)).to_have_text("Copied secret")
     assert view.axe() == []
+    page.reload()  # sends nothing again, and shows no secret again
+    expect(page.locator(".made")).to_have_count(0)
+    expect(page.locator("tr[data-key] th", has_text="of a browser")).to_have_count(1)
 
     other = views.open("/console/storage", key=(key, secret))
     expect(other.page.get_by_role("link", name="Keys")).to_have_count(0)
