@@ -4,10 +4,13 @@
 
 It reads one job from standard input and answers with JSON lines:
 
-    resolved  {commit, total, files, checksums}   what there is to fetch; waits for {links}: where some of it is already
-    planned   {missing, free}              bytes to fetch, bytes that can be written; waits for {}: go
+    resolved  {commit, total, files, contents}    what there is to fetch, and its contents as [sha256, size, path]; waits
+                                           for {links, awaited}: where some is already, what others fetch (SHA-256s)
+    planned   {missing, free, awaited}     bytes to fetch, bytes that can be written, what is left to others; waits for
+                                           {}: go
     progress  {downloaded, rate}           bytes, bytes per second; twice a second
     verified  {path, size, sha256}         once per file
+    waiting   {awaited, downloaded}        all the rest is here; waits for {links}: where what others fetched is
     done      {}
     failed    {reason, message, again, waits, after}
 
@@ -32,6 +35,7 @@ from uuid import UUID
 from app.domain.errors import DepotError, Failed, NotYet, Reason, TryAgain
 from worker.channel import Channel
 from worker.client import Limits, make_client
+from worker.elsewhere import Elsewhere
 from worker.files import Files, Means
 from worker.hub import Hub
 from worker.listing import HubFile
@@ -100,15 +104,16 @@ class Download:
         if not may_read:
             self.hub.check_file(commit, wanted[0])
         total = sum(file.size for file in wanted)
-        checksums = sorted({file.sha256 for file in wanted if file.sha256})
-        self.channel.emit("resolved", commit=commit, total=total, files=len(wanted), checksums=checksums)
-        links: dict[str, str] = self.channel.receive()["links"]
+        contents = {file.sha256: (file.sha256, file.size, file.path) for file in wanted if file.sha256}
+        self.channel.emit("resolved", commit=commit, total=total, files=len(wanted), contents=list(contents.values()))
+        elsewhere = Elsewhere(self.channel)
+        elsewhere.hear()
         storage = Storage(Path(job["storage"]))
         attempt = Attempt(UUID(job["model"]), UUID(job["operation"]), job["fence"])
         with storage.alone(attempt.model_id):
             folder = storage.adopt(attempt)
-            files = Files(self.hub, commit, folder, wanted, links, self._means())
-            self.channel.emit("planned", missing=files.missing, free=storage.free())
+            files = Files(self.hub, commit, folder, wanted, elsewhere, self._means())
+            self.channel.emit("planned", missing=files.missing, free=storage.free(), awaited=files.awaited)
             self.channel.receive()
             signal.signal(signal.SIGTERM, lambda *_: _stop(files))
             with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):

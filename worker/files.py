@@ -13,6 +13,7 @@ import structlog
 
 from app.domain.errors import Failed, Reason
 from worker.checksums import verify
+from worker.elsewhere import Elsewhere
 from worker.hub import Hub
 from worker.listing import HubFile
 from worker.meter import Meter
@@ -40,10 +41,10 @@ class Means:
 
 
 class Files:
-    """What is wanted of one commit. `links` says where on this storage some content is already, by its SHA-256."""
+    """What is wanted of one commit. What is `elsewhere` is linked and not fetched."""
 
     def __init__(
-        self, hub: Hub, commit: str, folder: Path, wanted: Sequence[HubFile], links: dict[str, str], means: Means
+        self, hub: Hub, commit: str, folder: Path, wanted: Sequence[HubFile], elsewhere: Elsewhere, means: Means
     ) -> None:
         self.meter = Meter()
         self._hub = hub
@@ -51,21 +52,29 @@ class Files:
         self._folder = folder
         self._tree = folder / "tree"
         self._wanted = wanted
-        self._links = {checksum: Path(path) for checksum, path in links.items()}
+        self._elsewhere = elsewhere
         self._means = means
         self._wire = Wire(hub, commit, means.patience, means.tls)
         self._remove_strays()
         self._here = [file for file in wanted if self._is_here(file)]
         # Of files with the same content one is fetched, and the others are linked to it.
         here = {key(file) for file in self._here}
-        self._absent = list({key(file): file for file in wanted if key(file) not in here}.values())
+        absent = {key(file): file for file in wanted if key(file) not in here}.values()
+        self._awaited = [file for file in absent if file.sha256 in elsewhere.awaited]
+        self._absent = [file for file in absent if file.sha256 not in elsewhere.awaited]
         self._parts = {file: self._part(file) for file in self._absent if file.size > SMALL}
         self.missing = sum(file.size for file in self._absent) - sum(part.counted for part in self._parts.values())
         """Bytes to fetch."""
 
+    @property
+    def awaited(self) -> list[str]:
+        """The SHA-256s of what other downloads fetch."""
+        return [file.sha256 for file in self._awaited if file.sha256]
+
     def complete(self) -> None:
         """Until every file is in `tree/`, verified and on disk. Raises what `hub.explain` understands."""
-        self.meter.add(sum(file.size for file in self._wanted) - self.missing)
+        awaited = sum(file.size for file in self._awaited)
+        self.meter.add(sum(file.size for file in self._wanted) - self.missing - awaited)
         hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
         try:
             verdicts = {file: hashers.submit(self._keep, file) for file in self._here}
@@ -73,10 +82,9 @@ class Files:
             # Files with the same content may be one file under several names.
             rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
             self.meter.add(-sum(file.size for file in rotten.values()))
-            wrong += rotten.values()
-            self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
-            # Not over Xet: it checks nothing, so what its store has wrong would only come again.
-            wrong = self._fetch(wrong, hashers, xet=False)
+            wrong = self._fetch_again([*wrong, *rotten.values()], hashers)
+            if not wrong:
+                wrong = self._fetch_again(self._link_awaited(hashers), hashers)
         finally:
             hashers.shutdown(wait=False, cancel_futures=True)
         if wrong:
@@ -107,6 +115,20 @@ class Files:
             return wrong + by_wire.result() + self._over_wire(left)
         finally:
             with_wire.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch_again(self, wrong: Sequence[HubFile], hashers: ThreadPoolExecutor) -> list[HubFile]:
+        self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
+        # Not over Xet: it checks nothing, so what its store has wrong would only come again.
+        return self._fetch(wrong, hashers, xet=False)
+
+    def _link_awaited(self, hashers: ThreadPoolExecutor) -> list[HubFile]:
+        """Link what other downloads fetched; those that are not as the manifest says are returned."""
+        if not self._awaited:
+            return []
+        self._elsewhere.wait(self.awaited, self.meter.value)
+        verdicts = {file: hashers.submit(self._keep, file) for file in self._awaited}
+        self.meter.add(sum(file.size for file, verdict in verdicts.items() if verdict.result()))
+        return [file for file, verdict in verdicts.items() if not verdict.result()]
 
     def _over_wire(self, files: Sequence[HubFile]) -> list[HubFile]:
         if not files:
@@ -175,11 +197,11 @@ class Files:
     def _keep(self, file: HubFile) -> bool:
         """Whether what is there already is what the manifest says; if not, it is removed."""
         target = self._tree / file.path
-        source = self._links.get(file.sha256 or "")
-        if not target.exists() and source is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):
-                _link(source, target)
+        for source in self._elsewhere.links.get(file.sha256 or "", ()):
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(OSError):
+                    _link(source, target)
         return self._accept(file, target)
 
     def _link_twins(self) -> None:
@@ -201,11 +223,10 @@ class Files:
 
     def _is_here(self, file: HubFile) -> bool:
         """Whether a file of that size is in the tree, or can be linked there. Nothing is said of what is in it."""
-        for path in (self._tree / file.path, self._links.get(file.sha256 or "")):
-            if path is not None:
-                with suppress(OSError):
-                    if path.stat().st_size == file.size:
-                        return True
+        for path in (self._tree / file.path, *self._elsewhere.links.get(file.sha256 or "", ())):
+            with suppress(OSError):
+                if path.stat().st_size == file.size:
+                    return True
         return False
 
     def _remove_strays(self) -> None:

@@ -65,6 +65,12 @@ class Storage:
     def incoming(self, model_id: UUID) -> Path:
         return self.root / "incoming" / str(model_id)
 
+    def find(self, model_id: UUID, path: str) -> list[Path]:
+        """Where a verified file of a model is, or will be if the model is published at this moment; empty if nowhere."""
+        trees = (*self.incoming(model_id).glob("*/tree"), self.published(model_id))
+        places = [tree / path for tree in trees]
+        return places if any(place.is_file() for place in places) else []
+
     @contextmanager
     def alone(self, model_id: UUID) -> Iterator[None]:
         """Keeps every other process of this machine out of a model's incoming files. Raises `NotYet`."""

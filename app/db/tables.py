@@ -185,6 +185,30 @@ class OperationRow(Base):
 PENDING = OperationRow.state == literal_column("'pending'")
 
 
+class FetchRow(Base):
+    """A large content that a download fetches or has fetched, so that others wait for it; gone when the operation ends."""
+
+    __tablename__ = "fetches"
+    __table_args__ = (Index(None, "operation_id"),)
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    operation_id: Mapped[UUID] = mapped_column(ForeignKey(OperationRow.id, ondelete="CASCADE"))
+    path: Mapped[str] = mapped_column(String(1024))
+    """Where it is in that operation's model."""
+    arrived: Mapped[bool]
+    """It is on the storage, verified."""
+
+
+class WaitRow(Base):
+    """A content that a download wants and leaves to another one to fetch; gone when the operation ends."""
+
+    __tablename__ = "waits"
+
+    operation_id: Mapped[UUID] = mapped_column(ForeignKey(OperationRow.id, ondelete="CASCADE"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int]
+
+
 class WorkerRow(Base):
     """A worker's word that it is there, renewed at each look; gone when it stops."""
 

@@ -3,15 +3,16 @@
 Where both are touched the model comes before its operation, always: two transactions never wait for each other.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
-from app.db.tables import ModelRow, OperationRow
+from app.db.tables import FetchRow, ModelRow, OperationRow, WaitRow
 from app.domain.errors import Reason
 from app.domain.states import COMES_FROM, ModelStatus, OperationState
 
@@ -40,13 +41,13 @@ def held(lease: Lease) -> ColumnElement[bool]:
     )
 
 
-def is_later(row: Any) -> ColumnElement[bool]:
+def is_later(row: Any, *, grace: float = 0.0) -> ColumnElement[bool]:
     """True for an operation that nobody may claim yet: its lease lasts (where it has an owner), or it waits.
 
-    Not so when it was granted or made later than now: the clock was put back, and what it said then holds no more.
+    With `grace`, that nobody could until so many seconds ago, too. Not so when it was granted or made later than now: the clock was put back, and what it said then holds no more.
     """
     said = func.coalesce(row.renewed_at, row.leased_at, row.created_at)
-    return and_(row.due_at > moment(), said <= moment(_CLOCK_SLACK))
+    return and_(row.due_at > moment(-grace), said <= moment(_CLOCK_SLACK))
 
 
 async def move_model(
@@ -93,6 +94,7 @@ async def end_operation(
     )
     if (await connection.execute(statement)).rowcount != 1:
         raise LeaseLost
+    await _forget_contents(connection, [lease.operation_id])
 
 
 async def cancel_operation(
@@ -111,5 +113,18 @@ async def cancel_operation(
         update(OperationRow)
         .where(which, OperationRow.state == OperationState.PENDING)
         .values(state=state, reason=reason, message=message, sealed_token=None, ended_at=now())
+        .returning(OperationRow.id)
     )
-    return (await connection.execute(statement)).rowcount > 0
+    cancelled = (await connection.execute(statement)).scalars().all()
+    await _forget_contents(connection, cancelled)
+    return bool(cancelled)
+
+
+async def _forget_contents(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> None:
+    """Let no download wait for what these operations have fetched or were to fetch, nor them for any other."""
+    if operation_ids:
+        # In the order of the checksums, as whoever takes them over does: or else the two could wait for each other.
+        mine = select(FetchRow.sha256).where(FetchRow.operation_id.in_(operation_ids))
+        mine = mine.order_by(FetchRow.sha256).with_for_update()
+        await connection.execute(delete(FetchRow).where(FetchRow.sha256.in_(mine)))
+        await connection.execute(delete(WaitRow).where(WaitRow.operation_id.in_(operation_ids)))

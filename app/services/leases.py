@@ -16,6 +16,7 @@ from app.db.tables import PENDING, ModelRow, OperationRow
 from app.db.transitions import Lease, LeaseLost, held, is_later
 from app.domain.commands import Command
 from app.domain.states import OperationState
+from app.services.fetches import is_held_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ async def claim(
 ) -> Claim | None:
     """The operation that has been due longest, leased to `worker` for `lease` seconds; `None` if nothing is due.
 
+    Not one that would find the content it waits for still on its way.
+
     With `small`, only of models of at most so many bytes, or whose size is not known yet.
     """
     other = aliased(OperationRow)
@@ -46,7 +49,7 @@ async def claim(
         other.lease_owner.is_not(None),
         is_later(other),
     )
-    conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied]
+    conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied, ~is_held_up()]
     if small is not None:
         fits = or_(ModelRow.total.is_(None), ModelRow.total <= small)
         conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.inserts import INSERT
-from app.db.tables import DeploymentRow, ModelRow, OperationRow
+from app.db.tables import DeploymentRow, ModelRow, OperationRow, WaitRow
 from app.db.transitions import cancel_operation, mark_deleting, move_model
 from app.domain.commands import Command
 from app.domain.errors import Conflict, DepotError, ModelInUse, NotFound, Reason
@@ -180,9 +180,13 @@ async def still_to_come(connection: AsyncConnection, *, without: UUID) -> int:
     if connection.dialect.name == "postgresql":
         # Two downloads that begin at once must see each other; SQLite has one writer anyhow.
         await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
-    under_way = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
-    remaining = func.coalesce(func.sum(ModelRow.total - ModelRow.downloaded), 0)
-    query = select(remaining).where(ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, under_way)
+    leased = (OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
+    # What another download fetches takes its room once.
+    awaited = select(func.sum(WaitRow.size)).join(OperationRow, OperationRow.id == WaitRow.operation_id).where(*leased)
+    remaining = ModelRow.total - ModelRow.downloaded - func.coalesce(awaited.scalar_subquery(), 0)
+    query = select(func.coalesce(func.sum(remaining), 0)).where(
+        ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, exists().where(*leased)
+    )
     return int((await connection.execute(query)).scalar_one() or 0)
 
 

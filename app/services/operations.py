@@ -17,6 +17,7 @@ from app.db.transitions import cancel_operation, is_later, move_model
 from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
 from app.domain.states import ModelStatus, OperationState
+from app.services.fetches import is_held_up
 
 SEEN: tuple[Any, ...] = (
     OperationRow.id,
@@ -153,7 +154,7 @@ class Census:
 
 async def census(connection: AsyncConnection) -> Census:
     """One pass over the operations that are remembered."""
-    is_due = and_(PENDING, ~is_later(OperationRow))
+    is_due = and_(PENDING, ~is_later(OperationRow), ~is_held_up())
     columns: tuple[Any, ...] = (
         OperationRow.command,
         OperationRow.state,

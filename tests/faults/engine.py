@@ -148,7 +148,7 @@ class Attempting:
             message = json.loads(line)
             outcome.messages.append(message)
             if message["event"] == "resolved":
-                self.send(links=self._links)
+                self.send(links={sha256: [path] for sha256, path in self._links.items()}, awaited=[])
             if message["event"] == "planned":
                 self.send()
             if until(message):

@@ -14,6 +14,7 @@ from app.sealing import CannotOpen
 from app.services import files, leases, models
 from worker.child import Child
 from worker.commands.work import Work
+from worker.sharing import Sharing
 from worker.storage import Attempt, label
 
 log = structlog.get_logger()
@@ -79,23 +80,31 @@ async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
     """Hear the child out; the (path, size, sha256) of every file, all of them verified."""
     keeper = work.keeper
     resolved: Mapping[str, Any] = {}
+    sharing = Sharing(work, ())
     verified, arrived = [], 0
     async for message in child.messages():
         match message["event"]:
             case "resolved":
                 resolved = message
                 await _check_size(work, resolved)
-                child.send(links=await _links(work, message["checksums"]))
+                sharing = Sharing(work, message["contents"])
+                links, awaited = await sharing.begin()
+                child.send(links=links, awaited=awaited)
             case "planned":
-                await _begin(work, resolved, message["missing"], message["free"])
-                keeper.downloaded = arrived = resolved["total"] - message["missing"]
+                arrived = await _begin(work, resolved, message, sharing)
+                keeper.downloaded = arrived
                 child.send()
             case "progress":
                 keeper.downloaded, keeper.rate = message["downloaded"], message["rate"]
                 arrived = _count(work, arrived, message["downloaded"])
+                await sharing.tell()
             case "verified":
                 verified.append((message["path"], message["size"], message["sha256"]))
                 keeper.files = len(verified)
+                sharing.verified(message["sha256"])
+            case "waiting":
+                child.send(links=await sharing.wait(message["awaited"], message["downloaded"]))
+                arrived += sharing.size(message["awaited"])
             case "done":
                 _count(work, arrived, resolved["total"])
     return verified
@@ -108,13 +117,6 @@ def _count(work: Work, before: int, downloaded: int) -> int:
     return before + fresh
 
 
-async def _links(work: Work, checksums: list[str]) -> dict[str, str]:
-    """Where on this storage a ready model has a file of the same content already."""
-    async with work.tools.database.read() as connection:
-        copies = await files.copies(connection, checksums)
-    return {checksum: str(work.tools.storage.published(model_id) / path) for checksum, model_id, path in copies}
-
-
 async def _check_size(work: Work, resolved: Mapping[str, Any]) -> None:
     """Raise `NotYet` where the download is too large for its slot; the row then knows how large it is."""
     claim, total = work.claim, resolved["total"]
@@ -125,9 +127,14 @@ async def _check_size(work: Work, resolved: Mapping[str, Any]) -> None:
     raise NotYet(Reason.BUSY, f"It waits for a slot: {total} bytes are too many for those of small models.")
 
 
-async def _begin(work: Work, resolved: Mapping[str, Any], missing: int, free: int) -> None:
-    """Say what there is to fetch. Raises `Failed` unless it fits beside what other downloads still need."""
+async def _begin(work: Work, resolved: Mapping[str, Any], planned: Mapping[str, Any], sharing: Sharing) -> int:
+    """Say what there is to fetch; how many bytes are here.
+
+    Raises `Failed` unless the rest fits beside what other downloads still need.
+    """
     claim, total = work.claim, resolved["total"]
+    missing, free = planned["missing"], planned["free"]
+    here: int = total - missing - sharing.size(planned["awaited"])
     async with work.tools.database.begin() as connection:
         others = await models.still_to_come(connection, without=claim.resource_id)
         spare = free - work.tools.reserve - others
@@ -145,7 +152,7 @@ async def _begin(work: Work, resolved: Mapping[str, Any], missing: int, free: in
             lease=claim.lease,
             commit=resolved["commit"],
             total=total,
-            downloaded=total - missing,
+            downloaded=here,
             files=resolved["files"],
             files_verified=0,
             reason=None,
@@ -153,7 +160,9 @@ async def _begin(work: Work, resolved: Mapping[str, Any], missing: int, free: in
         )
         if not moved:
             raise LeaseLost
-    log.info("download begins", commit=resolved["commit"], total=total, missing=missing)
+        await sharing.plan(connection, planned["awaited"])
+    log.info("download begins", commit=resolved["commit"], total=total, missing=missing, awaited=total - here - missing)
+    return here
 
 
 async def _publish(work: Work, model: Row[Any], attempt: Attempt, verified: list[tuple[str, int, str]]) -> None:

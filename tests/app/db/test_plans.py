@@ -52,6 +52,17 @@ _FILES = """
     WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {rows})
     SELECT {id}, 'model.safetensors', n, n / 2 FROM counted
 """
+# Every pending operation fetches one content and waits for two, both of which have arrived.
+_FETCHES = """
+    INSERT INTO fetches (sha256, operation_id, path, arrived)
+    WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {pending})
+    SELECT n, {id}, 'model.safetensors', true FROM counted
+"""
+_WAITS = """
+    INSERT INTO waits (operation_id, sha256, size)
+    WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {pending})
+    SELECT {id}, n + 1, 7 FROM counted UNION ALL SELECT {id}, n + 2, 7 FROM counted
+"""
 
 
 @pytest.fixture
@@ -66,7 +77,7 @@ async def crowded(database: Database) -> Database:
             "age": _AGO[kind].format("n"),
             "later": _AGO[kind].format("(-3600 - n)"),
         }
-        for statement in (_MODELS, _OPERATIONS, _FILES):
+        for statement in (_MODELS, _OPERATIONS, _FILES, _FETCHES, _WAITS):
             await connection.exec_driver_sql(statement.format(**words))
         await connection.exec_driver_sql("ANALYZE")
     return database
@@ -235,5 +246,5 @@ async def _explain(connection: AsyncConnection, statement: str, parameters: Any)
 
 def _scans(plan: str) -> list[str]:
     """The lines that tell of reading a table from its beginning to its end, or of sorting it."""
-    marks = ("Seq Scan on", "Sort", "SCAN models", "SCAN operations", "TEMP B-TREE")
+    marks = ("Seq Scan on", "Sort", "SCAN models", "SCAN operations", "SCAN fetches", "SCAN waits", "TEMP B-TREE")
     return [line for line in plan.splitlines() if any(mark in line for mark in marks) and "USING INDEX" not in line]

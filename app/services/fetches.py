@@ -1,0 +1,113 @@
+"""Which download fetches which content, so that each is fetched once: the others wait for it, and link it.
+
+A download claims, before its first byte, all contents that no other one fetches, and waits for the rest only when it
+has fetched these. So two never wait for each other: what one of them waits for is on its way, or may be taken over.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
+
+from app.db.clock import moment
+from app.db.inserts import INSERT
+from app.db.tables import FetchRow, OperationRow, WaitRow
+from app.db.transitions import Lease, LeaseLost, held, is_later
+from app.domain.states import OperationState
+
+_AT_ONCE = 1000
+"""Rows or values in one statement."""
+_SOON = 15.0
+"""Seconds in which a download that lost its worker, or is to be tried again, goes on from what has arrived of it."""
+
+
+class Fetch(NamedTuple):
+    """A content that another operation has claimed."""
+
+    sha256: str
+    model_id: UUID
+    name: str | None
+    """Of that model."""
+    path: str
+    """In that model."""
+    arrived: bool
+    goes_on: bool
+    """Whether somebody is about it; if not, and it has not arrived, it may be taken over."""
+
+
+async def by_others(connection: AsyncConnection, operation_id: UUID, checksums: Sequence[str]) -> list[Fetch]:
+    """Those of the contents that other operations than this one have claimed."""
+    found = []
+    for start in range(0, len(checksums), _AT_ONCE):
+        columns: tuple[Any, ...] = (
+            FetchRow.sha256,
+            OperationRow.resource_id,
+            OperationRow.resource_name,
+            FetchRow.path,
+            FetchRow.arrived,
+            _goes_on(OperationRow),
+        )
+        query = select(*columns).join(OperationRow, OperationRow.id == FetchRow.operation_id)
+        query = query.where(FetchRow.sha256.in_(checksums[start : start + _AT_ONCE]), OperationRow.id != operation_id)
+        found += [Fetch(*row) for row in (await connection.execute(query)).all()]
+    return found
+
+
+async def claim(connection: AsyncConnection, lease: Lease, contents: Iterable[tuple[str, str]]) -> None:
+    """Claim each (sha256, path) that no operation is about. Raises `LeaseLost`.
+
+    Those of this operation are on their way again, until it says that they have arrived.
+    """
+    if (await connection.execute(select(OperationRow.id).where(held(lease)).with_for_update())).one_or_none() is None:
+        raise LeaseLost
+    mine = FetchRow.operation_id == lease.operation_id
+    owner = aliased(OperationRow)
+    taken = exists().where(owner.id == FetchRow.operation_id, _goes_on(owner))
+    statement = INSERT[connection.dialect.name](FetchRow)
+    statement = statement.values(
+        sha256=bindparam("sha256"), path=bindparam("path"), operation_id=lease.operation_id, arrived=False
+    ).on_conflict_do_update(
+        index_elements=[FetchRow.sha256],
+        set_={"operation_id": lease.operation_id, "path": statement.excluded.path, "arrived": False},
+        where=or_(mine, ~taken),
+    )
+    # In one order, or else two that claim at once could wait for each other.
+    if rows := [{"sha256": sha256, "path": path} for sha256, path in sorted(contents)]:
+        await connection.execute(statement, rows)
+
+
+async def arrived(connection: AsyncConnection, operation_id: UUID, checksums: Sequence[str]) -> None:
+    """Say of contents that this operation has fetched them: others may link them."""
+    mine = and_(FetchRow.operation_id == operation_id, FetchRow.sha256 == bindparam("checksum"))
+    rows = [{"checksum": checksum} for checksum in sorted(checksums)]
+    await connection.execute(update(FetchRow).where(mine).values(arrived=True), rows)
+
+
+async def wait_for(connection: AsyncConnection, operation_id: UUID, contents: Sequence[tuple[str, int]]) -> None:
+    """The contents, each as (sha256, size in bytes), that an operation leaves to others from here on."""
+    await connection.execute(delete(WaitRow).where(WaitRow.operation_id == operation_id))
+    rows = [{"operation_id": operation_id, "sha256": sha256, "size": size} for sha256, size in contents]
+    for start in range(0, len(rows), _AT_ONCE):
+        await connection.execute(insert(WaitRow), rows[start : start + _AT_ONCE])
+
+
+def is_held_up() -> ColumnElement[bool]:
+    """True for an operation that waits for a content which is still on its way."""
+    owner = aliased(OperationRow)
+    return exists().where(
+        WaitRow.operation_id == OperationRow.id,
+        FetchRow.sha256 == WaitRow.sha256,
+        FetchRow.operation_id != OperationRow.id,
+        ~FetchRow.arrived,
+        owner.id == FetchRow.operation_id,
+        _goes_on(owner),
+    )
+
+
+def _goes_on(row: Any) -> ColumnElement[bool]:
+    """True for an operation that a worker is at, or will be again in moments."""
+    soon = or_(row.lease_owner.is_not(None), row.due_at < moment(_SOON))
+    return and_(row.state == OperationState.PENDING, is_later(row, grace=_SOON), soon)

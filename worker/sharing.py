@@ -1,0 +1,141 @@
+"""A download's dealings with the others: what it links of theirs, what it waits for, and what it fetches for all.
+
+What others have is looked for on the disk, in models that are ready and in those that arrive. The child has the caller's
+right to read the repository confirmed by the Hub before it asks, in each attempt.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.session import UNREACHABLE, is_unreachable
+from app.domain.errors import NotYet, Reason
+from app.services import fetches, files, leases
+from app.services.fetches import Fetch
+from worker.commands.work import Work
+
+_LARGE = 1 << 20
+"""Bytes above which a content is worth a row, and a wait."""
+_LOOK = 2.0
+"""Seconds until an operation looks again for what it waits for, when nobody is about it any more."""
+
+Places = dict[str, list[str]]
+"""Paths at one of which a content is, by its SHA-256."""
+
+log = structlog.get_logger()
+
+
+class Content(NamedTuple):
+    """One that a model needs. `path` is where one of its files has it."""
+
+    sha256: str
+    size: int
+    path: str
+
+
+class Sharing:
+    """That of one attempt."""
+
+    def __init__(self, work: Work, contents: Iterable[Sequence[object]]) -> None:
+        self._work = work
+        self._operation_id = work.claim.lease.operation_id
+        self._contents = {content.sha256: content for content in (Content(*one) for one in contents)}  # type: ignore[arg-type]
+        self._news: list[str] = []
+
+    async def begin(self) -> tuple[Places, list[str]]:
+        """Where contents are on this storage already, and those of the others that are left to other downloads.
+
+        What is neither is claimed. Raises `LeaseLost`.
+        """
+        large = [content.sha256 for content in self._contents.values() if content.size > _LARGE]
+        others = await self._by_others(large)
+        links = await self._find(others)
+        free = set(large) - links.keys() - {fetch.sha256 for fetch in others if fetch.goes_on}
+        async with self._work.tools.database.begin() as connection:
+            await fetches.claim(
+                connection,
+                self._work.claim.lease,
+                [(sha256, content.path) for sha256, content in self._contents.items() if sha256 in free],
+            )
+        # After the claim: who published a moment ago has no claim any more, but a ready model.
+        awaited = {fetch.sha256 for fetch in await self._by_others(large)}
+        links |= await self._copies(self._contents)
+        return links, sorted(awaited - links.keys())
+
+    async def plan(self, connection: AsyncConnection, awaited: Sequence[str]) -> None:
+        """Note what is left to others, in the transaction in which the download begins."""
+        await fetches.wait_for(connection, self._operation_id, self._sizes(awaited))
+
+    def verified(self, sha256: str) -> None:
+        """Others are to hear of a content at the next `tell`."""
+        if sha256 in self._contents and self._contents[sha256].size > _LARGE:
+            self._news.append(sha256)
+
+    async def tell(self) -> None:
+        """Let those go on that wait for what has arrived."""
+        try:
+            if self._news:
+                async with self._work.tools.database.begin() as connection:
+                    await fetches.arrived(connection, self._operation_id, self._news)
+                self._news = []
+        except UNREACHABLE as error:
+            if not is_unreachable(error):
+                raise
+            # They hear of it later: the download itself can do without the database for a while.
+            log.warning("the database can't be reached", error=type(error).__name__)
+
+    async def wait(self, awaited: Sequence[str], downloaded: int) -> Places:
+        """Where on this storage all that was left to others is. Raises `NotYet` unless it is there, or `LeaseLost`."""
+        await self.tell()
+        others = await self._by_others(awaited)
+        links = await self._find(others) | await self._copies(awaited)
+        missing = [sha256 for sha256 in awaited if sha256 not in links]
+        claim, keeper = self._work.claim, self._work.keeper
+        async with self._work.tools.database.begin() as connection:
+            await fetches.wait_for(connection, self._operation_id, self._sizes(missing))
+            await leases.report(
+                connection, claim.lease, claim.resource_id, downloaded=downloaded, files=keeper.files, rate=None
+            )
+        if missing:
+            on_its_way = [fetch for fetch in others if fetch.sha256 in missing and fetch.goes_on and not fetch.arrived]
+            # With something on its way it keeps its place in the queue, and nobody claims it before that has arrived.
+            raise NotYet(Reason.BUSY, self._told(missing, on_its_way), after=None if on_its_way else _LOOK)
+        return links
+
+    def size(self, checksums: Sequence[str]) -> int:
+        """Bytes of these contents."""
+        return sum(size for _, size in self._sizes(checksums))
+
+    def _told(self, missing: Sequence[str], on_its_way: Sequence[Fetch]) -> str:
+        path = self._contents[on_its_way[0].sha256 if on_its_way else missing[0]].path
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        if on_its_way:
+            return f"It waits for {path!r}{more}: the download of {on_its_way[0].name} fetches the same content."
+        return f"It goes on with {path!r}{more}: another download of the same content has ended."
+
+    async def _by_others(self, checksums: Sequence[str]) -> list[Fetch]:
+        async with self._work.tools.database.read() as connection:
+            return await fetches.by_others(connection, self._operation_id, checksums)
+
+    async def _copies(self, checksums: Iterable[str]) -> Places:
+        """Those in ready models."""
+        storage = self._work.tools.storage
+        async with self._work.tools.database.read() as connection:
+            copies = await files.copies(connection, list(checksums))
+        return {sha256: [str(storage.published(model_id) / path)] for sha256, model_id, path in copies}
+
+    async def _find(self, others: Sequence[Fetch]) -> Places:
+        """Those of models that arrive."""
+
+        def look() -> dict[str, list[Path]]:
+            return {fetch.sha256: self._work.tools.storage.find(fetch.model_id, fetch.path) for fetch in others}
+
+        found = await asyncio.to_thread(look)
+        return {sha256: [str(place) for place in places] for sha256, places in found.items() if places}
+
+    def _sizes(self, checksums: Iterable[str]) -> list[tuple[str, int]]:
+        return [(sha256, self._contents[sha256].size) for sha256 in checksums]
