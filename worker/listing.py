@@ -16,6 +16,8 @@ from worker.client import TIMEOUT
 
 _MOST_ENTRIES = 1_000_000
 """Entries of a listing after which it is given up, however few of them are selected."""
+_MOST_FOLDERS = 1000
+"""Folders that are asked for one by one."""
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
@@ -63,22 +65,75 @@ def is_missing_route(error: HfHubHTTPError) -> bool:
 
 def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str]) -> Iterator[HubFile]:
     """Every file of a commit. Raises what huggingface_hub does, `TryAgain`, and `Failed` for a listing without end."""
-    address: str | None = f"{endpoint}/api/models/{name}/tree/{quote(commit, safe='')}?recursive=true&expand=false"
-    asked, first_paths, count = set[str](), set[str](), 0
-    while address:
-        asked.add(address)
-        response = http_backoff("GET", address, headers=dict(headers), timeout=TIMEOUT)
-        hf_raise_for_status(response)
-        with parsing(endpoint):
-            entries = [_entry(line) for line in _list(response.json())]
-            address = response.links.get("next", {}).get("url")  # leads to the endpoint: see `client`
-        if entries:
-            count += len(entries)
-            repeated = address in asked or entries[0][0] in first_paths
-            if repeated or count > _MOST_ENTRIES:
-                raise Failed(Reason.UNSUPPORTED, _endless(endpoint, name, count, repeated=repeated))
-            first_paths.add(entries[0][0])
-        yield from (file for _, file in entries if file)
+    listing = _Tree(endpoint, name, commit, headers)
+    told = set[str]()
+    try:
+        for path, file in listing.entries("", recursive=True):
+            if file:
+                told.add(path)
+                yield file
+    except _Repeats:
+        # A mirror that does not know pages gives the first one again and again. Folders may have less than a page each.
+        for file in listing.by_folder():
+            if file.path not in told:
+                yield file
+
+
+class _Repeats(Failed):
+    """The hub lists the same entries again and again."""
+
+
+@dataclass(slots=True)
+class _Tree:
+    """The listings of one commit. `count` is how many entries they had so far."""
+
+    endpoint: str
+    name: str
+    commit: str
+    headers: Mapping[str, str]
+    count: int = 0
+
+    def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, HubFile | None]]:
+        """What is in a folder, page by page: the path, and the file if it is one."""
+        place = "/".join([quote(self.commit, safe=""), *([quote(folder)] if folder else [])])
+        asks = f"recursive={str(recursive).lower()}&expand=false"
+        address: str | None = f"{self.endpoint}/api/models/{self.name}/tree/{place}?{asks}"
+        asked, first_paths = set[str](), set[str]()
+        while address:
+            asked.add(address)
+            response = http_backoff("GET", address, headers=dict(self.headers), timeout=TIMEOUT)
+            hf_raise_for_status(response)
+            with parsing(self.endpoint):
+                entries = [_entry(line) for line in _list(response.json())]
+                address = response.links.get("next", {}).get("url")  # leads to the endpoint: see `client`
+            if entries:
+                self.count += len(entries)
+                if address in asked or entries[0][0] in first_paths:
+                    raise _Repeats(Reason.UNSUPPORTED, self._endless("the same page again and again"))
+                if self.count > _MOST_ENTRIES:
+                    raise Failed(Reason.UNSUPPORTED, self._endless(f"more than {_MOST_ENTRIES} entries"))
+                first_paths.add(entries[0][0])
+            yield from entries
+
+    def by_folder(self) -> Iterator[HubFile]:
+        """Every file, one folder after the other."""
+        folders, known = [""], {""}
+        while folders:
+            for path, file in self.entries(folders.pop(), recursive=False):
+                if file:
+                    yield file
+                elif path not in known:
+                    known.add(path)
+                    folders.append(path)
+            if len(known) > _MOST_FOLDERS:
+                raise Failed(Reason.UNSUPPORTED, self._endless(f"more than {_MOST_FOLDERS} folders"))
+
+    def _endless(self, what: str) -> str:
+        return (
+            f"The Hub at {self.endpoint} lists {what} of {self.name!r}, so what the repository holds can't be told. A "
+            "mirror that does not know pages of a listing can't serve folders of more than a page: set "
+            "DEPOT_HUB_ENDPOINT to another one."
+        )
 
 
 def siblings(endpoint: str, info: ModelInfo) -> Iterator[HubFile]:
@@ -98,14 +153,6 @@ def _entry(line: Any) -> tuple[str, HubFile | None]:
     lfs = line.get("lfs")
     sha256 = None if lfs is None else _text(lfs["oid"])
     return path, HubFile(path, _size(line["size"]), _text(line["oid"]), sha256, bool(line.get("xetHash") and sha256))
-
-
-def _endless(endpoint: str, name: str, count: int, *, repeated: bool) -> str:
-    how = "the same page again and again" if repeated else f"more than {count - 1} files"
-    return (
-        f"The Hub at {endpoint} lists {how} of {name!r}, so what the repository holds can't be told. A mirror that does "
-        "not know pages of a listing can't serve large repositories: set DEPOT_HUB_ENDPOINT to another one."
-    )
 
 
 def _list(value: Any) -> list[Any]:

@@ -145,6 +145,24 @@ class Proxy(Relay):
                 self._open.discard(server)
 
 
+class Below(Proxy):
+    """A server that has a Hub, at `origin`, below a path, as artifact stores have. Elsewhere it has nothing."""
+
+    def __init__(self, origin: str, path: str) -> None:
+        super().__init__()
+        self._origin, self._path = origin, path
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.endpoint = f"http://127.0.0.1:{self.port}{self._path}"
+        return self
+
+    def resolve(self, url: str) -> str:
+        if not url.startswith(f"{self._path}/"):
+            return f"{self._origin}/nothing-is-here"
+        return self._origin + url.removeprefix(self._path)
+
+
 def _head(line: socket.socket) -> bytes:
     """All up to the empty line, read byte by byte so that nothing of what follows is taken."""
     head = b""

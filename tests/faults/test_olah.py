@@ -97,16 +97,22 @@ def test_files_that_it_has_kept_for_one_caller_are_not_given_to_another(
         assert [message["event"] for message in outcome.messages] == ["failed"], "nothing was linked or planned"
 
 
-def test_more_files_than_a_page_of_the_hub_holds_are_refused_with_what_to_do(
-    mirror: Mirror, engine_for: StartEngine
+@pytest.mark.parametrize("folders", [5, 1])
+def test_more_files_than_a_page_are_listed_by_folder_and_none_is_left_out(
+    mirror: Mirror, engine_for: StartEngine, folders: int
 ) -> None:
-    """It answers each page with the first one, so part of the files would be taken for all of them."""
-    mirror.hub.add("acme/many", {f"{number:03}.txt": b"%d" % number for number in range(25)})
+    """It answers each page with the first one, so part of the files could be taken for all of them."""
+    files = {f"{number % folders}/{number % 2}/{number}.txt": b"%d" % number for number in range(25)}
+    repo = mirror.hub.add(f"acme/many-{folders}", files)
     mirror.hub.page_size = 10
-    outcome = engine_for("acme/many").run()
+    engine = engine_for(repo.name)
+    outcome = engine.run()
     mirror.hub.page_size = 1000
-    assert outcome.reason == "unsupported"
-    assert "DEPOT_HUB_ENDPOINT" in outcome.text
+    if folders == 5:
+        assert published(engine) == contents(repo)
+    else:
+        assert outcome.reason == "unsupported"
+        assert "DEPOT_HUB_ENDPOINT" in outcome.text
 
 
 def test_a_hub_behind_it_that_is_away_is_waited_for(mirror: Mirror, engine_for: StartEngine) -> None:
