@@ -23,9 +23,9 @@ class Elsewhere:
         self.awaited = frozenset(answer["awaited"])
 
     def wait(self, awaited: Sequence[str], downloaded: int) -> None:
-        """Add what others fetched to `links`. Unless all of it is there, the worker ends this process here.
+        """Add what others fetched to `links`; what is not there then is to be fetched.
 
-        The other contents of the model are here, `downloaded` bytes.
+        All else is here, `downloaded` bytes. While others are at it, the worker may end this process.
         """
         self.channel.emit("waiting", awaited=awaited, downloaded=downloaded)
         self._add(self.channel.receive()["links"])

@@ -13,8 +13,9 @@ from app.domain.states import ModelStatus, OperationState
 from app.sealing import CannotOpen
 from app.services import files, leases, models
 from worker.child import Child
+from worker.commands.room import check_room
+from worker.commands.sharing import Sharing
 from worker.commands.work import Work
-from worker.sharing import Sharing
 from worker.storage import Attempt, label
 
 log = structlog.get_logger()
@@ -103,8 +104,9 @@ async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
                 keeper.files = len(verified)
                 sharing.verified(message["sha256"])
             case "waiting":
-                child.send(links=await sharing.wait(message["awaited"], message["downloaded"]))
-                arrived += sharing.size(message["awaited"])
+                links = await sharing.wait(message["awaited"], message["downloaded"])
+                child.send(links=links)
+                arrived += sharing.size(links)
             case "done":
                 _count(work, arrived, resolved["total"])
     return verified
@@ -136,15 +138,7 @@ async def _begin(work: Work, resolved: Mapping[str, Any], planned: Mapping[str, 
     missing, free = planned["missing"], planned["free"]
     here: int = total - missing - sharing.size(planned["awaited"])
     async with work.tools.database.begin() as connection:
-        others = await models.still_to_come(connection, without=claim.resource_id)
-        spare = free - work.tools.reserve - others
-        if missing > max(spare, 0):
-            message = (
-                f"The storage has too little space: {missing} bytes are needed and {max(spare, 0)} are free "
-                f"({free} on the disk, less a reserve of {work.tools.reserve} and {others} that other downloads "
-                "still need). Free some space, then send the request again."
-            )
-            raise Failed(Reason.FAULT, message)
+        await check_room(connection, work, missing, free)
         moved = await move_model(
             connection,
             claim.resource_id,

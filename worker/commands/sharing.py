@@ -5,6 +5,7 @@ right to read the repository confirmed by the Hub before it asks, in each attemp
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +17,15 @@ from app.db.session import UNREACHABLE, is_unreachable
 from app.domain.errors import NotYet, Reason
 from app.services import fetches, files, leases
 from app.services.fetches import Fetch
+from worker.commands.room import check_room
 from worker.commands.work import Work
 
 _LARGE = 1 << 20
 """Bytes above which a content is worth a row, and a wait."""
-_LOOK = 2.0
-"""Seconds until an operation looks again for what it waits for, when nobody is about it any more."""
+_LOOK = 1.0
+"""Seconds between two looks for what others fetch."""
+_REREAD = 1 << 29
+"""Bytes a second."""
 
 Places = dict[str, list[str]]
 """Paths at one of which a content is, by its SHA-256."""
@@ -89,33 +93,54 @@ class Sharing:
             log.warning("the database can't be reached", error=type(error).__name__)
 
     async def wait(self, awaited: Sequence[str], downloaded: int) -> Places:
-        """Where on this storage all that was left to others is. Raises `NotYet` unless it is there, or `LeaseLost`."""
+        """Where on this storage what was left to others is. What is left out nobody fetches: it is this one's now.
+
+        Raises `NotYet` while others fetch it, `Failed` if there is no room to fetch it here, or `LeaseLost`.
+        """
         await self.tell()
-        others = await self._by_others(awaited)
-        links = await self._find(others) | await self._copies(awaited)
-        missing = [sha256 for sha256 in awaited if sha256 not in links]
+        self._work.keeper.downloaded, self._work.keeper.rate = downloaded, None
+        # To wait costs a slot. To go on later costs reading again all that is here, so that much time it may take.
+        until = time.monotonic() + downloaded / _REREAD
+        while True:
+            others = await self._by_others(awaited)
+            links = await self._find(others) | await self._copies(awaited)
+            missing = [sha256 for sha256 in awaited if sha256 not in links]
+            on_its_way = [fetch for fetch in others if fetch.sha256 in missing and fetch.goes_on]
+            if not on_its_way and await self._take_over(missing):
+                return links
+            if on_its_way and time.monotonic() >= until:
+                await self._report(downloaded, missing)
+                raise NotYet(Reason.BUSY, self._told(missing, on_its_way[0]), after=_after(on_its_way))
+            await asyncio.sleep(_LOOK)
+
+    async def _take_over(self, checksums: Sequence[str]) -> bool:
+        """Claim what nobody fetches; false if another download was quicker with some of it."""
+        free = await asyncio.to_thread(self._work.tools.storage.free)
+        async with self._work.tools.database.begin() as connection:
+            contents = [(sha256, self._contents[sha256].path) for sha256 in checksums]
+            await fetches.claim(connection, self._work.claim.lease, contents)
+            if await fetches.by_others(connection, self._operation_id, checksums):
+                return False
+            await check_room(connection, self._work, self.size(checksums), free)
+            await fetches.wait_for(connection, self._operation_id, [])
+        return True
+
+    async def _report(self, downloaded: int, missing: Sequence[str]) -> None:
         claim, keeper = self._work.claim, self._work.keeper
         async with self._work.tools.database.begin() as connection:
             await fetches.wait_for(connection, self._operation_id, self._sizes(missing))
             await leases.report(
                 connection, claim.lease, claim.resource_id, downloaded=downloaded, files=keeper.files, rate=None
             )
-        if missing:
-            on_its_way = [fetch for fetch in others if fetch.sha256 in missing and fetch.goes_on and not fetch.arrived]
-            # With something on its way it keeps its place in the queue, and nobody claims it before that has arrived.
-            raise NotYet(Reason.BUSY, self._told(missing, on_its_way), after=None if on_its_way else _LOOK)
-        return links
 
-    def size(self, checksums: Sequence[str]) -> int:
+    def size(self, checksums: Iterable[str]) -> int:
         """Bytes of these contents."""
         return sum(size for _, size in self._sizes(checksums))
 
-    def _told(self, missing: Sequence[str], on_its_way: Sequence[Fetch]) -> str:
-        path = self._contents[on_its_way[0].sha256 if on_its_way else missing[0]].path
+    def _told(self, missing: Sequence[str], fetch: Fetch) -> str:
+        path = self._contents[fetch.sha256].path
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        if on_its_way:
-            return f"It waits for {path!r}{more}: the download of {on_its_way[0].name} fetches the same content."
-        return f"It goes on with {path!r}{more}: another download of the same content has ended."
+        return f"It waits for {path!r}{more}: the download of {fetch.name} fetches the same content."
 
     async def _by_others(self, checksums: Sequence[str]) -> list[Fetch]:
         async with self._work.tools.database.read() as connection:
@@ -139,3 +164,8 @@ class Sharing:
 
     def _sizes(self, checksums: Iterable[str]) -> list[tuple[str, int]]:
         return [(sha256, self._contents[sha256].size) for sha256 in checksums]
+
+
+def _after(on_its_way: Sequence[Fetch]) -> float | None:
+    """`None` where nobody claims it before something has arrived: then it keeps its place in the queue."""
+    return _LOOK if all(fetch.arrived for fetch in on_its_way) else None
