@@ -22,7 +22,6 @@ A process of its own because a download can't be stopped in any other way, whate
 import errno
 import os
 import signal
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ from uuid import UUID
 
 from app.domain.errors import DepotError, Failed, NotYet, Reason, TryAgain
 from worker.channel import Channel
-from worker.client import Limits, make_client
+from worker.client import Guard, Limits, make_client
 from worker.elsewhere import Elsewhere
 from worker.files import Files, Means
 from worker.hub import Hub
@@ -43,6 +42,7 @@ from worker.meter import Meter
 from worker.refusals import explain
 from worker.storage import Attempt, Storage, check_paths
 from worker.throttle import Throttle
+from worker.trust import Authorities
 from worker.wire import Patience
 from worker.writer import Pace
 
@@ -50,21 +50,21 @@ _TICK = 0.5
 
 
 def main() -> None:
-    run(ssl.create_default_context())
+    run(Authorities.of_the_system())
 
 
-def run(tls: ssl.SSLContext) -> None:
+def run(authorities: Authorities) -> None:
     """Carry out one job; the process ends with it."""
     channel = Channel()
     job = channel.receive()
     limits = Limits(job["stall_window"], job["stall_rate"])
-    make_client(job["endpoint"], limits, tls, redirects_inside=job["redirects_inside"])
+    make_client(job["endpoint"], limits, authorities.context, redirects_inside=job["redirects_inside"])
     hub = Hub(job["endpoint"], job["name"], job.pop("token"))
     try:
         if job.get("only") == "commit":
             channel.emit("resolved", commit=hub.commit(job["revision"]))
         else:
-            Download(job, hub, channel, tls).run()
+            Download(job, hub, channel, authorities).run()
     except Exception as error:  # noqa: BLE001  # the one place that turns whatever happened into the contract's words
         _report(error, hub, job["revision"], channel)
     # Threads that still wait for a stalled server must not hold the process up.
@@ -94,7 +94,7 @@ class Download:
     job: dict[str, Any]
     hub: Hub
     channel: Channel
-    tls: ssl.SSLContext
+    authorities: Authorities
 
     def run(self) -> None:
         job = self.job
@@ -115,7 +115,8 @@ class Download:
             files = Files(self.hub, commit, folder, wanted, elsewhere, self._means())
             self.channel.emit("planned", missing=files.missing, free=storage.free(), awaited=files.awaited)
             self.channel.receive()
-            signal.signal(signal.SIGTERM, lambda *_: _stop(files))
+            # In a thread: what the signal interrupts may hold the lock that saving needs.
+            signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(files,)).start())
             with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):
                 files.complete()
         self.channel.emit("done")
@@ -129,7 +130,8 @@ class Download:
         return Means(
             pace=Pace(job["connections"], job["backoff"]),
             patience=Patience(job["stall_window"], job["stall_rate"]),
-            tls=self.tls,
+            authorities=self.authorities,
+            guard=Guard(job["endpoint"], redirects_inside=job["redirects_inside"]),
             # hf_xet can't be slowed down.
             xet=not channel.bandwidth,
             throttle=Throttle(lambda: channel.bandwidth),

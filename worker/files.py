@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -13,13 +12,17 @@ import structlog
 
 from app.domain.errors import Failed, Reason
 from worker.checksums import verify
+from worker.client import Guard
 from worker.elsewhere import Elsewhere
+from worker.flusher import Flusher
 from worker.hub import Hub
 from worker.listing import HubFile
 from worker.meter import Meter
 from worker.parts import Part, key
 from worker.snapshot import snapshot
 from worker.storage import sync_folder
+from worker.transfers import Transfer
+from worker.trust import Authorities
 from worker.wire import Patience, Wire
 from worker.writer import SMALL, Pace, Writer
 
@@ -34,7 +37,8 @@ class Means:
 
     pace: Pace
     patience: Patience
-    tls: ssl.SSLContext
+    authorities: Authorities
+    guard: Guard
     xet: bool
     throttle: Callable[[int], None]
     keep: Callable[[HubFile, str], None]
@@ -54,7 +58,8 @@ class Files:
         self._wanted = wanted
         self._elsewhere = elsewhere
         self._means = means
-        self._wire = Wire(hub, commit, means.patience, means.tls)
+        self._wire: Wire[Transfer] = Wire(hub, commit, means.patience, means.authorities, means.guard)
+        self._flusher = Flusher()
         self._remove_strays()
         self._here = [file for file in wanted if self._is_here(file)]
         # Of files with the same content one is fetched, and the others are linked to it.
@@ -85,6 +90,10 @@ class Files:
             wrong = self._fetch_again([*wrong, *rotten.values()], hashers)
             if not wrong:
                 wrong = self._fetch_again(self._link_awaited(hashers), hashers)
+        except BaseException:
+            with suppress(OSError):
+                self.save()
+            raise
         finally:
             hashers.shutdown(wait=False, cancel_futures=True)
         if wrong:
@@ -99,7 +108,7 @@ class Files:
     def save(self) -> None:
         """Keep all that has arrived for the next attempt: this one is about to end."""
         for part in self._parts.values():
-            part.save()
+            part.sync()
 
     def _fetch(self, files: Sequence[HubFile], hashers: ThreadPoolExecutor, *, xet: bool) -> list[HubFile]:
         """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept."""
@@ -216,7 +225,7 @@ class Files:
                     raise Failed(Reason.FAULT, f"The storage does not keep what is written to it: {file.path!r}.")
 
     def _part(self, file: HubFile) -> Part:
-        return Part(file, self._folder / "parts")
+        return Part(file, self._folder / "parts", self._flusher)
 
     def _begun(self, file: HubFile) -> bool:
         return file in self._parts and self._parts[file].counted > 0

@@ -16,12 +16,12 @@ import os
 import select
 import signal
 import socket
-import ssl
 
 import structlog
 
 from worker import download
 from worker.child import FORK, MESSAGE
+from worker.trust import Authorities
 
 _LOOK = 0.5
 """Seconds between looks at what was killed and has not ended."""
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 def main() -> None:
     # The terminal's Ctrl-C is for the worker, which decides what becomes of its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tls = ssl.create_default_context()
+    authorities = Authorities.of_the_system()
     # The children share this memory as long as nobody writes to it, and the collector would.
     gc.collect()
     gc.freeze()
@@ -41,7 +41,7 @@ def main() -> None:
         for standard, descriptor in enumerate(descriptors):
             os.dup2(descriptor, standard)
             os.close(descriptor)
-        download.run(tls)
+        download.run(authorities)
 
 
 def _serve() -> list[int]:

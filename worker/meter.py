@@ -15,7 +15,7 @@ class Meter:
         self._owed = 0
         self.value = 0
         self.rate = 0
-        self._fetched = 0
+        self.fetched = 0
         self._lock = threading.Lock()
         self._samples: deque[tuple[float, int]] = deque()
 
@@ -23,7 +23,7 @@ class Meter:
         """`count` more bytes are here (fewer, when negative). Those that were `fetched` now make the rate."""
         with self._lock:
             if fetched:
-                self._fetched += count
+                self.fetched += count
             owed = min(self._owed, max(count, 0))
             self._owed -= owed
             self.value += count - owed
@@ -38,9 +38,9 @@ class Meter:
 
     def sample(self, moment: float) -> None:
         """Take the rate at `moment`, in seconds of any steady clock."""
-        self._samples.append((moment, self._fetched))
+        self._samples.append((moment, self.fetched))
         while moment - self._samples[0][0] > _WINDOW:
             self._samples.popleft()
         first, count = self._samples[0]
         if moment > first:
-            self.rate = max(0, int((self._fetched - count) / (moment - first)))
+            self.rate = max(0, int((self.fetched - count) / (moment - first)))

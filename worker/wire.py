@@ -1,53 +1,33 @@
-"""One file's bytes over HTTP: the request, its redirects, and what every way it can go wrong means.
+"""Byte ranges of a Hub's files over HTTP, by libcurl: many transfers in one thread.
 
 The Hub redirects large files to a CDN, by links that are signed and expire. The token goes to the Hub's own origin
-only.
+only. A transfer's bytes come as libcurl read them, in a list, so that Python does nothing for each 16 KiB of TLS.
 """
 
-import socket
-import ssl
-import sys
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import quote, urljoin
 
-import urllib3
-from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, make_headers
-from urllib3.util import parse_url
+import pycurl
 
 from app.domain.errors import Failed, Reason
 from worker.addresses import origin
+from worker.answers import NoRanges, Trouble, WrongLength, check
+from worker.client import Guard
 from worker.hub import Hub
+from worker.line import Line
 from worker.listing import HubFile
 from worker.proxies import proxy_for
-from worker.refusals import PROXY_REFUSES, RATE_LIMITED, retry_after
+from worker.trust import Authorities
 
 _HOPS = 5
-_REDIRECTS = {301, 302, 303, 307, 308}
-_BLOCK = 1 << 18
-_WINDOW = 4 << 20
-"""Bytes that a connection may have under way: what the kernel holds is lost, too, when the process is killed."""
-
-
-class Trouble(Exception):
-    """A request failed in a way that may pass. `relocate`: ask the Hub for a new link. `after`: seconds asked to wait."""
-
-    def __init__(self, reason: Reason, message: str, *, after: float | None = None, relocate: bool = False) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.after = after
-        self.relocate = relocate
-
-
-class NoRanges(Exception):
-    """The server sent the file from its beginning although a later part was asked for."""
-
-
-class WrongLength(Exception):
-    """What the server has is not as long as the manifest says."""
+_QUIET = 15.0
+"""Seconds without a byte after which a connection counts as stalled, whatever the patience."""
+_ANSWER = 1 << 18
+"""Bytes of a redirect's body that are read, so that its connection can be kept."""
+_NO_SOCKET = 0.002
+"""Seconds to wait where there is no socket to wait for, as names are looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,147 +38,153 @@ class Patience:
     rate: float
 
 
-class Wire:
-    """Connections to the Hub and its CDN, kept alive and shared by threads."""
+class Transfer(Protocol):
+    """What is asked for: bytes `start` to `end` of a file. `location`: its CDN's signed link, once it is known."""
 
-    def __init__(self, hub: Hub, commit: str, patience: Patience, tls: ssl.SSLContext) -> None:
+    @property
+    def file(self) -> HubFile: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+    location: str | None
+
+    def receive(self, chunks: list[bytes]) -> bool:
+        """Take what came, in order; false when no more is wanted."""
+
+
+T = TypeVar("T", bound=Transfer)
+
+
+class Wire(Generic[T]):
+    """Connections to the Hub and its CDN, kept alive. For one thread."""
+
+    def __init__(self, hub: Hub, commit: str, patience: Patience, authorities: Authorities, guard: Guard) -> None:
         self._hub = hub
         self._commit = commit
         self._patience = patience
+        self._authorities = authorities
         self._origin = origin(hub.endpoint)
-        self._managers: dict[str | None, PoolManager] = {}
-        self._tls = tls
+        self._guard = guard
+        self._multi = pycurl.CurlMulti()
+        self._busy: dict[pycurl.Curl, tuple[Line, T]] = {}
+        self._idle: list[Line] = []
+        self._clock = 0.0
+        """Seconds that passed in here: the disk and the limit on bandwidth are slow for their own reasons."""
 
-    def stream(self, file: HubFile, start: int, end: int, location: str | None) -> Iterator[str | bytes]:
-        """First where the bytes come from, then the bytes from `start` to `end`. May end early.
+    def begin(self, transfer: T) -> None:
+        line = self._idle.pop() if self._idle else Line(self._authorities)
+        line.hops = 0
+        address = f"{self._hub.endpoint}/{self._hub.name}/resolve/{self._commit}/{quote(transfer.file.path)}"
+        self._ask(line, transfer, transfer.location or address)
 
-        Raises `Trouble`, `NoRanges`, `WrongLength`, or `Failed` for what won't pass.
+    def turn(self, seconds: float) -> list[tuple[T, Exception | None]]:
+        """Hand over what comes within so many seconds, at the most; the transfers that ended, and why.
+
+        That is `Trouble`, `NoRanges`, `WrongLength`, `Failed`, or nothing: all came, or the connection ended early.
         """
-        address = location or self._address(file)
-        headers = {} if (start, end) == (0, file.size) else {"Range": f"bytes={start}-{end - 1}"}
-        try:
-            address, response = self._open(address, headers)
+        self._work(seconds)
+        _, good, bad = self._multi.info_read()
+        finished = dict.fromkeys(good, None) | {curl: (code, text) for curl, code, text in bad}
+        ended: list[tuple[T, Exception | None]] = []
+        for curl, (line, transfer) in list(self._busy.items()):
             try:
-                self._check(response, file, start, address)
-                yield address
-                yield from self._body(response, end - start)
-            finally:
-                _put_back(response)
-        except urllib3.exceptions.HTTPError as error:
-            host = urlsplit(address).netloc
-            raise Trouble(Reason.UNAVAILABLE, f"The connection to {host} failed ({type(error).__name__}).") from error
+                over = self._hand_over(line, transfer)
+                if curl in finished and not over:
+                    over = self._finish(line, transfer, finished[curl])
+                elif not over:
+                    self._watch(line)
+                error = None
+            except (Trouble, NoRanges, WrongLength, Failed) as failure:
+                over, error = True, failure
+            if over:
+                self._release(line)
+                ended.append((transfer, error))
+        return ended
 
-    def _address(self, file: HubFile) -> str:
-        return f"{self._hub.endpoint}/{self._hub.name}/resolve/{self._commit}/{quote(file.path)}"
+    def close(self) -> None:
+        for line, _ in list(self._busy.values()):
+            self._release(line)
 
-    def _open(self, address: str, headers: Mapping[str, str]) -> tuple[str, BaseHTTPResponse]:
-        for _ in range(_HOPS):
-            own = dict(headers) | {"Accept-Encoding": "identity", "User-Agent": "modeldepot"}
-            if self._hub.token and origin(address) == self._origin:
-                own["Authorization"] = f"Bearer {self._hub.token}"
-            response = self._manager(address).request(
-                "GET",
-                address,
-                headers=own,
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                timeout=urllib3.Timeout(connect=10.0, read=min(15.0, self._patience.window)),
-            )
-            target = response.headers.get("Location")
-            if response.status not in _REDIRECTS or not target:
-                return address, response
-            for _ in self._body(response, _BLOCK):
-                pass
-            _put_back(response)
-            address = urljoin(address, target)
-        raise Trouble(Reason.UNAVAILABLE, "The Hub's redirects lead in a circle.", relocate=True)
+    def _work(self, seconds: float) -> None:
+        began = time.monotonic()
+        due = self._multi.timeout()
+        if due and self._multi.select(min(seconds, due / 1000) if due > 0 else seconds) <= 0:
+            time.sleep(_NO_SOCKET if self._busy else seconds)
+        self._multi.perform()
+        self._clock += time.monotonic() - began
 
-    def _check(self, response: BaseHTTPResponse, file: HubFile, start: int, address: str) -> None:
-        """Raises unless the response carries the file's bytes from `start`."""
-        status = response.status
-        if status == 206:
-            unit, _, total = response.headers.get("Content-Range", "").partition("/")
-            if total not in {str(file.size), "*"}:
-                raise WrongLength
-            if not unit.startswith(f"bytes {start}-"):
-                raise NoRanges
-        elif status == 200:
-            if int(response.headers.get("Content-Length") or file.size) != file.size:
-                raise WrongLength
-            if start:
-                raise NoRanges
-        elif status == 416:
-            raise WrongLength
-        else:
-            self._refused(response, file, address)
-
-    def _refused(self, response: BaseHTTPResponse, file: HubFile, address: str) -> None:
-        status, after = response.status, retry_after(response.headers)
-        who = "The Hub" if origin(address) == self._origin else "The Hub's CDN"
-        if status == 429:
-            raise Trouble(Reason.BUSY, RATE_LIMITED, after=after)
-        if status == 407:
-            raise Trouble(Reason.UNAVAILABLE, PROXY_REFUSES)
-        if status == 408 or status >= 500:
-            raise Trouble(Reason.UNAVAILABLE, f"{who} answered {status} to {file.path!r}.", after=after)
-        if who != "The Hub" and status in {400, 401, 403, 404, 410}:
-            raise Trouble(Reason.UNAVAILABLE, f"{who} no longer accepts its own link to {file.path!r}.", relocate=True)
-        if status in {401, 403}:
-            raise Failed(Reason.FORBIDDEN, f"The Hub refuses this caller the file {file.path!r}.")
-        if status == 404:
-            raise Failed(Reason.NOT_FOUND, f"The Hub lists the file {file.path!r} but does not have it.")
-        raise Failed(Reason.UNKNOWN, f"{who} answered {status} to {file.path!r}.")
-
-    def _body(self, response: BaseHTTPResponse, length: int) -> Iterator[bytes]:
-        waited, got = 0.0, 0
-        while length:
-            # Only what the server takes counts: the disk and the limit on bandwidth are slow for their own reasons.
-            asked = time.monotonic()
-            data = response.read1(min(_BLOCK, length), decode_content=False)
-            waited += time.monotonic() - asked
-            if not data:
-                return
-            length -= len(data)
-            got += len(data)
-            yield data
-            if waited >= self._patience.window:
-                if got < self._patience.rate * waited:
-                    raise Trouble(Reason.UNAVAILABLE, "The connection hardly sends anything.", relocate=True)
-                waited, got = 0.0, 0
-
-    def _manager(self, address: str) -> PoolManager:
-        """The connections for an address: through the proxy that the environment names for it, if it names one."""
+    def _ask(self, line: Line, transfer: T, address: str) -> None:
+        headers = ["User-Agent: modeldepot"]
+        if (transfer.start, transfer.end) != (0, transfer.file.size):
+            headers.append(f"Range: bytes={transfer.start}-{transfer.end - 1}")
+        if self._hub.token and origin(address) == self._origin:
+            headers.append(f"Authorization: Bearer {self._hub.token}")
         proxy = proxy_for(address)
-        if proxy not in self._managers:
-            options: dict[str, Any] = {
-                "maxsize": 32,
-                "ssl_context": self._tls,
-                "blocksize": _BLOCK,
-                "socket_options": _socket_options(),
-            }
-            self._managers[proxy] = _through(proxy, options) if proxy else PoolManager(**options)
-        return self._managers[proxy]
+        self._guard.check(address, proxy or "")  # what a name leads to is seen as it is connected to
+        # A proxy's own address may well be inside.
+        guarded = proxy is None and self._guard.minds(address)
+        line.prepare(address, headers, transfer.end - transfer.start, proxy, guarded=guarded)
+        line.count(self._clock)
+        self._busy[line.curl] = line, transfer
+        self._multi.add_handle(line.curl)
 
+    def _hand_over(self, line: Line, transfer: T) -> bool:
+        """Give the transfer what came; whether it wants no more."""
+        if not line.chunks:
+            return False
+        chunks = line.chunks.copy()
+        line.chunks.clear()
+        line.heard = self._clock
+        line.got += sum(map(len, chunks))
+        if line.target:
+            return line.got > _ANSWER and self._follow(line, transfer)
+        self._check(line, transfer)
+        return not transfer.receive(chunks)
 
-def _through(proxy: str, options: dict[str, Any]) -> ProxyManager:
-    """Connections through a proxy, whose address may hold a name and a password."""
-    address = parse_url(proxy)
-    headers = make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
-    return ProxyManager(address._replace(auth=None).url, proxy_headers=headers, **options)
+    def _watch(self, line: Line) -> None:
+        """Raise when too little comes."""
+        passed = self._clock - line.since
+        if self._clock - line.heard >= min(_QUIET, self._patience.window):
+            raise Trouble(Reason.UNAVAILABLE, "The connection sends nothing.", relocate=True)
+        if passed >= self._patience.window:
+            if line.got < self._patience.rate * passed:
+                raise Trouble(Reason.UNAVAILABLE, "The connection hardly sends anything.", relocate=True)
+            heard = line.heard
+            line.count(self._clock)
+            line.heard = heard
 
+    def _finish(self, line: Line, transfer: T, failure: tuple[int, str] | None) -> bool:
+        """A request is done; whether its transfer is, too."""
+        if line.target:
+            return self._follow(line, transfer)
+        if line.status:
+            self._check(line, transfer)
+        if failure:
+            raise line.broken(*failure)
+        return True
 
-def _socket_options() -> list[tuple[int, int, int]]:
-    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    if sys.platform == "linux":  # SO_RCVBUF would be capped far below this, and slow a distant server down.
-        options.append((socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _WINDOW))
-    return options
+    def _follow(self, line: Line, transfer: T) -> bool:
+        line.hops += 1
+        if line.hops >= _HOPS:
+            raise Trouble(Reason.UNAVAILABLE, "The Hub's redirects lead in a circle.", relocate=True)
+        address = urljoin(line.address, line.target)
+        del self._busy[line.curl]
+        self._multi.remove_handle(line.curl)
+        self._ask(line, transfer, address)
+        return False
 
+    def _check(self, line: Line, transfer: T) -> None:
+        if not line.accepted:
+            at_hub = origin(line.address) == self._origin
+            check(line.status, line.headers, transfer.file, transfer.start, line.length, at_hub=at_hub)
+            line.accepted = True
+            if line.hops:
+                transfer.location = line.address
 
-def _put_back(response: BaseHTTPResponse) -> None:
-    """Keep the connection if all of the body was read, else close it."""
-    if response.closed or getattr(response, "length_remaining", None) == 0:
-        response.drain_conn()  # An empty body must be read, too: its connection is not free before.
-        response.release_conn()
-    else:
-        response.close()
+    def _release(self, line: Line) -> None:
+        """Keep the connection if all of the answer was read, else close it."""
+        if self._busy.pop(line.curl, None):
+            self._multi.remove_handle(line.curl)
+        self._idle.append(line)

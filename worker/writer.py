@@ -1,11 +1,13 @@
-"""Fetches files over plain HTTP: several connections, in ranges, from where the last attempt stopped, hashed meanwhile.
+"""Fetches files over HTTP: several connections, in ranges, from where the last attempt stopped, hashed meanwhile.
 
 huggingface_hub 2.x starts every file again after a kill, checks no content, reads one connection a file and can't be
-told to stop. Large files come in pieces over several connections, in order, so that one hasher can follow them.
+told to stop. Large files come in pieces over several connections, in order, so that one hasher can follow them. One
+thread serves all connections; a request that is refused waits while others make progress.
 """
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -13,21 +15,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.domain.errors import Reason, TryAgain
+from worker.answers import NoRanges, Trouble, WrongLength
 from worker.checksums import Checksum
+from worker.connections import Connections
 from worker.listing import HubFile
 from worker.meter import Meter
 from worker.parts import Part
-from worker.wire import NoRanges, Trouble, Wire, WrongLength
+from worker.pieces import STEP
+from worker.transfers import OfPart, Sink, Transfer, Whole
+from worker.wire import Wire
 
 SMALL = 1 << 20
 """Files up to this size, in bytes, are fetched whole, in memory, many at a time."""
 _SMALL_AT_ONCE = 16
+_UNSAVED = 64
+"""Small files that may wait to be written."""
 _HASHERS = 2
+_SAVERS = 4
 _BLOCK = 1 << 20
+_TURN = 0.1
+"""Seconds between looks at what else there is to do."""
+_SECONDS = 3.0
+"""Of a connection's rate, that one request asks for: long enough to be worth its round trip."""
+_PIECE = 2 * STEP, 8 * STEP
+"""The shortest and the longest of them: short enough to be hashed in order."""
+_WORTH_DIVIDING = 2.0
+"""Seconds that a connection has before it, for another one to take half of that over."""
 _TROUBLES = 5
-"""Requests in a row that may fail before the attempt is given up, unless they brought `_PROGRESS` bytes meanwhile."""
+"""Times in a row that a request may fail before the attempt is given up, unless something came meanwhile."""
 _PROGRESS = 1 << 20
+_OTHERS_PROGRESS = 1 << 16
+"""Bytes that are something: of a request that is alone, and of others beside it."""
 _LONGEST_WAIT = 30.0
+_DOUBLINGS = 5
 
 Keep = Callable[[HubFile, str], None]
 """Told of each file that is verified and in its place, with its SHA-256."""
@@ -42,95 +62,159 @@ class Pace:
 
 
 class Writer:
-    """Fetches files into a tree. `throttle` is called with every count of bytes before more are read."""
+    """Fetches files into a tree, once."""
 
     def __init__(
-        self, wire: Wire, tree: Path, meter: Meter, pace: Pace, *, throttle: Callable[[int], None], keep: Keep
+        self, wire: Wire[Transfer], tree: Path, meter: Meter, pace: Pace, *, throttle: Callable[[int], None], keep: Keep
     ) -> None:
         self._wire = wire
         self._tree = tree
         self._meter = meter
+        self._sink = Sink(meter, throttle)
         self._pace = pace
-        self._throttle = throttle
         self._keep = keep
         self._stopped = threading.Event()
         self._wrong: set[HubFile] = set()
+        self._parts: deque[Part] = deque()
+        self._small: deque[HubFile] = deque()
+        self._running: set[Transfer] = set()
+        self._waiting: list[Transfer] = []
+        self._savers = ThreadPoolExecutor(_SAVERS, thread_name_prefix="saver")
+        self._saving: set[Future[None]] = set()
 
     def fetch(self, parts: Sequence[Part], small: Sequence[HubFile]) -> list[HubFile]:
         """Fetch all; those that are not what the manifest says are returned, and nothing of them is kept.
 
         Raises `TryAgain`, `Failed` or `OSError`; threads may then still run, and write nothing but bytes in flight.
         """
-        few = deque(small)
-        connections = min(self._pace.connections, sum(-(-part.file.size // SMALL) for part in parts))
-        threads = ThreadPoolExecutor(connections + _SMALL_AT_ONCE, thread_name_prefix="writer")
+        self._parts.extend(parts)
+        self._small.extend(file for file in small if file.size)
+        self._saving |= {self._savers.submit(self._save, file, b"") for file in small if not file.size}
+        most = (self._pace.connections if parts else 0) + min(_SMALL_AT_ONCE, len(small))
+        self._connections = Connections(most, time.monotonic())
+        connecting = ThreadPoolExecutor(1, thread_name_prefix="connections")
         hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
-        running: set[Future[None]] = {hashers.submit(self._hash, part) for part in parts}
-        running |= {threads.submit(self._pieces, parts) for _ in range(connections)}
-        running |= {threads.submit(self._whole_files, few) for _ in range(min(_SMALL_AT_ONCE, len(few)))}
+        running = {hashers.submit(self._hash, part) for part in parts} | {connecting.submit(self._transfer)}
         try:
             for future in wait(running, return_when=FIRST_EXCEPTION).done:
                 future.result()
         finally:
             self._stopped.set()
-            for pool in (threads, hashers):
+            for pool in (connecting, hashers, self._savers):
                 pool.shutdown(wait=False, cancel_futures=True)
-        self._stopped = threading.Event()
-        wrong, self._wrong = self._wrong, set()
-        return list(wrong)
+        return list(self._wrong)
 
-    def _pieces(self, parts: Sequence[Part]) -> None:
-        """One connection: piece after piece, of the largest file first."""
-        while not self._stopped.is_set() and (left := [part for part in parts if not part.is_taken]):
-            part, piece = next(((part, piece) for part in left if (piece := part.take())), (left[0], None))
+    def _transfer(self) -> None:
+        """Serve all connections until everything came."""
+        began = self._meter.fetched
+        try:
+            while not self._stopped.is_set():
+                moment = time.monotonic()
+                self._connections.look(moment, self._meter.fetched - began)
+                while len(self._running) < self._connections.allowed and (transfer := self._next(moment)):
+                    self._running.add(transfer)
+                    self._wire.begin(transfer)
+                self._saved()
+                if not self._running and not self._is_more(moment):
+                    return
+                for transfer, error in self._wire.turn(_TURN):
+                    self._running.discard(transfer)
+                    self._ended(transfer, error)
+        finally:
+            self._wire.close()
+
+    def _is_more(self, moment: float) -> bool:
+        """Whether anything is left to do, while nothing runs. Raises `TryAgain` when that takes too long to wait for."""
+        if self._waiting:
+            soonest = min(self._waiting, key=lambda transfer: transfer.tried.due)
+            if soonest.tried.due - moment > _LONGEST_WAIT:
+                raise _given_up(soonest)
+        return bool(self._waiting or self._parts or self._small or self._saving)
+
+    def _next(self, moment: float) -> Transfer | None:
+        """What to ask for next: what failed and may be tried again, a small file, a piece of the largest file."""
+        self._waiting = [transfer for transfer in self._waiting if not transfer.done]
+        for transfer in self._waiting:
+            if transfer.tried.due <= moment:
+                self._waiting.remove(transfer)
+                return transfer
+        if self._waiting and not self._running and any(_crowded(transfer) for transfer in self._waiting):
+            return None  # The other side refuses all: more requests help nobody.
+        while self._parts and self._parts[0].is_taken:
+            self._parts.popleft()
+        wholes = sum(isinstance(transfer, Whole) for transfer in self._running)
+        share = max(1, self._connections.allowed // 2) if self._parts else _SMALL_AT_ONCE
+        if self._small and wholes < share and len(self._saving) < _UNSAVED:
+            return Whole(self._small.popleft(), self._sink)
+        if len(self._running) - wholes >= self._pace.connections:
+            return None
+        return self._piece(moment)
+
+    def _piece(self, moment: float) -> OfPart | None:
+        """A piece that nobody fetches, or at the end half of what another connection has before it."""
+        shortest, longest = _PIECE
+        length = min(max(shortest, int(self._meter.rate / max(len(self._running), 1) * _SECONDS)), longest)
+        for part in self._parts:
+            if piece := part.take(length):
+                return OfPart(part, piece, self._sink, moment)
+        if self._parts or self._waiting:
+            return None
+        pieces = [transfer for transfer in self._running if isinstance(transfer, OfPart)]
+        last = max(pieces, key=lambda transfer: transfer.left(moment), default=None)
+        piece = last.part.divide(last.piece) if last and last.left(moment) > _WORTH_DIVIDING else None
+        return OfPart(last.part, piece, self._sink, moment) if last and piece else None
+
+    def _ended(self, transfer: Transfer, error: Exception | None) -> None:
+        if error is None and not transfer.done:
+            error = Trouble(Reason.UNAVAILABLE, f"The connection ended in the middle of {transfer.file.path!r}.")
+        match error:
+            case None if isinstance(transfer, Whole):
+                self._saving.add(self._savers.submit(self._save, transfer.file, transfer.data()))
+            case None:
+                pass
+            case WrongLength() if isinstance(transfer, OfPart):
+                transfer.part.abandon()
+            case WrongLength():
+                self._wrong.add(transfer.file)
+            case NoRanges() if isinstance(transfer, OfPart):
+                self._without_ranges(transfer)
+            case NoRanges():
+                self._again(transfer, _no_ranges(transfer.file))
+            case Trouble():
+                self._again(transfer, error)
+            case _:
+                raise error
+
+    def _without_ranges(self, transfer: OfPart) -> None:
+        """Ask once more; then have one connection fetch the file from its beginning to its end."""
+        transfer.tried.ignored += 1
+        if transfer.alone:
+            transfer.piece.start = 0
+        elif transfer.tried.ignored > 1:
+            piece = transfer.part.take_all()
             if piece is None:
-                part.await_hasher()
-                continue
-            try:
-                self._piece(part, *piece)
-            except WrongLength:
-                part.abandon()
+                return
+            transfer.piece, transfer.alone = piece, True
+        self._again(transfer, _no_ranges(transfer.file))
 
-    def _piece(self, part: Part, start: int, end: int) -> None:
-        offset, troubles, ignored, alone, reached = start, 0, 0, False, start
-        while offset < end and not self._stopped.is_set():
-            try:
-                for data in self._wire.stream(part.file, offset, end, part.location):
-                    if isinstance(data, str):
-                        part.location = data
-                        continue
-                    offset = self._write(part, data, offset)
-                    ignored = 0
-                    # A byte now and then is no progress.
-                    troubles, reached = (0, offset) if offset - reached >= _PROGRESS else (troubles, reached)
-                    if self._stopped.is_set() or part.given_up:
-                        return
-                if offset < end:
-                    raise _cut_short(part.file)
-            except NoRanges:
-                ignored += 1
-                troubles += 1
-                self._wait(_no_ranges(part.file), troubles)
-                if alone or ignored > 1:
-                    if not alone and not part.take_all():
-                        return
-                    # What comes a second time is no progress either: `reached` stays.
-                    offset, end, alone, ignored = 0, part.file.size, True, 0
-            except Trouble as trouble:
-                troubles += 1
-                part.location = None if trouble.relocate or troubles > 1 else part.location
-                self._wait(trouble, troubles)
-
-    def _write(self, part: Part, data: bytes, offset: int) -> int:
-        """Write `data` at `offset`; where it ends."""
-        view = memoryview(data)
-        while view:
-            count = min(len(view), part.room(offset))
-            fresh = part.write(bytes(view[:count]) if count < len(data) else data, offset)
-            self._meter.add(fresh, fetched=True)
-            view, offset = view[count:], offset + count
-        self._throttle(len(data))
-        return offset
+    def _again(self, transfer: Transfer, trouble: Trouble) -> None:
+        """Let some time pass, or raise `TryAgain` when it was enough. While others make progress it never is."""
+        tried, moment = transfer.tried, time.monotonic()
+        came, tried.seen = self._meter.fetched - tried.seen, self._meter.fetched
+        enough = _OTHERS_PROGRESS if self._running else _PROGRESS
+        tried.failures += 1
+        tried.troubles = 1 if came >= enough else tried.troubles + 1
+        tried.trouble = trouble
+        if trouble.crowded and self._running:
+            self._connections.refused(moment, len(self._running))
+        if trouble.relocate or tried.failures > 1:
+            transfer.location = None
+        if isinstance(transfer, Whole):
+            transfer.forget()
+        if tried.troubles >= _TROUBLES:
+            raise _given_up(transfer)
+        tried.due = moment + (trouble.after or self._pace.backoff * 2 ** min(tried.failures - 1, _DOUBLINGS))
+        self._waiting.append(transfer)
 
     def _hash(self, part: Part) -> None:
         """Follow a part in order; keep it when it is whole and right."""
@@ -149,48 +233,21 @@ class Writer:
             self._meter.add(-part.counted)
             self._wrong.add(part.file)
 
-    def _whole_files(self, files: deque[HubFile]) -> None:
-        """One connection: small file after small file."""
-        while files and not self._stopped.is_set():
-            try:
-                file = files.popleft()
-            except IndexError:
-                return
-            try:
-                data = self._whole(file)
-            except (WrongLength, NoRanges):
-                self._wrong.add(file)
-                continue
-            checksum = Checksum(file)
-            checksum.update(data)
-            if not checksum.matches():
-                self._meter.add(-len(data))
-                self._wrong.add(file)
-                continue
-            _write(self._tree / file.path, data)
-            self._keep(file, checksum.sha256)
+    def _save(self, file: HubFile, data: bytes) -> None:
+        checksum = Checksum(file)
+        checksum.update(data)
+        if not checksum.matches():
+            self._meter.add(-len(data))
+            self._wrong.add(file)
+            return
+        _write(self._tree / file.path, data)
+        self._keep(file, checksum.sha256)
 
-    def _whole(self, file: HubFile) -> bytes:
-        data, troubles = b"", 0
-        while len(data) < file.size and not self._stopped.is_set():
-            try:
-                chunks = list(self._wire.stream(file, 0, file.size, None))
-                data = b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))
-                if len(data) < file.size:
-                    raise _cut_short(file)
-            except Trouble as trouble:
-                troubles += 1
-                self._wait(trouble, troubles)
-        self._meter.add(len(data), fetched=True)
-        self._throttle(len(data))
-        return data
-
-    def _wait(self, trouble: Trouble, troubles: int) -> None:
-        """Let some time pass, or raise `TryAgain` when it was enough."""
-        pause = trouble.after or self._pace.backoff * 2 ** (troubles - 1)
-        if troubles >= _TROUBLES or pause > _LONGEST_WAIT:
-            raise TryAgain(trouble.reason, trouble.message, after=trouble.after) from trouble
-        self._stopped.wait(pause)
+    def _saved(self) -> None:
+        """Raises what went wrong as small files were written."""
+        for future in [future for future in self._saving if future.done()]:
+            self._saving.discard(future)
+            future.result()
 
 
 def _write(target: Path, data: bytes) -> None:
@@ -204,9 +261,15 @@ def _write(target: Path, data: bytes) -> None:
         os.fsync(output.fileno())
 
 
+def _crowded(transfer: Transfer) -> bool:
+    return transfer.tried.trouble is not None and transfer.tried.trouble.crowded
+
+
+def _given_up(transfer: Transfer) -> TryAgain:
+    trouble = transfer.tried.trouble
+    assert trouble  # noqa: S101  # it failed
+    return TryAgain(trouble.reason, trouble.message, after=trouble.after)
+
+
 def _no_ranges(file: HubFile) -> Trouble:
     return Trouble(Reason.UNAVAILABLE, f"The server sends {file.path!r} from its beginning only, and not to its end.")
-
-
-def _cut_short(file: HubFile) -> Trouble:
-    return Trouble(Reason.UNAVAILABLE, f"The connection ended in the middle of {file.path!r}.")
