@@ -24,7 +24,10 @@ _QUICK = {"LEASE": 3, "LOOK_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0, "NICEN
 
 
 class Depot:
-    """Its processes run until `close`. `settings` are those of the environment, without their prefix."""
+    """Its processes run until `close`. `settings` are those of the environment, without their prefix.
+
+    `trust` is the file of authorities, if not that of the environment.
+    """
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class Depot:
         database_url: str,
         redis_url: str,
         hub_endpoint: str,
+        trust: str | None = None,
         workers: int = 1,
         api: bool = True,
         **settings: object,
@@ -52,7 +56,9 @@ class Depot:
         }
         words = _QUICK | own | {name.upper(): value for name, value in settings.items()}
         self.host, self.port = str(words["HOST"]), int(str(words["PORT"]))
-        self.environment = _CLEAN | {f"DEPOT_{name}": str(value) for name, value in words.items()}
+        trust = trust or os.environ.get("SSL_CERT_FILE")
+        trusted = {"SSL_CERT_FILE": trust} if trust else {}
+        self.environment = _CLEAN | trusted | {f"DEPOT_{name}": str(value) for name, value in words.items()}
         self.client = httpx2.Client(base_url=self.address("/v2"), timeout=30, headers=CREDENTIALS)
         self.workers: list[subprocess.Popen[bytes]] = []
         self.api: subprocess.Popen[bytes] | None = None

@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.hubs.certificates import Certificates
 from tests.hubs.content import Content, Synthetic
-from tests.hubs.exchange import Log, Request
+from tests.hubs.exchange import Answer, Log, Request
 from tests.hubs.faults import Fault, FaultKind, Faults
 from tests.hubs.protocol import Protocol
 from tests.hubs.repository import Account, Catalogue, Files, Repo
@@ -37,23 +38,41 @@ class Hub(Catalogue):
     cdn: str
     """Another origin, by port and by name: large files are there, behind signed links."""
 
-    def __init__(self, folder: Path | None = None, *, host: str = _LOOPBACK, port: int = 0) -> None:
-        """`host` is where it listens and what its links name; elsewhere than on loopback, its CDN has no other name."""
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        host: str = _LOOPBACK,
+        port: int = 0,
+        certificates: Certificates | None = None,
+    ) -> None:
+        """`host` is where it listens and what its links name; elsewhere than on loopback, its CDN has no other name.
+
+        With `certificates` all of it is https, and a client has to trust their authority.
+        """
         super().__init__()
         self.rate: int | None = None
         """Bytes a second that each connection gets."""
+        self.most_transfers: int | None = None
+        """How many files are sent at once; other requests for one are answered with `when_crowded`."""
+        self.when_crowded = 429
         self.total_rate: int | None = None
+        self._sending: set[Request] = set()
+        self._admitting = threading.Lock()
         self._log = Log()
         self._faults = Faults()
         self._host, self._port = host, port
+        self._tls = certificates.tls if certificates else None
+        self.trust = certificates.trust if certificates else None
         if folder is not None:
             self.add_folder(folder)
 
     def __enter__(self) -> Self:
-        self._server = Server(self._reply, self._log, self, self._host, self._port)
-        self.endpoint = f"http://{self._host}:{self._server.port('hub')}"
-        self.cdn = f"http://{'localhost' if self._host == _LOOPBACK else self._host}:{self._server.port('cdn')}"
-        cas = f"http://{self._host}:{self._server.port('cas')}"
+        self._server = Server(self._reply, self._log, self, self._host, self._port, self._tls)
+        scheme = "https" if self._tls else "http"
+        self.endpoint = f"{scheme}://{self._host}:{self._server.port('hub')}"
+        self.cdn = f"{scheme}://{'localhost' if self._host == _LOOPBACK else self._host}:{self._server.port('cdn')}"
+        cas = f"{scheme}://{self._host}:{self._server.port('cas')}"
         self._protocol = Protocol(self, self._faults, self.endpoint, self.cdn, cas)
         return self
 
@@ -90,11 +109,21 @@ class Hub(Catalogue):
 
     def _reply(self, request: Request) -> Reply:
         answer = self._protocol.answer(request)
+        if request.place == "file" and not self._admits(request):
+            return Reply(Answer(self.when_crowded), None)
         fault = self._faults.take(request, answer)
         if fault is None:
             return Reply(answer, None)
         request.fault = fault.kind
         return Reply(fault.spoil(request, answer), fault if fault.breaks else None)
+
+    def _admits(self, request: Request) -> bool:
+        with self._admitting:
+            self._sending = {one for one in self._sending if one.finished is None}
+            admitted = self.most_transfers is None or len(self._sending) < self.most_transfers
+            if admitted:
+                self._sending.add(request)
+            return admitted
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -165,7 +165,9 @@ class _Transport(httpx2.BaseTransport):
     def _through(self, proxy: str | None) -> httpx2.HTTPTransport:
         with self._lock:
             if proxy not in self._by_proxy:
-                self._by_proxy[proxy] = httpx2.HTTPTransport(verify=self._tls, trust_env=False, proxy=proxy)
+                tls = self._tls if proxy and proxy.startswith("https://") else None
+                by = httpx2.Proxy(proxy, ssl_context=tls) if proxy else None
+                self._by_proxy[proxy] = httpx2.HTTPTransport(verify=self._tls, trust_env=False, proxy=by)
             return self._by_proxy[proxy]
 
 

@@ -1,8 +1,8 @@
 """Which proxy a request goes through: the one reading of the environment, for the Hub's API and for its files.
 
 `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` name proxies, and `NO_PROXY` what is asked without one, in either case of
-letters; the lower case wins. The clients read `NO_PROXY` differently (urllib3 knows no networks, httpx2 no bare IPv6
-address), so both are told which proxy to use and read nothing themselves.
+letters; the lower case wins. The clients read `NO_PROXY` differently (httpx2 knows no bare IPv6 address), so both are
+told which proxy to use and read nothing themselves.
 """
 
 from ipaddress import ip_address, ip_network

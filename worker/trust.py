@@ -35,7 +35,7 @@ class Authorities:
         paths = ssl.get_default_verify_paths()
         file: str | None = paths.cafile
         folder: str | None = paths.capath
-        if not file and not (folder and any(Path(folder).iterdir())):
+        if not file and not (folder and _holds_something(folder)):
             file = next((place for place in _PLACES if Path(place).is_file()), None)
             if file:
                 context.load_verify_locations(file)
@@ -43,13 +43,22 @@ class Authorities:
 
     def trust(self, curl: pycurl.Curl) -> None:
         """Have a handle trust these and no others; a wheel's own path is right on one system only."""
-        if self.file:
-            curl.setopt(pycurl.CAINFO, self.file)
-        else:
-            curl.unsetopt(pycurl.CAINFO)
-        if self.folder:
-            curl.setopt(pycurl.CAPATH, self.folder)
-        else:
-            curl.unsetopt(pycurl.CAPATH)
+        for option, place in (
+            (pycurl.CAINFO, self.file),
+            (pycurl.CAPATH, self.folder),
+            (pycurl.PROXY_CAINFO, self.file),
+            (pycurl.PROXY_CAPATH, self.folder),
+        ):
+            if place:
+                curl.setopt(option, place)
+            else:
+                curl.unsetopt(option)
         if sys.platform == "win32":
             curl.setopt(pycurl.SSL_OPTIONS, pycurl.SSLOPT_NATIVE_CA)
+
+
+def _holds_something(folder: str) -> bool:
+    try:
+        return any(Path(folder).iterdir())
+    except OSError:
+        return False

@@ -125,6 +125,8 @@ class Wire(Generic[T]):
         self._guard.check(address, proxy or "")  # what a name leads to is seen as it is connected to
         # A proxy's own address may well be inside.
         guarded = proxy is None and self._guard.minds(address)
+        # As the API's client takes it, whose SOCKS proxies look names up, too.
+        proxy = proxy.replace("socks5://", "socks5h://") if proxy else None
         line.prepare(address, headers, transfer.end - transfer.start, proxy, guarded=guarded)
         line.count(self._clock)
         self._busy[line.curl] = line, transfer

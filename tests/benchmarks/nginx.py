@@ -42,6 +42,7 @@ class Nginx:
         self._rate = rate
         self._checksums: list[str] = []
         self.port = free_port()
+        self.trust: str | None = None
         self.endpoint = f"http://127.0.0.1:{self.port}"
         (folder / "www").mkdir(parents=True)
 

@@ -29,6 +29,7 @@ from tests.faults.traffic import Traffic
 from tests.faults.verdict import Verdict, judge
 from tests.faults.watching import Overlaps, children
 from tests.hub import Hub
+from tests.hubs.certificates import Certificates
 from tests.processes import until
 from tests.servers import PostgreSQL, Redis
 
@@ -52,8 +53,9 @@ class Chaos:
         self.counts: dict[str, int] = {}
 
     def __enter__(self) -> Self:
+        certificates = Certificates(self._folder)
         with ExitStack() as stack:
-            self.hub = stack.enter_context(Hub())
+            self.hub = stack.enter_context(Hub(certificates=certificates))
             self.redis = stack.enter_context(Redis())
             self.postgresql = stack.enter_context(PostgreSQL()) if self._kind == "postgresql" else None
             self.file = self._folder / "depot.sqlite3"
@@ -65,6 +67,7 @@ class Chaos:
                 database_url=self.url,
                 redis_url=self.redis.url,
                 hub_endpoint=self.hub.endpoint,
+                trust=self.hub.trust,
                 workers=_WORKERS,
                 slots=2,
                 lease=_LEASE,

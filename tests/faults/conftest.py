@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.engine import Engine
 from tests.hub import Content, Files, Hub, Repo, Synthetic
+from tests.hubs.certificates import Certificates
 
 NAME = "acme/model"
 LARGE = 40 << 20
@@ -22,6 +23,25 @@ FILES: Files = {
     "folder/vocabulary.txt": b"one\ntwo\n" * 1000,
     "empty.txt": b"",
 }
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every Hub speaks https, as the real one does, unless a module's `SCHEMES` say otherwise."""
+    if "hub" in metafunc.fixturenames:
+        metafunc.parametrize("scheme", getattr(metafunc.module, "SCHEMES", ["https"]))
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def hub(scheme: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    if scheme == "https":
+        monkeypatch.setenv("SSL_CERT_FILE", certificates.trust)
+    with Hub(certificates=certificates if scheme == "https" else None) as hub:
+        yield hub
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ class Endpoint(Protocol):
     """What a Hub is to the engine."""
 
     endpoint: str
+    trust: str | None
 
 
 class Engine:
@@ -56,6 +57,7 @@ class Engine:
         self.model_id, self.operation_id = uuid4(), uuid4()
         self.links: dict[str, str] = {}
         self.environment: dict[str, str] = {}
+        self._trusted = {"SSL_CERT_FILE": hub.trust} if hub.trust else {}
         self.max_file_size: int | None = None
         self._fence = 0
         self._job: dict[str, Any] = {
@@ -80,7 +82,7 @@ class Engine:
     def start(self, **job: Any) -> "Attempting":
         self._fence += 1
         message = self._job | job | {"fence": self._fence}
-        environment = CLEAN | HUGGING_FACE | {"HF_ENDPOINT": message["endpoint"]} | self.environment
+        environment = CLEAN | HUGGING_FACE | {"HF_ENDPOINT": message["endpoint"]} | self._trusted | self.environment
         return Attempting(message, environment, self.links, self.max_file_size)
 
     def run(self, **job: Any) -> Outcome:

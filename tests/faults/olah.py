@@ -42,6 +42,7 @@ class Olah:
         self._hub, self._folder = hub, folder
         self._port = free_port()
         self.endpoint = f"http://127.0.0.1:{self._port}"
+        self.trust: str | None = None
 
     def __enter__(self) -> Self:
         here = f"127.0.0.1:{self._port}"

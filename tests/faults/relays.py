@@ -4,11 +4,15 @@ import base64
 import socket
 import ssl
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.hub import Hub
+
 Address = tuple[str, int]
+_ANYONE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+_ANYONE.check_hostname, _ANYONE.verify_mode = False, ssl.CERT_NONE
 
 
 class Relay:
@@ -99,8 +103,8 @@ class Relay:
 class Proxy(Relay):
     """A proxy for both kinds of address; it may ask for a `login`, as name:password."""
 
-    def __init__(self, login: str | None = None) -> None:
-        super().__init__()
+    def __init__(self, login: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls=tls)
         self.asked: list[str] = []
         """What was let through: host:port of each tunnel, the URL of each plain request."""
         self.refused = 0
@@ -127,15 +131,18 @@ class Proxy(Relay):
         own = [line for line in lines if line and not line.lower().startswith(("proxy-", "connection:"))]
         target = parts._replace(scheme="", netloc="").geturl() or "/"
         request = "\r\n".join([f"{method} {target} HTTP/1.1", *own, "Connection: close", "", ""]).encode("latin-1")
-        self._forward(client, (parts.hostname, parts.port or 80), request)
+        self._forward(client, (parts.hostname, parts.port or 80), request, tls=parts.scheme == "https")
 
     def resolve(self, url: str) -> str:
         """The URL with a host that can be connected to."""
         return url
 
-    def _forward(self, client: socket.socket, target: Address, request: bytes) -> None:
+    def _forward(self, client: socket.socket, target: Address, request: bytes, *, tls: bool) -> None:
         """One request and its answer, after which the connection ends: the client is told so."""
-        with socket.create_connection(target) as server:
+        with ExitStack() as stack:
+            server = stack.enter_context(socket.create_connection(target))
+            if tls:
+                server = stack.enter_context(_ANYONE.wrap_socket(server))
             self._hold(server)
             server.sendall(request)
             status, _, rest = _head(server).partition(b"\r\n")
@@ -146,11 +153,11 @@ class Proxy(Relay):
 
 
 class Below(Proxy):
-    """A server that has a Hub, at `origin`, below a path, as artifact stores have. Elsewhere it has nothing."""
+    """A server that has a Hub below a path, as artifact stores have. Elsewhere it has nothing."""
 
-    def __init__(self, origin: str, path: str) -> None:
+    def __init__(self, hub: Hub, path: str) -> None:
         super().__init__()
-        self._origin, self._path = origin, path
+        self._origin, self._path, self.trust = hub.endpoint, path, hub.trust
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -161,6 +168,45 @@ class Below(Proxy):
         if not url.startswith(f"{self._path}/"):
             return f"{self._origin}/nothing-is-here"
         return self._origin + url.removeprefix(self._path)
+
+
+class Socks(Relay):
+    """A SOCKS 5 proxy (RFC 1928), which may ask for a `login`, as name:password (RFC 1929)."""
+
+    def __init__(self, login: str | None = None) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        """host:port of what was let through."""
+        self._login = login
+
+    def serve(self, client: socket.socket) -> None:
+        _, count = _exactly(client, 2)
+        _exactly(client, count)
+        client.sendall(b"\x05\x02" if self._login else b"\x05\x00")
+        if self._login:
+            _, length = _exactly(client, 2)
+            name = _exactly(client, length)
+            password = _exactly(client, _exactly(client, 1)[0])
+            right = f"{name.decode()}:{password.decode()}" == self._login
+            client.sendall(b"\x01\x00" if right else b"\x01\x01")
+            if not right:
+                return
+        _, _, _, kind = _exactly(client, 4)
+        address = _exactly(client, 4 if kind == 1 else _exactly(client, 1)[0])
+        host = socket.inet_ntoa(address) if kind == 1 else address.decode()
+        port = int.from_bytes(_exactly(client, 2))
+        self.asked.append(f"{host}:{port}")
+        self.join(client, (host, port), greeting=b"\x05\x00\x00\x01" + bytes(6))
+
+
+def _exactly(line: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = line.recv(count - len(data))
+        if not more:
+            raise ConnectionAbortedError
+        data += more
+    return data
 
 
 def _head(line: socket.socket) -> bytes:

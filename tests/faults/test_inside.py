@@ -20,6 +20,8 @@ from tests.faults.relays import Proxy
 from tests.hub import Fault, Hub, Repo
 from worker.client import Limits, make_client
 
+SCHEMES = ["http"]
+"""Its name is known to a proxy that speaks plain http."""
 NAMED = "http://hub.example"
 
 

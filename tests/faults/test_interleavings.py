@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine, Outcome
 from tests.hub import Fault, Files, Hub, Repo, Synthetic
+from tests.hubs.certificates import Certificates
 
 MIB = 1 << 20
 NAME = "acme/model"
@@ -44,9 +45,10 @@ ATTEMPTS = st.lists(
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), database=None, print_blob=True)
 @given(attempts=ATTEMPTS)
 def test_it_ends_in_the_very_same_bytes_or_in_an_error_with_a_reason(
+    certificates: Certificates,
     attempts: list[tuple[list[Fault], int | None, bool]],
 ) -> None:
-    with Hub() as hub, TemporaryDirectory() as folder:
+    with Hub(certificates=certificates) as hub, TemporaryDirectory() as folder:
         repo = hub.add(NAME, FILES)
         engine = Engine(hub, Path(folder), NAME)
         for faults, killed_after, rots in attempts:

@@ -1,6 +1,8 @@
 """What goes wrong on the line: retried while that helps, then ended with the contract's reason."""
 
+import gzip
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,9 @@ from tests.hub import Fault, Hub, Repo
 
 MODEL = "model.safetensors"
 LARGE_FILES = "*.safetensors"
+PAGE = b"<!doctype html><title>Blocked</title>" * 20
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+GZIPPED = {"Content-Encoding": "gzip"}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,10 @@ LARGE_FILES = "*.safetensors"
         Fault("short", path="folder/vocabulary.txt", by=10, honest=False),
         Fault("long", path="folder/vocabulary.txt", by=10, honest=True),
         Fault("redirect_loop", path=MODEL, times=1),
+        Fault("rewrite", path="config.json", rewrite=gzip.compress, headers=GZIPPED, times=None),
+        Fault("rewrite", path="folder/vocabulary.txt", rewrite=gzip.compress, headers=GZIPPED, times=None),
+        Fault("rewrite", path=MODEL, rewrite=lambda _: PAGE, headers=HTML),
+        Fault("rewrite", path="config.json", rewrite=lambda _: PAGE, headers=HTML),
     ],
     ids=lambda fault: f"{fault.kind}-{fault.status if fault.kind == 'status' else fault.after_bytes}-{fault.path}",
 )
@@ -61,6 +70,8 @@ def test_what_passes_is_survived_within_the_attempt(hub: Hub, repo: Repo, engine
         (Fault("status", path="config.json", status=502, times=None), "unavailable"),
         (Fault("status", path=LARGE_FILES, status=429, times=None), "busy"),
         (Fault("redirect_loop", path=LARGE_FILES, times=None), "unavailable"),
+        (Fault("rewrite", path=LARGE_FILES, rewrite=lambda _: PAGE, headers=HTML, times=None), "unavailable"),
+        (Fault("rewrite", path="config.json", rewrite=lambda _: PAGE, headers=HTML, times=None), "unavailable"),
         (Fault("status", on="auth", status=503, times=None), "unavailable"),
         (Fault("status", on="revision", status=500, times=None), "unavailable"),
         (Fault("status", on="revision", status=429, retry_after=7, times=None), "busy"),
@@ -127,3 +138,26 @@ def test_the_token_goes_to_the_hub_and_never_to_the_cdn(hub: Hub, repo: Repo, en
     assert all("authorization" not in {name.lower() for name in request.headers} for request in on_cdn)
     at_the_hub = [request for request in hub.requests if request.origin == "hub" and request.place == "file"]
     assert all("authorization" in {name.lower() for name in request.headers} for request in at_the_hub)
+
+
+def test_a_large_file_that_comes_compressed_all_the_same_is_decoded(hub: Hub, repo: Repo, engine: Engine) -> None:
+    """A range of what the server made of the file is of no use: it is fetched from its beginning to its end."""
+    hub.misbehave(
+        Fault("rewrite", path="second.safetensors", rewrite=gzip.compress, headers=GZIPPED, times=None),
+    )
+    outcome = engine.run()
+    assert outcome.done, outcome.messages[-1]
+    assert published(engine) == contents(repo)
+
+
+def test_a_page_in_place_of_a_file_is_told_as_what_it_is(hub: Hub, engine: Engine) -> None:
+    hub.misbehave(Fault("rewrite", path="config.json", rewrite=lambda _: PAGE, headers=HTML, times=None))
+    assert "web page" in engine.run().text
+
+
+def test_a_file_that_is_a_page_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    repo = hub.add("acme/pages", {"index.html": PAGE, "config.json": b"{}"})
+    hub.misbehave(Fault("rewrite", path="index.html", headers=HTML, times=None))
+    engine = Engine(hub, tmp_path / "storage", repo.name)
+    assert engine.run().done
+    assert published(engine) == contents(repo)

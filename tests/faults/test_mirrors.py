@@ -189,7 +189,7 @@ def test_a_hub_below_a_path_of_its_server(hub: Hub, repo: Repo, tmp_path: Path, 
     hub.account(TOKEN)
     hub.page_size = 2
     hub.misbehave(*(Fault("status", on=place, status=400, times=None) for place in lacking))
-    with Below(hub.endpoint, "/repository/hf") as store:
+    with Below(hub, "/repository/hf") as store:
         engine = Engine(store, tmp_path / "below", repo.name)
         assert engine.run(token=TOKEN).done
         assert published(engine) == contents(repo)

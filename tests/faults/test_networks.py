@@ -9,9 +9,11 @@ import trustme
 
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
-from tests.faults.relays import Proxy, Relay
+from tests.faults.relays import Proxy, Relay, Socks
 from tests.hub import Hub, Repo, Synthetic
 
+SCHEMES = ["http"]
+"""TLS stands before the Hub here, where it matters."""
 SECRET = "planted-password"
 
 
@@ -83,6 +85,23 @@ def test_all_requests_go_through_the_proxy_of_their_kind(
         assert proxy.refused == 0
 
 
+def test_a_proxy_that_speaks_tls_itself_with_a_certificate_of_ones_own_authority(
+    hub: Hub, repo: Repo, engine: Engine, authority: trustme.CA, secure: Relay, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with Proxy(tls=context) as proxy:
+        engine.environment |= dict.fromkeys(("HTTPS_PROXY", "http_proxy"), f"https://127.0.0.1:{proxy.port}")
+        address = f"https://127.0.0.1:{secure.port}"
+        assert engine.run(endpoint=address).reason == "unavailable"
+        authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+        engine.environment["SSL_CERT_FILE"] = str(tmp_path / "authority.pem")
+        outcome = engine.run(endpoint=address)
+        assert outcome.done, outcome.messages[-1]
+        assert published(engine) == contents(repo)
+        assert any(url.startswith(hub.cdn) for url in proxy.asked)
+
+
 def test_addresses_that_are_excepted_do_not_go_through_the_proxy(hub: Hub, repo: Repo, engine: Engine) -> None:
     with Proxy() as proxy:
         engine.environment |= {"http_proxy": f"127.0.0.1:{proxy.port}", "NO_PROXY": "localhost"}
@@ -147,3 +166,27 @@ def test_a_cdn_that_can_not_be_reached_is_unavailable_and_what_else_came_stays(
     assert engine.run().done
     assert published(engine) == contents(repo)
     assert hub.bytes_sent("config.json") == 0
+
+
+@pytest.mark.parametrize("kind", ["socks5", "socks5h"])
+@pytest.mark.parametrize("login", [None, f"depot:{SECRET}"])
+def test_all_requests_go_through_a_socks_proxy(
+    hub: Hub, repo: Repo, engine: Engine, kind: str, login: str | None
+) -> None:
+    with Socks(login) as proxy:
+        engine.environment["ALL_PROXY"] = f"{kind}://{login + '@' if login else ''}127.0.0.1:{proxy.port}"
+        outcome = engine.run()
+        assert outcome.done, outcome.messages[-1]
+        assert published(engine) == contents(repo)
+        assert set(proxy.asked) == {hub.endpoint.partition("://")[2], hub.cdn.partition("://")[2]}
+
+
+@pytest.mark.parametrize("except_", ["127.0.0.0/8,localhost", "*", "127.0.0.1 localhost"])
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "socks4://127.0.0.1:9"])
+def test_what_no_proxy_names_is_asked_directly_for_its_files_too(
+    repo: Repo, engine: Engine, proxy: str, except_: str
+) -> None:
+    engine.environment |= {"ALL_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": except_}
+    outcome = engine.run()
+    assert outcome.done, outcome.messages[-1]
+    assert published(engine) == contents(repo)

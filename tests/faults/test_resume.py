@@ -31,7 +31,7 @@ def engine(hub: Hub, large: Repo, tmp_path: Path) -> Engine:
 def test_after_a_kill_at_most_64_mib_of_a_file_in_flight_come_again(
     hub: Hub, large: Repo, engine: Engine, share: float
 ) -> None:
-    hub.total_rate = 100 * MIB
+    hub.total_rate = 25 * MIB
     with engine.start() as attempting:
         outcome = attempting.outcome(
             lambda message: message["event"] == "progress" and message["downloaded"] > share * SIZE

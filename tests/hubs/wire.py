@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import ssl
 import struct
 import termios
 import threading
@@ -32,8 +33,17 @@ class Reply(NamedTuple):
 class Server:
     """The Hub, its CDN, and the CAS of Xet, each at a port of its own."""
 
-    def __init__(self, reply: Callable[[Request], Reply], log: Log, speeds: Speeds, host: str, port: int) -> None:
+    def __init__(
+        self,
+        reply: Callable[[Request], Reply],
+        log: Log,
+        speeds: Speeds,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.reply, self.log, self.speeds = reply, log, speeds
+        self._tls = tls
         self.closing = threading.Event()
         self.pace = Pace()
         self._lock = threading.Lock()
@@ -71,6 +81,8 @@ class Server:
                 if self.closing.is_set():
                     connection.close()
                     return
+                if self._tls:
+                    connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 self._connections.add(connection)
                 self._threads = [thread for thread in self._threads if thread.is_alive()]
                 self._start(self._serve, origin, connection)
@@ -82,6 +94,8 @@ class Server:
 
     def _serve(self, origin: Origin, connection: socket.socket) -> None:
         try:
+            if isinstance(connection, ssl.SSLSocket):
+                connection.do_handshake()
             Line(self, origin, connection).talk()
         except _Reset:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -206,6 +220,8 @@ class Line:
         self._server.log.count(request, size)
 
     def _send_block(self, content: Content, file: BinaryIO | None, start: int, size: int) -> int:
+        if file is not None and isinstance(self._socket, ssl.SSLSocket):
+            return self._socket.send(os.pread(file.fileno(), size, start))
         if file is not None:
             return os.sendfile(self._socket.fileno(), file.fileno(), start, size)
         return self._socket.send(next(content.blocks(start, start + size)))

@@ -74,7 +74,7 @@ async def test_what_forks_them_may_die_and_be_replaced_while_a_child_is_at_work(
         until(lambda: not alive(server), str)
         async with nursery.child() as another:
             await _resolves(another, hub, tmp_path)
-        child.send(links={})
+        child.send(links={}, awaited=[])
         assert (await _next(child))["event"] == "planned"
     until(lambda: not alive(pid), str)
 

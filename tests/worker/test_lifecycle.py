@@ -125,6 +125,7 @@ def test_an_operation_past_its_deadline_times_out_and_a_retry_goes_on_from_the_b
     hub.add("acme/large", {"model.safetensors": Synthetic(SIZE)})
     hub.total_rate = 8 << 20
     depot = start_depot(operation_deadline=8, connections=1)
+    until(lambda: "worker is ready" in depot.logs(), depot.logs)
     operation = depot.create("acme/large")
     # Bytes are kept in steps of 8 MiB.
     until(lambda: (depot.model(operation["reference"]["id"]).get("downloaded") or 0) > (9 << 20), depot.logs)
