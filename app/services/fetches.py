@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, literal_column, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -65,7 +65,8 @@ async def claim(connection: AsyncConnection, lease: Lease, contents: Iterable[tu
         raise LeaseLost
     mine = FetchRow.operation_id == lease.operation_id
     owner = aliased(OperationRow)
-    taken = exists().where(owner.id == FetchRow.operation_id, _goes_on(owner))
+    # As a word: SQLAlchemy correlates nothing with the row that an INSERT meets, and would read the whole table.
+    taken = exists().where(owner.id == literal_column("fetches.operation_id"), _goes_on(owner))
     statement = INSERT[connection.dialect.name](FetchRow)
     statement = statement.values(
         sha256=bindparam("sha256"), path=bindparam("path"), operation_id=lease.operation_id, arrived=False

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from app.db.clock import now
 from app.db.session import Database
@@ -84,6 +84,25 @@ async def test_a_download_that_goes_on_in_moments_keeps_its_contents(database: D
     assert again.lease.operation_id == owner.lease.operation_id
     assert await by_hand.claim(database) is None
     assert await _claim(database, again, X) == {X}
+
+
+async def test_each_content_is_judged_by_its_own_download(database: Database) -> None:
+    dead, alive, third = [await _begin(database, f"acme/{name}") for name in ("dead", "alive", "third")]
+    await _claim(database, dead, X)
+    await _claim(database, alive, Y)
+    async with database.begin() as connection:
+        await connection.execute(_set(dead, due_at=now(-60)))
+    assert await _claim(database, third, X, Y) == {X}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_who_meets_a_claim_that_is_not_committed_yet_does_not_take_it_over(database: Database) -> None:
+    first, second = await _begin(database, "acme/first"), await _begin(database, "acme/second")
+    async with database.begin() as connection:
+        await fetches.claim(connection, first.lease, [(X, "x.bin")])
+        claiming = asyncio.create_task(_claim(database, second, X))
+        await _until_one_waits(database)
+    assert await claiming == set()
 
 
 async def test_an_attempt_that_begins_anew_is_waited_for_anew(database: Database) -> None:
@@ -190,6 +209,17 @@ async def _rows(database: Database) -> tuple[int, int]:
     async with database.read() as connection:
         counts = [await connection.execute(select(func.count()).select_from(row)) for row in (FetchRow, WaitRow)]
     return counts[0].scalar_one(), counts[1].scalar_one()
+
+
+async def _until_one_waits(database: Database) -> None:
+    """Until a transaction waits for another one."""
+    waits = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database OR database IS NULL "
+        "WHERE NOT granted AND d.datname = current_database()"
+    )
+    async with asyncio.timeout(30), database.read() as connection:
+        while not (await connection.execute(waits)).scalar_one():  # noqa: ASYNC110  # another server's state
+            await asyncio.sleep(0.01)
 
 
 def _set(claim: Claim, **values: Any) -> Any:
