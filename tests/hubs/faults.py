@@ -48,6 +48,8 @@ class Fault:
     times: int | None = 1
     """None: for ever."""
     skip: int = 0
+    agent: str | None = None
+    """A glob of User-Agents."""
     after_bytes: int | None = 0
     """Of the body. None: before the headers."""
     status: int = 503
@@ -250,6 +252,7 @@ def _meant(fault: Fault, request: Request) -> bool:
     return (
         (fault.on in {"any", request.place} or on_cdn)
         and fault.repo in {None, request.repo}
+        and fnmatchcase(request.headers.get("user-agent", ""), fault.agent or "*")
         and _covers(fault, request.file)
     )
 

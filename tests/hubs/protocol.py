@@ -138,7 +138,7 @@ class Protocol:
         size = store.size(found[1]) if found else None
         if not found or not size:
             raise Refusal(404, "Not Found")
-        if not (request.authorization or "").startswith("Bearer xet-"):
+        if not store.lets_in(request.authorization):
             raise Refusal(401, "Unauthorized")
         asked = asked_range(request.range, size)
         if asked is not None and asked[0] >= size:

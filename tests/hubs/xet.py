@@ -22,7 +22,6 @@ _BLOCK = 48
 """Bytes of the header and of every entry of a shard."""
 _BOOKEND = b"\xff" * 32
 _VERIFIED, _WITH_METADATA = 1 << 31, 1 << 30
-_TOKEN_SECONDS = 3600
 _UPLOADER = """
 import sys, hf_xet
 with hf_xet.XetSession().new_upload_commit(endpoint=sys.argv[1]) as commit:
@@ -41,14 +40,24 @@ class Term(NamedTuple):
     end: int
 
 
+class Chunks(NamedTuple):
+    """Those of a xorb: where each begins in it, and at last where the last one ends; their lengths once unpacked."""
+
+    starts: list[int]
+    lengths: list[int]
+
+
 class XetStore:
     """A folder of xorbs and shards, made with the first file and removed with `close`."""
 
     def __init__(self) -> None:
+        self.token_seconds = 3600
+        """How long the tokens that are given out from now on are good for."""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._hashes: dict[str, str] = {}
         self._files: dict[str, list[Term]] = {}
         self._xorbs: dict[str, File] = {}
+        self._chunks_of: dict[str, Chunks] = {}
         self._lock = threading.Lock()
 
     def keep(self, content: Content) -> str:
@@ -63,8 +72,13 @@ class XetStore:
 
     def access(self, cas: str) -> dict[str, str]:
         """The headers that give a client the way to the store, and a token for it."""
-        expires = str(int(time.time()) + _TOKEN_SECONDS)
+        expires = str(int(time.time()) + self.token_seconds)
         return {"X-Xet-Cas-Url": cas, "X-Xet-Access-Token": f"xet-{expires}", "X-Xet-Token-Expiration": expires}
+
+    def lets_in(self, authorization: str | None) -> bool:
+        """Whether this is a token that was given out, and is still good."""
+        expires = (authorization or "").removeprefix("Bearer xet-")
+        return expires.isdigit() and int(expires) > time.time()
 
     def xorb(self, name: str) -> File:
         with self._lock:
@@ -79,11 +93,12 @@ class XetStore:
         """How to put together these bytes of a file; `link` gives the address of a xorb."""
         needed: list[Term] = []
         position = skip = 0
-        for term in self._files[file]:
-            if position < stop and position + term.length > start:
-                skip = skip if needed else start - position
+        for whole in self._files[file]:
+            if position < stop and position + whole.length > start:
+                before, term = self._narrowed(whole, start - position, stop - position)
+                skip = skip if needed else start - position - before
                 needed.append(term)
-            position += term.length
+            position += whole.length
         by_xorb = groupby(sorted(needed), key=lambda term: term.xorb)
         fetch = {name: [self._fetch(name, list(terms), link)] for name, terms in by_xorb}
         terms = [
@@ -96,15 +111,30 @@ class XetStore:
         if self._folder is not None:
             self._folder.cleanup()
 
+    def _narrowed(self, term: Term, start: int, stop: int) -> tuple[int, Term]:
+        """The chunks of a term that have any of these bytes of it, and how many bytes of the term come before them."""
+        lengths = self._chunks(term.xorb).lengths
+        first, end, before, length = term.first, term.end, 0, term.length
+        while before + lengths[first] <= start:
+            before, length, first = before + lengths[first], length - lengths[first], first + 1
+        while before + length - lengths[end - 1] >= stop:
+            length, end = length - lengths[end - 1], end - 1
+        return before, Term(term.xorb, length, first, end)
+
     def _fetch(self, name: str, terms: list[Term], link: Callable[[str], str]) -> dict[str, Any]:
         """One stretch of a xorb with all chunks that these terms have in it."""
         first, end = min(term.first for term in terms), max(term.end for term in terms)
-        starts = _chunk_starts(self.xorb(name).path, end)
+        starts = self._chunks(name).starts
         return {
             "range": {"start": first, "end": end},
             "url": link(name),
             "url_range": {"start": starts[first], "end": starts[end] - 1},
         }
+
+    def _chunks(self, name: str) -> "Chunks":
+        if name not in self._chunks_of:
+            self._chunks_of[name] = _read_chunks(self.xorb(name))
+        return self._chunks_of[name]
 
     def _root(self) -> Path:
         if self._folder is None:
@@ -141,12 +171,14 @@ def _hash(data: bytes, position: int) -> str:
     return "".join(f"{number:016x}" for number in struct.unpack_from("<4Q", data, position))
 
 
-def _chunk_starts(xorb: Path, count: int) -> list[int]:
-    """Where the first chunks of a xorb begin, and where the last of them ends."""
-    starts = [0]
-    with xorb.open("rb") as file:
-        for _ in range(count):
+def _read_chunks(xorb: File) -> Chunks:
+    starts, lengths = [0], []
+    with xorb.path.open("rb") as file:
+        while starts[-1] < xorb.size:
             file.seek(starts[-1])
             header = file.read(8)  # version, three bytes of length as stored, compression, three of length
+            if header.startswith(b"XETBLOB"):  # chunks end: the footer follows
+                break
             starts.append(starts[-1] + len(header) + int.from_bytes(header[1:4], "little"))
-    return starts
+            lengths.append(int.from_bytes(header[5:8], "little"))
+    return Chunks(starts, lengths)
