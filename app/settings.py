@@ -117,6 +117,16 @@ class Settings(BaseSettings):
     keep_partial: bool = Field(True, description="Whether what arrived stays when the disk is full, for a retry.")
     connections: int = Field(8, ge=1, le=64, description="How many connections fetch one model's large files.")
     bandwidth: int = Field(0, ge=0, description="The most bytes per second that one worker downloads. 0: no limit.")
+    xet: str = Field(
+        "auto",
+        pattern="^(auto|on|off)$",
+        description="Whether large files come over Xet where the Hub offers it: on, off, or auto: if that is faster.",
+    )
+    fetcher: str = Field(
+        "own",
+        pattern="^(own|snapshot)$",
+        description="What fetches: own, or snapshot: huggingface_hub, which is slower and does not resume inside a file.",
+    )
     stall_window: float = Field(
         30.0, ge=0.5, le=60, description="How long a connection may be slower than STALL_RATE, in seconds."
     )

@@ -128,12 +128,12 @@ class Download:
             channel.emit("verified", path=file.path, size=file.size, sha256=sha256)
 
         return Means(
-            pace=Pace(job["connections"], job["backoff"]),
+            pace=Pace(job["connections"], job["backoff"], job["stall_window"]),
             patience=Patience(job["stall_window"], job["stall_rate"]),
             authorities=self.authorities,
             guard=Guard(job["endpoint"], redirects_inside=job["redirects_inside"]),
-            # hf_xet can't be slowed down.
-            xet=not channel.bandwidth,
+            xet=job["xet"],
+            snapshot=job["fetcher"] == "snapshot",
             throttle=Throttle(lambda: channel.bandwidth),
             keep=keep,
         )

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,16 @@ from worker.hub import Hub
 from worker.listing import HubFile
 from worker.meter import Meter
 from worker.parts import Part, key
+from worker.refusals import is_unforeseen
 from worker.snapshot import snapshot
 from worker.storage import sync_folder
-from worker.transfers import Transfer
+from worker.throttle import Throttle
+from worker.transfers import Sink, Transfer
 from worker.trust import Authorities
+from worker.ways import Ways
 from worker.wire import Patience, Wire
 from worker.writer import SMALL, Pace, Writer
+from worker.xet import Store
 
 _HASHERS = 2
 
@@ -33,14 +38,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """How files are fetched. `throttle` is called with every count of bytes; `keep` with each verified file."""
+    """How files are fetched. `keep` is called with each verified file."""
 
     pace: Pace
     patience: Patience
     authorities: Authorities
     guard: Guard
-    xet: bool
-    throttle: Callable[[int], None]
+    xet: str
+    """Whether files come over Xet: "auto", "on" or "off"."""
+    snapshot: bool
+    """Whether huggingface_hub fetches them, and not this worker's own means."""
+    throttle: Throttle
     keep: Callable[[HubFile, str], None]
 
 
@@ -59,6 +67,8 @@ class Files:
         self._elsewhere = elsewhere
         self._means = means
         self._wire: Wire[Transfer] = Wire(hub, commit, means.patience, means.authorities, means.guard)
+        self._store = Store(hub, commit, means.patience.window)
+        self._sink = Sink(self.meter, means.throttle)
         self._flusher = Flusher()
         self._remove_strays()
         self._here = [file for file in wanted if self._is_here(file)]
@@ -83,13 +93,13 @@ class Files:
         hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
         try:
             verdicts = {file: hashers.submit(self._keep, file) for file in self._here}
-            wrong = self._fetch(self._absent, hashers, xet=self._means.xet)
+            wrong = self._fetch(self._absent, xet=self._means.xet)
             # Files with the same content may be one file under several names.
             rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
             self.meter.add(-sum(file.size for file in rotten.values()))
-            wrong = self._fetch_again([*wrong, *rotten.values()], hashers)
+            wrong = self._fetch_again([*wrong, *rotten.values()])
             if not wrong:
-                wrong = self._fetch_again(self._link_awaited(hashers), hashers)
+                wrong = self._fetch_again(self._link_awaited(hashers))
         except BaseException:
             with suppress(OSError):
                 self.save()
@@ -110,25 +120,48 @@ class Files:
         for part in self._parts.values():
             part.sync()
 
-    def _fetch(self, files: Sequence[HubFile], hashers: ThreadPoolExecutor, *, xet: bool) -> list[HubFile]:
+    def _fetch(self, files: Sequence[HubFile], *, xet: str) -> list[HubFile]:
         """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept."""
         if not files:
             return []
-        # What an earlier attempt began over plain HTTP goes on from there, and Xet can't.
-        over_xet = [file for file in files if xet and file.xet and not self._begun(file)]
-        plain = [file for file in files if file not in set(over_xet)]
-        with_wire = ThreadPoolExecutor(1, thread_name_prefix="plain")
+        if self._means.snapshot:
+            return self._by_snapshot(files, xet)
+        writer = Writer(
+            self._wire,
+            self._store,
+            Ways(xet, time.monotonic()),
+            self._tree,
+            self._sink,
+            self._means.pace,
+            keep=self._means.keep,
+        )
+        parts = [self._parts[file] for file in files if file in self._parts]
         try:
-            by_wire = with_wire.submit(self._over_wire, plain)
-            wrong, left = self._over_xet(over_xet, hashers, by_wire)
-            return wrong + by_wire.result() + self._over_wire(left)
-        finally:
-            with_wire.shutdown(wait=False, cancel_futures=True)
+            return writer.fetch(parts, [file for file in files if file not in self._parts])
+        except Exception as error:
+            if not is_unforeseen(error):
+                raise
+            log.warning("the Hub is not as expected: going on with huggingface_hub", error=type(error).__name__)
+            writer.finish()
+        return self._by_snapshot([file for file in files if not (self._tree / file.path).exists()], xet)
 
-    def _fetch_again(self, wrong: Sequence[HubFile], hashers: ThreadPoolExecutor) -> list[HubFile]:
+    def _by_snapshot(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
+        """The same, with what huggingface_hub has for it. It begins each file anew."""
+        for part in [self._parts.pop(file) for file in files if file in self._parts]:
+            self.meter.settle(part.counted)
+            part.drop()
+        window, over_xet = self._means.patience.window, xet != "off" and not self._sink.throttle.limit
+        arriving = snapshot(
+            self._hub, self._commit, files, self._folder / "hub", self._sink, window=window, xet=over_xet
+        )
+        wrong = [file for file, path in arriving if not self._accept(file, path)] if files else []
+        self.meter.add(-sum(file.size for file in wrong))
+        return wrong
+
+    def _fetch_again(self, wrong: Sequence[HubFile]) -> list[HubFile]:
         self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
         # Not over Xet: it checks nothing, so what its store has wrong would only come again.
-        return self._fetch(wrong, hashers, xet=False)
+        return self._fetch(wrong, xet="off")
 
     def _link_awaited(self, hashers: ThreadPoolExecutor) -> list[HubFile]:
         """Link what other downloads fetched; those that are not as the manifest says are returned."""
@@ -138,56 +171,6 @@ class Files:
         verdicts = {file: hashers.submit(self._keep, file) for file in self._awaited}
         self.meter.add(sum(file.size for file, verdict in verdicts.items() if verdict.result()))
         return [file for file, verdict in verdicts.items() if not verdict.result()]
-
-    def _over_wire(self, files: Sequence[HubFile]) -> list[HubFile]:
-        if not files:
-            return []
-        writer = Writer(
-            self._wire,
-            self._tree,
-            self.meter,
-            self._means.pace,
-            throttle=self._means.throttle,
-            keep=self._means.keep,
-        )
-        parts = [self._parts[file] for file in files if file in self._parts]
-        return writer.fetch(parts, [file for file in files if file not in self._parts])
-
-    def _over_xet(
-        self, files: Sequence[HubFile], hashers: ThreadPoolExecutor, meanwhile: Future[list[HubFile]]
-    ) -> tuple[list[HubFile], list[HubFile]]:
-        """Fetch over Xet: (files that are wrong, files that did not come and are to be fetched over plain HTTP)."""
-        verdicts: dict[HubFile, Future[bool]] = {}
-        arrived = Meter(self.meter)
-
-        def check() -> None:
-            if meanwhile.done():
-                meanwhile.result()
-
-        if files:
-            arriving = snapshot(
-                self._hub,
-                self._commit,
-                files,
-                self._folder / "hub",
-                arrived,
-                window=self._means.patience.window,
-                check=check,
-            )
-            try:
-                for file, path in arriving:
-                    verdicts[file] = hashers.submit(self._accept, file, path)
-            except RuntimeError as error:
-                log.warning("xet failed: going on over plain HTTP", error=type(error).__name__)
-        wrong = [file for file, verdict in verdicts.items() if not verdict.result()]
-        self.meter.add(-sum(file.size for file in wrong))
-        left = [file for file in files if file not in verdicts]
-        if left and not meanwhile.done():
-            meanwhile.result()
-        if left:
-            # What came of them over Xet comes once more.
-            self.meter.settle(arrived.value - sum(file.size for file in verdicts))
-        return wrong, left
 
     def _accept(self, file: HubFile, path: Path) -> bool:
         """Move a verified file into the tree and say so; remove one that is not what it should be."""

@@ -22,6 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import hf_raise_for_status
 from huggingface_hub.utils._paths import filter_repo_objects
+from huggingface_hub.utils._xet import XetConnectionInfo, parse_xet_connection_info_from_headers
 
 from app.domain.errors import Failed, Reason, TryAgain
 from worker import listing
@@ -115,6 +116,16 @@ class Hub:
         if not chosen:
             raise Failed(Reason.INCORRECT, _nothing_left(self.name, found, patterns=bool(include or exclude)))
         return commit, sorted(chosen, key=lambda file: (-file.size, file.path))
+
+    def store_access(self, commit: str) -> XetConnectionInfo:
+        """Where the content store is, and a token for it. Raises what huggingface_hub does, and `ValueError`."""
+        address = f"{self.endpoint}/api/models/{self.name}/xet-read-token/{commit}"
+        response = get_session().get(address, headers=self._headers)
+        hf_raise_for_status(response)
+        access = parse_xet_connection_info_from_headers(response.headers)
+        if access is None:
+            raise ValueError("no content store is named")
+        return access
 
     def _info(self, revision: str, *, files_metadata: bool = False) -> ModelInfo:
         with parsing(self.endpoint):

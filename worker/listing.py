@@ -29,7 +29,8 @@ class HubFile:
     size: int
     blob_id: str
     sha256: str | None
-    xet: bool
+    xet: str | None = None
+    """What the Hub's content store calls it, where it is there, too."""
 
     def check(self) -> None:
         """Refuse what is not a size and a checksum: files in flight are called after the latter. Raises `Failed`."""
@@ -142,7 +143,7 @@ def siblings(endpoint: str, info: ModelInfo) -> Iterator[HubFile]:
         for sibling in info.siblings or ():
             sha256 = None if sibling.lfs is None else _text(sibling.lfs.sha256)
             blob_id = _text(sibling.blob_id) if sha256 is None else sibling.blob_id or ""
-            yield HubFile(_text(sibling.rfilename), _size(sibling.size), blob_id, sha256, xet=False)
+            yield HubFile(_text(sibling.rfilename), _size(sibling.size), blob_id, sha256)
 
 
 def _entry(line: Any) -> tuple[str, HubFile | None]:
@@ -152,7 +153,9 @@ def _entry(line: Any) -> tuple[str, HubFile | None]:
         return path, None
     lfs = line.get("lfs")
     sha256 = None if lfs is None else _text(lfs["oid"])
-    return path, HubFile(path, _size(line["size"]), _text(line["oid"]), sha256, bool(line.get("xetHash") and sha256))
+    xet = line.get("xetHash") if sha256 else None
+    found = xet if isinstance(xet, str) and _SHA256.fullmatch(xet) else None
+    return path, HubFile(path, _size(line["size"]), _text(line["oid"]), sha256, found)
 
 
 def _list(value: Any) -> list[Any]:

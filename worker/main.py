@@ -98,6 +98,8 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             keep_partial=settings.keep_partial,
             connections=settings.connections,
             backoff=settings.backoff,
+            xet=settings.xet,
+            fetcher=settings.fetcher,
             stall_window=settings.stall_window,
             stall_rate=settings.stall_rate,
         )

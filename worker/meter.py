@@ -8,10 +8,9 @@ _WINDOW = 5.0
 
 
 class Meter:
-    """Counts bytes from many threads; `of` is the meter of all, which counts them as well."""
+    """Counts bytes from many threads."""
 
-    def __init__(self, of: "Meter | None" = None) -> None:
-        self._of = of
+    def __init__(self) -> None:
         self._owed = 0
         self.value = 0
         self.rate = 0
@@ -27,14 +26,11 @@ class Meter:
             owed = min(self._owed, max(count, 0))
             self._owed -= owed
             self.value += count - owed
-        if self._of:
-            self._of.add(count, fetched=fetched)
 
     def settle(self, count: int) -> None:
-        """`count` bytes too many were counted: as many of those that come next don't count. Negative: too few were."""
+        """`count` bytes come once more: as many of those that come next don't count."""
         with self._lock:
-            self._owed += max(count, 0)
-            self.value += max(-count, 0)
+            self._owed += count
 
     def sample(self, moment: float) -> None:
         """Take the rate at `moment`, in seconds of any steady clock."""

@@ -59,6 +59,13 @@ def explain(error: Exception, hub: Asked, revision: str) -> OperationError:  # n
     raise DepotError(_kind(error)) from error
 
 
+def is_unforeseen(error: Exception) -> bool:
+    """Whether it is neither the network, the disk nor a refusal: the Hub, or this program, is not as expected."""
+    if isinstance(error, OperationError):
+        return error.reason is Reason.UNKNOWN
+    return not isinstance(error, HfHubHTTPError | httpx2.HTTPError) and not (isinstance(error, OSError) and error.errno)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """How many seconds the Hub asks to wait, by `Retry-After` (seconds, or a date) or the `t` of its `RateLimit`."""
     asked = headers.get("retry-after", "")

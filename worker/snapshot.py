@@ -1,48 +1,32 @@
-"""Fetching with huggingface_hub's `snapshot_download`, which brings what the Hub offers over Xet."""
+"""Fetching with huggingface_hub's `snapshot_download`: slower, and the first to follow what changes at the Hub."""
 
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Self
 
-import httpx2
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from huggingface_hub.utils._xet import abort_xet_session
+from huggingface_hub import constants, snapshot_download
 
+from app.domain.errors import Reason, TryAgain
 from worker.hub import Hub
 from worker.listing import HubFile
-from worker.meter import Meter
+from worker.transfers import Sink
 
 _LOOK = 0.2
 
 
-class Stalled(RuntimeError):
-    """Nothing came for too long."""
-
-
-class Refused(RuntimeError):
-    """The Hub or its content store would not go on with this way of fetching."""
-
-
 def snapshot(
-    hub: Hub,
-    commit: str,
-    files: Sequence[HubFile],
-    folder: Path,
-    meter: Meter,
-    *,
-    window: float,
-    check: Callable[[], None],
+    hub: Hub, commit: str, files: Sequence[HubFile], folder: Path, sink: Sink, *, window: float, xet: bool
 ) -> Iterator[tuple[HubFile, Path]]:
     """Yield each of `files` with its path under `folder` as soon as it is there. Nothing is verified but sizes.
 
-    Raises `RuntimeError` for all that goes wrong with the Hub or with Xet (`Stalled` after `window` seconds without a
-    byte), `OSError` for the disk, and what `check` does, which is called all the while.
+    Raises what `explain` understands, and `TryAgain` after `window` seconds without a byte.
     """
+    # It fetches no larger files over plain HTTP. Read by it with every file.
+    constants.HF_HUB_DISABLE_XET = not xet and max(file.size for file in files) <= constants.MAX_HTTP_DOWNLOAD_SIZE
     remaining = {file: folder / file.path for file in files}
     executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
     running = executor.submit(
@@ -52,29 +36,25 @@ def snapshot(
         local_dir=folder,
         token=hub.token,
         endpoint=hub.endpoint,
+        library_name="modeldepot",
         allow_patterns=[_literal(file.path) for file in files],
-        tqdm_class=_bars(meter),
+        tqdm_class=_bars(sink),
     )
+    moved, seen = time.monotonic(), -1
     try:
-        moved, seen = time.monotonic(), meter.value
         while remaining:
             finished = bool(wait([running], _LOOK).done)
-            check()
             # A file appears under its name by a rename, once it is whole.
             for file in [file for file, path in remaining.items() if path.is_file()]:
                 yield file, remaining.pop(file)
             if finished:
                 break
-            if meter.value != seen:
-                moved, seen = time.monotonic(), meter.value
+            if sink.meter.fetched != seen:
+                moved, seen = time.monotonic(), sink.meter.fetched
             elif time.monotonic() - moved > window:
-                raise Stalled("nothing came")
+                raise TryAgain(Reason.UNAVAILABLE, f"The Hub at {hub.endpoint} sends nothing.")
         running.result()
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.HTTPError) as error:
-        raise Refused(type(error).__name__) from error
     finally:
-        if not running.done():
-            abort_xet_session()  # type: ignore[no-untyped-call]
         executor.shutdown(wait=False, cancel_futures=True)
 
 
@@ -83,15 +63,15 @@ def _literal(path: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
-def _bars(meter: Meter) -> type[Any]:
-    """What snapshot_download takes for tqdm: feeds `meter` with the bytes that arrive."""
+def _bars(sink: Sink) -> type[Any]:
+    """What snapshot_download takes for tqdm: tells `sink` of the bytes that arrive."""
     lock = threading.RLock()
 
     class Bar:
         """As much of tqdm's interface as huggingface_hub 2.4 uses. Its own class counts nothing without a terminal."""
 
-        def __init__(self, *args: Any, **options: Any) -> None:
-            self.iterable = args[0] if args else options.get("iterable")
+        def __init__(self, iterable: Any = (), **options: Any) -> None:
+            self.iterable = iterable
             self.n = options.get("initial", 0)
             self.total = options.get("total")
             self.desc = options.get("desc") or ""
@@ -101,11 +81,12 @@ def _bars(meter: Meter) -> type[Any]:
         def update(self, count: float | None = 1) -> None:
             with lock:
                 self.n += int(count or 0)
-                if self._counts:
-                    meter.add(int(count or 0), fetched=True)
+            if self._counts and count:
+                sink.meter.add(int(count), fetched=True)
+                sink.throttle(int(count))
 
         def __iter__(self) -> Iterator[Any]:
-            return iter(self.iterable or ())
+            return iter(self.iterable)
 
         def __enter__(self) -> Self:
             return self

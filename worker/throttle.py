@@ -16,6 +16,10 @@ class Throttle:
         self._lock = threading.Lock()
         self._paid_until = 0.0
 
+    @property
+    def limit(self) -> int:
+        return self._limit()
+
     def __call__(self, count: int) -> None:
         limit = self._limit()
         if not limit:

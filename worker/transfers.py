@@ -1,6 +1,5 @@
 """What the writer asks the wire for: a piece of a large file, or a small file whole."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from worker.answers import Trouble
@@ -8,6 +7,7 @@ from worker.listing import HubFile
 from worker.meter import Meter
 from worker.parts import Part
 from worker.pieces import Piece
+from worker.throttle import Throttle
 
 _KNOWN = 0.5
 """Seconds after which a rate means something."""
@@ -18,7 +18,7 @@ class Sink:
     """What is told of bytes. `throttle` is called with every count of them before more are read."""
 
     meter: Meter
-    throttle: Callable[[int], None]
+    throttle: Throttle
 
 
 @dataclass(slots=True, eq=False)

@@ -2,15 +2,15 @@
 
 huggingface_hub 2.x starts every file again after a kill, checks no content, reads one connection a file and can't be
 told to stop. Large files come in pieces over several connections, in order, so that one hasher can follow them. One
-thread serves all connections; a request that is refused waits while others make progress.
+thread serves all connections; a request that is refused waits while others make progress. Pieces come over Xet as well,
+in threads of their own, where the Hub offers that.
 """
 
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +19,19 @@ from worker.answers import NoRanges, Trouble, WrongLength
 from worker.checksums import Checksum
 from worker.connections import Connections
 from worker.listing import HubFile
-from worker.meter import Meter
 from worker.parts import Part
 from worker.pieces import STEP
+from worker.saver import Keep, Saver
+from worker.streams import Streams
 from worker.transfers import OfPart, Sink, Transfer, Whole
+from worker.ways import Ways
 from worker.wire import Wire
+from worker.xet import Store
 
 SMALL = 1 << 20
 """Files up to this size, in bytes, are fetched whole, in memory, many at a time."""
 _SMALL_AT_ONCE = 16
-_UNSAVED = 64
-"""Small files that may wait to be written."""
 _HASHERS = 2
-_SAVERS = 4
 _BLOCK = 1 << 20
 _TURN = 0.1
 """Seconds between looks at what else there is to do."""
@@ -49,73 +49,106 @@ _OTHERS_PROGRESS = 1 << 16
 _LONGEST_WAIT = 30.0
 _DOUBLINGS = 5
 
-Keep = Callable[[HubFile, str], None]
-"""Told of each file that is verified and in its place, with its SHA-256."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How to go about it: `connections` for large files, `backoff` seconds after the first trouble."""
+    """How to go about it: `connections` for large files, `backoff` seconds after the first trouble.
+
+    `window`: seconds after which Xet counts as stalled.
+    """
 
     connections: int
     backoff: float
+    window: float
 
 
 class Writer:
     """Fetches files into a tree, once."""
 
     def __init__(
-        self, wire: Wire[Transfer], tree: Path, meter: Meter, pace: Pace, *, throttle: Callable[[int], None], keep: Keep
+        self,
+        wire: Wire[Transfer],
+        store: Store,
+        ways: Ways,
+        tree: Path,
+        sink: Sink,
+        pace: Pace,
+        *,
+        keep: Keep,
     ) -> None:
-        self._wire = wire
+        self._wire, self._store, self._ways = wire, store, ways
         self._tree = tree
-        self._meter = meter
-        self._sink = Sink(meter, throttle)
+        self._sink, self._meter = sink, sink.meter
         self._pace = pace
         self._keep = keep
         self._stopped = threading.Event()
         self._wrong: set[HubFile] = set()
         self._parts: deque[Part] = deque()
+        self._both: list[Part] = []
+        """What comes over Xet as well."""
         self._small: deque[HubFile] = deque()
         self._running: set[Transfer] = set()
         self._waiting: list[Transfer] = []
-        self._savers = ThreadPoolExecutor(_SAVERS, thread_name_prefix="saver")
-        self._saving: set[Future[None]] = set()
+        self._saver = Saver(tree, keep, self._refuse)
+        self._connecting = ThreadPoolExecutor(1, thread_name_prefix="connections")
+        self._hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
 
     def fetch(self, parts: Sequence[Part], small: Sequence[HubFile]) -> list[HubFile]:
         """Fetch all; those that are not what the manifest says are returned, and nothing of them is kept.
 
         Raises `TryAgain`, `Failed` or `OSError`; threads may then still run, and write nothing but bytes in flight.
         """
-        self._parts.extend(parts)
+        self._both = [part for part in parts if part.file.xet]
+        self._parts.extend(part for part in parts if not part.file.xet)
+        pace = self._pace
+        self._streams = Streams(
+            self._store, self._both, self._sink, self._ways, window=pace.window, most=pace.connections
+        )
+        self._most = (pace.connections if parts else 0) + min(_SMALL_AT_ONCE, len(small))
         self._small.extend(file for file in small if file.size)
-        self._saving |= {self._savers.submit(self._save, file, b"") for file in small if not file.size}
-        most = (self._pace.connections if parts else 0) + min(_SMALL_AT_ONCE, len(small))
-        self._connections = Connections(most, time.monotonic())
-        connecting = ThreadPoolExecutor(1, thread_name_prefix="connections")
-        hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
-        running = {hashers.submit(self._hash, part) for part in parts} | {connecting.submit(self._transfer)}
+        for file in small:
+            if not file.size:
+                self._saver.save(file, b"")
+        running = {self._hashers.submit(self._hash, part) for part in parts}
+        running.add(self._connecting.submit(self._transfer))
         try:
             for future in wait(running, return_when=FIRST_EXCEPTION).done:
                 future.result()
         finally:
             self._stopped.set()
-            for pool in (connecting, hashers, self._savers):
-                pool.shutdown(wait=False, cancel_futures=True)
+            self._streams.stop()
+            self._end(wait=False)
         return list(self._wrong)
+
+    def finish(self) -> None:
+        """After a failure: return when no file is put in its place any more."""
+        self._end(wait=True)
+
+    def _end(self, *, wait: bool) -> None:
+        for pool in (self._connecting, self._hashers):
+            pool.shutdown(wait=wait, cancel_futures=True)
+        self._saver.end(wait=wait)
 
     def _transfer(self) -> None:
         """Serve all connections until everything came."""
         began = self._meter.fetched
+        over_xet = self._ways.xet
+        self._connections = Connections(self._most, time.monotonic())
         try:
             while not self._stopped.is_set():
                 moment = time.monotonic()
+                if self._both:
+                    self._look(moment)
+                    self._streams.turn(moment)
+                if over_xet != self._ways.xet:
+                    over_xet, began = self._ways.xet, self._meter.fetched
+                    self._connections = Connections(self._most, moment)
                 self._connections.look(moment, self._meter.fetched - began)
                 while len(self._running) < self._connections.allowed and (transfer := self._next(moment)):
                     self._running.add(transfer)
                     self._wire.begin(transfer)
-                self._saved()
-                if not self._running and not self._is_more(moment):
+                saved = self._saver.is_done()
+                if not self._running and not self._is_more(moment) and saved:
                     return
                 for transfer, error in self._wire.turn(_TURN):
                     self._running.discard(transfer)
@@ -123,13 +156,17 @@ class Writer:
         finally:
             self._wire.close()
 
+    def _look(self, moment: float) -> None:
+        left = sum(part.file.size - part.counted for part in self._both)
+        self._ways.look(moment, self._meter.fetched, left)
+
     def _is_more(self, moment: float) -> bool:
         """Whether anything is left to do, while nothing runs. Raises `TryAgain` when that takes too long to wait for."""
         if self._waiting:
             soonest = min(self._waiting, key=lambda transfer: transfer.tried.due)
             if soonest.tried.due - moment > _LONGEST_WAIT:
                 raise _given_up(soonest)
-        return bool(self._waiting or self._parts or self._small or self._saving)
+        return bool(self._waiting or self._parts or self._small or not self._streams.is_over)
 
     def _next(self, moment: float) -> Transfer | None:
         """What to ask for next: what failed and may be tried again, a small file, a piece of the largest file."""
@@ -143,8 +180,9 @@ class Writer:
         while self._parts and self._parts[0].is_taken:
             self._parts.popleft()
         wholes = sum(isinstance(transfer, Whole) for transfer in self._running)
-        share = max(1, self._connections.allowed // 2) if self._parts else _SMALL_AT_ONCE
-        if self._small and wholes < share and len(self._saving) < _UNSAVED:
+        large = self._parts or (self._both and not self._ways.xet)
+        share = max(1, self._connections.allowed // 2) if large else _SMALL_AT_ONCE
+        if self._small and wholes < share and not self._saver.is_full:
             return Whole(self._small.popleft(), self._sink)
         if len(self._running) - wholes >= self._pace.connections:
             return None
@@ -154,10 +192,11 @@ class Writer:
         """A piece that nobody fetches, or at the end half of what another connection has before it."""
         shortest, longest = _PIECE
         length = min(max(shortest, int(self._meter.rate / max(len(self._running), 1) * _SECONDS)), longest)
-        for part in self._parts:
+        parts = [*self._parts, *([] if self._ways.xet else self._both)]
+        for part in parts:
             if piece := part.take(length):
                 return OfPart(part, piece, self._sink, moment)
-        if self._parts or self._waiting:
+        if self._waiting or not all(part.is_taken for part in parts):
             return None
         pieces = [transfer for transfer in self._running if isinstance(transfer, OfPart)]
         last = max(pieces, key=lambda transfer: transfer.left(moment), default=None)
@@ -169,7 +208,7 @@ class Writer:
             error = Trouble(Reason.UNAVAILABLE, f"The connection ended in the middle of {transfer.file.path!r}.")
         match error:
             case None if isinstance(transfer, Whole):
-                self._saving.add(self._savers.submit(self._save, transfer.file, transfer.data()))
+                self._saver.save(transfer.file, transfer.data())
             case None:
                 pass
             case WrongLength() if isinstance(transfer, OfPart):
@@ -233,32 +272,9 @@ class Writer:
             self._meter.add(-part.counted)
             self._wrong.add(part.file)
 
-    def _save(self, file: HubFile, data: bytes) -> None:
-        checksum = Checksum(file)
-        checksum.update(data)
-        if not checksum.matches():
-            self._meter.add(-len(data))
-            self._wrong.add(file)
-            return
-        _write(self._tree / file.path, data)
-        self._keep(file, checksum.sha256)
-
-    def _saved(self) -> None:
-        """Raises what went wrong as small files were written."""
-        for future in [future for future in self._saving if future.done()]:
-            self._saving.discard(future)
-            future.result()
-
-
-def _write(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # What stands there may be a link to another model's file: it must not be written through.
-    target.unlink(missing_ok=True)
-    with target.open("xb") as output:
-        output.write(data)
-        output.flush()
-        os.fchmod(output.fileno(), 0o444)
-        os.fsync(output.fileno())
+    def _refuse(self, file: HubFile) -> None:
+        self._meter.add(-file.size)
+        self._wrong.add(file)
 
 
 def _crowded(transfer: Transfer) -> bool:

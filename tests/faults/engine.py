@@ -75,6 +75,8 @@ class Engine:
             "lease": 60,
             "connections": 8,
             "backoff": 0.02,
+            "xet": "auto",
+            "fetcher": "own",
             "stall_window": 1.0,
             "stall_rate": 1024,
         } | job

@@ -97,6 +97,8 @@ async def _resolves(child: Child, hub: Hub, storage: Path) -> None:
         lease=60,
         connections=1,
         backoff=1,
+        xet="auto",
+        fetcher="own",
         stall_window=30,
         stall_rate=0,
     )

@@ -13,7 +13,7 @@ from worker.parts import Part, key
 from worker.pieces import STEP, Piece
 
 SIZE = 3 * STEP - 100
-FILE = HubFile("model.bin", SIZE, "0" * 40, "a" * 64, xet=False)
+FILE = HubFile("model.bin", SIZE, "0" * 40, "a" * 64)
 DATA = b"x" * STEP
 NEVER = threading.Event()
 
@@ -54,7 +54,7 @@ def test_what_was_synchronised_is_kept_and_goes_on_where_it_ended(tmp_path: Path
 
 
 def test_what_arrives_is_synchronised_beside_those_who_write_it(tmp_path: Path) -> None:
-    large = HubFile("model.bin", 40 * STEP, "0" * 40, "b" * 64, xet=False)
+    large = HubFile("model.bin", 40 * STEP, "0" * 40, "b" * 64)
     part = _part(tmp_path, large)
     _take(part)
     for step in range(40):
@@ -137,7 +137,7 @@ def test_what_still_comes_for_a_part_that_is_over_is_written_nowhere(tmp_path: P
 
 
 def test_a_line_that_a_power_failure_tore_does_not_become_another_steps_number(tmp_path: Path) -> None:
-    small_steps = HubFile("model.bin", 40 * STEP, "0" * 40, "b" * 64, xet=False)
+    small_steps = HubFile("model.bin", 40 * STEP, "0" * 40, "b" * 64)
     part = _part(tmp_path, small_steps)
     _take(part)
     _write(part, DATA, 0)
@@ -209,7 +209,7 @@ def test_a_server_without_ranges_serves_one_connection_only(tmp_path: Path) -> N
 def test_connections_stay_within_reach_of_the_hasher_but_never_wait_for_what_was_there_at_the_start(
     tmp_path: Path,
 ) -> None:
-    large = HubFile("large.bin", 200 * STEP, "0" * 40, "b" * 64, xet=False)
+    large = HubFile("large.bin", 200 * STEP, "0" * 40, "b" * 64)
     (tmp_path / "fresh").mkdir()
     fresh = _part(tmp_path / "fresh", large)
     taken = _all(fresh)

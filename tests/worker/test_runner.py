@@ -116,6 +116,8 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         storage=storage,
         nursery=Nursery("http://127.0.0.1:9", str(folder), 0),
         sealer=Sealer([SECRET_KEY]),
+        xet="auto",
+        fetcher="own",
         hub_endpoint="http://127.0.0.1:9",
         redirects_inside=False,
         lease=30,

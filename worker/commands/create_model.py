@@ -58,6 +58,8 @@ def _job(work: Work, model: Row[Any], attempt: Attempt) -> Mapping[str, Any]:
         "connections": work.tools.connections,
         # Within an attempt a shorter breath is enough: the bytes that came are kept.
         "backoff": work.tools.backoff / 4,
+        "xet": work.tools.xet,
+        "fetcher": work.tools.fetcher,
         "stall_window": work.tools.stall_window,
         "stall_rate": work.tools.stall_rate,
     }

@@ -30,6 +30,8 @@ class Tools:
     """Whether what arrived stays when the disk is full."""
     connections: int
     backoff: float
+    xet: str
+    fetcher: str
     stall_window: float
     stall_rate: float
 
