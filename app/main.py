@@ -61,7 +61,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    volume = Volume(settings.storage, writes=False)
+    volume = Volume(settings.storage, writes=False, database=database)
     figures = Figures()
     metrics = ApiMetrics(volume, database, figures.census)
 

@@ -15,6 +15,7 @@ from app.db.session import UNREACHABLE, Database
 from app.db.tables import CompatibilityRow
 from app.db.trouble import advice
 from app.queue import Doorbell
+from app.services import storages
 from app.volume import Volume, VolumeAway
 
 _PATIENCE = 2.0
@@ -27,7 +28,7 @@ class Status(StrEnum):
     """How it is.
 
     ok           everything answers
-    degraded     it works, but slower: operations wait for the workers' next look
+    degraded     it works, but slower (operations wait for the workers' next look), or somebody has to decide something
     unavailable  something that it needs is missing
     """
 
@@ -74,21 +75,31 @@ class Readiness:
 
     async def report(self) -> tuple[Status, Mapping[str, Any]]:
         """The status, and it with each check's result as JSON is to show it. A check that failed says what to do."""
-        (database, migrations), redis, storage = await asyncio.gather(self._database(), self._redis(), self._storage())
-        found = {"database": database, "redis": redis, "storage": storage, "migrations": migrations}
+        (database, migrations, kept), redis, storage = await asyncio.gather(
+            self._database(), self._redis(), self._storage()
+        )
+        found = {
+            "database": database,
+            "redis": redis,
+            "storage": storage,
+            "migrations": migrations,
+            "housekeeping": kept,
+        }
         needed = (database, storage, migrations)
-        status = Status.UNAVAILABLE if any(needed) else Status.DEGRADED if redis else Status.OK
+        status = Status.UNAVAILABLE if any(needed) else Status.DEGRADED if redis or kept else Status.OK
         checks = {name: {"ok": False, "message": wrong} if wrong else {"ok": True} for name, wrong in found.items()}
         return status, {"status": status, "checks": checks}
 
-    async def _database(self) -> tuple[str, str]:
+    async def _database(self) -> tuple[str, str, str]:
+        """What is wrong with the database, with its shape, and what housekeeping complains of."""
         try:
             async with asyncio.timeout(_PATIENCE), self.database.read() as connection:
                 shape = await connection.run_sync(self.revisions.shape)
+                wrong = self.revisions.judge(shape)
+                kept = "" if wrong else (await storages.known(connection)).complaint
         except UNREACHABLE as error:  # a timeout is among them
-            return advice(error), "This can't be told without the database."
-        wrong = self.revisions.judge(shape)
-        return "" if wrong else await self._writing.look(self.database), wrong
+            return advice(error), "This can't be told without the database.", ""
+        return "" if wrong else await self._writing.look(self.database), wrong, kept
 
     async def _redis(self) -> str:
         try:

@@ -115,6 +115,11 @@ class Settings(BaseSettings):
     backoff: Seconds = Field(2.0, description="The wait before the second attempt, in seconds. It doubles, up to 300.")
     reserve: int = Field(1_073_741_824, ge=0, description="Free bytes that downloads leave on the storage.")
     keep_partial: bool = Field(True, description="Whether what arrived stays when the disk is full, for a retry.")
+    trash_retention: Seconds = Field(
+        604_800.0,
+        description="How long what housekeeping took from the storage can be restored, in seconds. So long, too, what "
+        "arrived of models that the database does not know is left alone.",
+    )
     connections: int = Field(8, ge=1, le=64, description="How many connections fetch one model's large files.")
     bandwidth: int = Field(0, ge=0, description="The most bytes per second that one worker downloads. 0: no limit.")
     xet: str = Field(

@@ -5,7 +5,13 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
+from app.db.session import UNREACHABLE, Database
+from app.services import storages
+
+MARK = Path("depot", "mark")
+"""The file in a storage that tells which one it is."""
 _PATIENCE = 2.0
 """Seconds that a storage, which may be far away, has to answer."""
 
@@ -23,25 +29,36 @@ class Usage:
 
 
 class Volume:
-    """The folder that models are kept in. `writes` tells whether this process needs to."""
+    """The folder that models are kept in. `writes` tells whether this process needs to.
 
-    def __init__(self, root: Path, *, writes: bool) -> None:
+    Where there is a `database`, the folder must carry the mark that the database knows: an empty folder in place of a
+    mount that failed is no storage.
+    """
+
+    def __init__(self, root: Path, *, writes: bool, database: Database | None = None) -> None:
         self._root = root
         self._writes = writes
-        self._looking: asyncio.Future[Usage] | None = None
+        self._database = database
+        self._mark: UUID | None = None
+        self._looking: asyncio.Future[tuple[Usage, UUID | None]] | None = None
 
     async def look(self) -> Usage:
         """Raises `VolumeAway`."""
         # A storage that hangs keeps one thread, not one for each look.
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+        known = await self._known()
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await asyncio.shield(self._looking)
+                usage, mark = await asyncio.shield(self._looking)
         except TimeoutError:
             reason = f"it did not answer within {_PATIENCE:.0f} seconds"
         except OSError as error:
             reason = (error.strerror or "unknown error").lower()
+        else:
+            if known and mark != known:
+                raise VolumeAway(not_the_storage(known, mark))
+            return usage
         raise VolumeAway(f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE.")
 
     async def read(self, path: Path, most: int) -> bytes | None:
@@ -53,11 +70,52 @@ class Volume:
         except (VolumeAway, TimeoutError, OSError):
             return None
 
-    def _look(self) -> Usage:
+    async def lacks(self, model_id: UUID) -> bool:
+        """Whether the folder of a published model is gone. Raises `VolumeAway`.
+
+        Never before a worker has looked at the storage: nobody knows then whether it is the right one.
+        """
+        if await self._known() is None:
+            return False
+        await self.look()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return not await asyncio.to_thread((self._root / "models" / str(model_id)).is_dir)
+        except TimeoutError:
+            raise VolumeAway("The storage did not answer in time. Look at what is mounted at DEPOT_STORAGE.") from None
+
+    async def _known(self) -> UUID | None:
+        """The mark that the database knows; the last that it told while it is away."""
+        if self._database is not None:
+            try:
+                async with asyncio.timeout(_PATIENCE), self._database.read() as connection:
+                    self._mark = (await storages.known(connection)).mark
+            except UNREACHABLE:  # a timeout is among them; a database of an older shape knows no mark
+                pass
+        return self._mark
+
+    def _look(self) -> tuple[Usage, UUID | None]:
         if self._writes and not os.access(self._root, os.W_OK | os.X_OK):
             raise PermissionError(0, "no permission to write")
         usage = shutil.disk_usage(self._root)
-        return Usage(usage.total - usage.free, usage.free)
+        return Usage(usage.total - usage.free, usage.free), read_mark(self._root)
+
+
+def read_mark(root: Path) -> UUID | None:
+    """The mark of the storage at `root`, if it has one. Raises `OSError`."""
+    try:
+        return UUID((root / MARK).read_text().strip())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def not_the_storage(known: UUID, found: UUID | None) -> str:
+    """What to tell who finds another mark, or none, where the one that the database knows should be."""
+    what = f"the mark of another one, {found}" if found else "no mark"
+    return (
+        f"DEPOT_STORAGE is not the storage of this depot: {MARK} there holds {what}, and the database knows {known}. "
+        "Look whether it is mounted. If it was replaced on purpose, run `modeldepot storage accept`."
+    )
 
 
 def _beginning(path: Path, most: int) -> bytes:

@@ -24,7 +24,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +38,11 @@ from worker.elsewhere import Elsewhere
 from worker.files import Files, Means
 from worker.hub import Hub
 from worker.listing import HubFile
+from worker.mending import sound
 from worker.meter import Meter
+from worker.names import check_paths
 from worker.refusals import explain
-from worker.storage import Attempt, Storage, check_paths
+from worker.storage import Attempt, Storage
 from worker.throttle import Throttle
 from worker.trust import Authorities
 from worker.wire import Patience
@@ -111,8 +113,10 @@ class Download:
         storage = Storage(Path(job["storage"]))
         attempt = Attempt(UUID(job["model"]), UUID(job["operation"]), job["fence"])
         with storage.alone(attempt.model_id):
-            folder = storage.adopt(attempt)
-            files = Files(self.hub, commit, folder, wanted, elsewhere, self._means())
+            arrival = storage.adopt(attempt, mends=job["mends"])
+            if job["mends"]:
+                wanted = self._rotten(wanted, storage.published(attempt.model_id))
+            files = Files(self.hub, commit, arrival, wanted, elsewhere, self._means())
             self.channel.emit("planned", missing=files.missing, free=storage.free(), awaited=files.awaited)
             self.channel.receive()
             # In a thread: what the signal interrupts may hold the lock that saving needs.
@@ -121,12 +125,18 @@ class Download:
                 files.complete()
         self.channel.emit("done")
 
+    def _rotten(self, wanted: Sequence[HubFile], published: Path) -> Sequence[HubFile]:
+        """Those of `wanted` that a published model's folder lacks; the others are told of as verified."""
+        good = dict(sound(wanted, published))
+        for file, sha256 in good.items():
+            self._keep(file, sha256)
+        return [file for file in wanted if file not in good]
+
+    def _keep(self, file: HubFile, sha256: str) -> None:
+        self.channel.emit("verified", path=file.path, size=file.size, sha256=sha256)
+
     def _means(self) -> Means:
         job, channel = self.job, self.channel
-
-        def keep(file: HubFile, sha256: str) -> None:
-            channel.emit("verified", path=file.path, size=file.size, sha256=sha256)
-
         return Means(
             pace=Pace(job["connections"], job["backoff"], job["stall_window"]),
             patience=Patience(job["stall_window"], job["stall_rate"]),
@@ -135,7 +145,7 @@ class Download:
             xet=job["xet"],
             snapshot=job["fetcher"] == "snapshot",
             throttle=Throttle(lambda: channel.bandwidth),
-            keep=keep,
+            keep=self._keep,
         )
 
 

@@ -16,13 +16,14 @@ from worker.checksums import verify
 from worker.client import Guard
 from worker.elsewhere import Elsewhere
 from worker.flusher import Flusher
+from worker.folders import open_to_all, sync_folder
 from worker.hub import Hub
 from worker.listing import HubFile
 from worker.meter import Meter
 from worker.parts import Part, key
 from worker.refusals import is_unforeseen
 from worker.snapshot import snapshot
-from worker.storage import sync_folder
+from worker.storage import Arrival
 from worker.throttle import Throttle
 from worker.transfers import Sink, Transfer
 from worker.trust import Authorities
@@ -56,13 +57,13 @@ class Files:
     """What is wanted of one commit. What is `elsewhere` is linked and not fetched."""
 
     def __init__(
-        self, hub: Hub, commit: str, folder: Path, wanted: Sequence[HubFile], elsewhere: Elsewhere, means: Means
+        self, hub: Hub, commit: str, arrival: Arrival, wanted: Sequence[HubFile], elsewhere: Elsewhere, means: Means
     ) -> None:
         self.meter = Meter()
         self._hub = hub
         self._commit = commit
-        self._folder = folder
-        self._tree = folder / "tree"
+        self._scratch = arrival.scratch
+        self._tree = arrival.tree
         self._wanted = wanted
         self._elsewhere = elsewhere
         self._means = means
@@ -87,7 +88,7 @@ class Files:
         return [file.sha256 for file in self._awaited if file.sha256]
 
     def complete(self) -> None:
-        """Until every file is in `tree/`, verified and on disk. Raises what `hub.explain` understands."""
+        """Until every file is in its tree, verified and on disk. Raises what `hub.explain` understands."""
         awaited = sum(file.size for file in self._awaited)
         self.meter.add(sum(file.size for file in self._wanted) - self.missing - awaited)
         hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
@@ -113,6 +114,7 @@ class Files:
         self._link_twins()
         self._remove_strays()
         for folder, _, _ in os.walk(self._tree):
+            open_to_all(Path(folder))
             sync_folder(Path(folder))
 
     def save(self) -> None:
@@ -152,7 +154,7 @@ class Files:
             part.drop()
         window, over_xet = self._means.patience.window, xet != "off" and not self._sink.throttle.limit
         arriving = snapshot(
-            self._hub, self._commit, files, self._folder / "hub", self._sink, window=window, xet=over_xet
+            self._hub, self._commit, files, self._scratch / "hub", self._sink, window=window, xet=over_xet
         )
         wrong = [file for file, path in arriving if not self._accept(file, path)] if files else []
         self.meter.add(-sum(file.size for file in wrong))
@@ -208,7 +210,7 @@ class Files:
                     raise Failed(Reason.FAULT, f"The storage does not keep what is written to it: {file.path!r}.")
 
     def _part(self, file: HubFile) -> Part:
-        return Part(file, self._folder / "parts", self._flusher)
+        return Part(file, self._scratch / "parts", self._flusher)
 
     def _begun(self, file: HubFile) -> bool:
         return file in self._parts and self._parts[file].counted > 0

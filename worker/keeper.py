@@ -26,6 +26,8 @@ class Keeper:
         self.downloaded: int | None = None
         self.rate: int | None = None
         self.files = 0
+        self.reports = True
+        """Whether the model's row is to tell how far it is."""
         self.on_renewal: Callable[[], None] | None = None
         """Called whenever the lease was renewed."""
         self._database = database
@@ -54,7 +56,7 @@ class Keeper:
 
     async def _look(self, asked: float) -> None:
         renewal = asked - self._renewed >= self._lease / 3
-        progress = (self.downloaded, self.rate, self.files)
+        progress = (self.downloaded, self.rate, self.files) if self.reports else self._reported
         if not renewal and progress == self._reported:
             async with self._database.read() as connection:
                 await leases.confirm(connection, self._claim.lease)

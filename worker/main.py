@@ -14,7 +14,8 @@ import structlog
 
 from app import queue, telemetry
 from app.db.migrate import revisions
-from app.db.session import open_database
+from app.db.session import UNREACHABLE, Database, open_database
+from app.domain.errors import Failed
 from app.probe import Pulse
 from app.queue import Doorbell
 from app.readiness import Readiness
@@ -23,13 +24,15 @@ from app.services.workers import Presence
 from app.settings import Settings, SettingsError, load, split_keys
 from app.status import CannotListen, StatusServer, listen
 from app.terminal import shown
-from app.volume import Volume
+from app.volume import Volume, VolumeAway
+from worker.abilities import check_abilities
 from worker.child import Nursery
 from worker.commands.work import Tools
 from worker.door import answered
 from worker.ending import end
 from worker.lanes import Policy
 from worker.lookups import answering
+from worker.marking import meet
 from worker.metrics import WorkerMetrics
 from worker.runner import Runner
 from worker.scratch import scratch
@@ -47,13 +50,18 @@ log = structlog.get_logger()
 def main() -> None:
     try:
         settings = load()
-        storage = Storage(settings.storage)
+        storage = Storage(settings.storage, keep=settings.trash_retention)
         storage.prepare()
+        has_hard_links = check_abilities(storage.root)
     except SettingsError as error:
         sys.exit(_say(str(error)))
+    except Failed as error:
+        sys.exit(_say(f"DEPOT_STORAGE is wrong: {error.message}"))
     except OSError as error:
         sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}: {error.strerror}."))
     telemetry.configure(settings.log_format)
+    if not has_hard_links:
+        log.warning("the storage has no hard links: files that models share are kept once for each of them")
     _give_way(settings.niceness)
     try:
         asyncio.run(_serve(settings, storage))
@@ -79,7 +87,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
     doorbell = Doorbell(queue.connect(settings.redis_url))
-    volume = Volume(settings.storage, writes=True)
+    volume = Volume(settings.storage, writes=True, database=database)
     metrics = WorkerMetrics(volume, settings.slots)
     status = StatusServer(Readiness(database, revisions(), doorbell, volume), metrics)
     with scratch() as cache:
@@ -105,6 +113,7 @@ async def _serve(settings: Settings, storage: Storage) -> None:
         )
         runner = Runner(presence, tools, policy, Pulse(cache, settings.look_interval))
         async with status.listening(listen(settings.metrics_host, settings.metrics_port)):
+            await _say_if_away(database, storage)
             await _work(runner, tools, settings)
         await doorbell.close()
         await database.close()
@@ -122,6 +131,16 @@ def _policy(settings: Settings) -> Policy:
         audit_retention=settings.audit_retention,
         error_retention=settings.error_retention,
     )
+
+
+async def _say_if_away(database: Database, storage: Storage) -> None:
+    """No reason to end: it may be mounted yet, and each operation looks again."""
+    try:
+        await meet(database, storage)
+    except VolumeAway as error:
+        log.error("the storage is not there", reason=str(error))  # noqa: TRY400  # the reason says it all
+    except UNREACHABLE as error:
+        log.warning("the database can't be reached", error=type(error).__name__)
 
 
 async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:

@@ -11,10 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from app.db.session import is_unreachable
-from app.db.transitions import LeaseLost, end_operation, mark_deleting, move_model
+from app.db.transitions import LeaseLost, end_operation, fail_model, mark_deleting
 from app.db.trouble import what
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
-from app.domain.states import ModelStatus, OperationState
+from app.domain.states import OperationState
 from app.probe import Pulse
 from app.services import audit, leases, models, operations, sessions, workers
 from app.services.leases import Claim
@@ -207,14 +207,8 @@ class Runner:
 
     async def _settle(self, claim: Claim, error: OperationError) -> None:
         async with self._tools.database.begin() as connection:
-            await move_model(
-                connection,
-                claim.resource_id,
-                ModelStatus.ERROR,
-                lease=claim.lease,
-                rate=None,
-                reason=error.reason,
-                message=error.message,
+            await fail_model(
+                connection, claim.resource_id, claim.command, error.reason, error.message, lease=claim.lease
             )
             await mark_deleting(connection, claim.resource_id, deleting=False)
             await end_operation(

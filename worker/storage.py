@@ -1,33 +1,40 @@
 """Where model files are: the only module that builds their paths.
 
-    incoming/<model id>/<operation id>.<fence>/   one attempt's files while they arrive
-        tree/                                     those that are complete and verified
-        parts/                                    those in flight
+    incoming/<model id>/<operation id>.<fence>/   one attempt's files in flight
+        parts/                                    over plain HTTP
         hub/                                      what snapshot_download fetches
+    verified/<model id>.<operation id>.<fence>/   that attempt's files that are complete and verified
     models/<model id>/                            a published model: complete, always
     by-name/<owner>/<name>                        a link to it, for engines
+    depot/                                        the storage's mark, and what each model is: see worker.manifests
     trash/<model id>.<random>/                    what is being removed
+    removed/<model id>.<seconds>/                 what was taken away and can be restored: see worker.trash
 
 All of it is one file system, so that publishing is one rename. An attempt takes over what the one before it left by
-renaming that attempt's folder to its own name: whoever was replaced finds its paths gone, and can publish nothing.
+renaming that attempt's folders to its own names.
+
+A network file system's client remembers which folder a name led to, so a path through a folder that was renamed
+elsewhere works on for a while (1 s on JuiceFS, up to 60 s on NFS). Only the last name of a rename is looked up by the
+server, always. That is why publishing renames `verified/<model id>.<operation id>.<fence>` itself: `verified` and
+`models` never move, so of an attempt and the one that takes over from it exactly one finds that name.
 """
 
+import errno
 import fcntl
 import os
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
 from uuid import UUID, uuid4
 
-from app.domain.errors import Failed, NotYet, Reason, TryAgain
+from app.domain.errors import NotYet, Reason, TryAgain
+from worker.folders import erase, make_folder, open_to_all, sync_folder
+from worker.manifests import Manifest, Manifests
+from worker.trash import Trash
 
-_MAX_PATH_BYTES = 1000
-_MAX_PART_BYTES = 255
+FOLDERS = ("incoming", "verified", "models", "by-name", "depot", "trash", "removed")
 _LOCK_WAIT = 2.0
 """Seconds until an operation that another process is in the way of is tried again."""
 
@@ -40,24 +47,49 @@ class Attempt:
     operation_id: UUID
     fence: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.operation_id}.{self.fence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The folders of one attempt."""
+
+    tree: Path
+    """Files that are complete and verified, by their paths in the repository."""
+    scratch: Path
+    """`parts` and `hub`: files in flight."""
+
 
 class Storage:
-    """The folder that models are kept in."""
+    """The folder that models are kept in. `keep` is how many seconds what housekeeping takes away can be restored."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, keep: float = 0.0) -> None:
         self.root = root
+        self.keep = keep
+        self.manifests = Manifests(root / "depot")
+        self.trash = Trash(root / "removed")
 
     def prepare(self) -> None:
         """Make the folders. Raises `OSError`."""
-        for name in ("incoming", "models", "by-name", "trash"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
+        if not self.root.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            open_to_all(self.root)
+        for name in FOLDERS:
+            (self.root / name).mkdir(exist_ok=True)
+        for name in ("models", "by-name"):
+            open_to_all(self.root / name)
 
     def free(self) -> int:
         """Bytes that can still be written."""
         return shutil.disk_usage(self.root).free
 
-    def attempt(self, attempt: Attempt) -> Path:
-        return self.incoming(attempt.model_id) / f"{attempt.operation_id}.{attempt.fence}"
+    def scratch(self, attempt: Attempt) -> Path:
+        return self.incoming(attempt.model_id) / attempt.name
+
+    def tree(self, attempt: Attempt) -> Path:
+        return self.root / "verified" / f"{attempt.model_id}.{attempt.name}"
 
     def published(self, model_id: UUID) -> Path:
         return self.root / "models" / str(model_id)
@@ -67,7 +99,7 @@ class Storage:
 
     def find(self, model_id: UUID, path: str) -> list[Path]:
         """Where a verified file of a model is, or will be if the model is published at this moment; empty if nowhere."""
-        trees = (*self.incoming(model_id).glob("*/tree"), self.published(model_id))
+        trees = (*self._trees(model_id), self.published(model_id))
         places = [tree / path for tree in trees]
         return places if any(place.is_file() for place in places) else []
 
@@ -96,45 +128,55 @@ class Storage:
             message = f"The storage can't be used: {error.strerror}. Look at what is mounted at DEPOT_STORAGE."
             raise TryAgain(Reason.FAULT, message) from error
 
-    def adopt(self, attempt: Attempt) -> Path:
-        """The attempt's folder, with all that earlier ones left of the model in it."""
-        mine = self.attempt(attempt)
-        others = [other for other in self.incoming(attempt.model_id).iterdir() if other != mine]
-        # Of several, the one that got furthest is the one last touched; there is more than one only after a crash.
-        others.sort(key=lambda other: other.stat().st_mtime)
-        if others and not mine.exists():
-            others.pop().rename(mine)
-        for other in others:
-            self._remove(attempt.model_id, other)
-        self._remove(attempt.model_id, mine / "hub")  # huggingface_hub never looks at what it left unfinished
-        for name in ("tree", "parts", "hub"):
-            (mine / name).mkdir(parents=True, exist_ok=True)
-        published = self.published(attempt.model_id)
-        if published.is_dir():  # renamed, but its worker died before it could say so
-            self._remove(attempt.model_id, mine / "tree")
-            published.rename(mine / "tree")
-        return mine
+    def adopt(self, attempt: Attempt, *, mends: bool = False) -> Arrival:
+        """The attempt's folders, with all that earlier ones left of the model in them.
 
-    def publish(self, attempt: Attempt) -> Path:
+        One that `mends` a published model leaves that where it is.
+        """
+        scratch, tree = self.scratch(attempt), self.tree(attempt)
+        self._take_over(attempt.model_id, scratch, list(self.incoming(attempt.model_id).iterdir()))
+        self._remove(attempt.model_id, scratch / "hub")  # huggingface_hub never looks at what it left unfinished
+        for name in ("parts", "hub"):
+            (scratch / name).mkdir(parents=True, exist_ok=True)
+        published, by_older_version = self.published(attempt.model_id), scratch / "tree"
+        if not mends and published.is_dir():  # renamed, but its worker died before it could say so
+            self._remove(attempt.model_id, tree)
+            with suppress(FileNotFoundError):
+                published.rename(tree)
+        self._take_over(attempt.model_id, tree, [*self._trees(attempt.model_id), by_older_version])
+        tree.mkdir(exist_ok=True)
+        return Arrival(tree, scratch)
+
+    def publish(self, attempt: Attempt, manifest: Manifest | None = None) -> Path:
         """Make the attempt's verified files the model's. Raises `TryAgain` when the attempt was replaced."""
         target = self.published(attempt.model_id)
+        if manifest:
+            self.manifests.draft(attempt.name, manifest)
         try:
-            (self.attempt(attempt) / "tree").rename(target)
+            self._rename_over(attempt.model_id, self.tree(attempt), target)
         except FileNotFoundError:
+            self.manifests.forget_draft(attempt.model_id, attempt.name)
             raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
+        if manifest:
+            self.manifests.confirm(attempt.model_id, attempt.name)
         sync_folder(target.parent)
+        self.finish(attempt)
+        return target
+
+    def finish(self, attempt: Attempt) -> None:
+        """Remove what an attempt needed to arrive."""
         # Only what is this attempt's own: a worker that was paused above may go on beside its successor.
-        self._remove(attempt.model_id, self.attempt(attempt))
+        self._remove(attempt.model_id, self.tree(attempt))
+        self._remove(attempt.model_id, self.scratch(attempt))
         with suppress(OSError):
             self.incoming(attempt.model_id).rmdir()
-        return target
 
     def link(self, model_id: UUID, label: PurePosixPath) -> Path:
         """Point `by-name/<label>` at a published model."""
         link = self.root / "by-name" / label
         fresh = link.parent / f".{uuid4().hex}"
         while True:
-            link.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(link.parent)
             # The folder goes when the owner's last other model is deleted, which may be at this moment.
             with suppress(FileNotFoundError):
                 fresh.symlink_to(os.path.relpath(self.published(model_id), link.parent))
@@ -146,50 +188,58 @@ class Storage:
         self._unlink(self.root / "by-name" / label, model_id)
         self.discard_incoming(model_id)
         self._remove(model_id, self.published(model_id))
+        self.manifests.forget(model_id)
         # What whoever died while removing some of this model has left.
         for trash in (self.root / "trash").glob(f"{model_id}.*"):
-            _erase(trash)
+            erase(trash)
 
     def discard_incoming(self, model_id: UUID) -> None:
         """Remove what arrived of a model so far. Raises `OSError`, or `NotYet` while it is written."""
         with self.alone(model_id):
+            for tree in self._trees(model_id):
+                self._remove(model_id, tree)
             self._remove(model_id, self.incoming(model_id))
 
-    def model_ids(self) -> set[UUID]:
-        """Those of which something is here: files that arrive, published ones, or a link."""
-        folders = [path for name in ("incoming", "models") for path in (self.root / name).iterdir()]
-        return {UUID(path.name) for path in folders if _is_id(path.name)} | {model_id for _, model_id in self._links()}
+    def published_ids(self) -> set[UUID]:
+        """The models that have a folder. Raises `OSError`."""
+        return _ids(self.root / "models")
 
-    def seconds_untouched(self, model_id: UUID) -> float:
-        """How long nothing has changed in the folders of what arrives of a model; for ever if there is nothing."""
-        folder = self.incoming(model_id)
-        changes = [path.stat().st_mtime for path in (folder, *folder.glob("*"), *folder.glob("*/*")) if path.exists()]
-        return time.time() - max(changes) if changes else inf
+    def arriving_ids(self) -> set[UUID]:
+        """The models of which something arrives, or did. Raises `OSError`."""
+        return _ids(self.root / "incoming") | _ids(self.root / "verified")
 
-    def remove_orphan(self, model_id: UUID, *, published: bool) -> bool:
-        """Remove what is left of a model that is no more; of its complete files only if `published`. False if nothing.
+    def arriving(self, model_id: UUID) -> list[Path]:
+        """The folders of what arrived of a model so far."""
+        return [folder for folder in (self.incoming(model_id), *self._trees(model_id)) if folder.exists()]
 
-        Raises `OSError`, or `NotYet` while it is written.
-        """
-        removed = False
-        if self.incoming(model_id).exists():
-            self.discard_incoming(model_id)
-            removed = True
-        if published and self.published(model_id).exists():
-            self._remove(model_id, self.published(model_id))
-            removed = True
-        if not self.published(model_id).exists():
-            for link in [link for link, target in self._links() if target == model_id]:
-                self._unlink(link, model_id)
-                removed = True
-        return removed
+    def take_away(self, model_id: UUID) -> None:
+        """Move a published model to the trash, from where it can be restored, and remove its links. Raises `OSError`."""
+        self.trash.put(model_id, self.published(model_id))
+        self.unlink_all(model_id)
 
-    def empty_trash(self) -> None:
-        """Finish what whoever died while removing has left."""
+    def empty_trash(self, now: float) -> None:
+        """Remove what was kept long enough, and what whoever died while removing has left. `now` is since 1970, in seconds."""
+        for entry in self.trash.entries():
+            if not 0 <= now - entry.since < self.keep:
+                self._remove(entry.model_id, entry.path)
+                self._forget_manifest(entry.model_id)
         for trash in (self.root / "trash").iterdir():
-            _erase(trash)
+            erase(trash)
 
-    def _links(self) -> Iterator[tuple[Path, UUID]]:
+    def forget(self, model_id: UUID) -> None:
+        """Remove what the trash holds of a model. Raises `OSError`."""
+        for entry in self.trash.entries():
+            if entry.model_id == model_id:
+                self._remove(model_id, entry.path)
+        self._forget_manifest(model_id)
+
+    def unlink_all(self, model_id: UUID) -> None:
+        """Remove the links to a model whose folder is gone."""
+        for link in [link for link, target in self.links() if target == model_id]:
+            self._unlink(link, model_id)
+
+    def links(self) -> Iterator[tuple[Path, UUID]]:
+        """Each link for engines, with the model that it leads to, whether that is there or not."""
         for link in (self.root / "by-name").glob("*/*"):
             with suppress(OSError):  # gone meanwhile, or none of ours
                 target = link.readlink().name
@@ -202,48 +252,51 @@ class Storage:
                 link.unlink()
                 link.parent.rmdir()  # refused unless it is empty
 
+    def _forget_manifest(self, model_id: UUID) -> None:
+        if not self.published(model_id).exists():
+            self.manifests.forget(model_id)
+
+    def _trees(self, model_id: UUID) -> list[Path]:
+        return list((self.root / "verified").glob(f"{model_id}.*"))
+
+    def _take_over(self, model_id: UUID, mine: Path, found: list[Path]) -> None:
+        """Make that of `found` which got furthest `mine`, unless there is one; remove the others."""
+        others = []
+        for other in found:
+            with suppress(FileNotFoundError):
+                if other != mine:
+                    others.append((other.stat().st_mtime, other))
+        # The one that got furthest is the one last touched; there is more than one only after a crash.
+        for _, other in sorted(others, reverse=True):
+            with suppress(FileNotFoundError):
+                if not mine.exists():
+                    other.rename(mine)
+            self._remove(model_id, other)
+
+    def _rename_over(self, model_id: UUID, source: Path, target: Path) -> None:
+        """Rename a folder; what has its new name was published by an attempt that was replaced, and is removed."""
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            # Only who still has the folder may remove the other: that this works proves it.
+            mine = source.rename(source.with_name(f"{source.name}.last"))
+            self._remove(model_id, target)
+            mine.rename(target)
+
     def _remove(self, model_id: UUID, folder: Path) -> None:
         """Out of sight in one step, so that nobody sees half of it, then gone."""
         trash = self.root / "trash" / f"{model_id}.{uuid4().hex}"
         with suppress(FileNotFoundError):
             folder.rename(trash)
-        _erase(trash)
+        erase(trash)
 
 
-def label(name: str, revision: str, fingerprint: str, *, patterns: bool) -> PurePosixPath:
-    """Where a model is found by its name: `owner/name`, `@revision` unless it is main, `~` and 8 digits for patterns."""
-    owner, _, repository = name.partition("/")
-    if revision != "main":
-        repository += f"@{quote(revision, safe='')}"
-    if patterns:
-        repository += f"~{fingerprint[:8]}"
-    return PurePosixPath(owner, repository)
-
-
-def check_paths(paths: Sequence[str]) -> None:
-    """Refuse a repository whose files can't all be kept under one folder. Raises `Failed`."""
-    seen = set(paths)
-    for path in paths:
-        parts = path.split("/")
-        if (
-            not path
-            or "\0" in path
-            or any(part in {"", ".", ".."} for part in parts)
-            or len(path.encode(errors="surrogatepass")) > _MAX_PATH_BYTES
-            or any(len(part.encode(errors="surrogatepass")) > _MAX_PART_BYTES for part in parts)
-            or any("\ud800" <= character <= "\udfff" for character in path)
-        ):
-            raise Failed(
-                Reason.UNSUPPORTED,
-                f"The repository holds a file that can't be stored safely under its name: {path[:100]!a}. "
-                "Leave it out with 'exclude', or tell the repository's owner.",
-            )
-        if any("/".join(parts[:depth]) in seen for depth in range(1, len(parts))):
-            raise Failed(
-                Reason.UNSUPPORTED, f"The repository holds a file and a folder of the same name: {path[:100]!a}."
-            )
-    if len(seen) < len(paths):
-        raise Failed(Reason.UNSUPPORTED, "The repository lists a file twice under the same name.")
+def _ids(folder: Path) -> set[UUID]:
+    """Those that the names in a folder begin with."""
+    names = [path.name.partition(".")[0] for path in folder.iterdir()]
+    return {UUID(name) for name in names if _is_id(name)}
 
 
 def _is_id(name: str) -> bool:
@@ -251,19 +304,3 @@ def _is_id(name: str) -> bool:
         return str(UUID(name)) == name
     except ValueError:
         return False
-
-
-def _erase(folder: Path) -> None:
-    while folder.exists():
-        # Somebody else may be removing the same files.
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was renamed into `folder` outlast a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -79,9 +79,9 @@ async def _models(address: str) -> Sequence[Row[Any]]:
 def measure(storage: Storage) -> tuple[Mapping[UUID, Usage], int]:
     """The usage of every model that has files, and what all of them take together. Raises `OSError`."""
     published, arriving = {}, {}
-    for model_id in storage.model_ids():
-        published[model_id] = _inodes(storage.published(model_id))
-        arriving[model_id] = _inodes(storage.incoming(model_id))
+    for model_id in storage.published_ids() | storage.arriving_ids():
+        published[model_id] = _inodes([storage.published(model_id)])
+        arriving[model_id] = _inodes(storage.arriving(model_id))
     holders = Counter(inode for inodes in published.values() for inode in inodes)
     usages = {}
     for model_id, inodes in published.items():
@@ -95,9 +95,9 @@ def measure(storage: Storage) -> tuple[Mapping[UUID, Usage], int]:
     return usages, sum(everything.values())
 
 
-def _inodes(folder: Path) -> _Inodes:
+def _inodes(folders: Sequence[Path]) -> _Inodes:
     found = {}
-    for place, _, names in os.walk(folder):
+    for place, names in ((place, names) for folder in folders for place, _, names in os.walk(folder)):
         for name in names:
             try:
                 status = Path(place, name).lstat()

@@ -9,18 +9,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Row
 
 from app import queue
+from app.client.failures import Wrong
+from app.client.tokens import Token, find_token
 from app.db.session import UNREACHABLE, Database, is_unreachable, open_database
 from app.db.trouble import advice
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.queue import Doorbell
+from app.sealing import Sealer
 from app.services import audit, files, models
-from app.settings import Settings, SettingsError, load
+from app.settings import Settings, SettingsError, load, split_keys
 from app.terminal import print_json, say, shown
 from worker.storage import Storage
 
@@ -52,7 +55,7 @@ class Verdict:
         if self.status == "ok":
             yield f"ok       {model} {self.files} files, {self.size} bytes"
         if self.operation:
-            yield f"repair   {model} a worker fetches it again, operation {self.operation}"
+            yield f"repair   {model} a worker fetches what is wrong, operation {self.operation}"
         if self.refusal:
             yield f"skipped  {model} {self.refusal}"
 
@@ -67,10 +70,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="modeldepot storage verify")
     parser.add_argument("--repair", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--token-file", type=Path)
+    parser.add_argument("--token-stdin", action="store_true")
     parser.add_argument("model", nargs="?")
     options = parser.parse_args()
     try:
-        sys.exit(asyncio.run(_run(load(), options.model, repair=options.repair, as_json=options.json)))
+        token = find_token(options.token_file, stdin=options.token_stdin) if options.repair else None
+        sys.exit(asyncio.run(_run(load(), options.model, repair=options.repair, token=token, as_json=options.json)))
+    except Wrong as error:
+        sys.exit(shown(f"modeldepot storage verify: {error.message}"))
     except SettingsError as error:
         sys.exit(shown(f"modeldepot storage verify: {error}"))
     except UNREACHABLE as error:
@@ -79,7 +87,7 @@ def main() -> None:
         sys.exit(f"modeldepot storage verify: {advice(error)} ({type(error).__name__})")
 
 
-async def _run(settings: Settings, name: str | None, *, repair: bool, as_json: bool) -> int:
+async def _run(settings: Settings, name: str | None, *, repair: bool, token: Token | None, as_json: bool) -> int:
     """The exit code."""
     database, storage = open_database(settings.database_url), Storage(settings.storage)
     verdicts = []
@@ -92,7 +100,7 @@ async def _run(settings: Settings, name: str | None, *, repair: bool, as_json: b
         for model in chosen:
             verdict = await _verify(database, storage, model)
             if repair and verdict and verdict.problems:
-                verdict = await _repair(database, settings, verdict)
+                verdict = await _repair(database, settings, verdict, token)
             if verdict:
                 verdicts.append(verdict)
                 if not as_json:
@@ -121,11 +129,20 @@ async def _verify(database: Database, storage: Storage, model: Row[Any]) -> Verd
     return Verdict(model, "wrong" if wrong else "ok", wrong, len(rows), sum(row.size for row in rows))
 
 
-async def _repair(database: Database, settings: Settings, verdict: Verdict) -> Verdict:
+async def _repair(database: Database, settings: Settings, verdict: Verdict, token: Token | None) -> Verdict:
     """The same, with what is done about it."""
+    operation_id = uuid4()
+    sealer = Sealer(split_keys(settings.secret_key))
+    sealed = sealer.seal(token.value, belongs_to=str(operation_id)) if token else None
     try:
         async with database.begin() as connection:
-            operation = await models.refetch(connection, verdict.model.id, deadline=settings.operation_deadline)
+            operation = await models.repair(
+                connection,
+                verdict.model.id,
+                operation_id=operation_id,
+                sealed_token=sealed,
+                deadline=settings.operation_deadline,
+            )
             await audit.accept(connection, audit.by_shell("repair-model"), operation)
     except Refusal as error:
         return replace(verdict, refusal=error.message)

@@ -10,11 +10,12 @@ from sqlalchemy.exc import DBAPIError
 from app.api import schemas
 from app.api.dependencies import Depot
 from app.domain.commands import Command
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, NotReady
 from app.domain.keys import Role
 from app.domain.repositories import select
 from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
+from app.volume import VolumeAway
 
 log = structlog.get_logger()
 
@@ -59,6 +60,7 @@ async def _request_delete(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
 async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployment) -> Row[Any]:
     """The ended operation of a new deployment."""
     act.resource_name = body.name
+    await _check_folder(depot, body.model)
     async with depot.database.begin() as connection:
         row = await deployments.create(
             connection,
@@ -75,6 +77,21 @@ async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployme
         )
         await audit.accept(connection, act, row)
     return row
+
+
+async def _check_folder(depot: Depot, model: schemas.ModelReference) -> None:
+    """Raise `NotReady` for a model that is ready by its row and has no folder that could be served."""
+    async with depot.database.read() as connection:
+        model_id = await deployments.ready_model(connection, model_id=model.id, model_name=model.name)
+    if model_id is None:
+        return
+    try:
+        lacking = await depot.volume.lacks(model_id)
+    except VolumeAway as error:
+        raise NotReady(f"Model {model_id} can't be deployed now. {error}", field="model") from None
+    if lacking:
+        message = f"Model {model_id} has no folder on the storage any more: run `modeldepot storage check`."
+        raise NotReady(message, field="model")
 
 
 async def update_deployment(depot: Depot, act: Act, deployment_id: UUID, body: schemas.UpdateDeployment) -> Row[Any]:

@@ -314,3 +314,17 @@ class CompatibilityRow(Base):
 
     oldest: Mapped[str] = mapped_column(String(32), primary_key=True)
     """The oldest revision whose code works with it."""
+
+
+class StorageRow(Base):
+    """The storage, in one row."""
+
+    __tablename__ = "storage"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    mark: Mapped[UUID | None]
+    """What stands in the storage's file `depot/mark`. Null until the first worker has written or found it."""
+    tidied_at: Mapped[datetime | None]
+    """When a worker last began to look for what is nobody's."""
+    complaint: Mapped[str | None] = mapped_column(Text)
+    """What it then refused to remove, and what to do."""

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
 from app.db.tables import FetchRow, ModelRow, OperationRow, WaitRow
+from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.domain.states import COMES_FROM, ModelStatus, OperationState
 
@@ -62,6 +63,29 @@ async def move_model(
         statement = statement.where(exists().where(held(lease)))
     result = await connection.execute(statement.values(status=to, updated_at=now(), **values))
     return result.rowcount == 1
+
+
+async def fail_model(
+    connection: AsyncConnection,
+    model_id: UUID,
+    command: Command,
+    reason: Reason,
+    message: str,
+    *,
+    lease: Lease | None = None,
+) -> bool:
+    """Say in the model's row that its operation failed; false, and nothing written, where it may not.
+
+    A create-model of a ready model is a repair: what it leaves is as good as before.
+    """
+    comes_from = COMES_FROM[ModelStatus.ERROR]
+    if command is Command.CREATE_MODEL:
+        comes_from -= {ModelStatus.READY}
+    statement = update(ModelRow).where(ModelRow.id == model_id, ModelRow.status.in_(comes_from))
+    if lease is not None:
+        statement = statement.where(exists().where(held(lease)))
+    values = {"status": ModelStatus.ERROR, "rate": None, "reason": reason, "message": message, "updated_at": now()}
+    return (await connection.execute(statement.values(**values))).rowcount == 1
 
 
 async def mark_deleting(connection: AsyncConnection, model_id: UUID, *, deleting: bool) -> None:

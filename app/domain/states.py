@@ -10,6 +10,8 @@ A model (`moves to` lists every state that a state can be left for; deleting rem
                 └──────────── error ◀──────────────────────────────────┘
              the same POST again
 
+A repair (`modeldepot storage verify --repair`) is a create-model operation of a ready model: that stays ready.
+
 An operation ends once:      pending ──▶ success | failure | timeout
 While it is pending a worker may hold a lease on it. The lease stands in columns beside the state, not in it, so a
 worker that dies changes no state.

@@ -140,6 +140,14 @@ async def remove(connection: AsyncConnection, deployment_id: UUID, *, request_id
     return await operations.record(connection, Command.DELETE_DEPLOYMENT, deployment_id, name, request_id=request_id)
 
 
+async def ready_model(connection: AsyncConnection, *, model_id: UUID | None, model_name: str | None) -> UUID | None:
+    """The id of the model that a deployment is asked of, if it is ready. Raises what `create` does for its name."""
+    if model_id is None:
+        model_id = await _only_model_called(connection, model_name or "")
+    query = select(ModelRow.id).where(ModelRow.id == model_id, ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
 async def _only_model_called(connection: AsyncConnection, name: str) -> UUID:
     query = select(ModelRow.id, ModelRow.status).where(ModelRow.name == name)
     models = (await connection.execute(query)).all()

@@ -27,13 +27,16 @@ async def of(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
     return rows
 
 
-async def copies(connection: AsyncConnection, checksums: Sequence[str]) -> Sequence[tuple[str, UUID, str]]:
-    """(sha256, model id, path) of a ready model's file for each of `checksums` that there is one of."""
+async def copies(
+    connection: AsyncConnection, checksums: Sequence[str], *, without: UUID
+) -> Sequence[tuple[str, UUID, str]]:
+    """(sha256, model id, path) of a ready model's file, other than `without`, for each of `checksums` that has one."""
     found: dict[str, tuple[str, UUID, str]] = {}
     for start in range(0, len(checksums), _AT_ONCE):
         some = checksums[start : start + _AT_ONCE]
         query = select(FileRow.sha256, FileRow.model_id, FileRow.path).join(ModelRow)
         query = query.where(FileRow.sha256.in_(some), ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
+        query = query.where(FileRow.model_id != without)
         for sha256, model_id, path in (await connection.execute(query)).all():
             found[sha256] = (sha256, model_id, path)
     return list(found.values())

@@ -160,8 +160,10 @@ async def request_delete(
 
 
 async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
-    """What a model was asked to be, and the commit that it was found to be. Raises `NotFound`."""
+    """What a model was asked to be, its status, and the commit that it was found to be. Raises `NotFound`."""
     columns: tuple[Any, ...] = (
+        ModelRow.id,
+        ModelRow.status,
         ModelRow.name,
         ModelRow.revision,
         ModelRow.include,
@@ -195,40 +197,27 @@ async def forget(connection: AsyncConnection, model_id: UUID) -> None:
     await connection.execute(delete(ModelRow).where(ModelRow.id == model_id))
 
 
-async def gone(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
-    """Return those of `model_ids` without a model row, and those of these whose delete succeeded.
-
-    A row may be missing for another reason, such as a restore of the database that failed in part.
-    """
-    there: set[UUID] = set()
-    deleted: set[UUID] = set()
-    succeeded = and_(OperationRow.command == Command.DELETE_MODEL, OperationRow.state == OperationState.SUCCESS)
-    for start in range(0, len(model_ids), _AT_ONCE):
-        some = model_ids[start : start + _AT_ONCE]
-        there |= set((await connection.execute(select(ModelRow.id).where(ModelRow.id.in_(some)))).scalars())
-        query = select(OperationRow.resource_id).where(OperationRow.resource_id.in_(some), succeeded)
-        deleted |= set((await connection.execute(query)).scalars())
-    missing = set(model_ids) - there
-    return missing, missing & deleted
-
-
 async def is_ready(connection: AsyncConnection, model_id: UUID) -> bool:
     query = select(ModelRow.id).where(ModelRow.id == model_id, ModelRow.status == ModelStatus.READY)
     return (await connection.execute(query)).one_or_none() is not None
 
 
-async def refetch(connection: AsyncConnection, model_id: UUID, *, deadline: float) -> Row[Any]:
+async def repair(
+    connection: AsyncConnection, model_id: UUID, *, operation_id: UUID, sealed_token: str | None, deadline: float
+) -> Row[Any]:
     """The operation that fetches again what is wrong of a ready model's files, at the commit that it has.
 
-    Raises `Conflict` if it is not ready any more.
+    The model stays ready meanwhile, and if that fails. Raises `Conflict` if it is not ready any more, or busy.
     """
-    columns: tuple[Any, ...] = (ModelRow.name, ModelRow.deleting, ModelRow.commit)
+    columns: tuple[Any, ...] = (ModelRow.name, ModelRow.status, ModelRow.deleting)
     query = select(*columns).where(ModelRow.id == model_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
-    broken = row is not None and not row.deleting and await move_model(connection, model_id, ModelStatus.ERROR)
-    if row is None or not broken or not await _begin_anew(connection, model_id, commit=row.commit):
+    if row is None or row.deleting or row.status != ModelStatus.READY:
         raise Conflict(f"Model {model_id} is not ready any more: look at it again once it is.")
-    return await operations.begin(connection, Command.CREATE_MODEL, model_id, row.name, deadline=deadline)
+    if under_way := await operations.pending(connection, model_id):
+        raise Conflict(f"Operation {under_way.id} is at work on model {model_id}: wait until it has ended.")
+    new = operations.New(operation_id, Command.CREATE_MODEL, model_id, row.name, deadline, sealed_token, None)
+    return (await operations.begin_all(connection, [new]))[0]
 
 
 def _fetching(wanted: Create, model_id: UUID) -> operations.New:
@@ -259,13 +248,13 @@ async def _retry(connection: AsyncConnection, selection: Selection) -> UUID:
             f"Model {existing.id} already holds this selection of {selection.name!r} and is {existing.status}. "
             "Use that one, or delete it first."
         )
-    if not await _begin_anew(connection, existing.id, commit=None):
+    if not await _begin_anew(connection, existing.id):
         raise DepotError("A locked row changed.")
     model_id: UUID = existing.id
     return model_id
 
 
-async def _begin_anew(connection: AsyncConnection, model_id: UUID, *, commit: str | None) -> bool:
+async def _begin_anew(connection: AsyncConnection, model_id: UUID) -> bool:
     return await move_model(
         connection,
         model_id,
@@ -273,7 +262,7 @@ async def _begin_anew(connection: AsyncConnection, model_id: UUID, *, commit: st
         reason=None,
         message=None,
         path=None,
-        commit=commit,
+        commit=None,
         model_size=None,
         total=None,
         files=None,

@@ -13,10 +13,10 @@ from sqlalchemy.orm import aliased
 from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.tables import PENDING, ModelRow, OperationRow
-from app.db.transitions import cancel_operation, is_later, move_model
+from app.db.transitions import cancel_operation, fail_model, is_later, mark_deleting
 from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
-from app.domain.states import ModelStatus, OperationState
+from app.domain.states import OperationState
 from app.services.fetches import is_held_up
 
 SEEN: tuple[Any, ...] = (
@@ -118,20 +118,14 @@ async def expire(connection: AsyncConnection) -> int:
     """Time out the pending operations whose deadline has passed; how many there were."""
     message = "The deadline passed before the work was done. Send the same request again to go on from what is there."
     late = (PENDING, OperationRow.deadline_at < now())
-    query = select(OperationRow.id, OperationRow.resource_id).where(*late).order_by(OperationRow.resource_id)
+    query = select(OperationRow.id, OperationRow.resource_id, OperationRow.command).where(*late)
     ended = 0
-    for operation_id, resource_id in (await connection.execute(query)).all():
+    for operation_id, resource_id, command in (await connection.execute(query.order_by("resource_id"))).all():
         await connection.execute(select(ModelRow.id).where(ModelRow.id == resource_id).with_for_update())
         this = and_(OperationRow.id == operation_id, *late)
         if await cancel_operation(connection, this, OperationState.TIMEOUT, Reason.INTERRUPTED, message):
-            await move_model(
-                connection,
-                resource_id,
-                ModelStatus.ERROR,
-                deleting=False,
-                reason=Reason.INTERRUPTED,
-                message=message,
-            )
+            await fail_model(connection, resource_id, command, Reason.INTERRUPTED, message)
+            await mark_deleting(connection, resource_id, deleting=False)
             ended += 1
     return ended
 

@@ -66,6 +66,7 @@ class Engine:
             "name": name,
             "revision": "main",
             "commit": None,
+            "mends": False,
             "include": [],
             "exclude": [],
             "token": None,
@@ -96,9 +97,18 @@ class Engine:
         return self.storage.publish(Attempt(UUID(str(self.model_id)), self.operation_id, self._fence))
 
     @property
-    def folder(self) -> Path:
-        """The last attempt's."""
-        return self.storage.attempt(Attempt(self.model_id, self.operation_id, self._fence))
+    def tree(self) -> Path:
+        """Where the last attempt's verified files are."""
+        return self.storage.tree(Attempt(self.model_id, self.operation_id, self._fence))
+
+    @property
+    def scratch(self) -> Path:
+        """Where its files in flight are."""
+        return self.storage.scratch(Attempt(self.model_id, self.operation_id, self._fence))
+
+    def arrived(self) -> list[Path]:
+        """Every file that is here of the model, in flight or verified."""
+        return [path for folder in (self.tree, self.scratch) for path in folder.rglob("*") if path.is_file()]
 
 
 class Attempting:

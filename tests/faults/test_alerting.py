@@ -19,7 +19,7 @@ from sqlalchemy import Update, column, table, update
 from app.db.clock import now
 from app.db.migrate import revisions
 from app.db.session import Database
-from app.db.tables import OperationRow
+from app.db.tables import OperationRow, StorageRow
 from tests.app import by_hand
 from tests.depot import Depot
 from tests.faults.conftest import mounted
@@ -158,6 +158,10 @@ def test_every_alert_fires_by_its_cause(
     depot.storage.rename(depot.folder / "elsewhere")
     expect("DepotStorageAway")
     (depot.folder / "elsewhere").rename(depot.storage)
+
+    _execute(depot, update(StorageRow).values(complaint="The database has no model."))
+    expect("DepotHousekeepingHeldBack")
+    _execute(depot, update(StorageRow).values(complaint=None))
 
     _set_revision(depot, "0001")
     expect("DepotDatabaseOutdated")

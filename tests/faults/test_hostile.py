@@ -61,7 +61,7 @@ def test_a_size_that_is_a_lie_is_never_published(hub: Hub, repo: Repo, engine: E
     assert outcome.reason in {"partial", "unsupported"}, outcome.text
     assert path in outcome.text
     assert not outcome.last("failed")["again"]
-    assert not (engine.folder / "tree" / path).exists()
+    assert not (engine.tree / path).exists()
     hub.behave()
     assert engine.run().done
     assert published(engine) == contents(repo)
@@ -72,7 +72,7 @@ def test_a_body_of_another_length_is_never_published(hub: Hub, repo: Repo, engin
     hub.misbehave(*(Fault(kind, path=path, by=5000, times=None) for path in ("second.safetensors", "folder/*")))  # type: ignore[arg-type]
     outcome = engine.run()
     assert outcome.reason in {"partial", "unavailable"}, outcome.text
-    assert not (engine.folder / "tree" / "second.safetensors").exists()
+    assert not (engine.tree / "second.safetensors").exists()
     hub.behave()
     outcome = engine.run()
     assert outcome.done, outcome.messages[-1]
@@ -83,7 +83,7 @@ def test_two_names_of_one_rotten_file_are_put_right_at_the_cost_of_one(hub: Hub,
     repo = hub.add(NAME, {name: Synthetic(9 * MIB, 3) for name in ("a.bin", "b.bin")} | {"config.json": b"{}"})
     engine = Engine(hub, tmp_path / "storage", NAME)
     assert engine.run().done
-    tree = engine.folder / "tree"
+    tree = engine.tree
     assert (tree / "a.bin").samefile(tree / "b.bin")
     (tree / "a.bin").chmod(0o644)
     with (tree / "a.bin").open("r+b") as file:

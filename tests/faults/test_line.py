@@ -104,8 +104,8 @@ def test_what_never_matches_the_manifest_is_partial_and_is_not_kept(
     failed = outcome.last("failed")
     assert (failed["reason"], failed["again"]) == ("partial", False), outcome.text
     assert MODEL in outcome.text
-    assert not (engine.folder / "tree" / MODEL).exists()
-    assert list((engine.folder / "parts").iterdir()) == []
+    assert not (engine.tree / MODEL).exists()
+    assert list((engine.scratch / "parts").iterdir()) == []
     hub.behave()
     outcome = engine.run()
     assert outcome.done, outcome.messages[-1]

@@ -19,6 +19,7 @@ from tests.hub import Fault, Hub, Synthetic
 from tests.hubs.exchange import Place
 from tests.processes import BUSY, until
 from tests.servers import Redis
+from worker.storage import FOLDERS
 
 SIZE = 12 << 20
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -74,7 +75,7 @@ def test_killed_after_the_last_file(start_depot: StartDepot, hub: Hub) -> None:
     until(lambda: model_id in writers(depot.storage), depot.logs)
     # Its child goes on for as long as the lease lasts, and nobody hears that it is done.
     depot.workers[0].send_signal(signal.SIGSTOP)
-    until(lambda: list(depot.storage.glob(f"incoming/{model_id}/*/tree/model.safetensors")), depot.logs)
+    until(lambda: list(depot.storage.glob(f"verified/{model_id}.*/model.safetensors")), depot.logs)
     assert not (depot.storage / "models" / model_id).exists()
     _kill(depot)
     sent = hub.bytes_sent("model.safetensors")
@@ -116,7 +117,7 @@ def test_killed_in_the_middle_of_a_delete(start_depot: StartDepot, hub: Hub, dat
     depot.start_worker()
     assert depot.wait(deletion["id"])["state"] == "success", depot.logs()
     assert depot.client.get(f"/ai/model/{model_id}").status_code == 404
-    assert {path.name for path in depot.storage.rglob("*")} == {"incoming", "models", "by-name", "trash"}
+    assert {path.name for path in depot.storage.rglob("*")} == {*FOLDERS, "mark"}
 
 
 def _add(hub: Hub) -> None:

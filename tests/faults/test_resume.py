@@ -72,8 +72,8 @@ def test_what_rotted_between_two_attempts_is_noticed_and_fetched_again(hub: Hub,
     hub.misbehave(Fault("status", path="tokenizer.json", status=500, times=None))
     assert not engine.run().done
     hub.behave()
-    for path in engine.folder.rglob("*"):
-        if path.is_file() and path.suffix != ".steps" and path.stat().st_size > MIB:
+    for path in engine.arrived():
+        if path.suffix != ".steps" and path.stat().st_size > MIB:
             path.chmod(0o644)
             with path.open("r+b") as file:
                 file.seek(MIB)
@@ -104,7 +104,7 @@ def test_a_stray_file_is_not_published(hub: Hub, large: Repo, engine: Engine) ->
     hub.misbehave(Fault("status", path="tokenizer.json", status=500, times=None))
     assert not engine.run().done
     hub.behave()
-    stray = engine.folder / "tree" / "folder" / "stray.bin"
+    stray = engine.tree / "folder" / "stray.bin"
     stray.parent.mkdir()
     stray.write_bytes(b"not of this model")
     assert engine.run().done
@@ -141,7 +141,7 @@ def test_files_that_are_here_give_no_access(hub: Hub, large: Repo, engine: Engin
     hub.misbehave(Fault("status", path="tokenizer.json", status=500, times=None))
     assert engine.run(token="hf_owner").reason == "unavailable"
     hub.behave()
-    before = {path for path in engine.folder.parent.rglob("*") if path.is_file()}
+    before = set(engine.arrived())
     outcome = engine.run(token=token)
     assert outcome.reason == "forbidden", outcome.text
     assert "huggingface-token" in outcome.text or "licence" in outcome.text

@@ -88,7 +88,9 @@ def _left_over(depot: Depot, statuses: Mapping[str, str]) -> list[str]:
     ready = {model_id for model_id, status in statuses.items() if status == "ready"}
     published = {path.name for path in (depot.storage / "models").iterdir()}
     linked = {path.resolve().name for path in (depot.storage / "by-name").glob("*/*")}
-    incoming = {path.name for path in (depot.storage / "incoming").iterdir()}
+    incoming = {
+        path.name.partition(".")[0] for name in ("incoming", "verified") for path in (depot.storage / name).iterdir()
+    }
     trash = {path.name.partition(".")[0] for path in (depot.storage / "trash").iterdir()}
     return [
         *(f"files of no ready model: {name}" for name in published - ready),

@@ -85,6 +85,7 @@ async def _resolves(child: Child, hub: Hub, storage: Path) -> None:
         model=str(uuid4()),
         operation=str(uuid4()),
         fence=1,
+        mends=False,
         name="acme/tiny",
         revision="main",
         commit=None,

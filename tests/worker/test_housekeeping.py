@@ -2,103 +2,181 @@
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
+from app import queue
+from app.db.clock import moment
+from app.db.migrate import revisions
 from app.db.session import Database
-from app.db.tables import ModelRow, OperationRow
-from app.db.transitions import end_operation
-from app.domain.commands import Command
-from app.domain.repositories import Selection
-from app.domain.states import OperationState
-from app.services import leases, models
+from app.db.tables import ModelRow
+from app.queue import Doorbell
+from app.readiness import Readiness, Status
+from app.services import models, storages
+from app.volume import Volume
 from tests.app import by_hand
 from tests.conftest import StartDepot
 from tests.hub import Hub
 from tests.processes import until
 from worker.housekeeping import tidy
-from worker.storage import Attempt, Storage, label
+from worker.names import label
+from worker.storage import Attempt, Storage
+
+DAY = 86_400.0
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    storage = Storage(tmp_path / "storage")
+    storage = Storage(tmp_path / "storage", keep=7 * DAY)
     storage.prepare()
     return storage
 
 
-async def test_what_is_left_of_a_deleted_model_is_removed_and_that_of_a_living_one_stays(
+async def test_what_is_left_of_a_deleted_model_is_taken_away_and_that_of_a_living_one_stays(
     database: Database, storage: Storage
 ) -> None:
-    dead, alive = await _model(database, "acme/dead"), await _model(database, "acme/alive")
-    for model_id, name in ((dead, "acme/dead"), (alive, "acme/alive")):
-        _publish(storage, model_id, name)
+    dead, alive = await _model(database, storage, "acme/dead"), await _model(database, storage, "acme/alive")
+    for model_id in (dead, alive):
         _arrive(storage, model_id)
     (storage.root / "trash" / f"{uuid4()}.{uuid4().hex}").mkdir()
     await _delete(database, dead)
     before = {path for path in _everything(storage) if str(alive) in path or "alive" in path}
-    await tidy(database, storage)
-    assert {path for path in _everything(storage) if path.count("/")} == before | {"by-name/acme"}
+    await _tidy(database, storage)
+    left = {path for path in _everything(storage) if "/" in path and not path.startswith(("removed/", "depot/"))}
+    assert left == before | {"by-name/acme"}
+    (entry,) = storage.trash.entries()
+    assert (entry.model_id, (entry.path / "config.json").read_text()) == (dead, "{}")
+    assert storage.trash.restore(dead, storage.published(dead))
+    assert (storage.published(dead) / "config.json").read_text() == "{}"
+
+
+async def test_a_restore_that_failed_half_way_costs_no_file(
+    database: Database, storage: Storage, redis_url: str
+) -> None:
+    """Operations are there, of creates above all, and models are not: `pg_restore --data-only` goes on after errors."""
+    kept = [await _model(database, storage, f"acme/model-{number}") for number in range(5)]
+    deleted = await _model(database, storage, "acme/deleted")
+    await _delete(database, deleted)
+    before = _everything(storage)
+    async with database.begin() as connection:
+        await connection.execute(delete(ModelRow))
+    await _tidy(database, storage)
+    assert before <= _everything(storage)
+    assert "modeldepot storage adopt" in await _housekeeping(database, storage, redis_url)
+    # One model is enough for the database not to look lost.
+    await _model(database, storage, "acme/new")
+    await _tidy(database, storage)
+    assert storage.published_ids() >= set(kept)
+    assert deleted not in storage.published_ids()
+    assert await _housekeeping(database, storage, redis_url) == ""
+
+
+async def test_if_more_than_a_few_would_go_at_once_none_does_and_readiness_says_so(
+    database: Database, storage: Storage, redis_url: str
+) -> None:
+    await _model(database, storage, "acme/alive")
+    dead = [await _model(database, storage, f"acme/model-{number}") for number in range(4)]
+    for model_id in dead:
+        await _delete(database, model_id)
+    await _tidy(database, storage)
+    assert storage.published_ids() >= set(dead)
+    assert "4 models" in await _housekeeping(database, storage, redis_url)
+    shutil.rmtree(storage.published(dead[0]))
+    await _tidy(database, storage)
+    assert len(storage.published_ids()) == 1
+    assert await _housekeeping(database, storage, redis_url) == ""
+
+
+async def test_a_create_that_is_remembered_is_no_word_that_a_model_was_deleted(
+    database: Database, storage: Storage
+) -> None:
+    await _model(database, storage, "acme/alive")
+    lost = await _model(database, storage, "acme/lost")
+    async with database.begin() as connection:
+        await models.forget(connection, lost)
+    await _tidy(database, storage)
+    assert (storage.root / "by-name" / "acme" / "lost" / "config.json").read_text() == "{}"
+
+
+async def test_what_arrives_of_an_unknown_model_stays_until_it_was_not_touched_for_days(
+    database: Database, storage: Storage
+) -> None:
+    """It may be another depot's, or of a model that an older dump doesn't know."""
+    await _model(database, storage, "acme/alive")
+    stranger = uuid4()
+    attempt = _arrive(storage, stranger)
+    await _tidy(database, storage)
+    assert storage.tree(attempt).joinpath("config.json").exists()
+    long_ago = time.time() - 8 * DAY
+    for folder in storage.arriving(stranger):
+        for path in (folder, *folder.rglob("*")):
+            os.utime(path, (long_ago, long_ago))
+    await _tidy(database, storage)
+    assert storage.arriving(stranger) == []
 
 
 async def test_a_model_that_is_still_written_is_left_alone_until_its_writer_is_gone(
     database: Database, storage: Storage
 ) -> None:
-    dead = await _model(database, "acme/dead")
+    await _model(database, storage, "acme/alive")
+    dead = await _model(database, storage, "acme/dead", published=False)
     _arrive(storage, dead)
     await _delete(database, dead)
     with storage.alone(dead):
-        await tidy(database, storage)
-        assert list(storage.root.glob("incoming/*/*/tree/config.json"))
-    await tidy(database, storage)
-    assert not list((storage.root / "incoming").iterdir())
+        await _tidy(database, storage)
+        assert storage.arriving(dead)
+    await _tidy(database, storage)
+    assert not storage.arriving(dead)
 
 
-async def test_published_models_that_this_database_never_knew_are_left_alone(
+async def test_the_trash_is_emptied_after_its_time(database: Database, storage: Storage) -> None:
+    await _model(database, storage, "acme/alive")
+    for age in (6, 8):
+        (storage.root / "removed" / f"{uuid4()}.{int(time.time() - age * DAY)}").mkdir()
+    await _tidy(database, storage)
+    (left,) = storage.trash.entries()
+    assert time.time() - left.since < 7 * DAY
+
+
+async def test_a_ready_model_whose_folder_is_gone_is_in_error_and_one_that_has_just_come_is_not(
     database: Database, storage: Storage
 ) -> None:
-    stranger = uuid4()
-    _publish(storage, stranger, "acme/stranger")
-    _arrive(storage, stranger)
-    await tidy(database, storage)
-    assert (storage.root / "by-name" / "acme" / "stranger" / "config.json").read_text() == "{}"
-    assert [path.name for path in (storage.root / "incoming").iterdir()] == [str(stranger)]
-    _age(storage, stranger)
-    await tidy(database, storage)
-    assert not list((storage.root / "incoming").iterdir())
-    assert (storage.root / "by-name" / "acme" / "stranger" / "config.json").read_text() == "{}"
-
-
-async def test_a_row_that_is_missing_proves_no_delete(database: Database, storage: Storage) -> None:
-    """As after a restore that brought the operations back and failed at the models."""
-    model_ids = [await _model(database, f"acme/{number}") for number in range(5)]
-    for number, model_id in enumerate(model_ids):
-        await by_hand.carry_out(database)
-        _publish(storage, model_id, f"acme/{number}")
-        _arrive(storage, model_id)
-    before = _everything(storage)
+    alive, lost, new = [await _model(database, storage, f"acme/{name}") for name in ("alive", "lost", "new")]
     async with database.begin() as connection:
-        await connection.execute(delete(ModelRow))
-    await tidy(database, storage)
-    assert _everything(storage) == before
+        await connection.execute(update(ModelRow).where(ModelRow.id != new).values(updated_at=moment(-3600)))
+    for model_id in (lost, new):
+        shutil.rmtree(storage.published(model_id))
+    await _tidy(database, storage)
+    async with database.read() as connection:
+        rows = await models.some(connection, [alive, lost, new])
+    assert {model_id: row.status.value for model_id, row in rows.items()} == {
+        alive: "ready",
+        lost: "error",
+        new: "ready",
+    }
+    assert "gone from the storage" in rows[lost].message
 
 
-async def test_many_at_once_are_not_removed(database: Database, storage: Storage) -> None:
-    model_ids = [await _model(database, f"acme/{number}") for number in range(4)]
-    for number, model_id in enumerate(model_ids):
-        _publish(storage, model_id, f"acme/{number}")
-        await _delete(database, model_id)
-    before = _everything(storage)
-    await tidy(database, storage)
-    assert _everything(storage) == before
+async def test_models_of_an_older_version_get_their_manifests(database: Database, storage: Storage) -> None:
+    model_id = await _model(database, storage, "acme/old")
     async with database.begin() as connection:
-        await connection.execute(delete(OperationRow).where(OperationRow.resource_id == model_ids[0]))
-    await tidy(database, storage)
-    assert [path.name for path in (storage.root / "models").iterdir()] == [str(model_ids[0])]
+        await connection.execute(update(ModelRow).values(updated_at=moment(-3600)))
+    await _tidy(database, storage)
+    (manifest,) = storage.manifests.of(model_id)
+    assert (manifest.name, [tuple(file) for file in manifest.files]) == ("acme/old", by_hand.FILES)
+
+
+async def test_of_all_workers_one_tidies_in_an_hour(database: Database) -> None:
+    async def due() -> bool:
+        async with database.begin() as connection:
+            return await storages.begin_tidying(connection, every=3600)
+
+    assert [await due() for _ in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -107,53 +185,51 @@ def test_a_worker_tidies_up_by_itself(start_depot: StartDepot, hub: Hub) -> None
     depot = start_depot(workers=0)
     storage = Storage(depot.storage)
     storage.prepare()
-    orphan = uuid4()
-    _arrive(storage, orphan)
-    _age(storage, orphan)
     (depot.storage / "by-name" / "acme").mkdir()
-    (depot.storage / "by-name" / "acme" / "gone").symlink_to(f"../../models/{orphan}")
+    (depot.storage / "by-name" / "acme" / "gone").symlink_to(f"../../models/{uuid4()}")
     depot.start_worker()
-    until(lambda: not list(depot.storage.glob("incoming/*")) and not list(depot.storage.glob("by-name/*")), depot.logs)
+    until(lambda: not list(depot.storage.glob("by-name/*")), depot.logs)
     assert depot.wait(depot.create("acme/tiny")["id"])["state"] == "success"
 
 
-async def _model(database: Database, name: str) -> UUID:
-    selection = Selection(name, "main", (), ())
-    async with database.begin() as connection:
-        operation = await models.create(connection, models.Create(selection, uuid4(), deadline=60))
-    model_id: UUID = operation.resource_id
+async def _tidy(database: Database, storage: Storage) -> None:
+    await tidy(database, storage, every=0)
+
+
+async def _model(database: Database, storage: Storage, name: str, *, published: bool = True) -> UUID:
+    """A ready one."""
+    model_id = await by_hand.ready_model(database, name)
+    if published:
+        storage.publish(_arrive(storage, model_id))
+        storage.link(model_id, label(name, "main", "", patterns=False))
     return model_id
 
 
 async def _delete(database: Database, model_id: UUID) -> None:
-    """As a worker does that removes no file."""
+    """As a worker does that was replaced: it says so, and another one has just put files back."""
     async with database.begin() as connection:
         await models.request_delete(connection, model_id, deadline=60)
-        claim = await leases.claim(connection, "test", lease=60, commands=(Command.DELETE_MODEL,))
-        if claim:
-            await end_operation(connection, claim.lease, OperationState.SUCCESS)
-        await models.forget(connection, model_id)
+    await by_hand.carry_out(database)
 
 
-def _age(storage: Storage, model_id: UUID) -> None:
-    """As if nothing had arrived of it for eight days."""
-    folder = storage.incoming(model_id)
-    for path in (folder, *folder.rglob("*")):
-        os.utime(path, (0, time.time() - 8 * 86_400))
+async def _housekeeping(database: Database, storage: Storage, redis_url: str) -> str:
+    """What /readyz says of it."""
+    doorbell = Doorbell(queue.connect(redis_url))
+    volume = Volume(storage.root, writes=True, database=database)
+    status, report = await Readiness(database, revisions(), doorbell, volume).report()
+    await doorbell.close()
+    message = str(report["checks"]["housekeeping"].get("message", ""))
+    assert status is (Status.DEGRADED if message else Status.OK)
+    return message
 
 
 def _arrive(storage: Storage, model_id: UUID) -> Attempt:
     """As a download that was cut off leaves it."""
     attempt = Attempt(model_id, uuid4(), 1)
-    tree = storage.attempt(attempt) / "tree"
-    tree.mkdir(parents=True)
-    (tree / "config.json").write_text("{}")
+    storage.scratch(attempt).mkdir(parents=True)
+    storage.tree(attempt).mkdir()
+    (storage.tree(attempt) / "config.json").write_text("{}")
     return attempt
-
-
-def _publish(storage: Storage, model_id: UUID, name: str) -> None:
-    storage.publish(_arrive(storage, model_id))
-    storage.link(model_id, label(name, "main", "", patterns=False))
 
 
 def _everything(storage: Storage) -> set[str]:

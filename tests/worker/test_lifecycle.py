@@ -12,6 +12,7 @@ from tests.faults.watching import children, writers
 from tests.hub import Fault, Hub, Synthetic
 from tests.hubs.exchange import Place
 from tests.processes import BUSY, until
+from worker.storage import FOLDERS
 
 SIZE = 24 << 20
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -146,7 +147,7 @@ def test_an_operation_past_its_deadline_times_out_and_a_retry_goes_on_from_the_b
 
 def left(storage: Path) -> list[str]:
     """All that a storage holds but for its own folders."""
-    own = {"incoming", "models", "by-name", "trash"}
+    own = {*FOLDERS, "depot/mark"}
     return sorted(name for path in storage.rglob("*") if (name := path.relative_to(storage).as_posix()) not in own)
 
 

@@ -57,7 +57,7 @@ def test_the_figures_tell_what_a_worker_does(start_depot: StartDepot, hub: Hub) 
 def test_a_worker_names_what_it_lacks_and_is_ready_again_once_that_is_back(start_depot: StartDepot) -> None:
     depot = _depot(start_depot)
     assert _ask(depot, "healthz").json() == {"status": "ok"}
-    checks = {name: {"ok": True} for name in ("database", "redis", "storage", "migrations")}
+    checks = {name: {"ok": True} for name in ("database", "redis", "storage", "migrations", "housekeeping")}
     answer = _ask(depot, "readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": checks})
     shutil.move(depot.storage, depot.folder / "elsewhere")

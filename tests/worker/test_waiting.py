@@ -115,6 +115,6 @@ def _arrive(storage: Storage, claim: Claim) -> Path:
     """The content is verified in the claim's incoming files."""
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
     with storage.alone(claim.resource_id):
-        path = storage.adopt(attempt) / "tree" / PATH
+        path = storage.adopt(attempt).tree / PATH
     path.touch()
     return path

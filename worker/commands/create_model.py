@@ -1,4 +1,8 @@
-"""create-model: fetch what the model's row names, publish it, say so."""
+"""create-model: fetch what the model's row names, publish it, say so.
+
+For a model that is ready it is a repair: what rotted is fetched again, and put in its place in the published folder. The
+row stays as it is, whatever comes of it.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,11 +16,16 @@ from app.domain.errors import Failed, NotYet, Reason
 from app.domain.states import ModelStatus, OperationState
 from app.sealing import CannotOpen
 from app.services import files, leases, models
+from worker.abilities import check_abilities
 from worker.child import Child
 from worker.commands.room import check_room
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
-from worker.storage import Attempt, label
+from worker.manifests import File, Manifest
+from worker.marking import check_storage
+from worker.mending import mend
+from worker.names import label
+from worker.storage import Attempt
 
 log = structlog.get_logger()
 
@@ -26,18 +35,21 @@ async def run(work: Work) -> None:
     async with tools.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
+    work.keeper.reports = not _mends(model)
+    await check_storage(tools.database, tools.storage)
+    await asyncio.to_thread(check_abilities, tools.storage.root)
     await asyncio.to_thread(tools.storage.check_alone, claim.resource_id)
     try:
         async with tools.nursery.child() as child:
             work.keeper.on_renewal = child.beat
             child.send(**_job(work, model, attempt))
             with tools.metrics.downloads.track_inprogress():
-                verified = await _follow(work, child)
+                commit, verified = await _follow(work, model, child)
     except Failed as error:
         if error.reason is Reason.FAULT and not tools.keep_partial:
             await asyncio.to_thread(tools.storage.discard_incoming, claim.resource_id)
         raise
-    await _publish(work, model, attempt, verified)
+    await _publish(work, model, attempt, commit, verified)
 
 
 def _job(work: Work, model: Row[Any], attempt: Attempt) -> Mapping[str, Any]:
@@ -45,6 +57,7 @@ def _job(work: Work, model: Row[Any], attempt: Attempt) -> Mapping[str, Any]:
         "model": str(attempt.model_id),
         "operation": str(attempt.operation_id),
         "fence": attempt.fence,
+        "mends": _mends(model),
         "name": model.name,
         "revision": model.revision,
         "commit": model.commit,
@@ -65,6 +78,10 @@ def _job(work: Work, model: Row[Any], attempt: Attempt) -> Mapping[str, Any]:
     }
 
 
+def _mends(model: Row[Any]) -> bool:
+    return bool(model.status == ModelStatus.READY)
+
+
 def _token(work: Work) -> str | None:
     sealed = work.claim.sealed_token
     if sealed is None:
@@ -79,22 +96,24 @@ def _token(work: Work) -> str | None:
         raise Failed(Reason.FAULT, message) from None
 
 
-async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
-    """Hear the child out; the (path, size, sha256) of every file, all of them verified."""
+async def _follow(work: Work, model: Row[Any], child: Child) -> tuple[str, list[File]]:
+    """Hear the child out; the commit, and every file, all of them verified."""
     keeper = work.keeper
     resolved: Mapping[str, Any] = {}
     sharing = Sharing(work, ())
-    verified, arrived = [], 0
+    verified: list[File] = []
+    arrived = 0
     async for message in child.messages():
         match message["event"]:
             case "resolved":
                 resolved = message
-                await _check_size(work, resolved)
+                if not _mends(model):
+                    await _check_size(work, resolved)
                 sharing = Sharing(work, message["contents"])
                 links, awaited = await sharing.begin()
                 child.send(links=links, awaited=awaited)
             case "planned":
-                arrived = await _begin(work, resolved, message, sharing)
+                arrived = await _begin(work, model, resolved, message, sharing)
                 keeper.downloaded = arrived
                 child.send()
             case "progress":
@@ -102,7 +121,7 @@ async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
                 arrived = _count(work, arrived, message["downloaded"])
                 await sharing.tell()
             case "verified":
-                verified.append((message["path"], message["size"], message["sha256"]))
+                verified.append(File(message["path"], message["size"], message["sha256"]))
                 keeper.files = len(verified)
                 sharing.verified(message["sha256"])
             case "waiting":
@@ -111,7 +130,7 @@ async def _follow(work: Work, child: Child) -> list[tuple[str, int, str]]:
                 arrived += sharing.size(links)
             case "done":
                 _count(work, arrived, resolved["total"])
-    return verified
+    return resolved["commit"], verified
 
 
 def _count(work: Work, before: int, downloaded: int) -> int:
@@ -131,7 +150,9 @@ async def _check_size(work: Work, resolved: Mapping[str, Any]) -> None:
     raise NotYet(Reason.BUSY, f"It waits for a slot: {total} bytes are too many for those of small models.")
 
 
-async def _begin(work: Work, resolved: Mapping[str, Any], planned: Mapping[str, Any], sharing: Sharing) -> int:
+async def _begin(
+    work: Work, model: Row[Any], resolved: Mapping[str, Any], planned: Mapping[str, Any], sharing: Sharing
+) -> int:
     """Say what there is to fetch; how many bytes are here.
 
     Raises `Failed` unless the rest fits beside what other downloads still need.
@@ -139,9 +160,13 @@ async def _begin(work: Work, resolved: Mapping[str, Any], planned: Mapping[str, 
     claim, total = work.claim, resolved["total"]
     missing, free = planned["missing"], planned["free"]
     here: int = total - missing - sharing.size(planned["awaited"])
+    if _mends(model) and resolved["commit"] != model.commit:
+        raise Failed(
+            Reason.NOT_FOUND, f"The Hub has commit {model.commit} no more: the model can't be repaired from it."
+        )
     async with work.tools.database.begin() as connection:
         await check_room(connection, work, missing, free)
-        moved = await move_model(
+        moved = _mends(model) or await move_model(
             connection,
             claim.resource_id,
             ModelStatus.DOWNLOADING,
@@ -161,24 +186,29 @@ async def _begin(work: Work, resolved: Mapping[str, Any], planned: Mapping[str, 
     return here
 
 
-async def _publish(work: Work, model: Row[Any], attempt: Attempt, verified: list[tuple[str, int, str]]) -> None:
+async def _publish(work: Work, model: Row[Any], attempt: Attempt, commit: str, verified: list[File]) -> None:
     storage, claim = work.tools.storage, work.claim
     name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
+    manifest = Manifest(
+        attempt.model_id, model.name, model.revision, model.include, model.exclude, commit, sorted(verified)
+    )
     try:
-        await asyncio.to_thread(storage.publish, attempt)
+        if _mends(model):
+            await asyncio.to_thread(mend, storage, attempt, manifest)
+        else:
+            await asyncio.to_thread(storage.publish, attempt, manifest)
         path = await asyncio.to_thread(storage.link, attempt.model_id, name)
     except OSError as error:
         message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
         raise Failed(Reason.FAULT, message) from error
-    size = sum(size for _, size, _ in verified)
     async with work.tools.database.begin() as connection:
-        moved = await move_model(
+        moved = _mends(model) or await move_model(
             connection,
             claim.resource_id,
             ModelStatus.READY,
             lease=claim.lease,
-            model_size=size,
-            downloaded=size,
+            model_size=manifest.size,
+            downloaded=manifest.size,
             files=len(verified),
             files_verified=len(verified),
             rate=None,
@@ -188,4 +218,4 @@ async def _publish(work: Work, model: Row[Any], attempt: Attempt, verified: list
             raise LeaseLost
         await files.record(connection, claim.resource_id, verified)
         await end_operation(connection, claim.lease, OperationState.SUCCESS)
-    log.info("model is ready", size=size, files=len(verified), path=str(path))
+    log.info("model is ready", size=manifest.size, files=len(verified), path=str(path), repaired=_mends(model))

@@ -9,7 +9,8 @@ from app.domain.errors import Failed, Reason
 from app.domain.states import OperationState
 from app.services import models
 from worker.commands.work import Work
-from worker.storage import label
+from worker.marking import check_storage
+from worker.names import label
 
 log = structlog.get_logger()
 
@@ -18,6 +19,7 @@ async def run(work: Work) -> None:
     claim, tools = work.claim, work.tools
     async with tools.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
+    await check_storage(tools.database, tools.storage)
     name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
     try:
         await asyncio.to_thread(tools.storage.discard, claim.resource_id, name)

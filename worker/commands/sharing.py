@@ -147,10 +147,10 @@ class Sharing:
             return await fetches.by_others(connection, self._operation_id, checksums)
 
     async def _copies(self, checksums: Iterable[str]) -> Places:
-        """Those in ready models."""
+        """Those in other models that are ready. This one is, too, while it is repaired."""
         storage = self._work.tools.storage
         async with self._work.tools.database.read() as connection:
-            copies = await files.copies(connection, list(checksums))
+            copies = await files.copies(connection, list(checksums), without=self._work.claim.resource_id)
         return {sha256: [str(storage.published(model_id) / path)] for sha256, model_id, path in copies}
 
     async def _find(self, others: Sequence[Fetch]) -> Places:

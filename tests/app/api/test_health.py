@@ -30,7 +30,7 @@ def own_redis() -> Iterator[Redis]:
 def test_all_is_well(start_depot: StartDepot) -> None:
     depot = start_depot(workers=0)
     answer = _ask(depot, "readyz")
-    checks = dict.fromkeys(("database", "redis", "storage", "migrations"), OK)
+    checks = dict.fromkeys(("database", "redis", "storage", "migrations", "housekeeping"), OK)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": checks})
 
 

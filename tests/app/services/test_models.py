@@ -1,6 +1,6 @@
 """Models as their rows: deleted at once where nothing was begun."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -37,7 +37,7 @@ async def test_what_a_worker_may_have_written_of_a_model_is_deleted_by_a_worker(
     again = await by_hand.create(database, "acme/retried")
     assert again.resource_id == retried.resource_id
     async with database.begin() as connection:
-        await models.refetch(connection, repaired, deadline=3600)
+        await models.repair(connection, repaired, operation_id=uuid4(), sealed_token=None, deadline=3600)
     for model_id in (looked_at.resource_id, retried.resource_id, repaired):
         assert await _delete(database, model_id) == OperationState.PENDING
 

@@ -1,0 +1,130 @@
+"""What the storage holds and the rows say of it: which folders are nobody's, which models have none, which come back."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, exists, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import moment, now
+from app.db.ids import among
+from app.db.inserts import INSERT
+from app.db.tables import FileRow, ModelRow, OperationRow
+from app.domain.commands import Command
+from app.domain.errors import NotFound, Reason
+from app.domain.repositories import Selection
+from app.domain.states import ModelStatus, OperationState
+from app.services import files as recorded
+from app.services import models
+
+_AT_ONCE = 1000
+"""Ids in one statement."""
+_SETTLED = 600.0
+"""Seconds after its last change from which on every machine must see a ready model's folder."""
+_GONE = (
+    "Its folder is gone from the storage. Send the create again to fetch it, or delete the model. If the folder was "
+    "moved away by hand, move it back first: what is there is not fetched."
+)
+
+
+async def gone(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
+    """Those of `model_ids` that there is no model of, and those of these that were deleted, by an operation's word.
+
+    That a row is missing proves nothing: a restore may have failed half-way.
+    """
+    there: set[UUID] = set()
+    deleted: set[UUID] = set()
+    by_delete = (
+        OperationRow.command == Command.DELETE_MODEL,
+        OperationRow.state == OperationState.SUCCESS,
+        among(OperationRow.resource_id, "model_ids"),
+    )
+    for start in range(0, len(model_ids), _AT_ONCE):
+        some = {"model_ids": model_ids[start : start + _AT_ONCE]}
+        there |= set(
+            (await connection.execute(select(ModelRow.id).where(among(ModelRow.id, "model_ids")), some)).scalars()
+        )
+        deleted |= set((await connection.execute(select(OperationRow.resource_id).where(*by_delete), some)).scalars())
+    missing = set(model_ids) - there
+    return missing, missing & deleted
+
+
+async def is_empty(connection: AsyncConnection) -> bool:
+    """Whether there is no model at all."""
+    return (await connection.execute(select(ModelRow.id).limit(1))).one_or_none() is None
+
+
+async def ready(connection: AsyncConnection, *, after: UUID | None = None, limit: int, settled: bool) -> Sequence[UUID]:
+    """At most `limit` ready models that are not being deleted, by id, from the one that follows `after`.
+
+    Only those whose folder every machine must see by now, if they are to be `settled`.
+    """
+    which = [*_lasting(), *([ModelRow.updated_at < moment(-_SETTLED)] if settled else [])]
+    query = select(ModelRow.id).where(*which).order_by(ModelRow.id).limit(limit)
+    return (await connection.execute(query.where(ModelRow.id > after) if after else query)).scalars().all()
+
+
+async def lose(connection: AsyncConnection, model_id: UUID) -> bool:
+    """Say of a ready model that its folder is gone; false if it is not ready any more."""
+    working = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.state == OperationState.PENDING)
+    statement = update(ModelRow).where(ModelRow.id == model_id, *_lasting(), ~working)
+    values = {"status": ModelStatus.ERROR, "reason": Reason.FAULT, "message": _GONE, "updated_at": now()}
+    return (await connection.execute(statement.values(**values))).rowcount == 1
+
+
+async def described(connection: AsyncConnection, model_id: UUID) -> tuple[Row[Any], Sequence[Row[Any]]] | None:
+    """What a ready model is, and its files as (path, size, sha256), by path; `None` if it is not ready any more."""
+    try:
+        model = await models.selection(connection, model_id)
+    except NotFound:
+        return None
+    if model.status != ModelStatus.READY or model.commit is None:
+        return None
+    columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
+    query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
+    return model, (await connection.execute(query)).all()
+
+
+async def adopt(
+    connection: AsyncConnection,
+    model_id: UUID,
+    selection: Selection,
+    commit: str,
+    path: str,
+    files: Sequence[tuple[str, int, str]],
+) -> UUID | None:
+    """Make a row, ready at once, for a folder that is there, complete and verified.
+
+    Return the id of the model that has this selection already, in place of which none is made; else `None`.
+    """
+    size = sum(size for _, size, _ in files)
+    values = {
+        "id": model_id,
+        "name": selection.name,
+        "revision": selection.revision,
+        "include": list(selection.include),
+        "exclude": list(selection.exclude),
+        "fingerprint": selection.fingerprint,
+        "status": ModelStatus.READY,
+        "deleting": False,
+        "commit": commit,
+        "model_size": size,
+        "downloaded": size,
+        "total": size,
+        "files": len(files),
+        "files_verified": len(files),
+        "path": path,
+        "created_at": now(),
+        "updated_at": now(),
+    }
+    statement = INSERT[connection.dialect.name](ModelRow).values(**values).on_conflict_do_nothing()
+    if (await connection.execute(statement)).rowcount != 1:
+        query = select(ModelRow.id).where(ModelRow.fingerprint == selection.fingerprint)
+        return (await connection.execute(query)).scalar_one_or_none() or model_id
+    await recorded.record(connection, model_id, files)
+    return None
+
+
+def _lasting() -> tuple[ColumnElement[bool], ...]:
+    return ModelRow.status == ModelStatus.READY, ~ModelRow.deleting

@@ -1,0 +1,59 @@
+"""What the database knows of its storage: the mark that tells it from any other folder, and what housekeeping found."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import moment, now
+from app.db.inserts import INSERT
+from app.db.tables import StorageRow
+
+_ONLY = 1
+"""The id of the one row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """`complaint` says what housekeeping refused to remove, and what to do; empty if all was well."""
+
+    mark: UUID | None = None
+    complaint: str = ""
+
+
+async def known(connection: AsyncConnection) -> Known:
+    row = (await connection.execute(select(StorageRow.mark, StorageRow.complaint))).one_or_none()
+    return Known(row.mark, row.complaint or "") if row else Known()
+
+
+async def learn(connection: AsyncConnection, mark: UUID, *, instead: bool = False) -> UUID:
+    """Know the storage by `mark` from here on, `instead` of the mark that is known already. Return the known mark."""
+    await _ensure(connection)
+    statement = update(StorageRow).values(mark=mark)
+    await connection.execute(statement if instead else statement.where(StorageRow.mark.is_(None)))
+    return (await connection.execute(select(StorageRow.mark))).scalar_one() or mark
+
+
+async def begin_tidying(connection: AsyncConnection, *, every: float) -> bool:
+    """Whether the caller is to tidy now, because nobody did in the last `every` seconds."""
+    await _ensure(connection)
+    # A time in the future is that of a clock that was put back since.
+    due = or_(
+        StorageRow.tidied_at.is_(None), StorageRow.tidied_at < moment(-every), StorageRow.tidied_at > moment(every)
+    )
+    return (await connection.execute(update(StorageRow).where(due).values(tidied_at=now()))).rowcount == 1
+
+
+async def tidy_soon(connection: AsyncConnection) -> None:
+    """Let the next worker that asks tidy, whoever did so before."""
+    await connection.execute(update(StorageRow).values(tidied_at=None))
+
+
+async def complain(connection: AsyncConnection, complaint: str) -> None:
+    """Keep what housekeeping refused to remove, for /readyz and the metrics; an empty text is no complaint."""
+    await connection.execute(update(StorageRow).values(complaint=complaint or None))
+
+
+async def _ensure(connection: AsyncConnection) -> None:
+    await connection.execute(INSERT[connection.dialect.name](StorageRow).values(id=_ONLY).on_conflict_do_nothing())

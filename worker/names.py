@@ -1,0 +1,60 @@
+"""What models and their files are called on the storage: no name is too long for a file system, or leads out of a folder."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from app.domain.errors import Failed, Reason
+
+_MAX_PATH_BYTES = 1000
+_MAX_PART_BYTES = 255
+_DIGITS = 16
+"""Of a SHA-256, in hexadecimal, in place of the end of a name that is too long."""
+
+
+def label(name: str, revision: str, fingerprint: str, *, patterns: bool) -> PurePosixPath:
+    """Where a model is found by its name: `owner/name`, `@revision` unless it is main, `~` and 8 digits for patterns.
+
+    A name that no file system would take is cut, and ends in `~` and 16 digits of its SHA-256.
+    """
+    owner, _, repository = name.partition("/")
+    if revision != "main":
+        repository += f"@{quote(revision, safe='')}"
+    if patterns:
+        repository += f"~{fingerprint[:8]}"
+    return PurePosixPath(owner, _bounded(repository))
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Refuse a repository whose files can't all be kept under one folder. Raises `Failed`."""
+    seen = set(paths)
+    for path in paths:
+        parts = path.split("/")
+        if (
+            not path
+            or "\0" in path
+            or any(part in {"", ".", ".."} for part in parts)
+            or len(path.encode(errors="surrogatepass")) > _MAX_PATH_BYTES
+            or any(len(part.encode(errors="surrogatepass")) > _MAX_PART_BYTES for part in parts)
+            or any("\ud800" <= character <= "\udfff" for character in path)
+        ):
+            raise Failed(
+                Reason.UNSUPPORTED,
+                f"The repository holds a file that can't be stored safely under its name: {path[:100]!a}. "
+                "Leave it out with 'exclude', or tell the repository's owner.",
+            )
+        if any("/".join(parts[:depth]) in seen for depth in range(1, len(parts))):
+            raise Failed(
+                Reason.UNSUPPORTED, f"The repository holds a file and a folder of the same name: {path[:100]!a}."
+            )
+    if len(seen) < len(paths):
+        raise Failed(Reason.UNSUPPORTED, "The repository lists a file twice under the same name.")
+
+
+def _bounded(part: str) -> str:
+    # What is quoted is ASCII: a character is a byte.
+    if len(part) <= _MAX_PART_BYTES:
+        return part
+    digest = hashlib.sha256(part.encode()).hexdigest()[:_DIGITS]
+    return f"{part[: _MAX_PART_BYTES - _DIGITS - 1]}~{digest}"
