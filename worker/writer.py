@@ -39,7 +39,7 @@ _SECONDS = 3.0
 """Of a connection's rate, that one request asks for: long enough to be worth its round trip."""
 _PIECE = 2 * STEP, 8 * STEP
 """The shortest and the longest of them: short enough to be hashed in order."""
-_WORTH_DIVIDING = 2.0
+_WORTH_DIVIDING = 0.75
 """Seconds that a connection has before it, for another one to take half of that over."""
 _TROUBLES = 5
 """Times in a row that a request may fail before the attempt is given up, unless something came meanwhile."""

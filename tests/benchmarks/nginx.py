@@ -8,9 +8,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.hubs.certificates import Certificates
 from tests.processes import free_port
 
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -26,7 +28,8 @@ http {{
   map_hash_max_size 16384; map_hash_bucket_size 256;
   map $uri $checksum {{ include {folder}/checksums; }}
   server {{
-    listen 127.0.0.1:{port}; limit_rate {rate}; root {folder}/www;
+    listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl; limit_rate {rate}; root {folder}/www;
+    ssl_certificate {pem}; ssl_certificate_key {pem}; ssl_protocols TLSv1.2 TLSv1.3;
     location /api/ {{ default_type application/json; try_files $uri.json =404; }}
     location / {{ add_header ETag '"$checksum"'; add_header X-Repo-Commit {commit}; }}
   }}
@@ -34,17 +37,40 @@ http {{
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A Hub as one of its schemes shows it. `files`: paths of all repositories' files, and bytes."""
+
+    scheme: str
+    endpoint: str
+    trust: str | None
+    files: Mapping[str, int]
+
+    def addresses(self, name: str) -> Sequence[str]:
+        return [self.endpoint + path for path in self.files if path.startswith(f"/{name}/")]
+
+    def size(self, name: str) -> int:
+        return sum(size for path, size in self.files.items() if path.startswith(f"/{name}/"))
+
+
 class Nginx:
     """Serves the repositories that were added before it was entered. `rate`: bytes/s for each connection, 0 unlimited."""
 
-    def __init__(self, folder: Path, rate: int = 0) -> None:
+    def __init__(self, folder: Path, certificates: Certificates, rate: int = 0) -> None:
         self.folder = folder
-        self._rate = rate
+        self._certificates, self._rate = certificates, rate
         self._checksums: list[str] = []
-        self.port = free_port()
-        self.trust: str | None = None
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._files: dict[str, int] = {}
+        self._ports = {"http": free_port(), "https": free_port()}
         (folder / "www").mkdir(parents=True)
+
+    def port(self, scheme: str) -> int:
+        return self._ports[scheme]
+
+    def site(self, scheme: str, port: int | None = None) -> Site:
+        """As it is asked at this port, if not at its own."""
+        trust = self._certificates.trust if scheme == "https" else None
+        return Site(scheme, f"{scheme}://127.0.0.1:{port or self._ports[scheme]}", trust, self._files)
 
     def add(self, name: str, sizes: dict[str, int], *, lfs: bool = True) -> None:
         """A repository with files of random bytes, of these sizes."""
@@ -57,6 +83,7 @@ class Nginx:
                 entry["lfs"] = {"oid": sha256, "size": size, "pointerSize": 134}
             tree.append(entry)
             self._checksums.append(f"/{name}/resolve/{_COMMIT}/{path} {sha256 if lfs else blob};")
+            self._files[f"/{name}/resolve/{_COMMIT}/{path}"] = size
         self._list(name, tree)
 
     def revise(self, name: str, revised: str, changed: str) -> None:
@@ -84,10 +111,6 @@ class Nginx:
             (api / place).parent.mkdir(parents=True, exist_ok=True)
             (api / f"{place}.json").write_text(json.dumps(answer))
 
-    def addresses(self, name: str) -> Sequence[str]:
-        prefix = f"/{name}/"
-        return [self.endpoint + line.split(" ", 1)[0] for line in self._checksums if line.startswith(prefix)]
-
     def bytes_sent(self) -> int:
         """Bytes of model files so far."""
         lines = (self.folder / "access").read_text().splitlines()
@@ -99,7 +122,14 @@ class Nginx:
             raise SystemExit("This benchmark needs nginx: apt-get install nginx-light")
         (self.folder / "checksums").write_text("\n".join(self._checksums))
         user = "user root;" if os.geteuid() == 0 else ""
-        text = _CONFIGURATION.format(folder=self.folder, user=user, port=self.port, rate=self._rate, commit=_COMMIT)
+        text = _CONFIGURATION.format(
+            folder=self.folder,
+            user=user,
+            **self._ports,
+            pem=self._certificates.pem,
+            rate=self._rate,
+            commit=_COMMIT,
+        )
         (self.folder / "nginx.conf").write_text(text)
         command = [
             program,
@@ -114,7 +144,7 @@ class Nginx:
         until = time.monotonic() + 10
         while time.monotonic() < until:
             with socket.socket() as attempt:
-                if attempt.connect_ex(("127.0.0.1", self.port)) == 0:
+                if attempt.connect_ex(("127.0.0.1", self._ports["http"])) == 0:
                     return self
             time.sleep(0.01)
         raise SystemExit(f"nginx did not start: {(self.folder / 'errors').read_text()}")

@@ -44,8 +44,10 @@ class Outcome:
 class Endpoint(Protocol):
     """What a Hub is to the engine."""
 
-    endpoint: str
-    trust: str | None
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def trust(self) -> str | None: ...
 
 
 class Engine:
