@@ -1,6 +1,6 @@
 """Downloads over Xet, against `hf download` over Xet: `python -m tests.benchmarks.xet [--folder /dev/shm] [--rounds 3]`.
 
-The tests' Hub on loopback has a content store that the real hf_xet filled. "depot" is the download's own process from
+The tests' Hub on loopback, which speaks TLS, has a content store that the real hf_xet filled. "depot" is the download's own process from
 its start to the rename that publishes, with every byte verified; `hf download` verifies nothing. The figures are medians
 of the rounds; CPU is of the client's processes, in seconds per GiB; memory is the peak of the download's process.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.faults.engine import CLEAN, Engine
 from tests.hub import Files, Hub
+from tests.hubs.certificates import Certificates
 
 GIB, MIB, KIB = 1 << 30, 1 << 20, 1 << 10
 _NAME = "bench/xet"
@@ -31,18 +32,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where to read and write")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the files' sizes: 0.1 for a quick look")
+    parser.add_argument("--http", action="store_true", help="without TLS")
     options = parser.parse_args()
-    compare(options.folder, options.rounds, options.scale)
+    compare(options.folder, options.rounds, options.scale, tls=not options.http)
 
 
-def compare(folder: Path, rounds: int, scale: float) -> None:
+def compare(folder: Path, rounds: int, scale: float, *, tls: bool) -> None:
     """Print what 8 x 512 MiB take, in turn, round after round."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="benchmark-") as name:
         place = Path(name)
         tempfile.tempdir = name  # the content store, too
         files = _files(place, int(512 * MIB * scale))
         total = sum(path.stat().st_size for path in files.values() if isinstance(path, Path)) / GIB
-        with Hub() as hub:
+        with Hub(certificates=Certificates(place) if tls else None) as hub:
             hub.add(_NAME, files, xet=True)
             peak = 0
 
@@ -100,6 +102,8 @@ def _hf(hub: Hub, target: Path) -> None:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     }
+    if hub.trust:
+        environment["SSL_CERT_FILE"] = hub.trust
     command = [str(program), "download", _NAME, "--cache-dir", str(target / "cache"), "--quiet"]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
