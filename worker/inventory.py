@@ -26,9 +26,11 @@ def main() -> None:
     parser.add_argument("--yes", action="store_true")
     parser.add_argument("--now", action="store_true")
     parser.add_argument("models", nargs="*", type=UUID)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # ids follow options
     try:
         done = asyncio.run(_run(load(), options))
+    except click.Abort:
+        sys.exit(f"modeldepot storage {options.command}: nothing was done, since nobody answered: give --yes")
     except (SettingsError, VolumeAway) as error:
         sys.exit(shown(f"modeldepot storage {options.command}: {error}"))
     except UNREACHABLE as error:
@@ -53,7 +55,6 @@ async def _run(settings: Settings, options: argparse.Namespace) -> bool:
         if options.command == "accept":
             return await _accept(database, storage)
         await meet(database, storage)
-        await asyncio.to_thread(storage.prepare)
         match options.command:
             case "check":
                 return await _check(database, storage)
@@ -100,12 +101,14 @@ async def _accept(database: Database, storage: Storage) -> bool:
 
 
 async def _told(results: AsyncIterator[tuple[bool, str]]) -> bool:
-    """Print each line; whether all was done."""
-    all_done = True
+    """Print each line, or that there is none; whether all was done."""
+    outcomes = []
     async for done, line in results:
         say(line)
-        all_done = all_done and done
-    return all_done
+        outcomes.append(done)
+    if not outcomes:
+        say("nothing to do")
+    return all(outcomes)
 
 
 if __name__ == "__main__":

@@ -50,23 +50,19 @@ log = structlog.get_logger()
 def main() -> None:
     try:
         settings = load()
+        # First of all: who is refused it has changed and logged nothing.
+        listener = listen(settings.metrics_host, settings.metrics_port)
         storage = Storage(settings.storage, keep=settings.trash_retention)
-        storage.prepare()
-        has_hard_links = check_abilities(storage.root)
-    except SettingsError as error:
+    except (SettingsError, CannotListen) as error:
         sys.exit(_say(str(error)))
-    except Failed as error:
-        sys.exit(_say(f"DEPOT_STORAGE is wrong: {error.message}"))
-    except OSError as error:
-        sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}: {error.strerror}."))
+    if storage.root.exists() and not os.access(storage.root, os.W_OK | os.X_OK):
+        sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}."))
     telemetry.configure(settings.log_format)
-    if not has_hard_links:
-        log.warning("the storage has no hard links: files that models share are kept once for each of them")
     _give_way(settings.niceness)
     try:
-        asyncio.run(_serve(settings, storage))
-    except CannotListen as error:
-        sys.exit(_say(str(error)))
+        asyncio.run(_serve(settings, storage, listener))
+    except Failed as error:
+        sys.exit(_say(f"DEPOT_STORAGE is wrong: {error.message}"))
 
 
 def _give_way(niceness: int) -> None:
@@ -78,7 +74,7 @@ def _give_way(niceness: int) -> None:
             Path("/proc/self/autogroup").write_text(str(niceness))
 
 
-async def _serve(settings: Settings, storage: Storage) -> None:
+async def _serve(settings: Settings, storage: Storage, listener: socket.socket | None) -> None:
     host = socket.gethostname()
     policy = _policy(settings)
     presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), policy.all_slots, settings.look_interval)
@@ -112,8 +108,8 @@ async def _serve(settings: Settings, storage: Storage) -> None:
             stall_rate=settings.stall_rate,
         )
         runner = Runner(presence, tools, policy, Pulse(cache, settings.look_interval))
-        async with status.listening(listen(settings.metrics_host, settings.metrics_port)):
-            await _say_if_away(database, storage)
+        async with status.listening(listener):
+            await _look_at(storage, database)
             await _work(runner, tools, settings)
         await doorbell.close()
         await database.close()
@@ -133,14 +129,19 @@ def _policy(settings: Settings) -> Policy:
     )
 
 
-async def _say_if_away(database: Database, storage: Storage) -> None:
-    """No reason to end: it may be mounted yet, and each operation looks again."""
+async def _look_at(storage: Storage, database: Database) -> None:
+    """Raises `Failed` for a file system that can't keep models.
+
+    That the storage is away is no reason to end: it may be mounted yet, and each operation looks again.
+    """
     try:
         await meet(database, storage)
+        if not await asyncio.to_thread(check_abilities, storage.root):
+            log.warning("the storage has no hard links: files that models share are kept once for each of them")
     except VolumeAway as error:
         log.error("the storage is not there", reason=str(error))  # noqa: TRY400  # the reason says it all
     except UNREACHABLE as error:
-        log.warning("the database can't be reached", error=type(error).__name__)
+        log.warning("storage and database can't be compared", error=type(error).__name__)
 
 
 async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:

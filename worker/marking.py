@@ -4,6 +4,7 @@ The first worker on a new storage writes the mark. The first one on a new databa
 """
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -30,7 +31,10 @@ async def check_storage(database: Database, storage: Storage) -> None:
 
 
 async def meet(database: Database, storage: Storage) -> None:
-    """Make storage and database know each other, unless they do. Raises `VolumeAway`, and that the database is away."""
+    """Make storage and database know each other, unless they do, and the storage's folders.
+
+    Nothing is written where it is not the storage. Raises `VolumeAway`, and that the database is away.
+    """
     async with database.read() as connection:
         known = (await storages.known(connection)).mark
     try:
@@ -39,6 +43,7 @@ async def meet(database: Database, storage: Storage) -> None:
             await _introduce(database, storage, found)
         elif found != known:
             raise VolumeAway(not_the_storage(known, found))
+        await asyncio.to_thread(storage.prepare)
     except OSError as error:
         reason = (error.strerror or "unknown error").lower()
         raise VolumeAway(
@@ -59,11 +64,12 @@ async def accept(database: Database, storage: Storage) -> UUID:
 async def _introduce(database: Database, storage: Storage, found: UUID | None) -> None:
     async with database.read() as connection:
         some = await holdings.ready(connection, limit=_LOOKED_FOR, settled=False)
-    if some and not set(some) & await asyncio.to_thread(storage.published_ids):
+    if some and not await asyncio.to_thread(_has_any, storage, some):
         raise VolumeAway(
             f"DEPOT_STORAGE is not the storage of this depot: {storage.root} has the folder of no model that is ready. "
             "Look whether it is mounted. If its files are lost, run `modeldepot storage accept`."
         )
+    await asyncio.to_thread(storage.prepare)
     mark = found or uuid4()
     if not found:
         await asyncio.to_thread(_write, storage.root, mark)
@@ -75,6 +81,10 @@ async def _introduce(database: Database, storage: Storage, found: UUID | None) -
         # Of several workers that started at once, the one that the database heard first is right.
         await asyncio.to_thread(_write, storage.root, known)
     log.info("the database knows the storage from here on", mark=str(known))
+
+
+def _has_any(storage: Storage, model_ids: Sequence[UUID]) -> bool:
+    return any(storage.published(model_id).is_dir() for model_id in model_ids)
 
 
 def _write(root: Path, mark: UUID) -> None:

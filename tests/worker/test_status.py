@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.probe import FOLDER
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.hub import Fault, Hub, Synthetic
@@ -89,15 +90,20 @@ def test_whoever_speaks_nonsense_or_nothing_to_it_holds_nobody_up(start_depot: S
 @SQLITE
 def test_a_port_that_is_taken_stops_the_start_with_one_line(start_depot: StartDepot) -> None:
     depot = start_depot(api=False, workers=0)
+    # As a worker leaves it that is killed: the next one that starts removes it, and logs that.
+    left = depot.folder / "tmp" / f"{FOLDER}left"
+    left.mkdir(parents=True)
+    (left / "worker.lock").touch()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        environment = depot.environment | {"DEPOT_METRICS_PORT": str(port)}
+        environment = depot.environment | {"DEPOT_METRICS_PORT": str(port), "TMPDIR": str(left.parent)}
         words = [sys.executable, "-m", "worker.main"]
         refused = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=20)
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     assert f"127.0.0.1:{port}" in line
     assert "DEPOT_METRICS_PORT" in line
+    assert left.exists()
 
 
 def _depot(start_depot: StartDepot, **settings: Any) -> Depot:
