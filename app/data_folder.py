@@ -100,14 +100,24 @@ def _keep(path: Path, make: Callable[[], str]) -> None:
     """Write what `make` gives to a file that only its owner can read, unless it is there."""
     if path.exists():
         return
-    descriptor, new = tempfile.mkstemp(dir=path.parent)  # Mode 0600.
+    descriptor, name = tempfile.mkstemp(dir=path.parent)  # Mode 0600.
+    new, made = Path(name), make() + "\n"
+    _write(descriptor, made)
+    try:
+        path.hardlink_to(new)  # A link, unlike a rename, never replaces a file.
+    except FileExistsError:  # Another `up` was first.
+        pass
+    except OSError:  # The file system may have no hard links.
+        with suppress(FileExistsError):
+            _write(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), made)
+    new.unlink()
+
+
+def _write(descriptor: int, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
-        file.write(make() + "\n")
+        file.write(text)
         file.flush()
         os.fsync(descriptor)
-    with suppress(FileExistsError):  # Another `up` was first. A link, unlike a rename, never replaces its file.
-        path.hardlink_to(new)
-    Path(new).unlink()
 
 
 def _opened(path: Path) -> IO[str]:
