@@ -69,7 +69,7 @@ async def tidy(database: Database, storage: Storage, *, every: float = _EVERY) -
 
 def look(storage: Storage) -> Found:
     """Raises `OSError`."""
-    return Found(storage.published_ids(), storage.arriving_ids(), {model_id for _, model_id in storage.links()})
+    return Found(storage.published_ids(), storage.arriving_ids(), {model_id for _, model_id in storage.links.all()})
 
 
 async def _remove_leftovers(database: Database, storage: Storage, found: Found) -> str:
@@ -95,7 +95,7 @@ async def _remove_leftovers(database: Database, storage: Storage, found: Found) 
     for model_ids, remove in (
         (published, storage.take_away),
         (arriving | old, storage.discard_incoming),
-        ((found.linked & missing) - found.published, storage.unlink_all),
+        ((found.linked & missing) - found.published, storage.links.remove_all),
     ):
         await asyncio.to_thread(_remove, model_ids, remove)
     return ""

@@ -4,9 +4,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from app.domain.errors import Reason, TryAgain
 from worker.checksums import verify
-from worker.folders import make_folder, sync_folder
+from worker.folders import erase, make_folder, sync_folder
 from worker.listing import HubFile
 from worker.manifests import Manifest
 from worker.storage import Attempt, Storage
@@ -28,12 +27,12 @@ def mend(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
 
     What the manifest does not name is removed. May be repeated. Raises `TryAgain` when the attempt was replaced.
     """
-    tree, target = storage.tree(attempt), storage.published(attempt.model_id)
+    target = storage.published(attempt.model_id)
     if not target.exists():
         storage.publish(attempt, manifest)
         return
-    if not tree.is_dir():
-        raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this repair.")
+    # The folder's old name may lead to what another attempt took over, on a mount that remembers it.
+    tree = storage.claim(attempt)
     storage.manifests.write(manifest)
     for path in _files(tree):
         place = target / path
@@ -44,6 +43,7 @@ def mend(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
     for path in _files(target):
         if path.as_posix() not in wanted:
             (target / path).unlink()
+    erase(tree)
     storage.finish(attempt)
 
 

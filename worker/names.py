@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from urllib.parse import quote
+from uuid import UUID
 
 from app.domain.errors import Failed, Reason
 
@@ -50,6 +51,15 @@ def check_paths(paths: Sequence[str]) -> None:
             )
     if len(seen) < len(paths):
         raise Failed(Reason.UNSUPPORTED, "The repository lists a file twice under the same name.")
+
+
+def as_id(name: str) -> UUID | None:
+    """The model's id that a name is, as this module's users write it; null if it is none."""
+    try:
+        model_id = UUID(name)
+    except ValueError:
+        return None
+    return model_id if str(model_id) == name else None
 
 
 def _bounded(part: str) -> str:

@@ -131,7 +131,7 @@ async def _adopt(database: Database, storage: Storage, model_id: UUID) -> str:
     if not missing:
         if described is None:
             return f"kept      {model_id}  its model is not ready: send its create again, what is there is not fetched"
-        await asyncio.to_thread(storage.link, model_id, _label(_selection(described[0])))
+        await asyncio.to_thread(storage.links.put, _label(_selection(described[0])), storage.published(model_id))
         return ""
     try:
         manifest = await asyncio.to_thread(_fitting, storage, model_id)
@@ -145,7 +145,7 @@ async def _adopt(database: Database, storage: Storage, model_id: UUID) -> str:
             await audit.record(connection, [_act("adopt-model", model_id, manifest.name)], audit.ACCEPTED)
     if other is not None:
         return f"refused   {model_id}  model {other} has this selection of {manifest.name} already: prune this folder"
-    await asyncio.to_thread(storage.link, model_id, _label(selection))
+    await asyncio.to_thread(storage.links.put, _label(selection), storage.published(model_id))
     await asyncio.to_thread(storage.manifests.write, manifest)
     return ""
 

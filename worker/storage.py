@@ -30,8 +30,10 @@ from pathlib import Path, PurePosixPath
 from uuid import UUID, uuid4
 
 from app.domain.errors import NotYet, Reason, TryAgain
-from worker.folders import erase, make_folder, open_to_all, sync_folder
+from worker.folders import erase, open_to_all, sync_folder
+from worker.links import Links
 from worker.manifests import Manifest, Manifests
+from worker.names import as_id
 from worker.trash import Trash
 
 FOLDERS = ("incoming", "verified", "models", "by-name", "depot", "trash", "removed")
@@ -70,6 +72,7 @@ class Storage:
         self.keep = keep
         self.manifests = Manifests(root / "depot")
         self.trash = Trash(root / "removed")
+        self.links = Links(root / "by-name")
 
     def prepare(self) -> None:
         """Make the folders. Raises `OSError`."""
@@ -147,16 +150,24 @@ class Storage:
         tree.mkdir(exist_ok=True)
         return Arrival(tree, scratch)
 
+    def claim(self, attempt: Attempt) -> Path:
+        """Where the attempt's verified files are from now on. Raises `TryAgain` when the attempt was replaced."""
+        tree = self.tree(attempt)
+        try:
+            return tree.rename(tree.with_name(f"{tree.name}.last"))
+        except FileNotFoundError:
+            raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
+
     def publish(self, attempt: Attempt, manifest: Manifest | None = None) -> Path:
         """Make the attempt's verified files the model's. Raises `TryAgain` when the attempt was replaced."""
         target = self.published(attempt.model_id)
         if manifest:
             self.manifests.draft(attempt.name, manifest)
         try:
-            self._rename_over(attempt.model_id, self.tree(attempt), target)
-        except FileNotFoundError:
+            self._rename_over(attempt, target)
+        except TryAgain:
             self.manifests.forget_draft(attempt.model_id, attempt.name)
-            raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
+            raise
         if manifest:
             self.manifests.confirm(attempt.model_id, attempt.name)
         sync_folder(target.parent)
@@ -171,21 +182,9 @@ class Storage:
         with suppress(OSError):
             self.incoming(attempt.model_id).rmdir()
 
-    def link(self, model_id: UUID, label: PurePosixPath) -> Path:
-        """Point `by-name/<label>` at a published model."""
-        link = self.root / "by-name" / label
-        fresh = link.parent / f".{uuid4().hex}"
-        while True:
-            make_folder(link.parent)
-            # The folder goes when the owner's last other model is deleted, which may be at this moment.
-            with suppress(FileNotFoundError):
-                fresh.symlink_to(os.path.relpath(self.published(model_id), link.parent))
-                fresh.replace(link)
-                return link
-
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
         """Remove every file of a model and its link. May be repeated. Raises `OSError`, or `NotYet` while one is written."""
-        self._unlink(self.root / "by-name" / label, model_id)
+        self.links.remove(label, model_id)
         self.discard_incoming(model_id)
         self._remove(model_id, self.published(model_id))
         self.manifests.forget(model_id)
@@ -215,7 +214,7 @@ class Storage:
     def take_away(self, model_id: UUID) -> None:
         """Move a published model to the trash, from where it can be restored, and remove its links. Raises `OSError`."""
         self.trash.put(model_id, self.published(model_id))
-        self.unlink_all(model_id)
+        self.links.remove_all(model_id)
 
     def empty_trash(self, now: float) -> None:
         """Remove what was kept long enough, and what whoever died while removing has left. `now` is since 1970, in seconds."""
@@ -232,25 +231,6 @@ class Storage:
             if entry.model_id == model_id:
                 self._remove(model_id, entry.path)
         self._forget_manifest(model_id)
-
-    def unlink_all(self, model_id: UUID) -> None:
-        """Remove the links to a model whose folder is gone."""
-        for link in [link for link, target in self.links() if target == model_id]:
-            self._unlink(link, model_id)
-
-    def links(self) -> Iterator[tuple[Path, UUID]]:
-        """Each link for engines, with the model that it leads to, whether that is there or not."""
-        for link in (self.root / "by-name").glob("*/*"):
-            with suppress(OSError):  # gone meanwhile, or none of ours
-                target = link.readlink().name
-                if _is_id(target):
-                    yield link, UUID(target)
-
-    def _unlink(self, link: Path, model_id: UUID) -> None:
-        with suppress(OSError):
-            if link.readlink().name == str(model_id):
-                link.unlink()
-                link.parent.rmdir()  # refused unless it is empty
 
     def _forget_manifest(self, model_id: UUID) -> None:
         if not self.published(model_id).exists():
@@ -273,17 +253,20 @@ class Storage:
                     other.rename(mine)
             self._remove(model_id, other)
 
-    def _rename_over(self, model_id: UUID, source: Path, target: Path) -> None:
-        """Rename a folder; what has its new name was published by an attempt that was replaced, and is removed."""
+    def _rename_over(self, attempt: Attempt, target: Path) -> None:
+        """Rename the attempt's tree; what has its new name was published by an attempt that was replaced, and is removed."""
+        # Only who still has the tree may remove the other: that it can be claimed proves it.
+        mine = self.claim(attempt)
         try:
-            source.rename(target)
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                raise
-            # Only who still has the folder may remove the other: that this works proves it.
-            mine = source.rename(source.with_name(f"{source.name}.last"))
-            self._remove(model_id, target)
-            mine.rename(target)
+            try:
+                mine.rename(target)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                self._remove(attempt.model_id, target)
+                mine.rename(target)
+        except FileNotFoundError:  # taken over a moment ago
+            raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
 
     def _remove(self, model_id: UUID, folder: Path) -> None:
         """Out of sight in one step, so that nobody sees half of it, then gone."""
@@ -295,12 +278,4 @@ class Storage:
 
 def _ids(folder: Path) -> set[UUID]:
     """Those that the names in a folder begin with."""
-    names = [path.name.partition(".")[0] for path in folder.iterdir()]
-    return {UUID(name) for name in names if _is_id(name)}
-
-
-def _is_id(name: str) -> bool:
-    try:
-        return str(UUID(name)) == name
-    except ValueError:
-        return False
+    return {model_id for path in folder.iterdir() if (model_id := as_id(path.name.partition(".")[0]))}

@@ -201,7 +201,7 @@ async def _model(database: Database, storage: Storage, name: str, *, published: 
     model_id = await by_hand.ready_model(database, name)
     if published:
         storage.publish(_arrive(storage, model_id))
-        storage.link(model_id, label(name, "main", "", patterns=False))
+        storage.links.put(label(name, "main", "", patterns=False), storage.published(model_id))
     return model_id
 
 

@@ -95,7 +95,7 @@ def test_a_delete_removes_what_an_earlier_one_left_half_removed(storage: Storage
     attempt = Attempt(uuid4(), uuid4(), 1)
     _arrive(storage, attempt)
     storage.publish(attempt, _manifest(attempt.model_id))
-    storage.link(attempt.model_id, LABEL)
+    storage.links.put(LABEL, storage.published(attempt.model_id))
     # As a worker leaves it that is killed between the rename and the end of the removal.
     left = storage.root / "trash" / f"{attempt.model_id}.{uuid4().hex}"
     storage.published(attempt.model_id).rename(left)
@@ -108,7 +108,7 @@ def test_a_delete_leaves_the_link_of_another_model_alone(storage: Storage) -> No
     for attempt in (old, new):
         _arrive(storage, attempt)
         storage.publish(attempt)
-        link = storage.link(attempt.model_id, LABEL)
+        link = storage.links.put(LABEL, storage.published(attempt.model_id))
     storage.discard(old.model_id, LABEL)
     assert link.resolve() == storage.published(new.model_id)
 
@@ -130,7 +130,7 @@ def test_any_revision_has_a_name_that_can_be_published(storage: Storage, revisio
     for attempt, asked in zip(attempts, (revision, revision[:-1] + "z"), strict=True):
         _arrive(storage, attempt)
         storage.publish(attempt)
-        links.add(storage.link(attempt.model_id, label(name, asked, "f" * 64, patterns=True)))
+        links.add(storage.links.put(label(name, asked, "f" * 64, patterns=True), storage.published(attempt.model_id)))
     assert len(links) == 2
     assert all((link / "config.json").read_text() == "{}" for link in links)
 
@@ -143,7 +143,7 @@ def test_folders_are_as_readable_as_files_whatever_the_umask(tmp_path: Path) -> 
         attempt = Attempt(uuid4(), uuid4(), 1)
         _arrive(storage, attempt)
         storage.publish(attempt, _manifest(attempt.model_id))
-        link = storage.link(attempt.model_id, LABEL)
+        link = storage.links.put(LABEL, storage.published(attempt.model_id))
     finally:
         os.umask(before)
     for folder in (storage.root, storage.root / "models", storage.root / "by-name", link.parent):

@@ -197,7 +197,7 @@ async def _publish(work: Work, model: Row[Any], attempt: Attempt, commit: str, v
             await asyncio.to_thread(mend, storage, attempt, manifest)
         else:
             await asyncio.to_thread(storage.publish, attempt, manifest)
-        path = await asyncio.to_thread(storage.link, attempt.model_id, name)
+        path = await asyncio.to_thread(storage.links.put, name, storage.published(attempt.model_id))
     except OSError as error:
         message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
         raise Failed(Reason.FAULT, message) from error
