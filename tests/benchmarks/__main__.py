@@ -1,6 +1,6 @@
 """All measurements that this package holds, one after the other: `python -m tests.benchmarks [--scale 0.1]`.
 
-What is given goes to the downloads, over Xet too; `python -m tests.benchmarks.downloads --help` says what there is.
+What is given goes to the downloads; `python -m tests.benchmarks.downloads --help` says what there is.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ def main() -> None:
         "console": [],
         "lists": [],
         "downloads": sys.argv[1:],
-        "xet": sys.argv[1:],
+        "xet": [],
     }.items():
         print(f"# {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}", *words], check=True)

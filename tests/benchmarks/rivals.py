@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks.costs import Cost, of_command, of_download
 from tests.benchmarks.nginx import Site
-from tests.faults.engine import CLEAN
+from tests.faults.engine import CLEAN, Endpoint
 
 Run = Callable[[Site, str, Path], Cost]
 """Downloads a repository, by its name, into a folder."""
@@ -43,7 +43,7 @@ def aria2(site: Site, name: str, target: Path) -> Cost:
     return of_command([*words, *([f"--ca-certificate={site.trust}"] if site.trust else [])], CLEAN)
 
 
-def hf(site: Site, name: str, target: Path) -> Cost:
+def hf(site: Endpoint, name: str, target: Path) -> Cost:
     program = Path(sys.executable).with_name("hf")
     environment = _trusting(site) | {
         "HF_ENDPOINT": site.endpoint,
@@ -76,5 +76,5 @@ def _curl(site: Site, name: str, target: Path) -> list[str]:
     return command + (["-Z", "--no-progress-meter"] if len(addresses) > 1 else [])
 
 
-def _trusting(site: Site) -> dict[str, str]:
+def _trusting(site: Endpoint) -> dict[str, str]:
     return CLEAN | ({"SSL_CERT_FILE": site.trust} if site.trust else {})

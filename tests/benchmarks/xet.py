@@ -1,30 +1,26 @@
 """Downloads over Xet, against `hf download` over Xet: `python -m tests.benchmarks.xet [--folder /dev/shm] [--rounds 3]`.
 
-The tests' Hub on loopback, which speaks TLS, has a content store that the real hf_xet filled. "depot" is the download's own process from
-its start to the rename that publishes, with every byte verified; `hf download` verifies nothing. The figures are medians
-of the rounds; CPU is of the client's processes, in seconds per GiB; memory is the peak of the download's process.
+The tests' Hub on loopback has a content store that the real hf_xet filled; both speak TLS. "depot" is the download's own
+process from its start to the rename that publishes, with every byte verified; `hf download` verifies nothing. Figures are
+medians of the rounds.
 """
 
 import argparse
 import os
-import re
-import resource
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tests.faults.engine import CLEAN, Engine
+from tests.benchmarks.costs import Cost, of_all, of_download
+from tests.benchmarks.rivals import hf
+from tests.faults.engine import Engine
 from tests.hub import Files, Hub
 from tests.hubs.certificates import Certificates
 
-GIB, MIB, KIB = 1 << 30, 1 << 20, 1 << 10
-_NAME = "bench/xet"
-_MEMORY = 150
+GIB, MIB = 1 << 30, 1 << 20
+_EIGHT, _ONE = "bench/eight", "bench/one"
 
 
 def main() -> None:
@@ -32,98 +28,83 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where to read and write")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the files' sizes: 0.1 for a quick look")
-    parser.add_argument("--http", action="store_true", help="without TLS")
     options = parser.parse_args()
-    compare(options.folder, options.rounds, options.scale, tls=not options.http)
-
-
-def compare(folder: Path, rounds: int, scale: float, *, tls: bool) -> None:
-    """Print what 8 x 512 MiB take, in turn, round after round."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix="benchmark-") as name:
-        place = Path(name)
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="benchmark-") as name:
+        folder = Path(name)
         tempfile.tempdir = name  # the content store, too
-        files = _files(place, int(512 * MIB * scale))
-        total = sum(path.stat().st_size for path in files.values() if isinstance(path, Path)) / GIB
-        with Hub(certificates=Certificates(place) if tls else None) as hub:
-            hub.add(_NAME, files, xet=True)
-            peak = 0
-
-            def depot(target: Path) -> None:
-                nonlocal peak
-                peak = max(peak, _depot(hub, target))
-
-            ways: dict[str, Callable[[Path], None]] = {"hf": lambda target: _hf(hub, target), "depot": depot}
-            taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
-            for _ in range(rounds):
-                for way, run in ways.items():
-                    taken[way].append(_measured(run, place / "target", total))
+        with Hub(certificates=Certificates(folder)) as hub:
+            hub.add(_EIGHT, _files(folder, "model", 8, int(512 * MIB * options.scale)), xet=True)
+            hub.add(_ONE, _files(folder, "large", 1, int(2 * GIB * options.scale)), xet=True)
+            compare(hub, folder / "target", options.rounds)
+            killed(hub, folder / "target")
+            stopped(hub, folder / "target")
             assert not [request for request in hub.requests if request.place == "file"], "not all of it came over Xet"
-    wall = {way: statistics.median(seconds for seconds, _ in values) for way, values in taken.items()}
-    cpu = {way: statistics.median(seconds for _, seconds in values) for way, values in taken.items()}
-    _print("Xet, 8 x 512 MiB, wall", wall, wall["hf"] / wall["depot"], 1.0, most=False)
-    _print("Xet, 8 x 512 MiB, CPU per GiB", cpu, cpu["depot"] / cpu["hf"], 1.2, most=True)
-    print(f"{'Xet, peak memory':34} {peak / KIB:.0f} MB (limit {_MEMORY}) {'ok' if peak <= _MEMORY * KIB else 'ABOVE'}")
 
 
-def _files(folder: Path, size: int) -> Files:
-    """Eight files of random bytes."""
-    files = {}
-    for number in range(8):
-        path = folder / f"model-{number}.safetensors"
+def compare(hub: Hub, target: Path, rounds: int) -> None:
+    """What 8 files cost, in turn, round after round."""
+    costs: dict[str, list[Cost]] = {"hf": [], "depot": []}
+    for _ in range(rounds):
+        for way, of in costs.items():
+            target.mkdir()
+            of.append(hf(hub, _EIGHT, target) if way == "hf" else of_download(hub, _EIGHT, target, xet="on"))
+            shutil.rmtree(target)
+    medians, gib = {way: of_all(values) for way, values in costs.items()}, _size(hub, _EIGHT) / GIB
+    print(f"8 files of {gib / 8:.2f} GiB over Xet, https")
+    for way, cost in medians.items():
+        print(f"  {way:10} {cost.wall:8.2f} s {cost.cpu / gib:8.2f} s of CPU per GiB {cost.memory:6.0f} MB")
+    theirs, ours = medians["hf"], medians["depot"]
+    _limit("wall: depot / hf", ours.wall / theirs.wall, 1.0)
+    _limit("CPU: depot / hf", ours.cpu / theirs.cpu, 1.2)
+    _limit("memory of the download, MB", ours.memory, 150)
+
+
+def killed(hub: Hub, target: Path) -> None:
+    """Bytes that are fetched again after a kill at 90 %."""
+    total, before = _size(hub, _ONE), hub.bytes_sent()
+    engine = Engine(hub, target, _ONE, stall_window=30.0, xet="on")
+    with engine.start() as attempt:
+        # Slowly, because how far it is is told twice a second.
+        attempt.send(bandwidth=total // 10)
+        outcome = attempt.outcome(
+            lambda message: message["event"] == "progress" and message["downloaded"] > 0.9 * total
+        )
+        attempt.process.kill()
+    assert not outcome.done, "it was done before it could be killed: use larger files"
+    assert engine.run().done
+    engine.publish()
+    _limit("killed at 90 %: MiB sent twice", (hub.bytes_sent() - before - total) / MIB, 64)
+    shutil.rmtree(target)
+
+
+def stopped(hub: Hub, target: Path) -> None:
+    """Seconds from SIGTERM to the end of the process, in the middle."""
+
+    def middle(message: Mapping[str, Any]) -> bool:
+        return bool(message["event"] == "progress" and message["downloaded"] > 0)
+
+    hub.total_rate = _size(hub, _ONE) // 10
+    _limit("stopped in the middle: seconds", of_download(hub, _ONE, target, until=middle, xet="on").wall, 2)
+    shutil.rmtree(target)
+
+
+def _files(folder: Path, name: str, count: int, size: int) -> Files:
+    """Files of random bytes."""
+    files = {f"{name}-{number}.safetensors": folder / f"{name}-{number}" for number in range(count)}
+    for path in files.values():
         with path.open("wb") as output:
             for start in range(0, size, MIB):
                 output.write(os.urandom(min(MIB, size - start)))
-        files[path.name] = path
     return files
 
 
-def _measured(run: Callable[[Path], None], target: Path, total: float) -> tuple[float, float]:
-    """Seconds of wall time, and seconds of CPU per GiB."""
-    target.mkdir()
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    run(target)
-    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    shutil.rmtree(target)
-    return wall, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / total
+def _size(hub: Hub, name: str) -> int:
+    repo = hub.repos["models", name]
+    return sum(entry.content.size for entry in repo.commits[repo.branches["main"]].entries.values())
 
 
-def _print(title: str, seconds: dict[str, float], ratio: float, bound: float, *, most: bool) -> None:
-    figures = "   ".join(f"{way} {value:6.2f} s" for way, value in seconds.items())
-    kept = ratio <= bound if most else ratio >= bound
-    limit = "limit" if most else "floor"
-    print(f"{title:34} {figures}   ratio {ratio:5.2f} ({limit} {bound}) {'ok' if kept else 'MISSED'}", flush=True)
-
-
-def _hf(hub: Hub, target: Path) -> None:
-    program = Path(sys.executable).with_name("hf")
-    environment = CLEAN | {
-        "HF_ENDPOINT": hub.endpoint,
-        "HF_HOME": str(target / "home"),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-    }
-    if hub.trust:
-        environment["SSL_CERT_FILE"] = hub.trust
-    command = [str(program), "download", _NAME, "--cache-dir", str(target / "cache"), "--quiet"]
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-
-
-def _depot(hub: Hub, target: Path) -> int:
-    """Its peak memory, in KiB."""
-    engine, peak = Engine(hub, target, _NAME, xet="on", stall_window=30), 0
-    with engine.start() as attempt:
-
-        def look(_message: object) -> bool:
-            nonlocal peak
-            status = Path(f"/proc/{attempt.process.pid}/status").read_text()
-            # At its end it has no memory any more.
-            peak = max([peak, *map(int, re.findall(r"VmHWM:\s*(\d+)", status))])
-            return False
-
-        outcome = attempt.outcome(look)
-    assert outcome.done, outcome.messages[-1]
-    engine.publish()
-    return peak
+def _limit(what: str, value: float, most: float) -> None:
+    print(f"  {what + f' <= {most:g}':50} {value:6.2f} {'OK' if value <= most else 'ABOVE'}", flush=True)
 
 
 if __name__ == "__main__":
