@@ -12,6 +12,7 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 _OF_A_LEASE = 0.9
@@ -28,6 +29,8 @@ class Channel:
         self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.bandwidth = 0
         """Bytes a second that this process may use at the moment; 0 for no limit."""
+        self.pass_on: Callable[[list[str]], None] | None = None
+        """Called in a thread of its own with the SHA-256s of contents that other downloads wait for."""
         self._silence = 0.0
         threading.Thread(target=self._listen, daemon=True, name="watchdog").start()
 
@@ -56,7 +59,10 @@ class Channel:
                 for message in (json.loads(line) for line in lines if line):
                     self._silence = message.get("lease", 0.0) * _OF_A_LEASE or self._silence
                     self.bandwidth = message.get("bandwidth", self.bandwidth)
-                    if set(message) != {"bandwidth"}:
+                    if "pass_on" in message:
+                        if self.pass_on:  # not in this thread, which nothing may hold up
+                            threading.Thread(target=self.pass_on, args=(message["pass_on"],), daemon=True).start()
+                    elif set(message) != {"bandwidth"}:
                         self._inbox.put(message)
             if self._silence and time.monotonic() - heard > self._silence:
                 os._exit(0)

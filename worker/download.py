@@ -10,6 +10,8 @@ It reads one job from standard input and answers with JSON lines:
                                            {}: go
     progress  {downloaded, rate}           bytes, bytes per second; twice a second
     verified  {path, size, sha256}         once per file
+    passed    {passed}                     of the SHA-256s in {pass_on}, which may come at any time, those that it leaves
+                                           to others now
     waiting   {awaited, downloaded}        all the rest is here; waits for {links}: where what others fetched is
     done      {}
     failed    {reason, message, again, waits, after}
@@ -119,6 +121,7 @@ class Download:
             files = Files(self.hub, commit, arrival, wanted, elsewhere, self._means())
             self.channel.emit("planned", missing=files.missing, free=storage.free(), awaited=files.awaited)
             self.channel.receive()
+            self.channel.pass_on = files.pass_on
             # In a thread: what the signal interrupts may hold the lock that saving needs.
             signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(files,)).start())
             with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):

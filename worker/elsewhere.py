@@ -22,6 +22,10 @@ class Elsewhere:
         self._add(answer["links"])
         self.awaited = frozenset(answer["awaited"])
 
+    def passed(self, checksums: Sequence[str]) -> None:
+        """Say what is left to others from here on."""
+        self.channel.emit("passed", passed=checksums)
+
     def wait(self, awaited: Sequence[str], downloaded: int) -> None:
         """Add what others fetched to `links`; what is not there then is to be fetched.
 

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Files:
         self._store = Store(hub, commit, means.patience.window)
         self._sink = Sink(self.meter, means.throttle)
         self._flusher = Flusher()
+        self._passing, self._passed = threading.Lock(), list[HubFile]()
         self._remove_strays()
         self._here = [file for file in wanted if self._is_here(file)]
         # Of files with the same content one is fetched, and the others are linked to it.
@@ -87,6 +89,15 @@ class Files:
         """The SHA-256s of what other downloads fetch."""
         return [file.sha256 for file in self._awaited if file.sha256]
 
+    def pass_on(self, checksums: Collection[str]) -> None:
+        """Leave contents to other downloads that wait for them, as far as nothing of them was asked for yet."""
+        with self._passing:
+            parts = list(self._parts.values())
+            passed = [part.file for part in parts if part.file.sha256 in checksums and part.pass_on()]
+            self._passed += passed
+            if passed:
+                self._elsewhere.passed([file.sha256 for file in passed if file.sha256])
+
     def complete(self) -> None:
         """Until every file is in its tree, verified and on disk. Raises what `hub.explain` understands."""
         awaited = sum(file.size for file in self._awaited)
@@ -99,7 +110,7 @@ class Files:
             rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
             self.meter.add(-sum(file.size for file in rotten.values()))
             wrong = self._fetch_again([*wrong, *rotten.values()])
-            if not wrong:
+            while self._awaited and not wrong:
                 wrong = self._fetch_again(self._link_awaited(hashers))
         except BaseException:
             with suppress(OSError):
@@ -123,7 +134,17 @@ class Files:
             part.sync()
 
     def _fetch(self, files: Sequence[HubFile], *, xet: str) -> list[HubFile]:
-        """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept."""
+        """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept.
+
+        Those that were passed on meanwhile are awaited from here on.
+        """
+        wrong = self._bring(files, xet)
+        with self._passing:
+            passed, self._passed = self._passed, []
+        self._awaited += passed
+        return [file for file in wrong if file not in passed]
+
+    def _bring(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
         if not files:
             return []
         if self._means.snapshot:
@@ -145,7 +166,8 @@ class Files:
                 raise
             log.warning("the Hub is not as expected: going on with huggingface_hub", error=type(error).__name__)
             writer.finish()
-        return self._by_snapshot([file for file in files if not (self._tree / file.path).exists()], xet)
+        left = [file for file in files if file not in self._passed and not (self._tree / file.path).exists()]
+        return self._by_snapshot(left, xet)
 
     def _by_snapshot(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
         """The same, with what huggingface_hub has for it. It begins each file anew."""
@@ -167,10 +189,9 @@ class Files:
 
     def _link_awaited(self, hashers: ThreadPoolExecutor) -> list[HubFile]:
         """Link what other downloads fetched; those that are not as the manifest says are returned."""
-        if not self._awaited:
-            return []
-        self._elsewhere.wait(self.awaited, self.meter.value)
-        verdicts = {file: hashers.submit(self._keep, file) for file in self._awaited}
+        awaited, self._awaited = self._awaited, []
+        self._elsewhere.wait([file.sha256 for file in awaited if file.sha256], self.meter.value)
+        verdicts = {file: hashers.submit(self._keep, file) for file in awaited}
         self.meter.add(sum(file.size for file, verdict in verdicts.items() if verdict.result()))
         return [file for file, verdict in verdicts.items() if not verdict.result()]
 

@@ -91,6 +91,15 @@ class Part:
             self._abandoned = True
             self._changed.notify_all()
 
+    def pass_on(self) -> bool:
+        """Abandon it if nothing of it is here yet, nor asked for; whether that is so."""
+        with self._changed:
+            if self.given_up or self._in_one_piece or not self._pieces.is_untouched:
+                return False
+            self._abandoned = True
+            self._changed.notify_all()
+            return True
+
     def write(self, piece: Piece, chunks: list[bytes]) -> int:
         """Put `chunks` at the start of `piece`, and that behind them; how many of their bytes were not there before.
 

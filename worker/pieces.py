@@ -52,6 +52,11 @@ class Pieces:
     def is_taken(self) -> bool:
         return self._taken.find(0, self._free) < 0
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing of it is here, nor asked for."""
+        return not any(self._taken) and not any(self.reached)
+
     def take(self, length: int) -> Piece | None:
         """The next bytes to fetch, about `length` of them; none while the hasher is too far behind."""
         first = self._taken.find(0, self._free)

@@ -203,6 +203,7 @@ class WaitRow(Base):
     """A content that a download wants and leaves to another one to fetch; gone when the operation ends."""
 
     __tablename__ = "waits"
+    __table_args__ = (Index(None, "sha256"),)
 
     operation_id: Mapped[UUID] = mapped_column(ForeignKey(OperationRow.id, ondelete="CASCADE"), primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)

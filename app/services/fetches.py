@@ -61,8 +61,7 @@ async def claim(connection: AsyncConnection, lease: Lease, contents: Iterable[tu
 
     Those of this operation are on their way again, until it says that they have arrived.
     """
-    if (await connection.execute(select(OperationRow.id).where(held(lease)).with_for_update())).one_or_none() is None:
-        raise LeaseLost
+    await _hold(connection, lease)
     mine = FetchRow.operation_id == lease.operation_id
     owner = aliased(OperationRow)
     # As a word: SQLAlchemy correlates nothing with the row that an INSERT meets, and would read the whole table.
@@ -87,6 +86,32 @@ async def arrived(connection: AsyncConnection, operation_id: UUID, checksums: Se
     await connection.execute(update(FetchRow).where(mine).values(arrived=True), rows)
 
 
+async def wanted(connection: AsyncConnection, operation_id: UUID) -> list[tuple[UUID, str, int]]:
+    """What others wait for that this operation has not fetched yet, each as (waiting operation, sha256, size)."""
+    mine = (FetchRow.operation_id == operation_id, ~FetchRow.arrived, WaitRow.operation_id != operation_id)
+    columns: tuple[Any, ...] = (WaitRow.operation_id, WaitRow.sha256, WaitRow.size)
+    query = select(*columns).join(FetchRow, FetchRow.sha256 == WaitRow.sha256).where(*mine)
+    # Who is at work at other things will be in time for them.
+    idle = (OperationRow.id == WaitRow.operation_id, OperationRow.lease_owner.is_(None))
+    return [(row[0], row[1], row[2]) for row in (await connection.execute(query.where(exists().where(*idle)))).all()]
+
+
+async def pass_on(connection: AsyncConnection, lease: Lease, contents: Sequence[tuple[str, int]]) -> None:
+    """Let others claim contents, each as (sha256, size in bytes), that this operation now waits for. Raises `LeaseLost`."""
+    await _hold(connection, lease)
+    mine = and_(FetchRow.operation_id == lease.operation_id, FetchRow.sha256 == bindparam("checksum"))
+    rows = [{"checksum": sha256} for sha256, _ in sorted(contents)]
+    await connection.execute(delete(FetchRow).where(mine), rows)
+    waits = [{"operation_id": lease.operation_id, "sha256": sha256, "size": size} for sha256, size in contents]
+    await connection.execute(INSERT[connection.dialect.name](WaitRow).on_conflict_do_nothing(), waits)
+
+
+async def awaited(connection: AsyncConnection, operation_id: UUID) -> set[str]:
+    """What an operation has left to others."""
+    query = select(WaitRow.sha256).where(WaitRow.operation_id == operation_id)
+    return set((await connection.execute(query)).scalars())
+
+
 async def wait_for(connection: AsyncConnection, operation_id: UUID, contents: Sequence[tuple[str, int]]) -> None:
     """The contents, each as (sha256, size in bytes), that an operation leaves to others from here on."""
     await connection.execute(delete(WaitRow).where(WaitRow.operation_id == operation_id))
@@ -106,6 +131,12 @@ def is_held_up() -> ColumnElement[bool]:
         owner.id == FetchRow.operation_id,
         _goes_on(owner),
     )
+
+
+async def _hold(connection: AsyncConnection, lease: Lease) -> None:
+    """Let nobody end the operation before this transaction. Raises `LeaseLost` if somebody has, or has taken it over."""
+    if (await connection.execute(select(OperationRow.id).where(held(lease)).with_for_update())).one_or_none() is None:
+        raise LeaseLost
 
 
 def _goes_on(row: Any) -> ColumnElement[bool]:

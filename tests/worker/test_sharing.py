@@ -38,10 +38,10 @@ def begin(depot: Depot, hub: Hub, name: str, **keys: Any) -> dict[str, Any]:
     return operation
 
 
-def waiting(depot: Depot, operation: dict[str, Any]) -> bool:
+def waiting(depot: Depot, operation: dict[str, Any], path: str = SHARED) -> bool:
     """Whether it waits for another download."""
     message: str | None = depot.client.get(f"/operation/{operation['id']}").json().get("message")
-    return message is not None and message.startswith("It waits for 'model.safetensors'")
+    return message is not None and message.startswith(f"It waits for '{path}'")
 
 
 def succeed(depot: Depot, operations: Sequence[dict[str, Any]]) -> list[Path]:
@@ -169,3 +169,23 @@ def test_a_disk_with_room_for_the_content_once_is_enough(start_depot: StartDepot
             assert depot.wait(operation["id"], 60)["state"] == "success", depot.logs()
         assert hub.bytes_sent(SHARED) == SIZE
         depot.close()
+
+
+@pytest.mark.parametrize(("database_url", "xet"), [("sqlite", False), ("postgresql", True)], indirect=["database_url"])
+def test_who_needs_little_of_a_large_download_fetches_it_first_and_the_large_one_links_it(
+    start_depot: StartDepot, hub: Hub, xet: bool
+) -> None:
+    hub.add("acme/quants", {"a.gguf": Synthetic(40 * MIB), "b.gguf": Synthetic(2 * MIB, 2)}, xet=xet)
+    hub.total_rate = SLOW
+    depot = start_depot(slots=2, connections=1)
+    whole = depot.create("acme/quants")
+    assert hub.wait(lambda: hub.bytes_sent() > 0)
+    quant = depot.create("acme/quants", include=["b.gguf"])
+    until(lambda: waiting(depot, quant, "b.gguf"), depot.logs)
+    succeed(depot, [quant])
+    assert depot.client.get(f"/operation/{whole['id']}").json()["state"] == "pending"
+    hub.total_rate = None
+    (folder,) = succeed(depot, [whole])
+    assert xet or hub.bytes_sent() == 42 * MIB
+    assert (folder / "b.gguf").read_bytes() == Synthetic(2 * MIB, 2).read()
+    assert (folder / "b.gguf").stat().st_nlink == 2

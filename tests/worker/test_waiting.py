@@ -75,12 +75,37 @@ async def test_when_the_other_download_fails_one_of_those_that_wait_fetches_the_
         assert str(path) in (await task)[CHECKSUM]
 
 
+async def test_what_a_small_download_waits_for_is_passed_on_once(
+    database: Database, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_ASK", 0.0)
+    _, owner = await _waiter(database, storage)
+    assert await owner.begin() == ({}, [])
+    claim, _ = await _waiter(database, storage, 1)
+    async with database.begin() as connection:
+        await fetches.wait_for(connection, claim.lease.operation_id, [(CHECKSUM, SIZE)])
+    await _put_back(database, claim.lease)
+    assert await by_hand.claim(database) is None
+    assert await owner.tell(3 * SIZE) == []
+    assert await owner.tell(4 * SIZE) == [CHECKSUM]
+    assert await owner.tell(4 * SIZE) == []
+    await owner.pass_on([CHECKSUM])
+    assert await by_hand.claim(database) is not None
+
+
 async def test_what_is_taken_over_must_fit(database: Database, storage: Storage) -> None:
     _, waiter = await _waiter(database, storage, reserve=1 << 60)
     with pytest.raises(Failed, match=f"{SIZE} bytes are needed and 0 are free"):
         await waiter.wait([CHECKSUM], 0)
     async with database.read() as connection:
         assert await fetches.by_others(connection, uuid4(), [CHECKSUM]) == []
+
+
+class _Silent:
+    """A doorbell that nobody hears."""
+
+    async def ring(self) -> None:
+        pass
 
 
 async def _claimed(database: Database, name: str) -> Claim:
@@ -101,7 +126,7 @@ async def _begun(database: Database, name: str) -> Claim:
 
 async def _waiter(database: Database, storage: Storage, number: int = 0, *, reserve: int = 0) -> tuple[Claim, Sharing]:
     claim = await _begun(database, f"acme/waiter-{number}")
-    tools: Any = SimpleNamespace(database=database, storage=storage, reserve=reserve)
+    tools: Any = SimpleNamespace(database=database, storage=storage, reserve=reserve, doorbell=_Silent())
     work = Work(claim, Keeper(database, claim, 30), cast("Any", tools), None)
     return claim, Sharing(work, [CONTENT])
 

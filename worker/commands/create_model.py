@@ -107,8 +107,7 @@ async def _follow(work: Work, model: Row[Any], child: Child) -> tuple[str, list[
         match message["event"]:
             case "resolved":
                 resolved = message
-                if not _mends(model):
-                    await _check_size(work, resolved)
+                await _check_size(work, model, resolved)
                 sharing = Sharing(work, message["contents"])
                 links, awaited = await sharing.begin()
                 child.send(links=links, awaited=awaited)
@@ -119,11 +118,14 @@ async def _follow(work: Work, model: Row[Any], child: Child) -> tuple[str, list[
             case "progress":
                 keeper.downloaded, keeper.rate = message["downloaded"], message["rate"]
                 arrived = _count(work, arrived, message["downloaded"])
-                await sharing.tell()
+                if wanted := await sharing.tell(resolved["total"] - message["downloaded"]):
+                    child.send(pass_on=wanted)
             case "verified":
                 verified.append(File(message["path"], message["size"], message["sha256"]))
                 keeper.files = len(verified)
                 sharing.verified(message["sha256"])
+            case "passed":
+                await sharing.pass_on(message["passed"])
             case "waiting":
                 links = await sharing.wait(message["awaited"], message["downloaded"])
                 child.send(links=links)
@@ -140,10 +142,10 @@ def _count(work: Work, before: int, downloaded: int) -> int:
     return before + fresh
 
 
-async def _check_size(work: Work, resolved: Mapping[str, Any]) -> None:
+async def _check_size(work: Work, model: Row[Any], resolved: Mapping[str, Any]) -> None:
     """Raise `NotYet` where the download is too large for its slot; the row then knows how large it is."""
     claim, total = work.claim, resolved["total"]
-    if work.small is None or total <= work.small:
+    if work.small is None or total <= work.small or _mends(model):
         return
     async with work.tools.database.begin() as connection:
         await leases.measure(connection, claim.lease, claim.resource_id, commit=resolved["commit"], total=total)

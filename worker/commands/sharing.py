@@ -6,9 +6,12 @@ right to read the repository confirmed by the Hub before it asks, in each attemp
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +27,10 @@ _LARGE = 1 << 20
 """Bytes above which a content is worth a row, and a wait."""
 _LOOK = 1.0
 """Seconds between two looks for what others fetch."""
+_ASK = 5.0
+"""Seconds between two looks for what others wait for."""
+_SHARE = 4
+"""How many times as much there must be left to fetch as one that waits needs of it, for this to be passed on."""
 _REREAD = 1 << 29
 """Bytes a second."""
 
@@ -49,12 +56,17 @@ class Sharing:
         self._operation_id = work.claim.lease.operation_id
         self._contents = {content.sha256: content for content in (Content(*one) for one in contents)}  # type: ignore[arg-type]
         self._news: list[str] = []
+        self._kept: set[str] = set()
+        """What is not passed on: it was once, to no avail."""
+        self._asked = 0.0
 
     async def begin(self) -> tuple[Places, list[str]]:
         """Where contents are on this storage already, and those of the others that are left to other downloads.
 
         What is neither is claimed. Raises `LeaseLost`.
         """
+        async with self._work.tools.database.read() as connection:
+            self._kept = await fetches.awaited(connection, self._operation_id)
         large = [content.sha256 for content in self._contents.values() if content.size > _LARGE]
         others = await self._by_others(large)
         links = await self._find(others)
@@ -79,25 +91,34 @@ class Sharing:
         if sha256 in self._contents and self._contents[sha256].size > _LARGE:
             self._news.append(sha256)
 
-    async def tell(self) -> None:
-        """Let those go on that wait for what has arrived."""
-        try:
+    async def tell(self, left: int) -> list[str]:
+        """Let those go on that wait for what has arrived; what is better passed on to others.
+
+        That is, now and then, what those wait for that need little in comparison with the `left` bytes to fetch.
+        """
+        with _without_database():
             if self._news:
                 async with self._work.tools.database.begin() as connection:
                     await fetches.arrived(connection, self._operation_id, self._news)
                 self._news = []
-        except UNREACHABLE as error:
-            if not is_unreachable(error):
-                raise
-            # They hear of it later: the download itself can do without the database for a while.
-            log.warning("the database can't be reached", error=type(error).__name__)
+            if time.monotonic() - self._asked > _ASK:
+                self._asked = time.monotonic()
+                return await self._asked_for(left)
+        return []
+
+    async def pass_on(self, checksums: Sequence[str]) -> None:
+        """Let others fetch these contents."""
+        with _without_database():
+            async with self._work.tools.database.begin() as connection:
+                await fetches.pass_on(connection, self._work.claim.lease, self._sizes(checksums))
+            await self._work.tools.doorbell.ring()
 
     async def wait(self, awaited: Sequence[str], downloaded: int) -> Places:
         """Where on this storage what was left to others is. What is left out nobody fetches: it is this one's now.
 
         Raises `NotYet` while others fetch it, `Failed` if there is no room to fetch it here, or `LeaseLost`.
         """
-        await self.tell()
+        await self.tell(0)
         self._work.keeper.downloaded, self._work.keeper.rate = downloaded, None
         # To wait costs a slot. To go on later costs reading again all that is here, so that much time it may take.
         until = time.monotonic() + downloaded / _REREAD
@@ -112,6 +133,16 @@ class Sharing:
                 await self._report(downloaded, missing)
                 raise NotYet(Reason.BUSY, self._told(missing, on_its_way[0]), after=_after(on_its_way))
             await asyncio.sleep(_LOOK)
+
+    async def _asked_for(self, left: int) -> list[str]:
+        needs: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
+        async with self._work.tools.database.read() as connection:
+            for waiter, sha256, size in await fetches.wanted(connection, self._operation_id):
+                needs[waiter][sha256] = size
+        few = {sha256 for need in needs.values() if sum(need.values()) * _SHARE <= left for sha256 in need}
+        few -= self._kept
+        self._kept |= few
+        return sorted(few)
 
     async def _take_over(self, checksums: Sequence[str]) -> bool:
         """Claim what nobody fetches; false if another download was quicker with some of it."""
@@ -129,9 +160,10 @@ class Sharing:
         claim, keeper = self._work.claim, self._work.keeper
         async with self._work.tools.database.begin() as connection:
             await fetches.wait_for(connection, self._operation_id, self._sizes(missing))
-            await leases.report(
-                connection, claim.lease, claim.resource_id, downloaded=downloaded, files=keeper.files, rate=None
-            )
+            if keeper.reports:  # or it is a repair: the model stays as it is
+                await leases.report(
+                    connection, claim.lease, claim.resource_id, downloaded=downloaded, files=keeper.files, rate=None
+                )
 
     def size(self, checksums: Iterable[str]) -> int:
         """Bytes of these contents."""
@@ -164,6 +196,17 @@ class Sharing:
 
     def _sizes(self, checksums: Iterable[str]) -> list[tuple[str, int]]:
         return [(sha256, self._contents[sha256].size) for sha256 in checksums]
+
+
+@contextmanager
+def _without_database() -> Iterator[None]:
+    """Around what a download can do without: others hear of it later, or at its end."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        if not is_unreachable(error):
+            raise
+        log.warning("the database can't be reached", error=type(error).__name__)
 
 
 def _after(on_its_way: Sequence[Fetch]) -> float | None:

@@ -18,7 +18,7 @@ from app.figures import Figures
 from app.metrics import ApiMetrics
 from app.queue import Doorbell, connect
 from app.readiness import Readiness
-from app.services import catalogue, contents, history, lists, operations
+from app.services import catalogue, contents, fetches, history, lists, operations
 from app.services.catalogue import Search
 from app.volume import Volume
 from tests.app import by_hand
@@ -88,6 +88,13 @@ async def test_with_very_many_rows_what_is_asked_all_the_time_goes_by_the_indexe
         assert await by_hand.claim(crowded) is not None
     plan = await _plan(crowded, claim)
     assert "ix_operations_due" in plan
+    assert not _scans(plan), plan
+
+    with _asked(crowded) as waiting:
+        async with crowded.read() as connection:
+            await fetches.wanted(connection, UUID("00000000-0000-4000-8000-000000000007"))
+    plan = await _plan(crowded, waiting)
+    assert "ix_fetches_operation_id" in plan
     assert not _scans(plan), plan
 
     with _asked(crowded) as everything:

@@ -160,6 +160,29 @@ async def test_the_rows_go_with_the_operation_and_who_lost_it_claims_nothing(dat
     assert await _rows(database) == (0, 0)
 
 
+async def test_a_content_that_is_passed_on_is_claimed_by_who_waited_and_waited_for_by_who_had_it(
+    database: Database,
+) -> None:
+    owner, waiter, busy = [await _begin(database, f"acme/{name}") for name in ("owner", "waiter", "busy")]
+    await _claim(database, owner, X, Y, Z)
+    await _arrive(database, owner, Z)
+    await _wait(database, waiter, X, Y, Z)
+    async with database.begin() as connection:
+        await fetches.wait_for(connection, busy.lease.operation_id, [(X, 7)])
+    async with database.read() as connection:
+        wanted = await fetches.wanted(connection, owner.lease.operation_id)
+    assert sorted(wanted) == [(waiter.lease.operation_id, X, 7), (waiter.lease.operation_id, Y, 7)]
+    for _ in range(2):  # it may be said twice
+        async with database.begin() as connection:
+            await fetches.pass_on(connection, owner.lease, [(X, 7), (Y, 7)])
+    again = await by_hand.claim(database)
+    assert again is not None
+    assert await _claim(database, again, X, Y, Z) == {X, Y}
+    async with database.read() as connection:
+        assert await fetches.awaited(connection, owner.lease.operation_id) == {X, Y}
+        assert await fetches.wanted(connection, owner.lease.operation_id) == []
+
+
 async def test_room_for_what_is_awaited_is_needed_once(database: Database) -> None:
     owner, waiter, third = [await _begin(database, f"acme/{name}") for name in ("owner", "waiter", "third")]
     for claim in (owner, waiter):
