@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import yaml
@@ -159,9 +159,14 @@ def test_every_alert_fires_by_its_cause(
     expect("DepotStorageAway")
     (depot.folder / "elsewhere").rename(depot.storage)
 
-    _execute(depot, update(StorageRow).values(complaint="The database has no model."))
+    published = depot.storage / "models" / str(uuid4())
+    published.mkdir()  # As after a restore that brought no models back.
+    tidy_now = update(StorageRow).values(tidied_at=None)
+    _execute(depot, tidy_now)
     expect("DepotHousekeepingHeldBack")
-    _execute(depot, update(StorageRow).values(complaint=None))
+    assert published.exists()
+    published.rmdir()
+    _execute(depot, tidy_now)
 
     _set_revision(depot, "0001")
     expect("DepotDatabaseOutdated")

@@ -24,7 +24,7 @@ def test_a_file_that_rotted_is_found_and_only_it_is_fetched_again(start_depot: S
     whole = storage_command(depot, "verify")
     assert (whole.returncode, whole.stdout.split()[0]) == (0, "ok")
     published = depot.storage / "models" / model["id"]
-    _rot(published / "a.safetensors")
+    rot(published / "a.safetensors")
     (published / "config.json").unlink()
     repo.commit({"config.json": b'{"a later": "commit"}'})
     found = storage_command(depot, "verify", "acme/rotten")
@@ -70,7 +70,7 @@ def test_names_of_files_do_not_steer_the_terminal_and_json_has_them_as_they_are(
     hub.add("acme/nasty", {name: _WEIGHTS})
     depot = start_depot()
     model = ready(depot, "acme/nasty")
-    _rot(depot.storage / "models" / model["id"] / name)
+    rot(depot.storage / "models" / model["id"] / name)
     listed = run(depot, "show", "--files", "acme/nasty")
     found = storage_command(depot, "verify")
     assert (listed.returncode, found.returncode) == (0, 1)
@@ -97,7 +97,7 @@ def ready(depot: Depot, name: str, **keys: Any) -> dict[str, Any]:
     return depot.model(operation["reference"]["id"])
 
 
-def _rot(path: Path) -> None:
+def rot(path: Path) -> None:
     """One bit of it, as a disk does."""
     path.chmod(0o600)
     data = bytearray(path.read_bytes())
