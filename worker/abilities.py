@@ -12,7 +12,7 @@ from app.domain.errors import Failed, Reason
 from worker.folders import erase
 
 PREFIX = ".try-"
-"""Of a folder that is gone in a moment, unless its process is killed."""
+"""Of a folder that is gone in a moment; where its process is killed, housekeeping removes it."""
 _LACKING = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EXDEV, errno.ENOLCK}
 )

@@ -30,6 +30,7 @@ from pathlib import Path, PurePosixPath
 from uuid import UUID, uuid4
 
 from app.domain.errors import NotYet, Reason, TryAgain
+from worker.abilities import PREFIX
 from worker.folders import erase, open_to_all, sync_folder
 from worker.links import Links
 from worker.manifests import Manifest, Manifests
@@ -39,6 +40,8 @@ from worker.trash import Trash
 FOLDERS = ("incoming", "verified", "models", "by-name", "depot", "trash", "removed")
 _LOCK_WAIT = 2.0
 """Seconds until an operation that another process is in the way of is tried again."""
+_TRIED = 3600.0
+"""Seconds after which nobody tries any more what the file system can do in a folder made for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,10 @@ class Storage:
                 self._forget_manifest(entry.model_id)
         for trash in (self.root / "trash").iterdir():
             erase(trash)
+        for tried in self.root.glob(f"*/{PREFIX}*"):
+            with suppress(FileNotFoundError):
+                if now - tried.stat().st_mtime > _TRIED:
+                    erase(tried)
 
     def forget(self, model_id: UUID) -> None:
         """Remove what the trash holds of a model. Raises `OSError`."""

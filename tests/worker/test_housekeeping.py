@@ -23,6 +23,7 @@ from tests.app import by_hand
 from tests.conftest import StartDepot
 from tests.hub import Hub
 from tests.processes import until
+from worker.abilities import PREFIX
 from worker.housekeeping import tidy
 from worker.names import label
 from worker.storage import Attempt, Storage
@@ -132,6 +133,19 @@ async def test_a_model_that_is_still_written_is_left_alone_until_its_writer_is_g
         assert storage.arriving(dead)
     await _tidy(database, storage)
     assert not storage.arriving(dead)
+
+
+async def test_what_a_worker_left_that_was_killed_trying_the_file_system_is_removed(
+    database: Database, storage: Storage
+) -> None:
+    left = [storage.root / name / f"{PREFIX}{uuid4().hex}" for name in ("incoming", "verified", "models")]
+    fresh = storage.root / "incoming" / f"{PREFIX}{uuid4().hex}"
+    for folder in (*left, fresh):
+        folder.mkdir()
+    for folder in left:
+        os.utime(folder, (time.time() - 7200,) * 2)
+    await _tidy(database, storage)
+    assert [folder for folder in (*left, fresh) if folder.exists()] == [fresh]
 
 
 async def test_the_trash_is_emptied_after_its_time(database: Database, storage: Storage) -> None:
