@@ -233,9 +233,6 @@ class Files:
     def _part(self, file: HubFile) -> Part:
         return Part(file, self._scratch / "parts", self._flusher)
 
-    def _begun(self, file: HubFile) -> bool:
-        return file in self._parts and self._parts[file].counted > 0
-
     def _is_here(self, file: HubFile) -> bool:
         """Whether a file of that size is in the tree, or can be linked there. Nothing is said of what is in it."""
         for path in (self._tree / file.path, *self._elsewhere.links.get(file.sha256 or "", ())):
