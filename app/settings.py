@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         default=False,
         description="Whether the Hub may redirect a worker to loopback, link-local and cloud metadata addresses.",
     )
+    hub_client_certificate: str = Field(
+        "", description="A file with a certificate in PEM that workers show a Hub that asks for one."
+    )
+    hub_client_key: str = Field(
+        "", validate_default=True, description="A file with that certificate's key in PEM, if it is in another one."
+    )
     public_url: str = Field("", description="This server's address as clients see it. Default: http://HOST:PORT.")
     zone: str = Field(
         "ch-dk-2",
@@ -175,6 +181,13 @@ class Settings(BaseSettings):
     def _both(cls, value: str, info: ValidationInfo) -> str:
         if bool(value) != bool(info.data.get("tls_certificate")):
             raise ValueError("set both DEPOT_TLS_CERTIFICATE and DEPOT_TLS_KEY, or neither")
+        return value
+
+    @field_validator("hub_client_key")
+    @classmethod
+    def _of_a_certificate(cls, value: str, info: ValidationInfo) -> str:
+        if value and not info.data.get("hub_client_certificate"):
+            raise ValueError("set DEPOT_HUB_CLIENT_CERTIFICATE, too")
         return value
 
     @field_validator("storage")

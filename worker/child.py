@@ -14,6 +14,7 @@ from itertools import count
 from typing import Any, Self
 
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
+from worker.trust import CERTIFICATE, KEY
 
 MESSAGE, FORK = struct.Struct("=QI"), 0
 """What is said to `worker.forkserver`."""
@@ -22,11 +23,11 @@ _LINE = 1 << 26
 """The longest line a child may send, in bytes: a manifest of 100,000 checksums is 7 MB."""
 _LAST_SYNC = 1.0
 """Seconds that a child may take to put its last bytes on disk."""
-# What a child needs to find its libraries and the network; no setting and no secret of the worker is among it.
+# What a child needs to find its libraries and the network; no secret of the worker is among it.
 _PASSED = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", CERTIFICATE, KEY,
 )  # fmt: skip
 HUGGING_FACE = {
     "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -36,7 +36,9 @@ class Line:
         authorities.trust(curl)
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        # One connection for each range: many on one, as HTTP/2 has it, are as fast as one.
+        # One connection for each range: many on one, as HTTP/2 has it, are as fast as one. Small files would come
+        # faster over it only if many more were asked for at once than a Hub that counts requests takes: 2000 at 30 ms,
+        # 16 at once, took 4.9 s over HTTP/1.1 and 5.6 s over HTTP/2; 100 at once 1.0 s.
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(_CONNECT * 1000))
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from contextlib import suppress
@@ -37,6 +38,7 @@ from worker.metrics import WorkerMetrics
 from worker.runner import Runner
 from worker.scratch import scratch
 from worker.storage import Storage
+from worker.trust import CERTIFICATE, KEY, show
 
 _HAND_OVER = 7.0
 """Seconds that handing everything over takes at most, also while the database is away."""
@@ -50,6 +52,7 @@ log = structlog.get_logger()
 def main() -> None:
     try:
         settings = load()
+        _check_certificate(settings)
         # First of all: who is refused it has changed and logged nothing.
         listener = listen(settings.metrics_host, settings.metrics_port)
         storage = Storage(settings.storage, keep=settings.trash_retention)
@@ -63,6 +66,20 @@ def main() -> None:
         asyncio.run(_serve(settings, storage, listener))
     except Failed as error:
         sys.exit(_say(f"DEPOT_STORAGE is wrong: {error.message}"))
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Raises `SettingsError` for one that no server could be shown."""
+    if not settings.hub_client_certificate:
+        return
+    try:
+        show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), settings.hub_client_certificate, settings.hub_client_key)
+    except OSError as error:
+        message = (
+            f"{CERTIFICATE} and {KEY} are wrong: {error.strerror or error}. Name a certificate in PEM and its key, which "
+            "has no password, in the same file or in another."
+        )
+        raise SettingsError(message) from None
 
 
 def _give_way(niceness: int) -> None:

@@ -1,5 +1,9 @@
-"""The certificate authorities that are trusted: the system's, by both of the clients that speak to the Hub."""
+"""The certificate authorities that are trusted: the system's, by both of the clients that speak to the Hub.
 
+And the certificate of one's own that both show a server that asks for one, as a mirror may.
+"""
+
+import os
 import ssl
 import sys
 from dataclasses import dataclass
@@ -8,6 +12,8 @@ from typing import Self
 
 import pycurl
 
+CERTIFICATE, KEY = "DEPOT_HUB_CLIENT_CERTIFICATE", "DEPOT_HUB_CLIENT_KEY"
+"""The files of one's own, in the environment."""
 _PLACES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -22,11 +28,15 @@ _PLACES = (
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """A file and a folder of certificates, either of which may lack, and the same for Python's own client."""
+    """A file and a folder of certificates, either of which may lack, and the same for Python's own client.
+
+    `own` are the files of one's own certificate and its key.
+    """
 
     file: str | None
     folder: str | None
     context: ssl.SSLContext
+    own: tuple[str, str] | None
 
     @classmethod
     def of_the_system(cls) -> Self:
@@ -39,7 +49,10 @@ class Authorities:
             file = next((place for place in _PLACES if Path(place).is_file()), None)
             if file:
                 context.load_verify_locations(file)
-        return cls(file, folder, context)
+        own = os.environ.get(CERTIFICATE, ""), os.environ.get(KEY, "") or os.environ.get(CERTIFICATE, "")
+        if own[0]:
+            show(context, *own)
+        return cls(file, folder, context, own if own[0] else None)
 
     def trust(self, curl: pycurl.Curl) -> None:
         """Have a handle trust these and no others; a wheel's own path is right on one system only."""
@@ -53,8 +66,16 @@ class Authorities:
                 curl.setopt(option, place)
             else:
                 curl.unsetopt(option)
+        if self.own:
+            curl.setopt(pycurl.SSLCERT, self.own[0])
+            curl.setopt(pycurl.SSLKEY, self.own[1])
         if sys.platform == "win32":
             curl.setopt(pycurl.SSL_OPTIONS, pycurl.SSLOPT_NATIVE_CA)
+
+
+def show(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Have it show this certificate to who asks for one. Raises `OSError`, also for a key that has a password."""
+    context.load_cert_chain(certificate, key or None, password=lambda: "")
 
 
 def _holds_something(folder: str) -> bool:

@@ -63,6 +63,33 @@ def test_a_certificate_for_another_name_is_refused(
     assert hub.requests == []
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["one file", "two files"])
+def test_a_hub_that_wants_a_certificate_of_its_clients(
+    hub: Hub, repo: Repo, engine: Engine, authority: trustme.CA, tmp_path: Path, apart: bool
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    ours, certificate, key = authority.issue_cert("depot@example.com"), tmp_path / "ours.pem", tmp_path / "key.pem"
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    engine.environment["SSL_CERT_FILE"] = str(tmp_path / "authority.pem")
+    with Relay(("127.0.0.1", int(hub.endpoint.rpartition(":")[2])), context) as relay:
+        address = f"https://127.0.0.1:{relay.port}"
+        assert engine.run(endpoint=address).reason == "unavailable"
+        assert hub.requests == []
+        if apart:
+            ours.cert_chain_pems[0].write_to_path(str(certificate))
+            ours.private_key_pem.write_to_path(str(key))
+            engine.environment["DEPOT_HUB_CLIENT_KEY"] = str(key)
+        else:
+            ours.private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        engine.environment["DEPOT_HUB_CLIENT_CERTIFICATE"] = str(certificate)
+        outcome = engine.run(endpoint=address)
+    assert outcome.done, outcome.messages[-1]
+    assert published(engine) == contents(repo)
+
+
 @pytest.mark.parametrize("login", [None, f"depot:{SECRET}"])
 def test_all_requests_go_through_the_proxy_of_their_kind(
     hub: Hub, repo: Repo, engine: Engine, authority: trustme.CA, secure: Relay, tmp_path: Path, login: str | None
