@@ -52,7 +52,7 @@ def test_killed_between_the_commit_and_the_doorbell(start_depot: StartDepot, hub
 
 @pytest.mark.parametrize(
     ("place", "after"),
-    [("auth", None), ("tree", None), ("file", None), ("file", 9 << 20)],
+    [("auth", None), ("tree", None), ("file", None), ("file", 5 << 20)],
     ids=["after the claim", "while resolving", "after resolve", "mid-file"],
 )
 def test_killed_on_the_way(start_depot: StartDepot, hub: Hub, place: Place, after: int | None) -> None:
