@@ -12,6 +12,7 @@ import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from worker.allocation import allocate
 from worker.flusher import Flusher
 from worker.listing import HubFile
 from worker.pieces import STEP, Piece, Pieces
@@ -67,7 +68,10 @@ class Part:
             if self.is_taken:
                 return None
             self._open()
-            return self._pieces.take(length)
+            piece = self._pieces.take(length)
+            if piece and self._handle is not None:
+                allocate(self._handle, piece.start, piece.end - piece.start)
+            return piece
 
     def divide(self, piece: Piece) -> Piece | None:
         """Half of what another connection has left to fetch, unless that is little."""
