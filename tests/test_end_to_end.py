@@ -88,8 +88,9 @@ def test_a_real_model_from_its_create_to_its_delete(depot: str, tmp_path: Path) 
     with pytest.raises(ExoscaleAPIClientException, match="404"):
         client.get_model(id=model_id)
     assert client.list_models() == {"models": []}
-    assert [path for path in (tmp_path / "data" / "storage").rglob("*") if not path.is_dir()] == []
-    assert list((tmp_path / "data" / "storage" / "models").iterdir()) == []
+    storage = tmp_path / "data" / "storage"
+    assert [path for path in storage.rglob("*") if not path.is_dir()] == [storage / "depot" / "mark"]
+    assert list((storage / "models").iterdir()) == []
 
 
 def test_the_sdk_raises_with_the_reason_of_a_failure(depot: str, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ async def meet(database: Database, storage: Storage) -> None:
             await _introduce(database, storage, found)
         elif found != known:
             raise VolumeAway(not_the_storage(known, found))
-        await asyncio.to_thread(storage.prepare)
+        await asyncio.to_thread(storage.make_folders)
     except OSError as error:
         reason = (error.strerror or "unknown error").lower()
         raise VolumeAway(

@@ -78,10 +78,14 @@ class Storage:
         self.links = Links(root / "by-name")
 
     def prepare(self) -> None:
-        """Make the folders. Raises `OSError`."""
+        """Make the storage, wherever it is to be. Raises `OSError`."""
         if not self.root.exists():
             self.root.mkdir(parents=True, exist_ok=True)
             open_to_all(self.root)
+        self.make_folders()
+
+    def make_folders(self) -> None:
+        """Make the folders of a storage that is there: one that is away at this moment stays so. Raises `OSError`."""
         for name in FOLDERS:
             (self.root / name).mkdir(exist_ok=True)
         for name in ("models", "by-name"):
@@ -113,7 +117,7 @@ class Storage:
     def alone(self, model_id: UUID) -> Iterator[None]:
         """Keeps every other process of this machine out of a model's incoming files. Raises `NotYet`."""
         folder = self.incoming(model_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,8 +146,8 @@ class Storage:
         scratch, tree = self.scratch(attempt), self.tree(attempt)
         self._take_over(attempt.model_id, scratch, list(self.incoming(attempt.model_id).iterdir()))
         self._remove(attempt.model_id, scratch / "hub")  # huggingface_hub never looks at what it left unfinished
-        for name in ("parts", "hub"):
-            (scratch / name).mkdir(parents=True, exist_ok=True)
+        for folder in (scratch, scratch / "parts", scratch / "hub"):
+            folder.mkdir(exist_ok=True)
         published, by_older_version = self.published(attempt.model_id), scratch / "tree"
         if not mends and published.is_dir():  # renamed, but its worker died before it could say so
             self._remove(attempt.model_id, tree)

@@ -139,6 +139,7 @@ def test_a_pull_outlives_the_api_that_it_watches(shell: Shell, tmp_path: Path) -
 
 def test_ctrl_c_leaves_the_download_running_and_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None:
     name = shell.repository(_SIZE)
+    shell.hub.total_rate = 64 << 10
     with Terminal(tmp_path, shell.environment, "pull", name) as terminal:
         until(lambda: "% |" in terminal.shown, lambda: terminal.shown)
         terminal.press(b"\x03")
@@ -146,6 +147,7 @@ def test_ctrl_c_leaves_the_download_running_and_says_how_to_go_on(shell: Shell, 
         assert f"modeldepot wait {name}" in terminal.shown
         assert "Traceback" not in terminal.shown
     assert shell.depot.model(shell.id_of(name))["status"] == "downloading"
+    shell.hub.total_rate = None
     under_way = shell.run("pull", name)
     assert under_way.returncode == 0
     assert f"{name} is under way already" in under_way.stderr

@@ -17,7 +17,7 @@ LABEL = PurePosixPath("acme", "tiny")
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    storage = Storage(tmp_path)
+    storage = Storage(tmp_path / "storage")
     storage.prepare()
     return storage
 
@@ -161,3 +161,12 @@ def _arrive(storage: Storage, attempt: Attempt) -> None:
 
 def _manifest(model_id: UUID) -> Manifest:
     return Manifest(model_id, "acme/tiny", "main", [], [], "c" * 40, [File("config.json", 2, "a" * 64)])
+
+
+def test_a_storage_that_goes_away_is_not_made_anew_in_its_place(storage: Storage, tmp_path: Path) -> None:
+    storage.root.rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError):
+        storage.make_folders()
+    with pytest.raises(FileNotFoundError), storage.alone(uuid4()):
+        pass
+    assert not storage.root.exists()
