@@ -14,11 +14,13 @@ from typing import Self
 
 _COMMAND = str(Path(sys.executable).with_name("modeldepot"))
 _ON_ITS_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Starts a command whose Ctrl-C is its terminal's."""
+"""Starts a command whose Ctrl-C is its terminal's, also where the tests run in the background, which ignores it."""
 
 
 def modeldepot(environment: Mapping[str, str], *words: str, given: str = "") -> "subprocess.CompletedProcess[str]":
