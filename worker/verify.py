@@ -116,11 +116,8 @@ async def _verify(database: Database, storage: Storage, model: Row[Any]) -> Verd
     """`None` if its files went while they were read."""
     if model.status != ModelStatus.READY:
         return Verdict(model, "skipped")
-    try:
-        async with database.read() as connection:
-            rows = await files.of(connection, model.id)
-    except Refusal:  # deleted, or no longer ready
-        return None
+    async with database.read() as connection:
+        rows = await files.of(connection, model.id)
     recorded = {row.path: (row.size, row.sha256) for row in rows}
     wrong = await asyncio.to_thread(check, storage.published(model.id), recorded)
     async with database.read() as connection:

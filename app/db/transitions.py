@@ -52,13 +52,18 @@ def is_later(row: Any, *, grace: float = 0.0) -> ColumnElement[bool]:
 
 
 async def move_model(
-    connection: AsyncConnection, model_id: UUID, to: ModelStatus, *, lease: Lease | None = None, **values: Any
+    connection: AsyncConnection,
+    model_id: UUID,
+    to: ModelStatus,
+    *conditions: ColumnElement[bool],
+    lease: Lease | None = None,
+    **values: Any,
 ) -> bool:
     """Put the model in state `to`, with `values`; false, and nothing written, where it may not go there.
 
-    With a `lease` it is moved only while that is held.
+    With a `lease` it is moved only while that is held, with `conditions` only if all of them are true of it.
     """
-    statement = update(ModelRow).where(ModelRow.id == model_id, ModelRow.status.in_(COMES_FROM[to]))
+    statement = update(ModelRow).where(ModelRow.id == model_id, ModelRow.status.in_(COMES_FROM[to]), *conditions)
     if lease is not None:
         statement = statement.where(exists().where(held(lease)))
     result = await connection.execute(statement.values(status=to, updated_at=now(), **values))
@@ -78,14 +83,10 @@ async def fail_model(
 
     A create-model of a ready model is a repair: what it leaves is as good as before.
     """
-    comes_from = COMES_FROM[ModelStatus.ERROR]
-    if command is Command.CREATE_MODEL:
-        comes_from -= {ModelStatus.READY}
-    statement = update(ModelRow).where(ModelRow.id == model_id, ModelRow.status.in_(comes_from))
-    if lease is not None:
-        statement = statement.where(exists().where(held(lease)))
-    values = {"status": ModelStatus.ERROR, "rate": None, "reason": reason, "message": message, "updated_at": now()}
-    return (await connection.execute(statement.values(**values))).rowcount == 1
+    conditions = [ModelRow.status != ModelStatus.READY] if command is Command.CREATE_MODEL else []
+    return await move_model(
+        connection, model_id, ModelStatus.ERROR, *conditions, lease=lease, rate=None, reason=reason, message=message
+    )
 
 
 async def mark_deleting(connection: AsyncConnection, model_id: UUID, *, deleting: bool) -> None:

@@ -8,19 +8,14 @@ from sqlalchemy import Row, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables import FileRow, ModelRow
-from app.domain.errors import Conflict
 from app.domain.states import ModelStatus
-from app.services import models
 
 _AT_ONCE = 1000
 """Rows or values in one statement."""
 
 
 async def of(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
-    """The files of a ready model, by path. Raises `NotFound`, or `Conflict` while it is not ready."""
-    model = await models.get(connection, model_id)
-    if model.status != ModelStatus.READY:
-        raise Conflict(f"Model {model_id} is {model.status}: its files can be listed once it is ready.")
+    """The recorded files of a model as (path, size, sha256), by path."""
     columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
     query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
     rows: Sequence[Row[Any]] = (await connection.execute(query)).all()

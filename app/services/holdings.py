@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, exists, select, update
+from sqlalchemy import ColumnElement, Row, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.inserts import INSERT
-from app.db.tables import FileRow, ModelRow, OperationRow
+from app.db.tables import ModelRow, OperationRow
+from app.db.transitions import move_model
 from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
 from app.domain.repositories import Selection
@@ -68,9 +69,9 @@ async def ready(connection: AsyncConnection, *, after: UUID | None = None, limit
 async def lose(connection: AsyncConnection, model_id: UUID) -> bool:
     """Say of a ready model that its folder is gone; false if it is not ready any more."""
     working = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.state == OperationState.PENDING)
-    statement = update(ModelRow).where(ModelRow.id == model_id, *_lasting(), ~working)
-    values = {"status": ModelStatus.ERROR, "reason": Reason.FAULT, "message": _GONE, "updated_at": now()}
-    return (await connection.execute(statement.values(**values))).rowcount == 1
+    return await move_model(
+        connection, model_id, ModelStatus.ERROR, *_lasting(), ~working, reason=Reason.FAULT, message=_GONE
+    )
 
 
 async def described(connection: AsyncConnection, model_id: UUID) -> tuple[Row[Any], Sequence[Row[Any]]] | None:
@@ -81,9 +82,7 @@ async def described(connection: AsyncConnection, model_id: UUID) -> tuple[Row[An
         return None
     if model.status != ModelStatus.READY or model.commit is None:
         return None
-    columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
-    query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
-    return model, (await connection.execute(query)).all()
+    return model, await recorded.of(connection, model_id)
 
 
 async def adopt(
