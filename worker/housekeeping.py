@@ -10,7 +10,7 @@ there are no models at all, or if more than a few would go at once, a restore we
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -21,7 +21,7 @@ from app.db.session import Database
 from app.domain.errors import TryAgain
 from app.services import holdings, storages
 from app.volume import VolumeAway
-from worker.manifests import File, Manifest
+from worker.manifests import Manifest
 from worker.marking import meet
 from worker.storage import Storage
 
@@ -134,14 +134,10 @@ def _touched(folders: Sequence[Path]) -> Iterator[float]:
 async def _tell_lost(database: Database, storage: Storage) -> str:
     """Put the ready models whose folders are gone in error; or say why not."""
     lost: list[UUID] = []
-    seen, last = 0, None
-    while True:
-        async with database.read() as connection:
-            ids = await holdings.ready(connection, after=last, limit=_SLICE, settled=True)
-        if not ids:
-            break
-        seen, last = seen + len(ids), ids[-1]
-        lost += await asyncio.to_thread(_without_folder, storage, ids)
+    seen = 0
+    async for ids in ready(database, settled=True):
+        seen += len(ids)
+        lost += await asyncio.to_thread(without_folder, storage, ids)
     if len(lost) == seen > _FEW:
         return (
             f"Not one of the {seen} models that are ready has its folder in the storage: look at what is mounted there."
@@ -153,28 +149,27 @@ async def _tell_lost(database: Database, storage: Storage) -> str:
     return ""
 
 
-def _without_folder(storage: Storage, model_ids: Sequence[UUID]) -> list[UUID]:
+async def ready(database: Database, *, settled: bool) -> AsyncIterator[Sequence[UUID]]:
+    """All that `holdings.ready` tells, a slice at a time."""
+    last = None
+    while True:
+        async with database.read() as connection:
+            ids = await holdings.ready(connection, after=last, limit=_SLICE, settled=settled)
+        if not ids:
+            return
+        yield ids
+        last = ids[-1]
+
+
+def without_folder(storage: Storage, model_ids: Sequence[UUID]) -> list[UUID]:
     return [model_id for model_id in model_ids if not storage.published(model_id).is_dir()]
 
 
 async def _write_manifests(database: Database, storage: Storage) -> None:
     """Of ready models that an older version published."""
-    have, last = await asyncio.to_thread(storage.manifests.ids), None
-    while True:
+    have = await asyncio.to_thread(storage.manifests.ids)
+    async for ids in ready(database, settled=True):
         async with database.read() as connection:
-            ids = await holdings.ready(connection, after=last, limit=_SLICE, settled=True)
             found = [await holdings.described(connection, model_id) for model_id in ids if model_id not in have]
-        if not ids:
-            return
-        last = ids[-1]
         for model, files in [each for each in found if each]:
-            manifest = Manifest(
-                model.id,
-                model.name,
-                model.revision,
-                model.include,
-                model.exclude,
-                model.commit,
-                [File(row.path, row.size, row.sha256) for row in files],
-            )
-            await asyncio.to_thread(storage.manifests.write, manifest)
+            await asyncio.to_thread(storage.manifests.write, Manifest.of(model, model.commit, files))

@@ -9,6 +9,7 @@ from uuid import UUID
 import click
 
 from app.db.session import UNREACHABLE, Database, is_unreachable, open_database
+from app.db.trouble import advice
 from app.services import audit
 from app.settings import Settings, SettingsError, load
 from app.terminal import say, shown
@@ -43,8 +44,7 @@ def main() -> None:
             )
         if not is_unreachable(error):
             raise
-        message = f"the database can't be reached ({type(error).__name__}); is it up?"
-        sys.exit(f"modeldepot storage {options.command}: {message}")
+        sys.exit(f"modeldepot storage {options.command}: {advice(error)} ({type(error).__name__})")
     sys.exit(0 if done else 1)
 
 

@@ -8,7 +8,7 @@ Beside the models' folders and not inside: what engines load is the Hub's files 
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +37,12 @@ class Manifest:
     exclude: Sequence[str]
     commit: str
     files: Sequence[File]
+
+    @classmethod
+    def of(cls, model: Any, commit: str, files: Iterable[Sequence[Any]]) -> "Manifest":
+        """That of a model's row, with its files as (path, size, sha256)."""
+        kept = [File(*file) for file in files]
+        return cls(model.id, model.name, model.revision, model.include, model.exclude, commit, kept)
 
     @property
     def size(self) -> int:

@@ -14,13 +14,11 @@ from app.db.session import Database
 from app.domain.errors import BadRequest, TryAgain
 from app.domain.repositories import Selection, select
 from app.services import audit, holdings, storages
-from worker.housekeeping import look
+from worker.housekeeping import look, ready, without_folder
 from worker.manifests import Manifest
 from worker.names import label
 from worker.storage import Storage
 from worker.verify import check as check_files
-
-_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +41,9 @@ async def compare(database: Database, storage: Storage) -> Differences:
     found = await asyncio.to_thread(look, storage)
     async with database.read() as connection:
         missing, _ = await holdings.gone(connection, list(found.published | found.arriving))
-    lost, last = list[UUID](), None
-    while True:
-        async with database.read() as connection:
-            ids = await holdings.ready(connection, after=last, limit=_AT_ONCE, settled=False)
-        if not ids:
-            break
-        last = ids[-1]
-        lost += [model_id for model_id in ids if not storage.published(model_id).is_dir()]
+    lost: list[UUID] = []
+    async for ids in ready(database, settled=False):
+        lost += await asyncio.to_thread(without_folder, storage, ids)
     return Differences(lost, sorted(found.published & missing), sorted(found.arriving & missing))
 
 

@@ -191,9 +191,7 @@ async def _begin(
 async def _publish(work: Work, model: Row[Any], attempt: Attempt, commit: str, verified: list[File]) -> None:
     storage, claim = work.tools.storage, work.claim
     name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
-    manifest = Manifest(
-        attempt.model_id, model.name, model.revision, model.include, model.exclude, commit, sorted(verified)
-    )
+    manifest = Manifest.of(model, commit, sorted(verified))
     try:
         if _mends(model):
             await asyncio.to_thread(mend, storage, attempt, manifest)
