@@ -16,6 +16,8 @@ from worker.storage import Attempt, Storage
 CLEAN = {
     name: value for name, value in os.environ.items() if not name.startswith(("HF_", "DEPOT_", "http", "HTTP", "NO_"))
 }
+UNDER_WAY = 8 << 20
+"""Bytes that the Hub may send in vain as connections take over the ends of others' pieces: on a slow machine they do."""
 
 
 @dataclass

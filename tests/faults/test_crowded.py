@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import NAME, contents, published
-from tests.faults.engine import Engine
+from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Fault, Hub, Repo, Synthetic
 
 MIB = 1 << 20
@@ -32,7 +32,7 @@ def test_a_hub_that_serves_few_at_a_time_is_served_with_as_few_and_nothing_comes
     assert published(engine) == contents(repo)
     refused = [request for request in hub.requests if request.status == status]
     assert 0 < len(refused) < 20
-    assert hub.bytes_sent() == sum(map(len, contents(repo).values()))
+    assert 0 <= hub.bytes_sent() - sum(map(len, contents(repo).values())) <= UNDER_WAY
 
 
 def test_a_hub_that_refuses_all_is_not_asked_more_and_more(hub: Hub, engine: Engine) -> None:
@@ -55,5 +55,5 @@ def test_an_attempt_that_fails_keeps_every_byte_that_has_arrived(hub: Hub, tmp_p
     hub.forget()
     resumed = engine.run()
     assert resumed.done
-    assert resumed.last("planned")["missing"] == hub.bytes_sent()
+    assert 0 <= hub.bytes_sent() - resumed.last("planned")["missing"] <= UNDER_WAY
     assert resumed.last("planned")["missing"] <= 40 * MIB - 8 * MIB - 3 * MIB

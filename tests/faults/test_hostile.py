@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import NAME, contents, published
-from tests.faults.engine import Engine
+from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Fault, Hub, Repo, Synthetic
 from tests.hubs.content import Bytes
 
@@ -91,7 +91,7 @@ def test_two_names_of_one_rotten_file_are_put_right_at_the_cost_of_one(hub: Hub,
     hub.forget()
     outcome = engine.run()
     assert outcome.done, outcome.messages[-1]
-    assert hub.bytes_sent() == 9 * MIB
+    assert 0 <= hub.bytes_sent() - 9 * MIB <= UNDER_WAY
     assert published(engine) == contents(repo)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import StartDepot
 from tests.faults.conftest import FILES, contents, files_below, published
-from tests.faults.engine import Engine
+from tests.faults.engine import UNDER_WAY, Engine
 from tests.faults.olah import Olah, install
 from tests.hub import Fault, Hub, Synthetic
 
@@ -62,7 +62,7 @@ def test_what_it_keeps_is_fetched_from_it_and_not_from_the_hub(mirror: Mirror, e
         assert engine.run().done
         assert published(engine) == contents(repo)
     sent = [request for request in mirror.hub.requests if request.repo == "acme/kept" and request.place == "file"]
-    assert sum(request.bytes_sent for request in sent) == sum(map(len, contents(repo).values()))
+    assert 0 <= sum(request.bytes_sent for request in sent) - sum(map(len, contents(repo).values())) <= UNDER_WAY
 
 
 def test_files_that_the_hub_keeps_in_xet(mirror: Mirror, engine_for: StartEngine) -> None:

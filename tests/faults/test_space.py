@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import FILES, NAME, contents, published
-from tests.faults.engine import Engine
+from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Hub, Synthetic
 
 MIB = 1 << 20
@@ -75,5 +75,5 @@ def test_files_of_the_same_content_are_fetched_once(hub: Hub, tmp_path: Path) ->
     repo = hub.add(NAME, {name: Synthetic(12 * MIB, 3) for name in ("a.bin", "b.bin", "folder/c.bin")})
     engine = Engine(hub, tmp_path / "storage", NAME)
     assert engine.run().done
-    assert hub.bytes_sent() == 12 * MIB
+    assert 0 <= hub.bytes_sent() - 12 * MIB <= UNDER_WAY
     assert published(engine) == contents(repo)

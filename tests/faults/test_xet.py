@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import contents, published
-from tests.faults.engine import Engine
+from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Fault, Hub, Repo
 from tests.processes import BUSY
 
@@ -64,7 +64,7 @@ def test_what_xet_has_wrong_is_noticed_and_comes_over_plain_http(hub: Hub, repo:
     assert outcome.done, outcome.messages[-1]
     assert any(request.fault == "corrupt" for request in hub.requests)
     assert published(engine) == contents(repo)
-    assert hub.bytes_sent(MODEL) == 12 * MIB
+    assert 0 <= hub.bytes_sent(MODEL) - 12 * MIB <= UNDER_WAY
 
 
 def test_where_hf_xet_does_not_work_files_come_over_plain_http(
@@ -74,7 +74,7 @@ def test_where_hf_xet_does_not_work_files_come_over_plain_http(
     engine.environment = {"PYTHONPATH": str(tmp_path)}
     assert engine.run(xet="on").done
     assert published(engine) == contents(repo)
-    assert hub.bytes_sent(MODEL) == 12 * MIB
+    assert 0 <= hub.bytes_sent(MODEL) - 12 * MIB <= UNDER_WAY
 
 
 def test_what_came_before_the_store_failed_does_not_come_again(hub: Hub, repo: Repo, engine: Engine) -> None:
@@ -100,7 +100,7 @@ def test_the_operator_says_whether_files_come_over_xet(hub: Hub, repo: Repo, eng
     assert engine.run(xet=mode).done
     assert published(engine) == contents(repo)
     assert any(request.place == "xorb" for request in hub.requests) == (mode == "on")
-    assert hub.bytes_sent(MODEL) == (0 if mode == "on" else 12 * MIB)
+    assert 0 <= hub.bytes_sent(MODEL) - (0 if mode == "on" else 12 * MIB) <= UNDER_WAY
 
 
 def test_a_limit_on_bandwidth_holds_over_xet_and_less_is_asked_for_at_once(
@@ -159,7 +159,7 @@ def test_who_is_asked_to_stop_ends_within_two_seconds_and_keeps_what_came(
     resumed = engine.run(name=large.name, xet="off")
     assert resumed.done
     assert resumed.last("planned")["missing"] <= size - came
-    assert hub.bytes_sent(MODEL) == resumed.last("planned")["missing"]
+    assert 0 <= hub.bytes_sent(MODEL) - resumed.last("planned")["missing"] <= UNDER_WAY
     assert published(engine) == contents(large)
 
 

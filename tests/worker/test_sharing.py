@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.faults.conftest import mounted
+from tests.faults.engine import UNDER_WAY
 from tests.hub import Fault, Hub, Synthetic
 from tests.processes import until
 
@@ -60,7 +61,7 @@ def test_what_downloads_that_begin_together_have_in_common_is_fetched_once(
     hub.total_rate = 12 * MIB
     depot = start_depot(workers=2, slots=4)
     folders = succeed(depot, [depot.create(name) for name in names])
-    assert hub.bytes_sent() == SIZE + number * 2 * MIB
+    assert 0 <= hub.bytes_sent() - SIZE - number * 2 * MIB <= UNDER_WAY
     assert len({(folder / SHARED).stat().st_ino for folder in folders}) == 1
     assert all((folder / SHARED).read_bytes() == Synthetic(SIZE).read() for folder in folders)
 
@@ -86,7 +87,7 @@ def test_selections_of_one_repository_share_and_who_waits_holds_no_slot_and_tell
     assert depot.client.get(f"/operation/{first['id']}").json()["state"] == "pending"
     hub.total_rate = None
     succeed(depot, [first, second])
-    assert hub.bytes_sent() == size + 3 * 2 * MIB
+    assert 0 <= hub.bytes_sent() - size - 3 * 2 * MIB <= UNDER_WAY
     assert depot.model(second["reference"]["id"])["files-verified"] == 2
 
 
@@ -103,7 +104,7 @@ def test_who_waited_for_a_model_that_is_deleted_fetches_the_content_itself(start
     hub.total_rate = None
     succeed(depot, others)
     sent = [request.bytes_sent for request in hub.requests if request.file == SHARED and request.repo != "acme/first"]
-    assert sum(sent) == SIZE
+    assert 0 <= sum(sent) - SIZE <= UNDER_WAY
 
 
 @SQLITE
@@ -167,7 +168,7 @@ def test_a_disk_with_room_for_the_content_once_is_enough(start_depot: StartDepot
         names = ("acme/first", "acme/second", "acme/third")
         for operation in [depot.create(name) for name in names]:
             assert depot.wait(operation["id"], 60)["state"] == "success", depot.logs()
-        assert hub.bytes_sent(SHARED) == SIZE
+        assert 0 <= hub.bytes_sent(SHARED) - SIZE <= UNDER_WAY
         depot.close()
 
 
