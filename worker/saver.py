@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,8 +29,10 @@ class Saver:
     def is_full(self) -> bool:
         return len(self._saving) >= _UNSAVED
 
-    def is_done(self) -> bool:
-        """Whether all are written. Raises what went wrong."""
+    def is_done(self, *, within: float = 0.0) -> bool:
+        """Whether all are written, `within` so many seconds. Raises what went wrong."""
+        if within:
+            futures.wait(self._saving, within)
         for future in [future for future in self._saving if future.done()]:
             self._saving.discard(future)
             future.result()

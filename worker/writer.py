@@ -151,9 +151,11 @@ class Writer:
                 while len(self._running) < self._connections.allowed and (transfer := self._next(moment)):
                     self._running.add(transfer)
                     self._wire.begin(transfer)
-                saved = self._saver.is_done()
-                if not self._running and not self._is_more(moment) and saved:
-                    return
+                if not self._running and not self._is_more(moment):
+                    if self._saver.is_done(within=_TURN):
+                        return
+                    continue
+                self._saver.is_done()
                 for transfer, error in self._wire.turn(_TURN):
                     self._running.discard(transfer)
                     self._ended(transfer, error)

@@ -5,11 +5,14 @@ A claim is one guarded UPDATE, so two workers never get the same operation. All 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, case, exists, or_, select, update
+from sqlalchemy import Float, and_, bindparam, case, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.db.clock import now
 from app.db.tables import PENDING, ModelRow, OperationRow
@@ -42,6 +45,24 @@ async def claim(
 
     With `small`, only of models of at most so many bytes, or whose size is not known yet.
     """
+    values = {"worker": worker, "seconds": lease} | ({} if small is None else {"small": small})
+    row = (await connection.execute(_claim(tuple(commands), sized=small is not None), values)).one_or_none()
+    if row is None:
+        return None
+    return Claim(
+        Lease(row.id, row.fence),
+        row.command,
+        row.resource_id,
+        row.resource_name,
+        row.attempts,
+        row.sealed_token,
+        row.request_id,
+    )
+
+
+@cache
+def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tuple[Any, ...]]:
+    """The statement, with `worker`, `seconds` and, if it is `sized`, `small` to fill in: it takes as long to build as to run."""
     other = aliased(OperationRow)
     occupied = exists().where(
         other.resource_id == OperationRow.resource_id,
@@ -50,8 +71,8 @@ async def claim(
         is_later(other),
     )
     conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied, ~is_held_up()]
-    if small is not None:
-        fits = or_(ModelRow.total.is_(None), ModelRow.total <= small)
+    if sized:
+        fits = or_(ModelRow.total.is_(None), ModelRow.total <= bindparam("small"))
         conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))
     due = (
         select(OperationRow.id)
@@ -61,12 +82,12 @@ async def claim(
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    statement = (
+    return (
         update(OperationRow)
         .where(OperationRow.id == due)
         .values(
-            lease_owner=worker,
-            due_at=now(lease),
+            lease_owner=bindparam("worker"),
+            due_at=now(bindparam("seconds", type_=Float)),
             leased_at=now(),
             renewed_at=now(),
             fence=OperationRow.fence + 1,
@@ -82,18 +103,6 @@ async def claim(
             OperationRow.sealed_token,
             OperationRow.request_id,
         )
-    )
-    row = (await connection.execute(statement)).one_or_none()
-    if row is None:
-        return None
-    return Claim(
-        Lease(row.id, row.fence),
-        row.command,
-        row.resource_id,
-        row.resource_name,
-        row.attempts,
-        row.sealed_token,
-        row.request_id,
     )
 
 

@@ -65,9 +65,11 @@ class Sharing:
 
         What is neither is claimed. Raises `LeaseLost`.
         """
+        large = [content.sha256 for content in self._contents.values() if content.size > _LARGE]
+        if not large:
+            return await self._copies(self._contents), []
         async with self._work.tools.database.read() as connection:
             self._kept = await fetches.awaited(connection, self._operation_id)
-        large = [content.sha256 for content in self._contents.values() if content.size > _LARGE]
         others = await self._by_others(large)
         links = await self._find(others)
         free = set(large) - links.keys() - {fetch.sha256 for fetch in others if fetch.goes_on}
