@@ -6,8 +6,7 @@ It reads one job from standard input and answers with JSON lines:
 
     resolved  {commit, total, files, contents}    what there is to fetch, and its contents as [sha256, size, path]; waits
                                            for {links, awaited}: where some is already, what others fetch (SHA-256s)
-    planned   {missing, free, awaited}     bytes to fetch, bytes that can be written, what is left to others; waits for
-                                           {}: go
+    planned   {missing, awaited}           bytes to fetch, and what is left to others; waits for {}: go
     progress  {downloaded, rate}           bytes, bytes per second; twice a second
     verified  {path, size, sha256}         once per file
     passed    {passed}                     of the SHA-256s in {pass_on}, which may come at any time, those that it leaves
@@ -119,7 +118,7 @@ class Download:
             if job["mends"]:
                 wanted = self._rotten(wanted, storage.published(attempt.model_id))
             files = Files(self.hub, commit, arrival, wanted, elsewhere, self._means())
-            self.channel.emit("planned", missing=files.missing, free=storage.free(), awaited=files.awaited)
+            self.channel.emit("planned", missing=files.missing, awaited=files.awaited)
             self.channel.receive()
             self.channel.pass_on = files.pass_on
             # In a thread: what the signal interrupts may hold the lock that saving needs.

@@ -5,6 +5,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+_UNIT = 512
+"""Bytes that `st_blocks` counts in, whatever the file system's own blocks are."""
+
 
 def open_to_all(folder: Path) -> None:
     """Let everybody read a folder, as they may its files: engines run as other users, and a umask may say otherwise."""
@@ -37,3 +40,13 @@ def erase(folder: Path) -> None:
         # Somebody else may be removing the same files.
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
+
+
+def taken(folder: Path) -> int:
+    """Bytes that the files below a folder take up; of one that is removed meanwhile, those that are seen."""
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(parent, name)).st_blocks * _UNIT  # noqa: PTH118  # os.walk gives texts
+    return size

@@ -31,7 +31,7 @@ from uuid import UUID, uuid4
 
 from app.domain.errors import NotYet, Reason, TryAgain
 from worker.abilities import PREFIX
-from worker.folders import erase, open_to_all, sync_folder
+from worker.folders import erase, open_to_all, sync_folder, taken
 from worker.links import Links
 from worker.manifests import Manifest, Manifests
 from worker.names import as_id
@@ -217,6 +217,10 @@ class Storage:
     def arriving(self, model_id: UUID) -> list[Path]:
         """The folders of what arrived of a model so far."""
         return [folder for folder in (self.incoming(model_id), *self._trees(model_id)) if folder.exists()]
+
+    def arrived(self) -> dict[UUID, int]:
+        """Bytes that models under way take up, those included that were taken in advance."""
+        return {model_id: sum(map(taken, self.arriving(model_id))) for model_id in self.arriving_ids()}
 
     def take_away(self, model_id: UUID) -> None:
         """Move a published model to the trash, from where it can be restored, and remove its links. Raises `OSError`."""

@@ -1,6 +1,6 @@
 """Models: asked for, listed, deleted; and what a worker writes about them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -177,19 +177,22 @@ async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
     return row
 
 
-async def still_to_come(connection: AsyncConnection, *, without: UUID) -> int:
-    """Bytes that the other downloads under way still need. Call it in the transaction that begins another."""
+async def under_way(connection: AsyncConnection, *, without: UUID) -> Mapping[UUID, tuple[int, int]]:
+    """Models that other workers download, each with the bytes to fetch and how many of them are reported to be here.
+
+    Call it in the transaction that begins another.
+    """
     if connection.dialect.name == "postgresql":
         # Two downloads that begin at once must see each other; SQLite has one writer anyhow.
         await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
     leased = (OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
     # What another download fetches takes its room once.
     awaited = select(func.sum(WaitRow.size)).join(OperationRow, OperationRow.id == WaitRow.operation_id).where(*leased)
-    remaining = ModelRow.total - ModelRow.downloaded - func.coalesce(awaited.scalar_subquery(), 0)
-    query = select(func.coalesce(func.sum(remaining), 0)).where(
+    size = ModelRow.total - func.coalesce(awaited.scalar_subquery(), 0)
+    query = select(ModelRow.id, size, func.coalesce(ModelRow.downloaded, 0)).where(
         ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, exists().where(*leased)
     )
-    return int((await connection.execute(query)).scalar_one() or 0)
+    return {row[0]: (int(row[1] or 0), int(row[2])) for row in (await connection.execute(query)).all()}
 
 
 async def forget(connection: AsyncConnection, model_id: UUID) -> None:

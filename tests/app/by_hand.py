@@ -56,10 +56,10 @@ async def fail(database: Database, reason: Reason = Reason.NOT_FOUND) -> Claim:
     return claimed
 
 
-async def arrive(database: Database, claimed: Claim, size: int) -> None:
+async def arrive(database: Database, claimed: Claim, size: int, *, total: int = 100) -> None:
     """The download has begun and so many bytes are here."""
     async with database.begin() as connection:
-        known = {"commit": "c" * 40, "downloaded": size, "total": 100}
+        known = {"commit": "c" * 40, "downloaded": size, "total": total}
         assert await move_model(connection, claimed.resource_id, ModelStatus.DOWNLOADING, lease=claimed.lease, **known)
 
 

@@ -58,7 +58,7 @@ async def _fill(database: Database) -> dict[str, UUID]:
                 async with database.begin() as connection:
                     await leases.release(connection, claimed.lease, after=200, message="The Hub is busy.")
     async with database.begin() as connection:
-        late = update(OperationRow).where(OperationRow.id == found["lapsed"]).values(due_at=now(-60))
+        late = update(OperationRow).where(OperationRow.id == found["lapsed"]).values(due_at=now(-6000))
         await connection.execute(late)
     return found
 

@@ -1,7 +1,6 @@
 """Hubs that lie, and folders that somebody else wrote to: never published, nothing outside the model's folder."""
 
 import json
-import shutil
 from functools import cached_property
 from pathlib import Path
 
@@ -158,6 +157,5 @@ def test_nothing_is_written_before_the_worker_says_that_there_is_room(hub: Hub, 
         assert attempting.process.stdout
         plan = json.loads(attempting.process.stdout.readline())
     assert plan["missing"] == planned["total"]
-    assert 0 < plan["free"] <= shutil.disk_usage(engine.storage.root).total
     assert [path for path in engine.storage.root.rglob("*") if path.is_file()] == []
     assert hub.bytes_sent() == 0

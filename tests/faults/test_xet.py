@@ -88,7 +88,7 @@ def test_what_came_before_the_store_failed_does_not_come_again(hub: Hub, repo: R
 
 def test_a_store_that_is_slow_is_left_for_plain_http_while_that_is_faster(hub: Hub, repo: Repo, engine: Engine) -> None:
     hub.misbehave(Fault("trickle", on="xorb", rate=100_000, times=None))
-    outcome = engine.run(stall_window=20)
+    outcome = engine.run(stall_window=20, lease=600)  # what is under way over Xet is waited for
     assert outcome.done
     assert published(engine) == contents(repo)
     assert 0 < hub.bytes_sent(MODEL) < 12 * MIB

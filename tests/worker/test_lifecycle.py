@@ -21,7 +21,8 @@ SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_progress_shows_in_the_model_and_as_events_until_it_is_ready(start_depot: StartDepot, hub: Hub) -> None:
     hub.add("acme/large", {"config.json": b"{}", "model.safetensors": Synthetic(SIZE)})
-    hub.total_rate = 8 << 20
+    # Slow until it was seen under way.
+    hub.total_rate = 1 << 20
     depot = start_depot()
     operation = depot.create("acme/large")
     model_id = operation["reference"]["id"]
@@ -36,6 +37,7 @@ def test_progress_shows_in_the_model_and_as_events_until_it_is_ready(start_depot
                     seen = depot.model(model_id)
                     assert (seen["status"], seen["total"]) == ("downloading", SIZE + 2)
                     assert seen["commit"]
+                    hub.total_rate = None
     *progress, end = events
     shown = [model["downloaded"] for model in progress if model["status"] == "downloading"]
     assert len(set(shown)) >= 2

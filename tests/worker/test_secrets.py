@@ -10,8 +10,8 @@ import secrets
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,16 +88,25 @@ def tables(database_url: str) -> dict[str, bytes]:
 
 @contextmanager
 def monitored(url: str) -> Iterator[list[bytes]]:
-    """Every command that a Redis is sent from here on."""
+    """Every command that a Redis is sent, from here to its end or that of the block."""
     seen: list[bytes] = []
-    with Client.from_url(url) as client, client.monitor() as monitor:
+    last = "that was all"
+    with Client.from_url(url) as client, client.monitor() as monitor, ThreadPoolExecutor(1) as pool:
 
         def listen() -> None:
-            with suppress(RedisError, OSError, ValueError):
-                seen.extend(repr(command).encode() for command in monitor.listen())
+            with suppress(RedisError, OSError):
+                for command in monitor.listen():
+                    if last in command["command"]:
+                        return
+                    seen.append(repr(command).encode())
 
-        threading.Thread(target=listen, daemon=True).start()
-        yield seen
+        listening = pool.submit(listen)
+        try:
+            yield seen
+        finally:
+            with suppress(RedisError, OSError):
+                client.echo(last)
+            listening.result(60)
 
 
 class Ear:

@@ -18,7 +18,7 @@ from app.sealing import CannotOpen
 from app.services import files, leases, models
 from worker.abilities import check_abilities
 from worker.child import Child
-from worker.commands.room import check_room
+from worker.commands.room import Room, check_room, in_room
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
 from worker.manifests import File, Manifest
@@ -160,30 +160,34 @@ async def _begin(
     Raises `Failed` unless the rest fits beside what other downloads still need.
     """
     claim, total = work.claim, resolved["total"]
-    missing, free = planned["missing"], planned["free"]
+    missing = planned["missing"]
     here: int = total - missing - sharing.size(planned["awaited"])
     if _mends(model) and resolved["commit"] != model.commit:
         raise Failed(
             Reason.NOT_FOUND, f"The Hub has commit {model.commit} no more: the model can't be repaired from it."
         )
-    async with work.tools.database.begin() as connection:
-        await check_room(connection, work, missing, free)
-        moved = _mends(model) or await move_model(
-            connection,
-            claim.resource_id,
-            ModelStatus.DOWNLOADING,
-            lease=claim.lease,
-            commit=resolved["commit"],
-            total=total,
-            downloaded=here,
-            files=resolved["files"],
-            files_verified=0,
-            reason=None,
-            message=None,
-        )
-        if not moved:
-            raise LeaseLost
-        await sharing.plan(connection, planned["awaited"])
+
+    async def begin(room: Room) -> None:
+        async with work.tools.database.begin() as connection:
+            await check_room(connection, work, missing, room)
+            moved = _mends(model) or await move_model(
+                connection,
+                claim.resource_id,
+                ModelStatus.DOWNLOADING,
+                lease=claim.lease,
+                commit=resolved["commit"],
+                total=total,
+                downloaded=here,
+                files=resolved["files"],
+                files_verified=0,
+                reason=None,
+                message=None,
+            )
+            if not moved:
+                raise LeaseLost
+            await sharing.plan(connection, planned["awaited"])
+
+    await in_room(work, begin)
     log.info("download begins", commit=resolved["commit"], total=total, missing=missing, awaited=total - here - missing)
     return here
 

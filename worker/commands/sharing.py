@@ -20,7 +20,7 @@ from app.db.session import UNREACHABLE, is_unreachable
 from app.domain.errors import NotYet, Reason
 from app.services import fetches, files, leases
 from app.services.fetches import Fetch
-from worker.commands.room import check_room
+from worker.commands.room import Room, check_room, in_room
 from worker.commands.work import Work
 
 _LARGE = 1 << 20
@@ -148,15 +148,18 @@ class Sharing:
 
     async def _take_over(self, checksums: Sequence[str]) -> bool:
         """Claim what nobody fetches; false if another download was quicker with some of it."""
-        free = await asyncio.to_thread(self._work.tools.storage.free)
-        async with self._work.tools.database.begin() as connection:
-            contents = [(sha256, self._contents[sha256].path) for sha256 in checksums]
-            await fetches.claim(connection, self._work.claim.lease, contents)
-            if await fetches.by_others(connection, self._operation_id, checksums):
-                return False
-            await check_room(connection, self._work, self.size(checksums), free)
-            await fetches.wait_for(connection, self._operation_id, [])
-        return True
+        contents = [(sha256, self._contents[sha256].path) for sha256 in checksums]
+
+        async def claim(room: Room) -> bool:
+            async with self._work.tools.database.begin() as connection:
+                await fetches.claim(connection, self._work.claim.lease, contents)
+                if await fetches.by_others(connection, self._operation_id, checksums):
+                    return False
+                await check_room(connection, self._work, self.size(checksums), room)
+                await fetches.wait_for(connection, self._operation_id, [])
+            return True
+
+        return await in_room(self._work, claim)
 
     async def _report(self, downloaded: int, missing: Sequence[str]) -> None:
         claim, keeper = self._work.claim, self._work.keeper

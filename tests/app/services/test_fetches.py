@@ -190,8 +190,10 @@ async def test_room_for_what_is_awaited_is_needed_once(database: Database) -> No
     async with database.begin() as connection:
         await fetches.wait_for(connection, waiter.lease.operation_id, [(X, 50), (Y, 20)])
     async with database.begin() as connection:
-        assert await models.still_to_come(connection, without=third.resource_id) == 90 + 20
-        assert await models.still_to_come(connection, without=owner.resource_id) == 20
+        both = await models.under_way(connection, without=third.resource_id)
+        assert both == {owner.resource_id: (100, 10), waiter.resource_id: (30, 10)}
+        one = await models.under_way(connection, without=owner.resource_id)
+        assert one == {waiter.resource_id: (30, 10)}
 
 
 async def _begin(database: Database, name: str) -> Claim:

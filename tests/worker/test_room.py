@@ -1,0 +1,72 @@
+"""Whether a download fits beside those that are under way, whatever these have reported yet."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+from uuid import UUID
+
+import pytest
+
+from app.db.session import Database
+from app.domain.errors import Reason
+from tests.app import by_hand
+from tests.faults.conftest import mounted
+from worker.allocation import allocate
+from worker.commands.room import NoRoom, Room, check_room, in_room
+from worker.commands.work import Tools, Work
+from worker.keeper import Keeper
+from worker.storage import Attempt, Storage
+
+MIB = 1 << 20
+DISK, TAKEN = 40 * MIB, 24 * MIB
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    with mounted(tmp_path / "disk", DISK // MIB) as problem:
+        if problem:
+            pytest.skip(problem)
+        storage = Storage(tmp_path / "disk")
+        storage.prepare()
+        yield storage
+
+
+async def _work(database: Database, storage: Storage, name: str) -> Work:
+    await by_hand.create(database, name)
+    claim = await by_hand.claim(database)
+    assert claim is not None
+    tools = cast("Tools", SimpleNamespace(database=database, storage=storage, reserve=0))
+    return Work(claim, Keeper(database, claim, 30), tools, None)
+
+
+async def _needs(work: Work, size: int) -> UUID:
+    """It begins if there is room."""
+
+    async def begin(room: Room) -> UUID:
+        async with work.tools.database.begin() as connection:
+            await check_room(connection, work, size, room)
+        await by_hand.arrive(work.tools.database, work.claim, 0, total=size)
+        return work.claim.resource_id
+
+    return await in_room(work, begin)
+
+
+async def test_what_others_have_taken_in_advance_counts_once(database: Database, storage: Storage) -> None:
+    first = await _work(database, storage, "acme/first")
+    model_id = await _needs(first, TAKEN)
+    attempt = Attempt(model_id, first.claim.lease.operation_id, first.claim.lease.fence)
+    with storage.alone(model_id):
+        arrival = storage.adopt(attempt)
+    with (arrival.scratch / "parts" / "large").open("wb") as part:
+        allocate(part.fileno(), 0, TAKEN)
+    assert storage.free() < DISK - TAKEN + MIB
+    assert storage.arrived()[model_id] >= TAKEN
+    second = await _work(database, storage, "acme/second")
+    with pytest.raises(NoRoom, match=f"{DISK - TAKEN + MIB} bytes are needed") as refused:
+        await _needs(second, DISK - TAKEN + MIB)
+    assert refused.value.reason is Reason.FAULT
+    await _needs(second, 8 * MIB)
+    third = await _work(database, storage, "acme/third")
+    with pytest.raises(NoRoom):
+        await _needs(third, 10 * MIB)
