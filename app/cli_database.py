@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cli_settings import CannotGoOn
 from app.client.failures import NotThere
-from app.db.session import UNREACHABLE, open_database
+from app.db.errors import DatabaseUnreachable
+from app.db.session import open_database
 from app.domain.errors import NotFound
 from app.settings import Settings
 
@@ -31,9 +32,8 @@ def in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Await
         return asyncio.run(run())
     except NotFound as error:
         raise NotThere(error.message) from None
-    except UNREACHABLE as error:
-        reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
-        raise CannotGoOn(f"the database can't be used: {reason}; is it up, and was `modeldepot migrate` run?") from None
+    except DatabaseUnreachable as error:
+        raise CannotGoOn(f"{error} {error.advice}") from None
 
 
 def time(moment: datetime | None) -> str:

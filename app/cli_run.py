@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-import asyncpg
 import click
 import structlog
 import uvicorn
@@ -34,9 +33,8 @@ from app.cli_settings import (
     variable_of,
 )
 from app.data_folder import CannotRun, DataFolder
+from app.db.errors import DatabaseUnreachable, translated
 from app.db.migrate import revisions, upgrade
-from app.db.session import UNREACHABLE, is_unreachable
-from app.db.trouble import what
 from app.main import build
 from app.own_depot import default_data, direct_address, own_command
 from app.sealing import Sealer
@@ -253,8 +251,8 @@ def _admit_bootstrap(settings: Settings) -> None:
     own = OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None
     try:
         _admit(settings, own)
-    except UNREACHABLE as error:
-        log.warning("API keys are checked later", reason=what(error), error=type(error).__name__)
+    except DatabaseUnreachable as error:
+        log.warning("API keys are checked later", reason=str(error), error=error.cause)
         threading.Thread(target=_admit_later, args=(settings, own), daemon=True).start()
 
 
@@ -263,7 +261,7 @@ def _admit_later(settings: Settings, own: OwnKey | None) -> None:
         time.sleep(_LOOK_AGAIN)
         try:
             _admit(settings, own)
-        except UNREACHABLE:
+        except DatabaseUnreachable:
             continue
         except CannotGoOn as error:
             log.error("the API stops", reason=error.message)  # noqa: TRY400  # the reason says it all
@@ -277,11 +275,10 @@ def _admit(settings: Settings, own: OwnKey | None) -> bool:
         return admit(settings.database_url, Sealer(split_keys(settings.secret_key)), own)
     except CannotAdmit as error:
         raise CannotGoOn(str(error)) from None
-    except UNREACHABLE as error:
-        if is_unreachable(error):
+    except DatabaseUnreachable as error:
+        if not error.is_lasting:
             raise
-        reason = telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
-        raise CannotGoOn(f"the database can't be used: {reason}; was `modeldepot migrate` run?") from None
+        raise CannotGoOn(f"{error} {error.advice}") from None
 
 
 def _migrate(address: str) -> str:
@@ -291,12 +288,20 @@ def _migrate(address: str) -> str:
     told = False
     while True:
         try:
-            return upgrade(address)
-        except (SQLAlchemyError, asyncpg.PostgresError, OSError, CommandError) as error:
-            reason = telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
-            if not is_unreachable(error) or time.monotonic() > deadline:
+            with translated():
+                return upgrade(address)
+        except DatabaseUnreachable as error:
+            reason = _first_line(error.__cause__)
+            if error.is_lasting or time.monotonic() > deadline:
                 raise CannotGoOn(f"can't migrate the database at {shown}: {reason}") from None
+        except (SQLAlchemyError, CommandError) as error:
+            raise CannotGoOn(f"can't migrate the database at {shown}: {_first_line(error)}") from None
         if not told:
             told = True
             say(f"waiting for the database at {shown}: {reason}", err=True)
         time.sleep(0.5)
+
+
+def _first_line(error: BaseException | None) -> str:
+    """What a driver says, without the statement."""
+    return telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])

@@ -1,6 +1,5 @@
 """What Prometheus is told: by every process, and by the API for all of the depot."""
 
-import asyncio
 import math
 from functools import cache
 from importlib.metadata import version
@@ -8,7 +7,8 @@ from itertools import product
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
-from app.db.session import UNREACHABLE, Database
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database
 from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.domain.states import OperationState
@@ -91,9 +91,9 @@ class ApiMetrics(ProcessMetrics):
 
     async def scrape(self, readiness: Readiness) -> bytes:
         try:
-            async with asyncio.timeout(_PATIENCE), self._database.read() as connection:
+            async with self._database.read(within=_PATIENCE) as connection:
                 census = await self._census.look(connection)
-        except UNREACHABLE:  # a timeout is among them
+        except DatabaseUnreachable:
             self._operations.clear()
             self._failed.clear()
             self._due.set(math.nan)

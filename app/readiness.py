@@ -10,10 +10,10 @@ from typing import Any
 from redis.exceptions import RedisError
 from sqlalchemy import update
 
+from app.db.errors import DatabaseUnreachable
 from app.db.migrate import Revisions
-from app.db.session import UNREACHABLE, Database
+from app.db.session import Database
 from app.db.tables import CompatibilityRow
-from app.db.trouble import advice
 from app.queue import Doorbell
 from app.services import storages
 from app.volume import Volume, VolumeAway
@@ -58,8 +58,8 @@ class _Writing:
                 await connection.execute(update(CompatibilityRow).values(oldest=CompatibilityRow.oldest))
         except TimeoutError:
             return ""  # Others write at the moment.
-        except UNREACHABLE as error:
-            return advice(error)
+        except DatabaseUnreachable as error:
+            return f"{error} {error.advice}"
         return ""
 
 
@@ -93,12 +93,12 @@ class Readiness:
     async def _database(self) -> tuple[str, str, str]:
         """What is wrong with the database, with its shape, and what housekeeping complains of."""
         try:
-            async with asyncio.timeout(_PATIENCE), self.database.read() as connection:
+            async with self.database.read(within=_PATIENCE) as connection:
                 shape = await connection.run_sync(self.revisions.shape)
                 wrong = self.revisions.judge(shape)
                 kept = "" if wrong else (await storages.known(connection)).complaint
-        except UNREACHABLE as error:  # a timeout is among them
-            return advice(error), "This can't be told without the database.", ""
+        except DatabaseUnreachable as error:
+            return f"{error} {error.advice}", "This can't be told without the database.", ""
         return "" if wrong else await self._writing.look(self.database), wrong, kept
 
     async def _redis(self) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from app.db.session import UNREACHABLE, Database
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database
 from app.services import storages
 
 MARK = Path("depot", "mark")
@@ -88,9 +89,9 @@ class Volume:
         """The mark that the database knows; the last that it told while it is away."""
         if self._database is not None:
             try:
-                async with asyncio.timeout(_PATIENCE), self._database.read() as connection:
+                async with self._database.read(within=_PATIENCE) as connection:
                     self._mark = (await storages.known(connection)).mark
-            except UNREACHABLE:  # a timeout is among them; a database of an older shape knows no mark
+            except DatabaseUnreachable:
                 pass
         return self._mark
 

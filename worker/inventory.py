@@ -8,8 +8,8 @@ from uuid import UUID
 
 import click
 
-from app.db.session import UNREACHABLE, Database, is_unreachable, open_database
-from app.db.trouble import advice
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database, open_database
 from app.services import audit
 from app.settings import Settings, SettingsError, load
 from app.terminal import say, shown
@@ -34,17 +34,15 @@ def main() -> None:
         sys.exit(f"modeldepot storage {options.command}: nothing was done, since nobody answered: give --yes")
     except (SettingsError, VolumeAway) as error:
         sys.exit(shown(f"modeldepot storage {options.command}: {error}"))
-    except UNREACHABLE as error:
-        if isinstance(error, OSError) and error.filename:
-            sys.exit(
-                shown(
-                    f"modeldepot storage {options.command}: {error.filename}: {error.strerror}. Run it where a worker runs, "
-                    "as its user: `docker compose exec worker modeldepot storage …`."
-                )
+    except DatabaseUnreachable as error:
+        sys.exit(f"modeldepot storage {options.command}: {error} {error.advice} ({error.cause})")
+    except OSError as error:
+        sys.exit(
+            shown(
+                f"modeldepot storage {options.command}: {error.filename}: {error.strerror}. Run it where a worker runs, as "
+                "its user: `docker compose exec worker modeldepot storage …`."
             )
-        if not is_unreachable(error):
-            raise
-        sys.exit(f"modeldepot storage {options.command}: {advice(error)} ({type(error).__name__})")
+        )
     sys.exit(0 if done else 1)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import structlog
 
-from app.db.session import UNREACHABLE, Database, is_unreachable
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database
 from app.db.transitions import LeaseLost
-from app.db.trouble import what
 from app.domain.commands import Command
 from app.services import leases
 from app.services.leases import Claim
@@ -45,10 +45,8 @@ class Keeper:
                 # A database that stalls must not hold the child's end up.
                 async with asyncio.timeout(self._renewed + self._lease - asked):
                     await self._look(asked)
-            except UNREACHABLE as error:
-                if not is_unreachable(error):
-                    raise
-                log.warning("the database can't be used", reason=what(error), error=type(error).__name__)
+            except DatabaseUnreachable as error:
+                log.warning("the database can't be used", reason=str(error), error=error.cause)
             except TimeoutError:
                 pass
             if time.monotonic() - self._renewed >= self._lease:

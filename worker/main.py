@@ -14,8 +14,9 @@ from pathlib import Path
 import structlog
 
 from app import queue, telemetry
+from app.db.errors import DatabaseUnreachable
 from app.db.migrate import revisions
-from app.db.session import UNREACHABLE, Database, open_database
+from app.db.session import Database, open_database
 from app.domain.errors import Failed
 from app.probe import Pulse
 from app.queue import Doorbell
@@ -157,8 +158,8 @@ async def _look_at(storage: Storage, database: Database) -> None:
             log.warning("the storage has no hard links: files that models share are kept once for each of them")
     except VolumeAway as error:
         log.error("the storage is not there", reason=str(error))  # noqa: TRY400  # the reason says it all
-    except UNREACHABLE as error:
-        log.warning("storage and database can't be compared", error=type(error).__name__)
+    except DatabaseUnreachable as error:
+        log.warning("storage and database can't be compared", reason=str(error), error=error.cause)
 
 
 async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:

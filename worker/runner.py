@@ -7,12 +7,10 @@ from itertools import count
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from app.db.session import is_unreachable
+from app.db.errors import DatabaseUnreachable
 from app.db.transitions import LeaseLost, end_operation, fail_model, mark_deleting
-from app.db.trouble import what
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 from app.domain.states import OperationState
 from app.probe import Pulse
@@ -101,7 +99,7 @@ class Runner:
     async def _claim(self, lane: Lane) -> Claim | None:
         try:
             return await self._try_claim(lane)
-        except DBAPIError as error:
+        except DatabaseUnreachable as error:
             if lane is not self._lanes.deletes or not self._tools.database.make_room(error):
                 raise
             log.warning("the database's disk is full: its ballast was given up for a delete")
@@ -140,11 +138,10 @@ class Runner:
                 ending.outcome = await self._put_back(claim, error)
             except TryAgain as error:
                 ending.outcome = await self._try_again(claim, keeper, error)
-            except Exception as error:
-                if is_unreachable(error):
-                    # The lease runs out by itself; whoever finds it then goes on from the files.
-                    log.warning("operation is left", reason=what(error), error=type(error).__name__)
-                    return
+            except DatabaseUnreachable as error:
+                # The lease runs out by itself; whoever finds it then goes on from the files.
+                log.warning("operation is left", reason=str(error), error=error.cause)
+            except Exception:
                 log.exception("operation failed by a bug")
                 ending.outcome = await self._fail(claim, Failed(Reason.FAULT, _BUG))
 
@@ -194,11 +191,9 @@ class Runner:
     async def _fail(self, claim: Claim, error: OperationError) -> Outcome:
         try:
             await self._settle(claim, error)
-        except LeaseLost:
+        except (LeaseLost, DatabaseUnreachable):
             raise
-        except Exception as problem:
-            if is_unreachable(problem):
-                raise
+        except Exception:
             # Without an end the operation would be claimed again and again, and end as if its workers had died.
             log.exception("how the operation failed can't be stored")
             await self._settle(claim, Failed(error.reason, _UNTOLD))
@@ -253,11 +248,10 @@ class Runner:
             await work
         except LeaseLost:
             log.info("lease was lost before its operation could be settled")
-        except Exception as error:
-            if is_unreachable(error):
-                log.warning("the database can't be used", reason=what(error), error=type(error).__name__)
-            else:
-                log.exception("the worker's loop failed")
+        except DatabaseUnreachable as error:
+            log.warning("the database can't be used", reason=str(error), error=error.cause)
+        except Exception:
+            log.exception("the worker's loop failed")
 
 
 async def _while_kept(work: Coroutine[Any, Any, None], keeper: Keeper) -> None:

@@ -16,8 +16,8 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
-from app.db.session import UNREACHABLE, is_unreachable, open_database
-from app.db.trouble import advice
+from app.db.errors import DatabaseUnreachable
+from app.db.session import open_database
 from app.services import models
 from app.settings import SettingsError, load
 from app.terminal import print_json, say, shown, table
@@ -47,10 +47,8 @@ def main() -> None:
         rows = asyncio.run(_models(settings.database_url))
     except SettingsError as error:
         sys.exit(shown(f"modeldepot storage usage: {error}"))
-    except UNREACHABLE as error:
-        if not is_unreachable(error):
-            raise
-        sys.exit(f"modeldepot storage usage: {advice(error)} ({type(error).__name__})")
+    except DatabaseUnreachable as error:
+        sys.exit(f"modeldepot storage usage: {error} {error.advice} ({error.cause})")
     storage = Storage(settings.storage)
     try:
         usages, total = measure(storage)

@@ -16,8 +16,8 @@ from sqlalchemy import Row
 from app import queue
 from app.client.failures import Wrong
 from app.client.tokens import Token, find_token
-from app.db.session import UNREACHABLE, Database, is_unreachable, open_database
-from app.db.trouble import advice
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database, open_database
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.queue import Doorbell
@@ -81,10 +81,8 @@ def main() -> None:
         sys.exit(shown(f"modeldepot storage verify: {error.message}"))
     except SettingsError as error:
         sys.exit(shown(f"modeldepot storage verify: {error}"))
-    except UNREACHABLE as error:
-        if not is_unreachable(error):
-            raise
-        sys.exit(f"modeldepot storage verify: {advice(error)} ({type(error).__name__})")
+    except DatabaseUnreachable as error:
+        sys.exit(f"modeldepot storage verify: {error} {error.advice} ({error.cause})")
 
 
 async def _run(settings: Settings, name: str | None, *, repair: bool, token: Token | None, as_json: bool) -> int:

@@ -20,8 +20,7 @@ from app.api.dependencies import Depot
 from app.api.errors import documented, status_of
 from app.api.gate import READS, address
 from app.api.keyring import Key
-from app.db.session import UNREACHABLE
-from app.db.trouble import what
+from app.db.errors import DatabaseUnreachable
 from app.domain.errors import Refusal
 from app.domain.keys import KEY_ID, Role
 from app.services import audit
@@ -127,8 +126,8 @@ async def _record_refusal(depot: Depot, act: Act, status: HTTPStatus) -> None:
     try:
         async with depot.database.begin() as connection:
             await audit.refuse(connection, act, outcome)
-    except UNREACHABLE as error:
-        log.warning("the audit of a refusal is in this log only", reason=what(error), error=repr(error))
+    except DatabaseUnreachable as error:
+        log.warning("the audit of a refusal is in this log only", reason=str(error), error=error.cause)
 
 
 def _log(act: Act, outcome: str) -> None:

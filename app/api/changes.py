@@ -5,10 +5,10 @@ from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import Row
-from sqlalchemy.exc import DBAPIError
 
 from app.api import schemas
 from app.api.dependencies import Depot
+from app.db.errors import DatabaseUnreachable
 from app.domain.commands import Command
 from app.domain.errors import Conflict, NotReady
 from app.domain.keys import Role
@@ -39,7 +39,7 @@ async def delete_model(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
     """The operation that deletes a model."""
     try:
         row = await _request_delete(depot, act, model_id)
-    except DBAPIError as error:
+    except DatabaseUnreachable as error:
         if not depot.database.make_room(error):
             raise
         log.warning("the database's disk is full: its ballast was given up for a delete", model_id=model_id)

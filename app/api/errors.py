@@ -8,15 +8,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from app.api.schemas import Error
-from app.db.session import is_unreachable
-from app.db.trouble import is_full, what
+from app.db.errors import DatabaseUnreachable
 from app.domain.errors import BadRequest, Conflict, ModelInUse, NoAnswer, NotFound, NotReady, Refusal
 
 _STATUS: Mapping[type[Refusal], HTTPStatus] = {
@@ -73,11 +70,10 @@ def install(app: FastAPI) -> None:
             headers["Allow"] = _allowed(request) or headers.get("Allow", "")
         return explained(HTTPStatus(error.status_code), str(error.detail), headers=headers)
 
-    async def _database(_request: Request, error: Exception) -> JSONResponse:
-        if not is_unreachable(error):
-            return await _bug(_request, error)
-        then = "delete a model, or free space otherwise, then" if is_full(error) else "in a while"
-        message = f"{what(error)} Nothing was changed; {then} send the request again."
+    @app.exception_handler(DatabaseUnreachable)
+    async def _database(_request: Request, error: DatabaseUnreachable) -> JSONResponse:
+        then = "delete a model, or free space otherwise, then" if error.is_full else "in a while"
+        message = f"{error} Nothing was changed; {then} send the request again."
         return answer(HTTPStatus.SERVICE_UNAVAILABLE, message, headers={"Retry-After": _RETRY_AFTER})
 
     async def _bug(request: Request, error: Exception) -> JSONResponse:
@@ -86,8 +82,6 @@ def install(app: FastAPI) -> None:
         return answer(HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
     app.add_exception_handler(ClientDisconnect, _gone)
-    for kind in (DBAPIError, PoolTimeout, OSError):
-        app.add_exception_handler(kind, _database)
     app.add_exception_handler(Exception, _bug)
 
 

@@ -13,8 +13,8 @@ from sqlalchemy import Row
 
 from app.api.answers import body, operation_body, plain
 from app.api.schemas import MODEL
-from app.db.session import UNREACHABLE, Database
-from app.db.trouble import what
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database
 from app.domain.states import OperationState
 from app.services import models, operations
 
@@ -103,8 +103,8 @@ class Broadcast:
             self._asked.clear()
             try:
                 await self._look()
-            except UNREACHABLE as error:
-                log.warning("watchers wait", reason=what(error), error=repr(error))
+            except DatabaseUnreachable as error:
+                log.warning("watchers wait", reason=str(error), error=error.cause)
             await asyncio.sleep(_APART)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_INTERVAL - _APART):
@@ -177,8 +177,8 @@ async def still(may_look: Callable[[], Awaitable[bool]]) -> bool:
     """What `may_look` says; true while the database can't be reached."""
     try:
         return await may_look()
-    except UNREACHABLE as error:
-        log.warning("a watcher's key is looked at later", reason=what(error), error=repr(error))
+    except DatabaseUnreachable as error:
+        log.warning("a watcher's key is looked at later", reason=str(error), error=error.cause)
         return True
 
 

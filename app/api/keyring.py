@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Row
 
-from app.db.session import UNREACHABLE, Database
-from app.db.trouble import what
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database
 from app.domain.keys import Role
 from app.sealing import CannotOpen, Sealer
 from app.services import keys
@@ -65,8 +65,8 @@ class Keyring:
             await asyncio.sleep(_FLUSH_EVERY)
             try:
                 await self._flush(time.monotonic())
-            except UNREACHABLE as error:
-                log.warning("last uses of keys are noted later", reason=what(error), error=type(error).__name__)
+            except DatabaseUnreachable as error:
+                log.warning("last uses of keys are noted later", reason=str(error), error=error.cause)
 
     async def _flush(self, now: float) -> None:
         stale = [key_id for key_id in self._used if now - self._noted.get(key_id, -_TOUCH_EVERY) >= _TOUCH_EVERY]

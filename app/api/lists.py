@@ -18,7 +18,8 @@ from starlette.types import Send
 
 from app.api import schemas
 from app.api.answers import body, json_bytes, plain
-from app.db.session import UNREACHABLE, Database, is_unreachable
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.services import lists
@@ -104,9 +105,7 @@ class _Streamed(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         try:
             await super().stream_response(send)
-        except (*UNREACHABLE, Refusal) as error:
-            if not isinstance(error, Refusal) and not is_unreachable(error):
-                raise
+        except (DatabaseUnreachable, Refusal) as error:
             log.warning("a list breaks off: what follows can't be read", error=repr(error))
 
 

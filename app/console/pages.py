@@ -17,8 +17,7 @@ from starlette.exceptions import HTTPException
 from app.api.errors import explain, status_of
 from app.console import words
 from app.console.assets import Assets
-from app.db.session import UNREACHABLE, is_unreachable
-from app.db.trouble import what
+from app.db.errors import DatabaseUnreachable
 from app.domain.errors import Refusal
 
 _FOLDER = Path(__file__).parent
@@ -71,10 +70,8 @@ class PageRoute(APIRoute):
                 return await self.admit(request) or await answer(request)
             except (Refusal, HTTPException, RequestValidationError) as error:
                 return problem(request, status_of(error), said_by(error))
-            except UNREACHABLE as error:
-                if not is_unreachable(error):
-                    raise
-                return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, f"{what(error)} {_AGAIN}")
+            except DatabaseUnreachable as error:
+                return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, f"{error} {_AGAIN}")
 
         return handler
 

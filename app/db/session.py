@@ -15,21 +15,12 @@ from typing import Any, cast
 import asyncpg
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    DisconnectionError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.db.ballast import Ballast
 from app.db.clock import SQLITE_CLOCK
-from app.db.trouble import is_full
+from app.db.errors import DatabaseUnreachable, translated
 
 _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
@@ -42,8 +33,6 @@ _LOCK_WAIT = 10.0
 """How long a statement waits for SQLite's one writer, in seconds."""
 _SILENCE = 2.0
 """Seconds after its own limit for a statement that PostgreSQL has to say so, or else nobody is at the other end."""
-_WRONG = {"0A", "21", "22", "23", "42"}
-"""PostgreSQL's classes of errors in a statement or in its values, as its manual's appendix A has them."""
 _KEPT = 1
 """How many connections a process keeps, besides those that come and go."""
 
@@ -62,7 +51,10 @@ def async_url(address: str) -> URL:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database. `begin()` gives a transaction, `read()` a connection on which each statement stands alone."""
+    """One database. `begin()` gives a transaction, `read()` a connection on which each statement stands alone.
+
+    Both raise `DatabaseUnreachable`, also when the block takes longer than `within` seconds.
+    """
 
     writer: AsyncEngine
     reader: AsyncEngine
@@ -70,20 +62,22 @@ class Database:
     """Of SQLite only: PostgreSQL's disk is its operator's."""
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, *, within: float | None = None) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed when the block ends, rolled back when it raises."""
-        async with self.writer.begin() as connection:
-            yield connection
+        with translated():
+            async with asyncio.timeout(within), self.writer.begin() as connection:
+                yield connection
 
-    def make_room(self, error: BaseException) -> bool:
+    def make_room(self, error: DatabaseUnreachable) -> bool:
         """Give the ballast up if `error` says that the disk is full. True if that which failed may work now."""
-        return is_full(error) and self.ballast is not None and self.ballast.give_up()
+        return error.is_full and self.ballast is not None and self.ballast.give_up()
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self, *, within: float | None = None) -> AsyncIterator[AsyncConnection]:
         """A connection for SELECTs. Two statements on it may see different states."""
-        async with self.reader.connect() as connection:
-            yield connection
+        with translated():
+            async with asyncio.timeout(within), self.reader.connect() as connection:
+                yield connection
 
     async def close(self) -> None:
         await self.writer.dispose()
@@ -106,18 +100,19 @@ class Kept:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """As `Database.read()`. A connection on which something fails is not used again."""
-        async with self._turn:
-            if self._connection is None or _has_hung_up(self._driver):
-                await self._let_go()
-                connection = await self._reader.connect()
-                self._driver = (await connection.get_raw_connection()).driver_connection
-            else:
-                connection, self._connection = self._connection, None
-            async with AsyncExitStack() as stack:
-                stack.push_async_exit(connection)
-                yield connection
-                stack.pop_all()
-            self._connection = connection
+        with translated():
+            async with self._turn:
+                if self._connection is None or _has_hung_up(self._driver):
+                    await self._let_go()
+                    connection = await self._reader.connect()
+                    self._driver = (await connection.get_raw_connection()).driver_connection
+                else:
+                    connection, self._connection = self._connection, None
+                async with AsyncExitStack() as stack:
+                    stack.push_async_exit(connection)
+                    yield connection
+                    stack.pop_all()
+                self._connection = connection
 
     async def close(self) -> None:
         async with self._turn:
@@ -201,16 +196,3 @@ def _prepare_sqlite(engine: AsyncEngine, *, write: bool) -> None:
     event.listen(engine.sync_engine, "connect", cast("Callable[..., None]", on_connect))
     if write:
         event.listen(engine.sync_engine, "begin", on_begin)
-
-
-def is_unreachable(error: BaseException) -> bool:
-    """Whether it says that the database is away or too busy, rather than that a statement is wrong."""
-    if isinstance(error, DBAPIError):
-        # Not all of PostgreSQL's errors are told apart by the driver's classes: a text that is too long is not.
-        wrong = str(getattr(error.orig, "sqlstate", None) or "")[:2] in _WRONG
-        return not wrong and not isinstance(error, IntegrityError | ProgrammingError | DataError | NotSupportedError)
-    return isinstance(error, UNREACHABLE)
-
-
-UNREACHABLE = (DBAPIError, PoolTimeout, OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
-"""What a call raises when the database is away; a `DBAPIError` only when `is_unreachable` says so."""

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.session import UNREACHABLE, is_unreachable
+from app.db.errors import DatabaseUnreachable
 from app.domain.errors import NotYet, Reason
 from app.services import fetches, files, leases
 from app.services.fetches import Fetch
@@ -208,10 +208,8 @@ def _without_database() -> Iterator[None]:
     """Around what a download can do without: others hear of it later, or at its end."""
     try:
         yield
-    except UNREACHABLE as error:
-        if not is_unreachable(error):
-            raise
-        log.warning("the database can't be reached", error=type(error).__name__)
+    except DatabaseUnreachable as error:
+        log.warning("the database can't be used", reason=str(error), error=error.cause)
 
 
 def _after(on_its_way: Sequence[Fetch]) -> float | None:

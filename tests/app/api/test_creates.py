@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from app.api.creates import Creates
+from app.db.errors import DatabaseUnreachable
 from app.db.session import Database, open_database
 from app.db.tables import AuditRow, ModelRow, OperationRow
 from app.domain import repositories
@@ -95,7 +96,7 @@ async def test_a_database_that_is_away_refuses_them_all() -> None:
     answers = await asyncio.gather(
         *(creates.accept(*_asked(f"acme/model-{number}")) for number in range(5)), return_exceptions=True
     )
-    assert {type(one) for one in answers} == {ConnectionRefusedError}
+    assert {type(one) for one in answers} == {DatabaseUnreachable}
     await database.close()
 
 

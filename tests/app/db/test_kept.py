@@ -34,7 +34,7 @@ async def test_one_on_which_something_failed_is_not_used_again(database: Databas
     kept = Kept(database)
     with pytest.raises(DBAPIError):
         async with kept.read() as connection:
-            await connection.execute(text("SELECT nothing"))
+            await connection.execute(text("SELECT FROM WHERE"))
     await _used(kept)
     with pytest.raises(ZeroDivisionError):
         async with kept.read() as connection:
