@@ -9,44 +9,32 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app import queue, telemetry
-from app.api import (
-    auth,
-    deployments,
-    docs,
-    errors,
-    health,
-    hosted,
-    keys,
-    models,
-    operations,
-    polled,
-    requests,
-    zones,
-)
+from app import telemetry, wakeup
+from app.api import auth, deployments, docs, health, hosted, keys, models, operations, polling, zones
 from app.api import metrics as api_metrics
-from app.api.bodies import BodyLimit
-from app.api.creates import Creates
 from app.api.dependencies import Depot
 from app.api.events import Broadcast
-from app.api.gate import Gate
-from app.api.keyring import Keyring
 from app.api.lists import Lists
 from app.api.looks import Looks
-from app.api.prefix import Prefix
-from app.api.sessions import Sessions
 from app.console import site
 from app.db.migrate import revisions
 from app.db.session import open_database
-from app.figures import Figures
-from app.lookups import Lookups
-from app.metrics import ApiMetrics
-from app.queue import Doorbell
-from app.readiness import Readiness
+from app.depot.batching import Creates
+from app.depot.figures import Figures
+from app.depot.lookups import Lookups
+from app.depot.metrics import ApiMetrics
+from app.depot.readiness import Readiness
+from app.depot.sessions import Sessions
+from app.depot.status import StatusServer
+from app.depot.volume import Volume
+from app.http import errors, middleware
+from app.http.authenticator import Gate
+from app.http.bodies import BodyLimit
+from app.http.keyring import Keyring
+from app.http.prefix import Prefix
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
-from app.status import StatusServer
-from app.volume import Volume
+from app.wakeup import Doorbell
 
 _ROUTERS = (models.router, operations.router, deployments.router, hosted.router, keys.router, zones.router)
 MAX_BODY = 1_048_576
@@ -67,8 +55,8 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        doorbell = Doorbell(queue.connect(settings.redis_url))
-        lookups = Lookups(queue.connect(settings.redis_url))
+        doorbell = Doorbell(wakeup.connect(settings.redis_url))
+        lookups = Lookups(wakeup.connect(settings.redis_url))
         broadcast = Broadcast(database)
         looks = Looks(database)
         sealer = Sealer(split_keys(settings.secret_key))
@@ -129,9 +117,9 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
     site.install(app)
-    polled.install(app)
+    polling.install(app)
     docs.install(app)
     auth.describe(app)
     # As text they are in the way of what people look for.
-    requests.install(app, metrics, log_all=settings.verbose or telemetry.is_json(settings.log_format))
+    middleware.install(app, metrics, log_all=settings.verbose or telemetry.is_json(settings.log_format))
     return app

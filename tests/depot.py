@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from app.up import answers
+from app.standalone.supervisor import answers
 from tests.processes import free_port, until
 
 _CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("DEPOT_", "HF_"))}
@@ -74,7 +74,9 @@ class Depot:
 
     def start_api(self) -> subprocess.Popen[bytes]:
         """Start it and wait until it answers."""
-        self.api = process = self._start("api", "-m", "app.cli", "serve", DEPOT_METRICS_PORT=str(self.api_metrics_port))
+        self.api = process = self._start(
+            "api", "-m", "app.cli.main", "serve", DEPOT_METRICS_PORT=str(self.api_metrics_port)
+        )
         tls = bool(self.environment.get("DEPOT_TLS_CERTIFICATE"))
         until(lambda: answers(self.host, self.port, tls=tls) or process.poll() is not None, self.logs)
         assert process.poll() is None, self.logs()

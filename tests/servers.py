@@ -18,7 +18,7 @@ from uuid import uuid4
 import asyncpg
 
 from app.db.migrate import upgrade
-from app.embedded import RedisServer
+from app.standalone.redis import RedisServer
 from tests.processes import free_port
 
 

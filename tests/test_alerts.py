@@ -12,13 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.db.migrate import revisions
 from app.db.session import Database
+from app.depot.figures import Figures
+from app.depot.metrics import ApiMetrics
+from app.depot.readiness import Readiness
+from app.depot.volume import Volume
 from app.domain.commands import Command
 from app.domain.errors import Reason
-from app.figures import Figures
-from app.metrics import ApiMetrics
-from app.queue import Doorbell, connect
-from app.readiness import Readiness
-from app.volume import Volume
+from app.wakeup import Doorbell, connect
 from worker.metrics import WorkerMetrics
 
 _ROOT = Path(__file__).parents[1]

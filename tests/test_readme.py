@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from app.cli import main
+from app.cli.main import main
 from app.settings import PREFIX, Settings
 
 README = Path(__file__).parents[1] / "README.md"

@@ -10,7 +10,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from app import queue
+from app import wakeup
 from worker.ending import end
 
 OPTIONS: Mapping[str, Any] = MappingProxyType(
@@ -19,8 +19,8 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
         "max_tries": 1,
         "job_timeout": 30,
         "log_results": False,
-        "job_serializer": queue.serialize,
-        "job_deserializer": queue.deserialize,
+        "job_serializer": wakeup.serialize,
+        "job_deserializer": wakeup.deserialize,
     }
 )
 """Of every arq worker."""
@@ -44,7 +44,7 @@ async def taken(
 
 async def _take(redis_url: str, make_worker: Callable[[ArqRedis], Worker], away: Callable[[Exception], None]) -> None:
     while True:
-        redis = queue.connect(redis_url)
+        redis = wakeup.connect(redis_url)
         worker = make_worker(redis)
         try:
             try:

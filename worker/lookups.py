@@ -1,4 +1,4 @@
-"""Answers `app.lookups`: asks the Hub where a model's revision is now, without a token and beside all downloads."""
+"""Answers `app.depot.lookups`: asks the Hub where a model's revision is now, without a token and beside all downloads."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,8 +12,8 @@ from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
 from sqlalchemy import Row
 
+from app.depot.lookups import ANSWERS_WITHIN, LATEST, QUEUE
 from app.domain.errors import DepotError, OperationError, Refusal, TryAgain
-from app.lookups import ANSWERS_WITHIN, LATEST, QUEUE
 from app.services import models
 from worker.commands.work import Tools
 from worker.jobs import OPTIONS, taken

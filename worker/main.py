@@ -13,33 +13,33 @@ from pathlib import Path
 
 import structlog
 
-from app import queue, telemetry
+from app import telemetry, wakeup
 from app.db.errors import DatabaseUnreachable
 from app.db.migrate import revisions
 from app.db.session import Database, open_database
+from app.depot.readiness import Readiness
+from app.depot.status import CannotListen, StatusServer, listen
+from app.depot.volume import Volume, VolumeAway
 from app.domain.errors import Failed
 from app.probe import Pulse
-from app.queue import Doorbell
-from app.readiness import Readiness
 from app.sealing import Sealer
 from app.services.workers import Presence
 from app.settings import Settings, SettingsError, load, split_keys
-from app.status import CannotListen, StatusServer, listen
+from app.storage.abilities import check_abilities
+from app.storage.posix import Storage
 from app.terminal import shown
-from app.volume import Volume, VolumeAway
-from worker.abilities import check_abilities
-from worker.child import Nursery
+from app.wakeup import Doorbell
 from worker.commands.work import Tools
-from worker.door import answered
+from worker.download.trust import CERTIFICATE, KEY, show
 from worker.ending import end
 from worker.lanes import Policy
 from worker.lookups import answering
-from worker.marking import meet
+from worker.maintenance.marking import meet
 from worker.metrics import WorkerMetrics
+from worker.processes import Nursery
 from worker.runner import Runner
 from worker.scratch import scratch
-from worker.storage import Storage
-from worker.trust import CERTIFICATE, KEY, show
+from worker.wakeup import answered
 
 _HAND_OVER = 7.0
 """Seconds that handing everything over takes at most, also while the database is away."""
@@ -100,7 +100,7 @@ async def _serve(settings: Settings, storage: Storage, listener: socket.socket |
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    doorbell = Doorbell(queue.connect(settings.redis_url))
+    doorbell = Doorbell(wakeup.connect(settings.redis_url))
     volume = Volume(settings.storage, writes=True, database=database)
     metrics = WorkerMetrics(volume, settings.slots)
     status = StatusServer(Readiness(database, revisions(), doorbell, volume), metrics)

@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from app.depot.metrics import ProcessMetrics
+from app.depot.volume import Volume
 from app.domain.commands import Command
 from app.domain.errors import Reason
-from app.metrics import ProcessMetrics
-from app.volume import Volume
 
 _SECONDS = (0.1, 0.5, 2, 10, 60, 300, 1800, 7200, 43_200)
 

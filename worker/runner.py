@@ -19,10 +19,10 @@ from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
 from worker.commands.work import Tools, Work
-from worker.dead import give_up_dead
-from worker.housekeeping import tidy
-from worker.keeper import Keeper
+from worker.heartbeat import Keeper
 from worker.lanes import Lane, Lanes, Policy
+from worker.maintenance.dead import give_up_dead
+from worker.maintenance.orphans import tidy
 from worker.metrics import Outcome
 
 _LONGEST_BACKOFF = 300.0

@@ -17,12 +17,12 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from app.api.dependencies import Depot
-from app.api.errors import documented, status_of
-from app.api.gate import READS, address
-from app.api.keyring import Key
 from app.db.errors import DatabaseUnreachable
 from app.domain.errors import Refusal
 from app.domain.keys import KEY_ID, Role
+from app.http.authenticator import READS, address
+from app.http.errors import documented, status_of
+from app.http.keyring import Key
 from app.services import audit
 from app.services.audit import Act
 

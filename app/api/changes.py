@@ -9,13 +9,13 @@ from sqlalchemy import Row
 from app.api import schemas
 from app.api.dependencies import Depot
 from app.db.errors import DatabaseUnreachable
+from app.depot.volume import VolumeAway
 from app.domain.commands import Command
 from app.domain.errors import Conflict, NotReady
 from app.domain.keys import Role
 from app.domain.repositories import select
 from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
-from app.volume import VolumeAway
 
 log = structlog.get_logger()
 

@@ -10,21 +10,21 @@ from uuid import UUID
 from fastapi import Depends, Path, Request
 from starlette.exceptions import HTTPException
 
-from app.api.creates import Creates
 from app.api.events import Broadcast
-from app.api.gate import Gate
 from app.api.lists import Lists
 from app.api.looks import Looks
-from app.api.sessions import Sessions
 from app.db.session import Database
+from app.depot.batching import Creates
+from app.depot.figures import Figures
+from app.depot.lookups import Lookups
+from app.depot.metrics import ApiMetrics
+from app.depot.readiness import Readiness
+from app.depot.sessions import Sessions
+from app.depot.volume import Volume
 from app.domain.errors import BadRequest, NotFound
-from app.figures import Figures
-from app.lookups import Lookups
-from app.metrics import ApiMetrics
-from app.queue import Doorbell
-from app.readiness import Readiness
+from app.http.authenticator import Gate
 from app.sealing import Sealer
-from app.volume import Volume
+from app.wakeup import Doorbell
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

@@ -10,7 +10,7 @@ from app.api import changes, lists, schemas
 from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
-from app.api.errors import documented
+from app.http.errors import documented
 from app.services import deployments
 
 router = APIRouter(tags=["deployments"], route_class=KeyedRoute)

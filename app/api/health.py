@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from app.api.dependencies import TheDepot
-from app.readiness import Status
+from app.depot.readiness import Status
 
 router = APIRouter(tags=["health"])
 

@@ -9,9 +9,9 @@ from pydantic import AwareDatetime, TypeAdapter
 from app.api.answers import json_answer
 from app.api.auth import KeyedRoute
 from app.api.dependencies import ResourceId, TheDepot
-from app.api.errors import documented
-from app.api.schemas import Wire
 from app.domain.errors import NotFound
+from app.http.errors import documented
+from app.http.wire import Wire
 from app.services import deployments
 
 router = APIRouter(tags=["deployments"], route_class=KeyedRoute)

@@ -12,10 +12,11 @@ from app.api import changes
 from app.api.answers import body, json_answer, operation_answer
 from app.api.auth import OperatorsRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
-from app.api.errors import documented
 from app.api.lists import Listed
-from app.api.schemas import Body, Operation, Text, Time, Wire
+from app.api.schemas import Body, Operation, Text, Time
 from app.domain.keys import LONGEST_NAME, Role, identity
+from app.http.errors import documented
+from app.http.wire import Wire
 from app.services import keys, lists
 
 router = APIRouter(tags=["keys"], route_class=OperatorsRoute)

@@ -18,12 +18,12 @@ from starlette.types import Send
 
 from app.api import schemas
 from app.api.answers import body, json_bytes, plain
+from app.batcher import Shared
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.services import lists
-from app.shared import Shared
 
 LONGEST_PAGE = 10_000
 """Rows that a client may limit a list to."""

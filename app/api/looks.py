@@ -5,9 +5,9 @@ from uuid import UUID
 
 from app.api import schemas
 from app.api.answers import body, operation_body, plain
+from app.batcher import Shared
 from app.db.session import Database, Kept
 from app.services import models, operations
-from app.shared import Shared
 
 
 class Looks:

@@ -12,9 +12,9 @@ from app.api import changes, events, lists, schemas
 from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
-from app.api.errors import documented
 from app.domain.errors import Conflict
 from app.domain.states import ModelStatus
+from app.http.errors import documented
 from app.services import lists as listing
 from app.services import models
 

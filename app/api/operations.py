@@ -7,7 +7,7 @@ from app.api import schemas
 from app.api.answers import json_bytes
 from app.api.auth import KeyedRoute
 from app.api.dependencies import ResourceId, TheDepot
-from app.api.errors import documented
+from app.http.errors import documented
 
 router = APIRouter(tags=["operations"], route_class=KeyedRoute)
 

@@ -24,12 +24,9 @@ from app.domain.commands import RESOURCE
 from app.domain.errors import BadRequest, Reason
 from app.domain.repositories import NAME_PATTERN
 from app.domain.states import DeploymentStatus, ModelStatus, OperationState
+from app.http.wire import Error, Wire, kebab
 
 _MOST_GPUS = 1_000_000
-
-
-def _kebab(name: str) -> str:
-    return name.replace("_", "-")
 
 
 def _printable(text: str) -> str:
@@ -67,18 +64,10 @@ GivenText = Annotated[str | None, Field(None, exclude_if=_is_none), WithJsonSche
 GivenCount = Annotated[int | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "integer"})]
 
 
-class Wire(BaseModel):
-    """An answer, built from a row's columns."""
-
-    model_config = ConfigDict(
-        alias_generator=_kebab, validate_by_name=True, from_attributes=True, protected_namespaces=()
-    )
-
-
 class Body(BaseModel):
     """A request. A key that is not known is refused by name: ignored, a misspelt token is a failed download later."""
 
-    model_config = ConfigDict(alias_generator=_kebab, protected_namespaces=(), extra="forbid")
+    model_config = ConfigDict(alias_generator=kebab, protected_namespaces=(), extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
@@ -259,17 +248,6 @@ class DeploymentList(Wire):
 
 class ZoneList(Wire):
     zones: list[Zone]
-
-
-class Error(Wire):
-    """What went wrong. `error` says what to do, and so does `message`, for older clients; the others are RFC 9457's."""
-
-    error: str
-    message: str
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
 
 
 class ModelInUse(Error):

@@ -9,8 +9,8 @@ from typing import Any, Self, cast
 
 import httpx2
 
-from app.client.failures import CannotDo, InTheWay, NoDepot, NotAllowed, NotThere, Wrong
-from app.client.place import Place
+from app.client.endpoint import Place
+from app.client.exits import CannotDo, InTheWay, NoDepot, NotAllowed, NotThere, Wrong
 
 Json = dict[str, Any]
 """An object of the API."""

@@ -4,7 +4,7 @@ import time
 from typing import Protocol
 
 from app.client.depot import Depot, Json
-from app.client.failures import Failed, NoDepot, NotThere
+from app.client.exits import Failed, NoDepot, NotThere
 from app.domain.states import ModelStatus, OperationState
 
 _SILENCE = 300.0

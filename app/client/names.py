@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from uuid import UUID
 
 from app.client.depot import Depot, Json
-from app.client.failures import NotThere, Wrong
+from app.client.exits import NotThere, Wrong
 from app.domain.states import ModelStatus
 
 MOST_NAMES = 10_000

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.client.failures import Wrong
+from app.client.exits import Wrong
 
 VARIABLE = "HF_TOKEN"
 

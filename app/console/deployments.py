@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request, Response
 from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
-from app.api.errors import status_of
 from app.api.schemas import CreateDeployment
 from app.console.forms import an_id, filled, is_sure, number, said
 from app.console.pages import page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import Refusal
+from app.http.errors import status_of
 from app.services import deployments
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)

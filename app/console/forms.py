@@ -6,9 +6,9 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from app.api.errors import explain
 from app.api.schemas import Body
 from app.domain.errors import BadRequest, ModelInUse, Refusal
+from app.http.errors import explain
 
 Shape = TypeVar("Shape", bound=Body)
 

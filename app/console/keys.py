@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request, Response
 from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
-from app.api.errors import status_of
 from app.console.forms import page_number, said
 from app.console.once import forget, keep_once, kept_once
 from app.console.pages import page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import BadRequest, NotFound, Refusal
 from app.domain.keys import KEY_ID, LONGEST_NAME, Role, is_name
+from app.http.errors import status_of
 from app.services import keys
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)

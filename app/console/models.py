@@ -13,7 +13,6 @@ from sqlalchemy import Row
 from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
-from app.api.errors import status_of
 from app.api.events import Seen
 from app.api.schemas import CreateModel
 from app.console import commands, engines
@@ -25,6 +24,7 @@ from app.console.progress import show
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import ModelInUse, Refusal
 from app.domain.states import ModelStatus
+from app.http.errors import status_of
 from app.services import catalogue, deployments, history, models, operations
 from app.services.catalogue import NEWEST_FIRST, SORTS, Search
 

@@ -14,11 +14,11 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from starlette.exceptions import HTTPException
 
-from app.api.errors import explain, status_of
 from app.console import words
 from app.console.assets import Assets
 from app.db.errors import DatabaseUnreachable
 from app.domain.errors import Refusal
+from app.http.errors import explain, status_of
 
 _FOLDER = Path(__file__).parent
 _HEADERS = {

@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 
 from app.api.auth import audited
 from app.api.dependencies import Depot
-from app.api.gate import READS
-from app.api.keyring import Key
 from app.console.pages import PageRoute, root, sign_in_first
 from app.domain.keys import Role
+from app.http.authenticator import READS
+from app.http.keyring import Key
 from app.sealing import CannotOpen, Sealer
 from app.services import audit, sessions
 from app.services.audit import Act

@@ -8,10 +8,10 @@ from starlette.exceptions import HTTPException
 
 from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
-from app.api.keyring import Key
 from app.console import session
 from app.console.pages import PageRoute, page, see
 from app.console.session import Form, SessionRoute, TheSession
+from app.http.keyring import Key
 from app.services import sessions
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute, default_response_class=Response)

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request, Response
 from app.api.dependencies import TheDepot
 from app.console.pages import page
 from app.console.session import SessionRoute
+from app.depot.volume import Usage, VolumeAway
 from app.services import contents
 from app.services.contents import Contents
-from app.volume import Usage, VolumeAway
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 

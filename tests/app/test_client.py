@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.own_depot import address_file, key_file
+from app.local import address_file, key_file
 from tests.app import contract
 from tests.app.shell import Shell
 from tests.depot import KEY, SECRET

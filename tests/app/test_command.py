@@ -7,8 +7,8 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from app.cli import main
-from app.client.failures import CODES, Failed
+from app.cli.main import main
+from app.client.exits import CODES, Failed
 from app.domain.errors import Reason
 from app.domain.states import OperationState
 
@@ -35,7 +35,7 @@ def test_one_version_is_told_by_the_command_and_stands_in_the_packages_descripti
 
 
 def test_help_imports_nothing_that_takes_time() -> None:
-    asks = "import sys; from app.cli import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    asks = "import sys; from app.cli.main import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout
     assert "Usage: " in said
     assert not _HEAVY & set(said.split())

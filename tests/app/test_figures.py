@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.session import Database
-from app.figures import Figure
+from app.depot.figures import Figure
 
 _TAKES = 0.03
 """Seconds: so a count is good for three."""

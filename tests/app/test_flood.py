@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.connection import MAX_WAITING
+from app.http.connection import MAX_WAITING
 from tests.app.raw import POST, Memory, answer_on, api_alone, connect
 from tests.depot import KEY, Depot
 

@@ -15,7 +15,6 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import insert
 
-from app.data_folder import DataFolder
 from app.db.clock import now
 from app.db.migrate import upgrade
 from app.db.session import open_database
@@ -24,6 +23,7 @@ from app.domain.commands import Command
 from app.domain.states import OperationState
 from app.sealing import Sealer, new_key
 from app.services import audit, keys
+from app.standalone.folder import DataFolder
 
 _CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DEPOT_")}
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -40,7 +40,7 @@ def settings(database_url: str, tmp_path: Path) -> dict[str, str]:
 
 
 def modeldepot(settings: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "app.cli", *words]
+    command = [sys.executable, "-m", "app.cli.main", *words]
     return subprocess.run(command, env=_CLEAN | dict(settings), capture_output=True, text=True, timeout=30, check=False)
 
 

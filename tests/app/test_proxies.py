@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.up import answers
+from app.standalone.supervisor import answers
 from tests.app.raw import AUTHORIZATION, api_alone, connect
 from tests.app.test_framing import OFFERS
 from tests.depot import CREDENTIALS, Depot

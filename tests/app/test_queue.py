@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis as Client
 
-from app import queue
-from app.queue import QUEUE, Doorbell
+from app import wakeup
+from app.wakeup import QUEUE, Doorbell
 from tests.conftest import StartDepot
 from tests.hub import Hub
 from tests.processes import free_port, until
@@ -28,18 +28,18 @@ def silent() -> Iterator[int]:
 
 
 async def test_a_ring_is_a_job_in_json_that_names_no_secret(redis_url: str) -> None:
-    doorbell = Doorbell(queue.connect(redis_url))
+    doorbell = Doorbell(wakeup.connect(redis_url))
     await doorbell.ring()
     await doorbell.close()
     with Client.from_url(redis_url) as client:
         (job,) = client.zrange(QUEUE, 0, -1)
         stored = client.get(b"arq:job:" + job)
-    assert queue.deserialize(stored)["f"] == queue.WAKE
-    assert set(queue.deserialize(stored)) == {"t", "f", "a", "k", "et"}
+    assert wakeup.deserialize(stored)["f"] == wakeup.WAKE
+    assert set(wakeup.deserialize(stored)) == {"t", "f", "a", "k", "et"}
 
 
 async def test_each_of_many_rings_is_a_job_though_they_go_together(redis_url: str) -> None:
-    doorbell = Doorbell(queue.connect(redis_url))
+    doorbell = Doorbell(wakeup.connect(redis_url))
     with Client.from_url(redis_url) as client:
         before = client.info("commandstats").get("cmdstat_exec", {"calls": 0})["calls"]
         await asyncio.gather(*(doorbell.ring() for _ in range(50)))
@@ -50,13 +50,13 @@ async def test_each_of_many_rings_is_a_job_though_they_go_together(redis_url: st
 
 
 async def test_a_redis_that_refuses_raises_nothing() -> None:
-    doorbell = Doorbell(queue.connect(f"redis://127.0.0.1:{free_port()}"))
+    doorbell = Doorbell(wakeup.connect(f"redis://127.0.0.1:{free_port()}"))
     await doorbell.ring()
     await doorbell.close()
 
 
 async def test_a_redis_that_is_silent_is_waited_for_a_second_and_then_not_at_all(silent: int) -> None:
-    doorbell = Doorbell(queue.connect(f"redis://127.0.0.1:{silent}"))
+    doorbell = Doorbell(wakeup.connect(f"redis://127.0.0.1:{silent}"))
     began = time.monotonic()
     await doorbell.ring()
     first = time.monotonic() - began
@@ -69,7 +69,7 @@ async def test_a_redis_that_is_silent_is_waited_for_a_second_and_then_not_at_all
 
 async def test_a_ring_goes_through_again_once_redis_is_back() -> None:
     with Redis() as server:
-        doorbell = Doorbell(queue.connect(server.url))
+        doorbell = Doorbell(wakeup.connect(server.url))
         await doorbell.ring()
         server.server.stop()
         await doorbell.ring()

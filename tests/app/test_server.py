@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.connection import MAX_HEAD, MAX_HEADERS
+from app.http.connection import MAX_HEAD, MAX_HEADERS
 from tests import processes
 from tests.app.api.test_signature import HEADERS, PATHS, QUERIES
 from tests.app.raw import BUSY, GET, POST, api_alone, connect, heard, is_refused

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.shared import Shared
+from app.batcher import Shared
 
 
 class _Looking:

@@ -7,7 +7,7 @@ import sys
 import click
 import pytest
 
-from app.client.failures import InTheWay
+from app.client.exits import InTheWay
 from app.terminal import give, print_json, say, shown, table
 
 NASTY = ["\x1b]0;title\x07", "\x9b31m", "a\nWRONG  forged", "\r", "\u202egnp.exe", "\udc80", "\x7f"]

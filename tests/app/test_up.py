@@ -20,15 +20,15 @@ import httpx2
 import pytest
 from redis import Redis
 
-from app.embedded import RedisServer
 from app.sealing import new_key
-from app.up import answers
+from app.standalone.redis import RedisServer
+from app.standalone.supervisor import answers
 from tests.processes import BUSY, alive, free_port, parent_of, processes, said, until
 from tests.terminal import modeldepot
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
-_PARTS = {"api": "app.cli", "worker": "worker.main", "redis": "-server"}
+_PARTS = {"api": "app.cli.main", "worker": "worker.main", "redis": "-server"}
 """What tells them apart on their command lines."""
 
 
@@ -44,7 +44,7 @@ class Up:
         self._log.touch()
         with self._on_a_terminal() if terminal else self._in_files() as (output, log):
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "up", "--data", str(self.data), *flags],
+                [sys.executable, "-m", "app.cli.main", "up", "--data", str(self.data), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,

@@ -3,10 +3,10 @@
 from fastapi import Request
 
 import app.main
-from app.api.gate import Gate
-from app.api.keyring import Key
-from app.cli import main
+from app.cli.main import main
 from app.domain.keys import Role
+from app.http.authenticator import Gate
+from app.http.keyring import Key
 
 
 class _Open(Gate):

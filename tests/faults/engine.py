@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 from uuid import UUID, uuid4
 
-from worker.child import HUGGING_FACE
-from worker.storage import Attempt, Storage
+from app.storage.posix import Attempt, Storage
+from worker.processes import HUGGING_FACE
 
 CLEAN = {
     name: value for name, value in os.environ.items() if not name.startswith(("HF_", "DEPOT_", "http", "HTTP", "NO_"))
@@ -132,7 +132,7 @@ class Attempting:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [*self._limit, sys.executable, "-m", "worker.download"],
+            [*self._limit, sys.executable, "-m", "worker.download.main"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(self._environment),

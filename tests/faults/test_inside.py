@@ -18,7 +18,7 @@ from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
 from tests.faults.relays import Proxy
 from tests.hub import Fault, Hub, Repo
-from worker.client import Limits, make_client
+from worker.download.client import Limits, make_client
 
 SCHEMES = ["http"]
 """Its name is known to a proxy that speaks plain http."""

@@ -16,7 +16,7 @@ from tests.faults.engine import Engine
 from tests.faults.relays import Below
 from tests.hub import Fault, Hub, Repo
 from tests.hubs.exchange import Place
-from worker.client import Limits, make_client
+from worker.download.client import Limits, make_client
 
 TOKEN = "hf_planted"
 

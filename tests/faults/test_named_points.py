@@ -12,6 +12,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from app.storage.posix import FOLDERS
 from tests.conftest import StartDepot
 from tests.depot import CREDENTIALS, Depot
 from tests.faults.watching import writers
@@ -19,7 +20,6 @@ from tests.hub import Fault, Hub, Synthetic
 from tests.hubs.exchange import Place
 from tests.processes import BUSY, until
 from tests.servers import Redis
-from worker.storage import FOLDERS
 
 SIZE = 12 << 20
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -43,7 +43,7 @@ def writers(storage: Path) -> dict[str, set[int]]:
 
 def forked(pid: int) -> bool:
     """Whether it is a download's process, or what forks them."""
-    return "worker.forkserver" in said(pid, "cmdline")
+    return "worker.download.forkserver" in said(pid, "cmdline")
 
 
 class Overlaps(Background):

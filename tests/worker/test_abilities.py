@@ -7,10 +7,10 @@ from typing import NoReturn
 
 import pytest
 
-from app.data_folder import DataFolder
 from app.domain.errors import Failed
-from worker.abilities import check_abilities
-from worker.storage import Storage
+from app.standalone.folder import DataFolder
+from app.storage.abilities import check_abilities
+from app.storage.posix import Storage
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.addresses import is_inside, leads_inside
+from worker.download.addresses import is_inside, leads_inside
 
 INSIDE = [
     "127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.checksums import Checksum, verify
-from worker.listing import HubFile
+from worker.download.checksums import Checksum, verify
+from worker.download.listing import HubFile
 
 HELLO = "ce013625030ba8dba906f756967f9e9ca394464a"
 """`git hash-object` of `hello` and a newline."""

@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
-from app import queue
-from app.queue import Doorbell
-from worker.door import answered
+from app import wakeup
+from app.wakeup import Doorbell
 from worker.runner import Runner
+from worker.wakeup import answered
 
 _ENDINGS = 40
 pytestmark = [
@@ -33,7 +33,7 @@ class Sleeper:
 
 async def test_a_ring_wakes_who_is_free(redis_url: str) -> None:
     free, busy = Sleeper(), Sleeper(has_free_slot=False)
-    bell = Doorbell(queue.connect(redis_url))
+    bell = Doorbell(wakeup.connect(redis_url))
     async with (
         asyncio.timeout(10),
         answered(redis_url, cast("Runner", busy)),
@@ -49,7 +49,7 @@ async def test_a_ring_wakes_who_is_free(redis_url: str) -> None:
 async def test_a_ring_that_nobody_is_free_to_take_wakes_who_is_busy_and_waits(redis_url: str) -> None:
     """It may be for a slot that is no download's."""
     busy = Sleeper(has_free_slot=False)
-    bell = Doorbell(queue.connect(redis_url))
+    bell = Doorbell(wakeup.connect(redis_url))
     async with asyncio.timeout(10), answered(redis_url, cast("Runner", busy)):
         for _ in range(3):
             await bell.ring()

@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 
 from app.domain.errors import TryAgain
+from app.storage.posix import Storage
 from tests.faults.watching import children, family, forked
 from tests.hub import Hub
 from tests.processes import alive, parent_of, until
-from worker.child import Child, Nursery
-from worker.storage import Storage
+from worker.processes import Child, Nursery
 
 
 @pytest.fixture

@@ -10,23 +10,23 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete, update
 
-from app import queue
+from app import wakeup
 from app.db.clock import moment
 from app.db.migrate import revisions
 from app.db.session import Database
 from app.db.tables import ModelRow
-from app.queue import Doorbell
-from app.readiness import Readiness, Status
+from app.depot.readiness import Readiness, Status
+from app.depot.volume import Volume
 from app.services import models, storages
-from app.volume import Volume
+from app.storage.abilities import PREFIX
+from app.storage.names import label
+from app.storage.posix import Attempt, Storage
+from app.wakeup import Doorbell
 from tests.app import by_hand
 from tests.conftest import StartDepot
 from tests.hub import Hub
 from tests.processes import until
-from worker.abilities import PREFIX
-from worker.housekeeping import tidy
-from worker.names import label
-from worker.storage import Attempt, Storage
+from worker.maintenance.orphans import tidy
 
 DAY = 86_400.0
 
@@ -228,7 +228,7 @@ async def _delete(database: Database, model_id: UUID) -> None:
 
 async def _housekeeping(database: Database, storage: Storage, redis_url: str) -> str:
     """What /readyz says of it."""
-    doorbell = Doorbell(queue.connect(redis_url))
+    doorbell = Doorbell(wakeup.connect(redis_url))
     volume = Volume(storage.root, writes=True, database=database)
     status, report = await Readiness(database, revisions(), doorbell, volume).report()
     await doorbell.close()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from app.storage.posix import FOLDERS
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.faults.watching import children, writers
 from tests.hub import Fault, Hub, Synthetic
 from tests.hubs.exchange import Place
 from tests.processes import BUSY, until
-from worker.storage import FOLDERS
 
 SIZE = 24 << 20
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -1,6 +1,6 @@
 """What the meter says while bytes come, some of them twice."""
 
-from worker.meter import Meter
+from worker.download.meter import Meter
 
 
 def test_while_bytes_come_once_more_it_stands_still() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from worker.allocation import allocate
-from worker.flusher import Flusher
-from worker.listing import HubFile
-from worker.parts import Part, key
-from worker.pieces import STEP, Piece
+from worker.download.allocation import allocate
+from worker.download.flusher import Flusher
+from worker.download.listing import HubFile
+from worker.download.partial import Part, key
+from worker.download.pieces import STEP, Piece
 
 SIZE = 3 * STEP - 100
 FILE = HubFile("model.bin", SIZE, "0" * 40, "a" * 64)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import Failed
-from worker.names import check_paths
+from app.storage.names import check_paths
 
 PIECES = st.sampled_from(["..", ".", "", "/", "a", "b.bin", "..a", "\\", "~", "\0", "\ud800", "é", "n" * 256])
 

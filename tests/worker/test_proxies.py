@@ -3,7 +3,7 @@
 import pytest
 
 from app.domain.errors import Failed
-from worker.proxies import is_excepted, proxy_for
+from worker.download.proxies import is_excepted, proxy_for
 
 HUB = "https://hub.example.com/api"
 

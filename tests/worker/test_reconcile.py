@@ -18,7 +18,7 @@ from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.hub import Hub
 from tests.worker.test_storage_commands import ready, run
-from worker.inventory import main
+from worker.maintenance.inventory import main
 
 WEIGHTS = os.urandom(1 << 20)
 Command = Callable[..., subprocess.CompletedProcess[str]]

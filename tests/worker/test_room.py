@@ -10,13 +10,13 @@ import pytest
 
 from app.db.session import Database
 from app.domain.errors import Reason
+from app.storage.posix import Attempt, Storage
 from tests.app import by_hand
 from tests.faults.conftest import mounted
-from worker.allocation import allocate
 from worker.commands.room import NoRoom, Room, check_room, in_room
 from worker.commands.work import Tools, Work
-from worker.keeper import Keeper
-from worker.storage import Attempt, Storage
+from worker.download.allocation import allocate
+from worker.heartbeat import Keeper
 
 MIB = 1 << 20
 DISK, TAKEN = 40 * MIB, 24 * MIB

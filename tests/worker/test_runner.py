@@ -8,26 +8,26 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text, update
 
-from app import queue
+from app import wakeup
 from app.db.session import Database
 from app.db.tables import ModelRow
+from app.depot.volume import Volume
 from app.domain.commands import Command
 from app.domain.errors import Failed, Reason
 from app.domain.states import OperationState
 from app.probe import Pulse
-from app.queue import Doorbell
 from app.sealing import Sealer
 from app.services import operations
 from app.services.workers import Presence
-from app.volume import Volume
+from app.storage.posix import Storage
+from app.wakeup import Doorbell
 from tests.app import by_hand
 from tests.depot import SECRET_KEY
-from worker.child import Nursery
 from worker.commands.work import Tools, Work
 from worker.lanes import Policy
 from worker.metrics import WorkerMetrics
+from worker.processes import Nursery
 from worker.runner import Runner
-from worker.storage import Storage
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
@@ -111,7 +111,7 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
     storage.prepare()
     tools = Tools(
         database=database,
-        doorbell=Doorbell(queue.connect(redis_url)),
+        doorbell=Doorbell(wakeup.connect(redis_url)),
         metrics=WorkerMetrics(Volume(storage.root, writes=True), slots=1),
         storage=storage,
         nursery=Nursery("http://127.0.0.1:9", str(folder), 0),

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.domain.errors import TryAgain
+from app.storage.manifests import File, Manifest
+from app.storage.names import label
+from app.storage.posix import FOLDERS, Arrival, Attempt, Storage
 from tests.worker.stale import remembered
-from worker.manifests import File, Manifest
-from worker.names import label
-from worker.storage import FOLDERS, Arrival, Attempt, Storage
 
 LABEL = PurePosixPath("acme", "tiny")
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from worker.throttle import Throttle
+from worker.download.throttle import Throttle
 
 
 @pytest.mark.parametrize("threads", [1, 8])

@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives import serialization
 
 from app.settings import Settings, SettingsError, load
 from tests.depot import SECRET_KEY
-from worker import main, trust
-from worker.trust import CERTIFICATE, KEY, Authorities
+from worker import main
+from worker.download import trust
+from worker.download.trust import CERTIFICATE, KEY, Authorities
 
 
 @pytest.fixture

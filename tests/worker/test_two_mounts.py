@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 
 from app.domain.errors import TryAgain
+from app.storage.abilities import check_abilities
+from app.storage.manifests import File, Manifest
+from app.storage.posix import Attempt, Storage
 from tests.juicefs import two_mounts
-from worker.abilities import check_abilities
-from worker.manifests import File, Manifest
-from worker.mending import mend
-from worker.storage import Attempt, Storage
+from worker.download.mending import mend
 
 _TRIES = 20
 _LABEL = PurePosixPath("acme", "tiny")

@@ -13,12 +13,12 @@ from app.db.transitions import Lease
 from app.domain.errors import Failed, NotYet
 from app.services import fetches, leases
 from app.services.leases import Claim
+from app.storage.posix import Attempt, Storage
 from tests.app import by_hand
 from worker.commands import sharing
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
-from worker.keeper import Keeper
-from worker.storage import Attempt, Storage
+from worker.heartbeat import Keeper
 
 CONTENT = ("a" * 64, 2 << 20, "model.safetensors")
 CHECKSUM, SIZE, PATH = CONTENT

@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from worker.ways import Ways
+from worker.download.ways import Ways
 
 MIB = 1 << 20
 

@@ -16,16 +16,16 @@ from app.domain.errors import Failed, NotYet, Reason
 from app.domain.states import ModelStatus, OperationState
 from app.sealing import CannotOpen
 from app.services import files, leases, models
-from worker.abilities import check_abilities
-from worker.child import Child
+from app.storage.abilities import check_abilities
+from app.storage.manifests import File, Manifest
+from app.storage.names import label
+from app.storage.posix import Attempt
 from worker.commands.room import Room, check_room, in_room
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
-from worker.manifests import File, Manifest
-from worker.marking import check_storage
-from worker.mending import mend
-from worker.names import label
-from worker.storage import Attempt
+from worker.download.mending import mend
+from worker.maintenance.marking import check_storage
+from worker.processes import Child
 
 log = structlog.get_logger()
 

@@ -8,9 +8,9 @@ from app.db.transitions import end_operation
 from app.domain.errors import Failed, Reason
 from app.domain.states import OperationState
 from app.services import models
+from app.storage.names import label
 from worker.commands.work import Work
-from worker.marking import check_storage
-from worker.names import label
+from worker.maintenance.marking import check_storage
 
 log = structlog.get_logger()
 

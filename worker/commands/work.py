@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from app.db.session import Database
-from app.queue import Doorbell
 from app.sealing import Sealer
 from app.services.leases import Claim
-from worker.child import Nursery
-from worker.keeper import Keeper
+from app.storage.posix import Storage
+from app.wakeup import Doorbell
+from worker.heartbeat import Keeper
 from worker.metrics import WorkerMetrics
-from worker.storage import Storage
+from worker.processes import Nursery
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ import asyncio
 
 from sqlalchemy import event
 
-from app.api.keyring import Keyring
 from app.db.session import Database
 from app.domain.keys import Role
+from app.http.keyring import Keyring
 from app.sealing import Sealer
 from app.services import keys
 from tests.depot import SECRET_KEY

@@ -23,9 +23,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
-from app.api.gate import Gate
-from app.api.keyring import Keyring
 from app.db.session import open_database
+from app.http.authenticator import Gate
+from app.http.keyring import Keyring
 from app.sealing import Sealer, new_key
 from app.services import keys
 from tests.depot import KEY, SECRET

@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.migrate import revisions
 from app.db.session import Database
+from app.depot.figures import Figures
+from app.depot.metrics import ApiMetrics
+from app.depot.readiness import Readiness
+from app.depot.volume import Volume
 from app.domain.states import ModelStatus, OperationState
-from app.figures import Figures
-from app.metrics import ApiMetrics
-from app.queue import Doorbell, connect
-from app.readiness import Readiness
 from app.services import catalogue, contents, fetches, history, lists, operations
 from app.services.catalogue import Search
-from app.volume import Volume
+from app.wakeup import Doorbell, connect
 from tests.app import by_hand
 
 ROWS = int(os.environ.get("ROWS", "20000"))

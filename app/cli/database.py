@@ -1,0 +1,40 @@
+"""For operators' commands that look into the database itself, and so work also while no API does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.cli.settings import CannotGoOn
+from app.client.exits import NotThere
+from app.db.errors import DatabaseUnreachable
+from app.db.session import open_database
+from app.domain.errors import NotFound
+from app.settings import Settings
+
+_Answer = TypeVar("_Answer")
+
+
+def in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Awaitable[_Answer]]) -> _Answer:
+    """What `work` returns; what is in its way ends the command with a line that says so."""
+
+    async def run() -> _Answer:
+        database = open_database(settings.database_url)
+        try:
+            async with database.begin() as connection:
+                return await work(connection)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(run())
+    except NotFound as error:
+        raise NotThere(error.message) from None
+    except DatabaseUnreachable as error:
+        raise CannotGoOn(f"{error} {error.advice}") from None
+
+
+def time(moment: datetime | None) -> str:
+    return "-" if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"

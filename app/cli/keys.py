@@ -1,0 +1,183 @@
+"""`modeldepot key …`, `secrets rotate` and `audit`: who may come in, and what they did."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.cli.database import in_a_transaction, time
+from app.cli.settings import CannotGoOn, address_in, settings_in
+from app.client.commands.options import data_option, json_option
+from app.domain.keys import LONGEST_NAME, Role, is_name
+from app.sealing import Sealer
+from app.services import audit as records
+from app.services import keys
+from app.settings import Settings, split_keys
+from app.terminal import print_json, say, table
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class _Duration(click.ParamType[float]):
+    """Such as `90d`, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"([1-9]\d{0,8})([smhd])", str(value))
+        if not found:
+            self.fail("it must be a number with s, m, h or d behind it, such as 90d", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+class _KeyName(click.ParamType[str]):
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_name(str(value)):
+            self.fail(f"it must have at most {LONGEST_NAME} characters, all of them printable", param, ctx)
+        return str(value)
+
+
+@click.group()
+def key() -> None:
+    """Make, list and revoke the keys that open the API."""
+
+
+@key.command("create")
+@data_option
+@click.option("--name", type=_KeyName(), default="", metavar="TEXT", help="Whose it is, or what it is for.")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    default=Role.OPERATOR.value,
+    show_default=True,
+    help="A reader may only look; an operator may do everything.",
+)
+@click.option(
+    "--expires", type=_Duration(), metavar="TIME", help="For how long it is valid, such as 90d. Default: for good."
+)
+def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
+    """Make a key. Its secret is shown this once."""
+    settings = settings_in(data)
+    sealer = _sealer(settings)
+
+    async def work(connection: AsyncConnection) -> tuple[str, str]:
+        made = await keys.create(connection, sealer, name=name, role=Role(role), expires=expires)
+        await records.accept_for_key(connection, records.by_shell("create-key"), made[0], name)
+        return made
+
+    key_id, secret = in_a_transaction(settings, work)
+    say(f"key     {key_id}", f"secret  {secret}")
+    say(
+        "",
+        "The secret is not shown again.",
+        f"  SDKs   Client({key_id!r}, SECRET, url='{address_in(settings, data)}/v2')",
+        f"  curl   -H 'Authorization: Bearer {key_id}:SECRET'",
+        err=True,
+    )
+
+
+@key.command("list")
+@data_option
+@json_option
+def list_keys(data: Path, *, as_json: bool) -> None:
+    """Show every key, without its secret."""
+    rows = in_a_transaction(settings_in(data), keys.list_all)
+    if as_json:
+        print_json({"keys": [_object(row) for row in rows]})
+        return
+    titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
+    times = ("created_at", "last_used_at", "expires_at", "revoked_at")
+    lines = [(row.id, row.name or "-", row.role.value, *(time(getattr(row, name)) for name in times)) for row in rows]
+    table([titles, *lines])
+
+
+@key.command("revoke")
+@data_option
+@click.argument("key_id", metavar="ID")
+def revoke_key(data: Path, key_id: str) -> None:
+    """Shut a key out, within five seconds, on every machine."""
+
+    async def work(connection: AsyncConnection) -> None:
+        name = await keys.revoke(connection, key_id)
+        await records.accept_for_key(connection, records.by_shell("revoke-key"), key_id, name)
+
+    in_a_transaction(settings_in(data), work)
+    say(f"{key_id} is revoked")
+
+
+@click.group()
+def secrets() -> None:
+    """Look after what is sealed in the database."""
+
+
+@secrets.command("rotate")
+@data_option
+def rotate(data: Path) -> None:
+    """Seal all secrets anew, with the first of the secret keys.
+
+    \b
+    1. Put a new key in front, for every process:  DEPOT_SECRET_KEY=NEW,OLD
+    2. modeldepot secrets rotate
+    3. Take the old one away, for every process:   DEPOT_SECRET_KEY=NEW
+    """  # noqa: D301  # click's marker is that one character
+    settings = settings_in(data)
+    sealer = _sealer(settings)
+
+    async def work(connection: AsyncConnection) -> tuple[int, list[str]]:
+        await records.record(connection, [records.by_shell("rotate-secrets")], records.ACCEPTED)
+        return await keys.reseal(connection, sealer)
+
+    sealed, closed = in_a_transaction(settings, work)
+    say(f"{sealed} secrets are sealed with the first secret key")
+    if closed:
+        raise CannotGoOn(
+            f"none of the secret keys opens the secret of {', '.join(closed)}: keep the keys until they do"
+        )
+
+
+@click.command()
+@data_option
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, at most.")
+@click.option("--key", "key_id", metavar="ID", help="Only what was asked with this key.")
+@json_option
+def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool) -> None:
+    """Show who changed what, from where, and how it was answered; the newest last.
+
+    What was done with this command and without a key is told as `cli:USER@HOST`.
+    """
+
+    async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+        return await records.latest(connection, limit, key_id)
+
+    rows = in_a_transaction(settings_in(data), work)
+    if as_json:
+        print_json({"audit": [_object(row) for row in rows]})
+        return
+    titles = ("AT", "KEY", "KEY NAME", "ACTION", "RESOURCE", "ID", "FROM", "OUTCOME")
+    table([titles, *(_line(row) for row in rows)])
+
+
+def _line(row: Row[Any]) -> Sequence[object]:
+    resource = row.resource_id or row.other_key_id or "-"
+    who = row.key_id, row.key_name or "-"
+    return time(row.at), *who, row.action, row.resource_name or "-", resource, row.address, row.outcome
+
+
+def _object(row: Row[Any]) -> dict[str, Any]:
+    """A row as JSON has it, with the names and times of the API's objects."""
+    return {name.replace("_", "-"): _value(value) for name, value in row._asdict().items()}
+
+
+def _value(value: object) -> str | None:
+    return time(value) if isinstance(value, datetime) else None if value is None else str(value)
+
+
+def _sealer(settings: Settings) -> Sealer:
+    return Sealer(split_keys(settings.secret_key))

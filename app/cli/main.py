@@ -1,0 +1,89 @@
+"""The `modeldepot` command. What a command needs is imported when it is called, so that help and completion are quick."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+import click
+from click.shell_completion import CompletionItem
+
+_SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "Use a depot": {
+            "pull": ("app.client.commands.models", "Have it fetch a model, and watch it arrive."),
+            "ls": ("app.client.commands.models", "List the models."),
+            "show": ("app.client.commands.models", "Show all about one model."),
+            "wait": ("app.client.commands.models", "Wait until a model is ready, or an operation has ended."),
+            "rm": ("app.client.commands.models", "Delete a model."),
+            "deployments": (
+                "app.client.commands.deployments",
+                "List, add and remove what keeps models from being deleted.",
+            ),
+        },
+        "Run a depot": {
+            "up": ("app.cli.run", "Run everything on this machine."),
+            "serve": ("app.cli.run", "Run the API."),
+            "worker": ("app.cli.run", "Run one worker: it fetches, verifies and deletes models."),
+            "migrate": ("app.cli.run", "Bring the database to the shape that this version expects."),
+        },
+        "Look after it": {
+            "storage": ("app.cli.storage", "What models take, and whether their files are intact."),
+            "operations": ("app.cli.operations", "What is pending, who holds it, and since when."),
+            "key": ("app.cli.keys", "Make, list and revoke the keys that open the API."),
+            "audit": ("app.cli.keys", "Who changed what, from where, and how it was answered."),
+            "secrets": ("app.cli.keys", "Look after what is sealed in the database."),
+        },
+    }
+)
+"""Where each command is, under its own name, and what the list of commands says of it."""
+
+
+class _Lazy(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [name for commands in _SECTIONS.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        for commands in _SECTIONS.values():
+            if cmd_name in commands:
+                module, _ = commands[cmd_name]
+                command: click.Command = getattr(import_module(module), cmd_name)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, help_) for name, (_, help_) in commands.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        known = {name: help_ for commands in _SECTIONS.values() for name, (_, help_) in commands.items()}
+        names = [CompletionItem(name, help=help_) for name, help_ in known.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="modeldepot", prog_name="modeldepot")
+def main() -> None:
+    """Fetch AI models from Hugging Face once, verify them, and keep them where inference engines load them.
+
+    On one machine, `modeldepot up` is all there is to it:
+
+    \b
+        modeldepot up
+        modeldepot pull sentence-transformers/all-MiniLM-L6-v2
+
+    What uses a depot finds one elsewhere by DEPOT_URL, DEPOT_KEY and DEPOT_SECRET.
+
+    On several, run `migrate` once, then `serve` and as many `worker`s as you like, with one PostgreSQL, one Redis and
+    one shared folder.
+
+    Settings come from environment variables that begin with DEPOT_: `modeldepot up --help` lists them. Secrets may
+    stand in files instead, named by DEPOT_SECRET_KEY_FILE, DEPOT_DATABASE_URL_FILE, DEPOT_REDIS_URL_FILE,
+    DEPOT_BOOTSTRAP_KEY_FILE and DEPOT_BOOTSTRAP_SECRET_FILE.
+    """  # noqa: D301  # click's marker is that one character
+
+
+if __name__ == "__main__":
+    main()

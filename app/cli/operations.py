@@ -1,0 +1,97 @@
+"""`modeldepot operations`: what is to be done, who does it, and since when."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api import schemas
+from app.cli.database import in_a_transaction, time
+from app.cli.settings import settings_in
+from app.client.commands.options import data_option
+from app.domain.states import OperationState
+from app.services import history
+from app.terminal import print_json, table
+
+_TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "ATTEMPTS", "DUE", "MESSAGE")
+
+
+@click.command()
+@data_option
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in OperationState]),
+    default=OperationState.PENDING.value,
+    show_default=True,
+    help="Those in this state.",
+)
+@click.option("--all", "every", is_flag=True, help="Those in any state.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="How many, at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's objects, with more in them.")
+def operations(data: Path, state: str, limit: int, *, every: bool, as_json: bool) -> None:
+    """Show what is pending, which worker holds it since when, or when it is due; the newest last.
+
+    A worker holds an operation by a lease that it renews. One whose lease has run out was killed, or can't reach the
+    database: another worker goes on in its place. Those that nobody holds are due: now if a worker is free, or after
+    the wait for another attempt, whose reason is the message.
+    """
+
+    async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+        return await history.page(connection, limit=limit, state=None if every else OperationState(state))
+
+    rows = in_a_transaction(settings_in(data), work)[::-1]
+    if as_json:
+        print_json({"operations": [_object(row) for row in rows]})
+    else:
+        table([_TITLES, *(_line(row) for row in rows)])
+
+
+def _line(row: Row[Any]) -> tuple[str, ...]:
+    return (
+        str(row.id),
+        row.command,
+        row.subject or str(row.resource_id),
+        f"{row.state} {row.reason or ''}".rstrip(),
+        time(row.created_at),
+        row.lease_owner or "-",
+        str(row.attempts),
+        _due(row),
+        row.message or "",
+    )
+
+
+def _due(row: Row[Any]) -> str:
+    """Of a lease, what is left of it; otherwise when it may be taken up."""
+    if row.ended_at is not None:
+        return f"ended {time(row.ended_at)}"
+    seconds = (row.due_at - row.now).total_seconds()
+    if row.lease_owner is not None:
+        since = f"held since {time(row.leased_at)}, "
+        return since + (f"{seconds:.0f} s left" if seconds > 0 else f"lapsed {-seconds:.0f} s ago")
+    return f"in {seconds:.0f} s" if seconds > 0 else f"since {-seconds:.0f} s"
+
+
+def _object(row: Row[Any]) -> dict[str, Any]:
+    """The API's operation, and what only its operator wants to know. Times are the database's."""
+    seconds = (row.due_at - row.now).total_seconds()
+    held, pending = row.lease_owner is not None, row.ended_at is None
+    more = {
+        "command": row.command,
+        "resource-name": row.subject,
+        "attempts": row.attempts,
+        "request-id": row.request_id,
+        "created-at": time(row.created_at),
+        "ended-at": None if pending else time(row.ended_at),
+        "held-by": row.lease_owner,
+        "held-since": time(row.leased_at) if held else None,
+        "lease-left": round(seconds, 1) if pending and held else None,
+        "due-in": round(seconds, 1) if pending and not held else None,
+    }
+    shown: dict[str, Any] = json.loads(
+        schemas.OPERATION.dump_json(schemas.operation(row), by_alias=True, exclude_none=True)
+    )
+    return shown | more

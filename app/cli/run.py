@@ -1,0 +1,307 @@
+"""`modeldepot up`, `serve`, `worker` and `migrate`: what runs a depot, or a part of it."""
+
+import errno
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+import click
+import structlog
+import uvicorn
+from alembic.util import CommandError
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import telemetry
+from app.cli.settings import (
+    CannotGoOn,
+    WrongSetting,
+    embedded,
+    flag_of,
+    flags,
+    settings_of,
+    variable_of,
+)
+from app.client.commands.options import data_option
+from app.db.errors import DatabaseUnreachable, translated
+from app.db.migrate import revisions, upgrade
+from app.depot.bootstrap import CannotAdmit, OwnKey, admit
+from app.depot.status import CannotListen, listen
+from app.http.server import allow_connections, calm_garbage_collection, configured
+from app.local import default_data, direct_address, own_command
+from app.main import build
+from app.sealing import Sealer
+from app.settings import PREFIX, Settings, split, split_keys
+from app.standalone.folder import CannotRun, DataFolder
+from app.standalone.supervisor import Part, Supervisor, answers, launching
+from app.terminal import say
+
+_API_GRACE = 7
+"""Seconds that requests may take to end once the API is asked to stop."""
+_DATABASE_WITHIN = 30.0
+"""Seconds that a database may take to come up."""
+_LOOK_AGAIN = 2.0
+"""Seconds between looks for a database that is away."""
+_EMBEDDED = MappingProxyType(
+    {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
+)
+_NEVER_FLAGS = frozenset({"secret_key", "bootstrap_key", "bootstrap_secret"})
+"""Whatever stands on a command line is seen by all of the machine."""
+_UP_FLAGS = tuple(name for name in Settings.model_fields if name not in _NEVER_FLAGS)
+_BANNER = """
+Model Depot is up, after {seconds:.1f} s.
+
+  console  {address}/console    (sign in with the key)
+  API      {address}/v2    (described at {address}/docs)
+  models   {storage}
+  data     {data}
+  key      {key}
+  logs     here, and those of the embedded Redis in {redis_log}
+  stop     Ctrl-C
+
+Fetch a model, in another terminal:
+
+  {command} pull sentence-transformers/all-MiniLM-L6-v2{data_flag}
+
+or with curl:
+
+  curl -s {address}/v2/ai/model -H "Authorization: Bearer $(cat {key_file})" \\
+    -H 'Content-Type: application/json' -d '{{"name": "sentence-transformers/all-MiniLM-L6-v2"}}'
+
+or with exo, Exoscale's command line:
+
+  export EXOSCALE_API_ENDPOINT={address}/v2 EXOSCALE_ZONE={zone}
+  export EXOSCALE_API_KEY="$(cut -d: -f1 {key_file})" EXOSCALE_API_SECRET="$(cut -d: -f2 {key_file})"
+  exo dedicated-inference model list
+"""
+
+log = structlog.get_logger()
+
+
+@click.command()
+@data_option
+@flags(*_UP_FLAGS, defaults=_EMBEDDED)
+def up(data: Path, **given: str | None) -> None:
+    """Run everything on this machine.
+
+    That is the API and a worker, with a database and a Redis server of their own. Nothing needs to be set up first,
+    and nothing is left running afterwards. What was fetched is there again at the next start.
+
+    \b
+        modeldepot up
+        modeldepot up --port 9000 --data /srv/depot
+
+    A flag wins over its environment variable, which stands in brackets. The secret key that seals tokens is made at
+    the first start (DATA/secret.key) unless DEPOT_SECRET_KEY or DEPOT_SECRET_KEY_FILE is set.
+    """  # noqa: D301  # click's marker is that one character
+    begun = time.monotonic()
+    folder = DataFolder(data.expanduser().absolute())
+    try:
+        folder.prepare()
+    except OSError as error:
+        raise WrongSetting(f"--data ({PREFIX}DATA): can't use {folder.path}: {error.strerror}") from None
+    settings = settings_of(given, embedded(folder))
+    telemetry.configure(settings.log_format)
+    try:
+        _supervise(settings, folder, begun)
+    except CannotRun as error:
+        raise CannotGoOn(str(error)) from None
+
+
+@click.command()
+@flags("host", "port", "root_path", "metrics_host", "metrics_port", "verbose")
+def serve(**given: str | None) -> None:
+    """Run the API.
+
+    \b
+        DEPOT_DATABASE_URL=postgresql://depot:…@db/depot DEPOT_REDIS_URL=redis://redis:6379/0 \\
+        DEPOT_STORAGE=/models DEPOT_SECRET_KEY_FILE=/run/secrets/depot modeldepot serve --host 0.0.0.0
+
+    It never fetches anything itself: that is the workers' part.
+    """  # noqa: D301  # click's marker is that one character
+    settings = settings_of(given)
+    telemetry.configure(settings.log_format)
+    # uvicorn raises again what stopped it, and a stop that was asked for is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    if os.environ.get(f"{PREFIX}LIFELINE") == "1":
+        threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
+    try:
+        watched_at = listen(settings.metrics_host, settings.metrics_port)
+    except CannotListen as error:
+        raise CannotGoOn(str(error)) from None
+    _admit_bootstrap(settings)
+    try:
+        config = configured(
+            build(settings, watched_at=watched_at),
+            grace=_API_GRACE,
+            client_timeout=settings.client_timeout,
+            trusted_proxies=split(settings.trusted_proxies),
+            certificate=settings.tls_certificate or None,
+            key=settings.tls_key or None,
+        )
+    except OSError as error:
+        raise CannotGoOn(f"{PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY can't be used: {error}") from None
+    allow_connections()
+    calm_garbage_collection()
+    server = uvicorn.Server(config)
+    with _listen(settings.host, settings.port, settings.client_timeout) as listener:
+        server.run(sockets=[listener])
+    if not server.started:
+        raise CannotGoOn("the API didn't start; the reason stands above")
+
+
+@click.command()
+def worker() -> None:
+    """Run one worker: it fetches, verifies and deletes models. Start as many as you like.
+
+    It needs the same settings as the API, and the same folder at DEPOT_STORAGE.
+    """
+    settings_of({})
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker.main"])  # noqa: S606  # our own words
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the shape that this version expects. Run it before the new version starts.
+
+    It may run again, or twice at a time, and waits up to 30 seconds for a database that is still starting. A newer
+    version's database is left as it is, if this version works with it.
+    """
+    settings = settings_of({})
+    telemetry.configure(settings.log_format)
+    revision, these = _migrate(settings.database_url), revisions()
+    newer = f", newer than this version's {these.head}, which works with it: nothing to do"
+    say(f"the database is at revision {revision}{'' if revision in these.known else newer}")
+
+
+def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
+    own, is_new = OwnKey(*folder.own_api_key(), name="modeldepot up", place=str(folder.api_key)), False
+
+    def greet() -> None:
+        folder.say_where(direct_address(settings.host, settings.port))
+        seconds = time.monotonic() - begun
+        # What is no terminal is a log, and kept.
+        told = is_new and sys.stdout.isatty()
+        key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if told else f"in {folder.api_key}"
+        shown = {
+            "key": key,
+            "key_file": shlex.quote(str(folder.api_key)),
+            "address": settings.address,
+            "zone": settings.zone,
+            "storage": settings.storage,
+            "data": folder.path,
+            "command": own_command(),
+            "data_flag": "" if folder.path == default_data() else f" --data {shlex.quote(str(folder.path))}",
+        }
+        say(*_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown).split("\n"))
+
+    with ExitStack() as stack:
+        lock = stack.enter_context(folder.claimed())
+        _listen(settings.host, settings.port, settings.client_timeout).close()
+        _migrate(settings.database_url)
+        is_new = _admit(settings, own)
+        launch = stack.enter_context(launching(inherits=[lock]))
+        # The worker's metrics are at that port.
+        watched_at = ["--metrics-port", str(settings.metrics_port + 1)] if settings.metrics_port else []
+        api = Part("api", partial(launch, "-m", "app.cli.main", "serve", *watched_at))
+        hands = Part("worker", partial(launch, "-m", "worker.main"))
+        own_redis = settings.redis_url == folder.redis.url
+        base = [Part("redis", folder.redis.start)] if own_redis else []
+        ready = partial(answers, settings.host, settings.port, tls=bool(settings.tls_certificate))
+        Supervisor([api, hands], base, answers=ready, greet=greet).run()
+
+
+def _listen(host: str, port: int, client_timeout: float) -> socket.socket:
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                # Whoever takes nothing of an answer for so long is cut off, by the kernel. Its connections inherit it.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(client_timeout * 1000))
+            listener.bind(address)
+        except OSError as error:
+            name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+            advice = f"choose another {name} with {flag_of(name)} or {variable_of(name)}"
+            raise CannotGoOn(f"can't listen on {host}:{port}: {error.strerror}; {advice}") from None
+        stack.pop_all()
+    return listener
+
+
+def _stop_at_end_of_input() -> None:
+    """Stop as by SIGTERM once whoever started us, and holds the other end of our standard input, is gone."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _admit_bootstrap(settings: Settings) -> None:
+    """Now or, as the API starts without its database, once that is there."""
+    bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
+    own = OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None
+    try:
+        _admit(settings, own)
+    except DatabaseUnreachable as error:
+        log.warning("API keys are checked later", reason=str(error), error=error.cause)
+        threading.Thread(target=_admit_later, args=(settings, own), daemon=True).start()
+
+
+def _admit_later(settings: Settings, own: OwnKey | None) -> None:
+    while True:
+        time.sleep(_LOOK_AGAIN)
+        try:
+            _admit(settings, own)
+        except DatabaseUnreachable:
+            continue
+        except CannotGoOn as error:
+            log.error("the API stops", reason=error.message)  # noqa: TRY400  # the reason says it all
+            os.kill(os.getpid(), signal.SIGTERM)
+        return
+
+
+def _admit(settings: Settings, own: OwnKey | None) -> bool:
+    """Whether `own` is new. Raises that the database is away."""
+    try:
+        return admit(settings.database_url, Sealer(split_keys(settings.secret_key)), own)
+    except CannotAdmit as error:
+        raise CannotGoOn(str(error)) from None
+    except DatabaseUnreachable as error:
+        if not error.is_lasting:
+            raise
+        raise CannotGoOn(f"{error} {error.advice}") from None
+
+
+def _migrate(address: str) -> str:
+    """The revision. A PostgreSQL that isn't up yet is waited for."""
+    shown = make_url(address).render_as_string(hide_password=True)
+    deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
+    told = False
+    while True:
+        try:
+            with translated():
+                return upgrade(address)
+        except DatabaseUnreachable as error:
+            reason = _first_line(error.__cause__)
+            if error.is_lasting or time.monotonic() > deadline:
+                raise CannotGoOn(f"can't migrate the database at {shown}: {reason}") from None
+        except (SQLAlchemyError, CommandError) as error:
+            raise CannotGoOn(f"can't migrate the database at {shown}: {_first_line(error)}") from None
+        if not told:
+            told = True
+            say(f"waiting for the database at {shown}: {reason}", err=True)
+        time.sleep(0.5)
+
+
+def _first_line(error: BaseException | None) -> str:
+    """What a driver says, without the statement."""
+    return telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])

@@ -1,0 +1,101 @@
+"""What the command's flags and the environment say, and how it ends when they are wrong."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import click
+
+from app.local import own_address
+from app.settings import PREFIX, Settings, SettingsError, load
+from app.standalone.folder import DataFolder
+from app.terminal import CommandError
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
+
+_METAVARS = MappingProxyType({str(int): "NUMBER", str(float): "SECONDS", str(Path): "FOLDER"})
+
+
+class CannotGoOn(CommandError):
+    """Ends the command with one line and exit code 1: something on this machine, or that it needs, is in the way."""
+
+
+class WrongSetting(CommandError):
+    """Ends the command with one line, that names the setting, and exit code 2."""
+
+    exit_code = 2
+
+
+def variable_of(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def flag_of(name: str) -> str:
+    return "--" + name.lower().replace("_", "-")
+
+
+def flags(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Callable[[_Function], _Function]:
+    """An option for each setting. It takes any text: `Settings` judges it, wherever it was given."""
+
+    def add(function: _Function) -> _Function:
+        for name in reversed(names):
+            field = Settings.model_fields[name]
+            default = defaults.get(name) or (None if field.is_required() else field.default)
+            known = variable_of(name) + (f"; default: {default}" if default else "")
+            metavar = _METAVARS.get(str(field.annotation), "TEXT")
+            kind: dict[str, Any] = (
+                {"is_flag": True, "flag_value": "true"} if field.default is False else {"metavar": metavar}
+            )
+            text = f"{field.description}  [{known}]"
+            function = click.option(flag_of(name), type=str, default=None, help=text, **kind)(function)
+        return function
+
+    return add
+
+
+def embedded(folder: DataFolder) -> dict[str, str]:
+    """The settings of a depot that keeps everything in one folder."""
+    return {
+        "DATABASE_URL": folder.database_url,
+        "REDIS_URL": folder.redis.url,
+        "STORAGE": str(folder.storage),
+        "SECRET_KEY_FILE": str(folder.key),
+    }
+
+
+def settings_of(given: Mapping[str, str | None], otherwise: Mapping[str, str] = MappingProxyType({})) -> Settings:
+    """What the flags say, or else the environment, or else `otherwise`. The children find it in the environment."""
+    words = {variable_of(name): value for name, value in given.items() if value is not None}
+    for variable, value in words.items():
+        os.environ[variable] = value
+        os.environ.pop(f"{variable}_FILE", None)
+    for name, value in otherwise.items():
+        variable = PREFIX + name.removesuffix("_FILE")
+        if not os.environ.get(variable) and not os.environ.get(f"{variable}_FILE"):
+            os.environ[PREFIX + name] = value
+    try:
+        return load()
+    except SettingsError as error:
+        variable = str(error).split(maxsplit=1)[0]
+        by_flag = f"{flag_of(variable.removeprefix(PREFIX))}: " if variable in words else ""
+        raise WrongSetting(f"{by_flag}{error}") from None
+
+
+def settings_in(data: Path) -> Settings:
+    """Those of the environment or, where it names no database, of the depot in the folder `data`."""
+    folder = DataFolder(data.expanduser().absolute())
+    if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL_FILE"):
+        return settings_of({})
+    if not folder.key.exists():
+        raise WrongSetting(f"{folder.path} holds no depot: name another with --data, or set {PREFIX}DATABASE_URL")
+    return settings_of({}, embedded(folder))
+
+
+def address_in(settings: Settings, data: Path) -> str:
+    """Where clients reach the depot of `settings_in(data)`: `up` may have been told another port than this command."""
+    folder = DataFolder(data.expanduser().absolute())
+    if settings.public_url or settings.database_url != folder.database_url:
+        return settings.address
+    return own_address(folder.path) or settings.address

@@ -1,0 +1,119 @@
+"""`modeldepot storage …`: what the models take, and whether their files are still what they were.
+
+The worker's package knows the files, so each command becomes a process of it.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+from uuid import UUID
+
+import click
+
+from app.cli.settings import settings_in
+from app.client.commands.options import data_option, json_option
+
+_models = click.argument("models", metavar="[ID]...", type=click.UUID, nargs=-1)
+
+
+@click.group()
+def storage() -> None:
+    """Look after the files of the models."""
+
+
+@storage.command()
+@data_option
+@json_option
+@click.option("--repair", is_flag=True, help="Have a worker fetch again what is wrong.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="A file with the Hub token that a repair needs.")
+@click.option("--token-stdin", is_flag=True, help="Read that token from standard input.")
+@click.argument("model", required=False, metavar="[NAME-or-ID]")
+def verify(
+    data: Path, model: str | None, token_file: Path | None, *, repair: bool, token_stdin: bool, as_json: bool
+) -> None:
+    """Read every published file, or those of one model, and compare it with its recorded checksum.
+
+    The exit code is 1 when something is wrong, and 5 when there is no such model. A model under repair stays ready, at
+    its path: a worker fetches what is wrong beside it and then swaps it in, file by file. A repair that fails leaves the
+    model as it was. For a gated or private model it takes the Hub token: from HF_TOKEN, a file or standard input.
+    """
+    words = ["--repair"] * repair + ["--json"] * as_json + ["--token-stdin"] * token_stdin
+    words += [f"--token-file={token_file}"] if token_file else []
+    _become("worker.maintenance.verify", data, *words, *(["--", model] if model else []))
+
+
+@storage.command()
+@data_option
+@json_option
+def usage(data: Path, *, as_json: bool) -> None:
+    """Show how many bytes each model takes: its own, and those that it shares with others."""
+    _become("worker.maintenance.usage", data, *["--json"] * as_json)
+
+
+@storage.command()
+@data_option
+def check(data: Path) -> None:
+    """Compare what the storage holds with what the database says. No file is read: that is `verify`'s part.
+
+    It lists ready models without a folder, folders and partial downloads without a model, and what is in the trash. The
+    exit code is 1 when something differs.
+    """
+    _become("worker.maintenance.inventory", data, "check")
+
+
+@storage.command()
+@data_option
+@click.option("--all", "every", is_flag=True, help="Every folder that the database has no model of.")
+@_models
+def adopt(data: Path, models: Sequence[UUID], *, every: bool) -> None:
+    """Make models of published folders that the database does not know, after a restore or the loss of the database.
+
+    Each is read and compared with the manifest that lies beside it in the storage, in depot/ID.json.
+    """
+    _become("worker.maintenance.inventory", data, "adopt", *_chosen(models, every=every))
+
+
+@storage.command()
+@data_option
+@click.option("--all", "every", is_flag=True, help="All that the database has no model of.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--now", is_flag=True, help="Remove it for good, and what is in the trash of it.")
+@_models
+def prune(data: Path, models: Sequence[UUID], *, every: bool, yes: bool, now: bool) -> None:
+    """Take away folders and partial downloads that the database has no model of.
+
+    Published folders go into the trash, where `restore` finds them for DEPOT_TRASH_RETENTION.
+    """
+    words = ["--yes"] * yes + ["--now"] * now
+    _become("worker.maintenance.inventory", data, "prune", *words, *_chosen(models, every=every))
+
+
+@storage.command()
+@data_option
+@click.argument("models", metavar="ID...", type=click.UUID, nargs=-1, required=True)
+def restore(data: Path, models: Sequence[UUID]) -> None:
+    """Put back what housekeeping or `prune` took away; where its model is gone, too, make that again."""
+    _become("worker.maintenance.inventory", data, "restore", *map(str, models))
+
+
+@storage.command()
+@data_option
+def accept(data: Path) -> None:
+    """Make the database know the storage that is mounted now, in place of the one that it knew.
+
+    For a storage that was replaced on purpose. Models whose folders are not there are put in error within the hour.
+    """
+    _become("worker.maintenance.inventory", data, "accept")
+
+
+def _chosen(models: Sequence[UUID], *, every: bool) -> list[str]:
+    if every == bool(models):
+        raise click.UsageError("Name models by their ids, or give --all.")
+    return ["--all"] if every else [str(model) for model in models]
+
+
+def _become(module: str, data: Path, *words: str) -> NoReturn:
+    settings_in(data)
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words])  # noqa: S606  # our own words and a name

@@ -1,0 +1,75 @@
+"""`modeldepot deployments`: what declares that it uses a model, which can't be deleted until then."""
+
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from app.client.commands.common import EPILOG, complete_deployment, complete_model, depot_options, with_depot
+from app.client.depot import Depot, Json
+from app.client.names import find_deployment, find_model
+from app.terminal import print_json, say, table
+
+
+@click.group(invoke_without_command=True, epilog=EPILOG)
+@depot_options
+@click.pass_context
+def deployments(context: click.Context, /, **given: Any) -> None:
+    """List the deployments, oldest first; `add` and `rm` declare that a model is in use, or no longer is.
+
+    What serves the model is not touched: a deployment is its word.
+    """
+    if context.invoked_subcommand is None:
+        _list(**given)
+    elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in given):
+        raise click.UsageError(f"put options behind {context.invoked_subcommand!r}, whose they are")
+
+
+@with_depot
+def _list(depot: Depot, *, as_json: bool) -> None:
+    found = depot.deployments()
+    if as_json:
+        print_json({"deployments": found})
+    elif found:
+        lines = [(one["name"], one["model"]["name"], _gpus(one), one["deployment-url"], one["id"]) for one in found]
+        table([("NAME", "MODEL", "GPUS", "URL", "ID"), *lines])
+    else:
+        say("There are no deployments: modeldepot deployments add NAME MODEL", err=True)
+
+
+@deployments.command(epilog=EPILOG)
+@with_depot
+@click.argument("name")
+@click.argument("model", metavar="MODEL", shell_complete=complete_model)
+@click.option("--deployment-url", metavar="URL", help="Where it serves the model.")
+@click.option("--gpu-type", metavar="TEXT")
+@click.option("--gpu-count", type=int, metavar="NUMBER")
+@click.option("--replicas", type=int, metavar="NUMBER")
+def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> None:
+    """Declare that NAME uses MODEL, which must be ready, and print the deployment's id."""
+    body: Json = {"name": name, "model": {"id": find_model(depot, model)["id"]}}
+    body |= {key.replace("_", "-"): value for key, value in given.items() if value is not None}
+    deployment = depot.deployment(depot.create_deployment(body)["reference"]["id"])
+    if as_json:
+        print_json(deployment)
+    else:
+        say(deployment["id"])
+
+
+@deployments.command(epilog=EPILOG)
+@with_depot
+@click.argument("deployment", metavar="NAME|ID", shell_complete=complete_deployment)
+def rm(depot: Depot, deployment: str, *, as_json: bool) -> None:
+    """Declare that a deployment no longer uses its model."""
+    found = find_deployment(depot, deployment)
+    operation = depot.delete_deployment(found["id"])
+    if as_json:
+        print_json(operation)
+    else:
+        say(f"{found['name']} is removed; it used {found['model']['name']}", err=True)
+
+
+def _gpus(deployment: Json) -> str:
+    """For people: count, type, replicas, as far as they are known."""
+    count, kind, replicas = (deployment.get(key) for key in ("gpu-count", "gpu-type", "replicas"))
+    return " ".join(filter(None, (count and f"{count}", kind, replicas and f"x{replicas}"))) or "-"

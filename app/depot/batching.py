@@ -1,0 +1,42 @@
+"""Creates that come together are committed together: each statement, and the commit, serve all of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.batcher import Shared
+from app.db.session import Database
+from app.services import audit, models
+from app.services.audit import Act
+from app.services.models import Create
+
+_Asked = tuple[Act, Create]
+
+
+class Creates:
+    """Accepts creates, each with its audit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._together: Shared[_Asked, Row[Any]] = Shared(self._commit)
+
+    async def accept(self, act: Act, wanted: Create) -> Row[Any]:
+        """The operation that fetches what is wanted, committed. Raises `Conflict` while there is a model of it."""
+        row = await self._together.get((act, wanted))
+        if row is None:
+            # There is a model of it: what is locked or refused on its account is no business of the others.
+            async with self._database.begin() as connection:
+                row = await models.create(connection, wanted)
+                await audit.accept(connection, act, row)
+        return row
+
+    async def _commit(self, asked: set[_Asked]) -> Mapping[_Asked, Row[Any]]:
+        """Those that there is no model of."""
+        # In the same order in every process: of two that insert the same models, one waits for the other.
+        in_order = sorted(asked, key=lambda one: one[1].selection.fingerprint)
+        async with self._database.begin() as connection:
+            rows = await models.create_new(connection, [wanted for _, wanted in in_order])
+            made = {(act, wanted): rows[wanted.operation_id] for act, wanted in in_order if wanted.operation_id in rows}
+            await audit.accept_all(connection, {act: row for (act, _), row in made.items()})
+        return made

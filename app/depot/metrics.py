@@ -1,0 +1,108 @@
+"""What Prometheus is told: by every process, and by the API for all of the depot."""
+
+import math
+from functools import cache
+from importlib.metadata import version
+from itertools import product
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector, generate_latest
+
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database
+from app.depot.figures import Figure
+from app.depot.readiness import Readiness
+from app.depot.volume import Volume, VolumeAway
+from app.domain.commands import Command
+from app.domain.errors import Reason
+from app.domain.states import OperationState
+from app.services.operations import Census
+
+_PATIENCE = 3.0
+"""Seconds that a scrape waits for the database."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
+
+
+class ProcessMetrics:
+    """What any process of a depot tells of itself and its storage."""
+
+    def __init__(self, process: str, volume: Volume) -> None:
+        self._volume = volume
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        build = Info("modeldepot_build", "The version that runs.", registry=self.registry)
+        build.info({"version": version("modeldepot"), "process": process})
+        self._used = Gauge(
+            "modeldepot_storage_used_bytes", "Used on the storage's file system.", registry=self.registry
+        )
+        self._free = Gauge(
+            "modeldepot_storage_free_bytes", "Free on the storage's file system.", registry=self.registry
+        )
+        self._checks = Gauge(
+            "modeldepot_check_ok", "Whether the process has what it needs: /readyz.", ("check",), registry=self.registry
+        )
+
+    async def scrape(self, readiness: Readiness) -> bytes:
+        """Everything, in Prometheus's text format. What can't be told at the moment is NaN, or left out."""
+        _, report = await readiness.report()
+        for name, check in report["checks"].items():
+            self._checks.labels(name).set(check["ok"])
+        try:
+            usage = await self._volume.look()
+        except VolumeAway:
+            self._used.set(math.nan)
+            self._free.set(math.nan)
+        else:
+            self._used.set(usage.used)
+            self._free.set(usage.free)
+        return generate_latest(self.registry)
+
+
+class ApiMetrics(ProcessMetrics):
+    """Also what the rows tell of the whole depot. Counting a million operations takes 0.15 s."""
+
+    def __init__(self, volume: Volume, database: Database, census: Figure[Census]) -> None:
+        super().__init__("api", volume)
+        self._database, self._census = database, census
+        requests = Histogram(
+            "modeldepot_request_seconds",
+            "Requests by method and status, until the answer begins.",
+            ("method", "status"),
+            registry=self.registry,
+        )
+        self._requests_by = cache(requests.labels)
+        self._operations = Gauge(
+            "modeldepot_operations", "Operations that are remembered.", ("command", "state"), registry=self.registry
+        )
+        self._due = Gauge("modeldepot_operations_due", "Operations that any worker may claim.", registry=self.registry)
+        self._oldest = Gauge(
+            "modeldepot_oldest_due_age_seconds", "How long the first of them has waited.", registry=self.registry
+        )
+        self._failed = Gauge(
+            "modeldepot_failed_operations",
+            "Operations that ended badly in the last hour.",
+            ("state", "reason"),
+            registry=self.registry,
+        )
+
+    def answered(self, method: str, status: int, seconds: float) -> None:
+        """A request's answer is out, which took `seconds` to begin: a stream of events lasts as long as its reader stays."""
+        # Anybody can make methods up, and each would be kept.
+        self._requests_by(method if method in _METHODS else "other", status).observe(seconds)
+
+    async def scrape(self, readiness: Readiness) -> bytes:
+        try:
+            async with self._database.read(within=_PATIENCE) as connection:
+                census = await self._census.look(connection)
+        except DatabaseUnreachable:
+            self._operations.clear()
+            self._failed.clear()
+            self._due.set(math.nan)
+            self._oldest.set(math.nan)
+        else:
+            for command, state in product(Command, OperationState):
+                self._operations.labels(command, state).set(census.by.get((command, state), 0))
+            for state, reason in product((OperationState.FAILURE, OperationState.TIMEOUT), Reason):
+                self._failed.labels(state, reason).set(census.failed.get((state, reason), 0))
+            self._due.set(census.due)
+            self._oldest.set(census.oldest_due)
+        return await super().scrape(readiness)

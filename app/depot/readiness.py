@@ -1,0 +1,120 @@
+"""Whether a process has what it needs: its database, in the shape it expects, the storage, and the doorbell."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from redis.exceptions import RedisError
+from sqlalchemy import update
+
+from app.db.errors import DatabaseUnreachable
+from app.db.migrate import Revisions
+from app.db.session import Database
+from app.db.tables import CompatibilityRow
+from app.depot.volume import Volume, VolumeAway
+from app.services import storages
+from app.wakeup import Doorbell
+
+_PATIENCE = 2.0
+"""Seconds that each may take to answer."""
+_WRITE_EVERY = 5.0
+"""Seconds between two writes to find out whether one works, however often somebody asks."""
+
+
+class Status(StrEnum):
+    """How it is.
+
+    ok           everything answers
+    degraded     it works, but slower (operations wait for the workers' next look), or somebody has to decide something
+    unavailable  something that it needs is missing
+    """
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+
+
+class _Writing:
+    """Whether the database takes a write: on a full disk it can be read all the same."""
+
+    def __init__(self) -> None:
+        self._found, self._until = "", 0.0
+
+    async def look(self, database: Database) -> str:
+        """What is wrong; empty if nothing is."""
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + _WRITE_EVERY
+            self._found = await self._try(database)
+            if database.ballast and not self._found:
+                await asyncio.to_thread(database.ballast.keep)
+        return self._found
+
+    async def _try(self, database: Database) -> str:
+        try:
+            async with asyncio.timeout(_PATIENCE), database.begin() as connection:
+                await connection.execute(update(CompatibilityRow).values(oldest=CompatibilityRow.oldest))
+        except TimeoutError:
+            return ""  # Others write at the moment.
+        except DatabaseUnreachable as error:
+            return f"{error} {error.advice}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a process looks at to tell whether it is ready."""
+
+    database: Database
+    revisions: Revisions
+    doorbell: Doorbell
+    volume: Volume
+    _writing: _Writing = field(default_factory=_Writing)
+
+    async def report(self) -> tuple[Status, Mapping[str, Any]]:
+        """The status, and it with each check's result as JSON is to show it. A check that failed says what to do."""
+        (database, migrations, kept), redis, storage = await asyncio.gather(
+            self._database(), self._redis(), self._storage()
+        )
+        found = {
+            "database": database,
+            "redis": redis,
+            "storage": storage,
+            "migrations": migrations,
+            "housekeeping": kept,
+        }
+        needed = (database, storage, migrations)
+        status = Status.UNAVAILABLE if any(needed) else Status.DEGRADED if redis or kept else Status.OK
+        checks = {name: {"ok": False, "message": wrong} if wrong else {"ok": True} for name, wrong in found.items()}
+        return status, {"status": status, "checks": checks}
+
+    async def _database(self) -> tuple[str, str, str]:
+        """What is wrong with the database, with its shape, and what housekeeping complains of."""
+        try:
+            async with self.database.read(within=_PATIENCE) as connection:
+                shape = await connection.run_sync(self.revisions.shape)
+                wrong = self.revisions.judge(shape)
+                kept = "" if wrong else (await storages.known(connection)).complaint
+        except DatabaseUnreachable as error:
+            return f"{error} {error.advice}", "This can't be told without the database.", ""
+        return "" if wrong else await self._writing.look(self.database), wrong, kept
+
+    async def _redis(self) -> str:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self.doorbell.test()
+        except (RedisError, OSError):
+            return (
+                "Redis can't be reached, so operations wait for the workers' next look. Look at whether it runs, and at "
+                "DEPOT_REDIS_URL."
+            )
+        return ""
+
+    async def _storage(self) -> str:
+        try:
+            await self.volume.look()
+        except VolumeAway as error:
+            return str(error)
+        return ""

@@ -1,0 +1,1 @@
+"""`modeldepot up`: a whole depot on one machine, in one folder."""

@@ -1,0 +1,1 @@
+"""The storage that models are kept in. Nothing else builds a path of it."""

@@ -1,0 +1,262 @@
+"""The files of one manifest in one attempt's folder: found, linked, fetched and verified until all are there."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from app.domain.errors import Failed, Reason
+from app.storage.folders import open_to_all, sync_folder
+from app.storage.posix import Arrival
+from worker.download.checksums import verify
+from worker.download.client import Guard
+from worker.download.elsewhere import Elsewhere
+from worker.download.flusher import Flusher
+from worker.download.http import Patience, Wire
+from worker.download.hub import Hub
+from worker.download.listing import HubFile
+from worker.download.meter import Meter
+from worker.download.partial import Part, key
+from worker.download.ranges import SMALL, Pace, Writer
+from worker.download.refusals import is_unforeseen
+from worker.download.snapshot import snapshot
+from worker.download.throttle import Throttle
+from worker.download.transfers import Sink, Transfer
+from worker.download.trust import Authorities
+from worker.download.ways import Ways
+from worker.download.xet import Store
+
+_HASHERS = 2
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How files are fetched. `keep` is called with each verified file."""
+
+    pace: Pace
+    patience: Patience
+    authorities: Authorities
+    guard: Guard
+    xet: str
+    """Whether files come over Xet: "auto", "on" or "off"."""
+    snapshot: bool
+    """Whether huggingface_hub fetches them, and not this worker's own means."""
+    throttle: Throttle
+    keep: Callable[[HubFile, str], None]
+
+
+class Files:
+    """What is wanted of one commit. What is `elsewhere` is linked and not fetched."""
+
+    def __init__(
+        self, hub: Hub, commit: str, arrival: Arrival, wanted: Sequence[HubFile], elsewhere: Elsewhere, means: Means
+    ) -> None:
+        self.meter = Meter()
+        self._hub = hub
+        self._commit = commit
+        self._scratch = arrival.scratch
+        self._tree = arrival.tree
+        self._wanted = wanted
+        self._elsewhere = elsewhere
+        self._means = means
+        self._wire: Wire[Transfer] = Wire(hub, commit, means.patience, means.authorities, means.guard)
+        self._store = Store(hub, commit, means.patience.window)
+        self._sink = Sink(self.meter, means.throttle)
+        self._flusher = Flusher()
+        self._passing, self._passed = threading.Lock(), list[HubFile]()
+        self._remove_strays()
+        self._here = [file for file in wanted if self._is_here(file)]
+        # Of files with the same content one is fetched, and the others are linked to it.
+        here = {key(file) for file in self._here}
+        absent = {key(file): file for file in wanted if key(file) not in here}.values()
+        self._awaited = [file for file in absent if file.sha256 in elsewhere.awaited]
+        self._absent = [file for file in absent if file.sha256 not in elsewhere.awaited]
+        self._parts = {file: self._part(file) for file in self._absent if file.size > SMALL}
+        self.missing = sum(file.size for file in self._absent) - sum(part.counted for part in self._parts.values())
+        """Bytes to fetch."""
+
+    @property
+    def awaited(self) -> list[str]:
+        """The SHA-256s of what other downloads fetch."""
+        return [file.sha256 for file in self._awaited if file.sha256]
+
+    def pass_on(self, checksums: Collection[str]) -> None:
+        """Leave contents to other downloads that wait for them, as far as nothing of them was asked for yet."""
+        with self._passing:
+            parts = list(self._parts.values())
+            passed = [part.file for part in parts if part.file.sha256 in checksums and part.pass_on()]
+            self._passed += passed
+            if passed:
+                self._elsewhere.passed([file.sha256 for file in passed if file.sha256])
+
+    def complete(self) -> None:
+        """Until every file is in its tree, verified and on disk. Raises what `hub.explain` understands."""
+        awaited = sum(file.size for file in self._awaited)
+        self.meter.add(sum(file.size for file in self._wanted) - self.missing - awaited)
+        hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
+        try:
+            verdicts = {file: hashers.submit(self._keep, file) for file in self._here}
+            wrong = self._fetch(self._absent, xet=self._means.xet)
+            # Files with the same content may be one file under several names.
+            rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
+            self.meter.add(-sum(file.size for file in rotten.values()))
+            wrong = self._fetch_again([*wrong, *rotten.values()])
+            while self._awaited and not wrong:
+                wrong = self._fetch_again(self._link_awaited(hashers))
+        except BaseException:
+            with suppress(OSError):
+                self.save()
+            raise
+        finally:
+            hashers.shutdown(wait=False, cancel_futures=True)
+        if wrong:
+            more = f", and so do {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            message = f"{wrong[0].path!r} differs from the Hub's checksum, again after a clean retry{more}."
+            raise Failed(Reason.PARTIAL, message)
+        self._link_twins()
+        self._remove_strays()
+        for folder, _, _ in os.walk(self._tree):
+            open_to_all(Path(folder))
+            sync_folder(Path(folder))
+
+    def save(self) -> None:
+        """Keep all that has arrived for the next attempt: this one is about to end."""
+        for part in self._parts.values():
+            part.sync()
+
+    def _fetch(self, files: Sequence[HubFile], *, xet: str) -> list[HubFile]:
+        """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept.
+
+        Those that were passed on meanwhile are awaited from here on.
+        """
+        wrong = self._bring(files, xet)
+        with self._passing:
+            passed, self._passed = self._passed, []
+        self._awaited += passed
+        return [file for file in wrong if file not in passed]
+
+    def _bring(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
+        if not files:
+            return []
+        if self._means.snapshot:
+            return self._by_snapshot(files, xet)
+        writer = Writer(
+            self._wire,
+            self._store,
+            Ways(xet, time.monotonic()),
+            self._tree,
+            self._sink,
+            self._means.pace,
+            keep=self._means.keep,
+        )
+        parts = [self._parts[file] for file in files if file in self._parts]
+        try:
+            return writer.fetch(parts, [file for file in files if file not in self._parts])
+        except Exception as error:
+            if not is_unforeseen(error):
+                raise
+            log.warning("the Hub is not as expected: going on with huggingface_hub", error=type(error).__name__)
+            writer.finish()
+        left = [file for file in files if file not in self._passed and not (self._tree / file.path).exists()]
+        return self._by_snapshot(left, xet)
+
+    def _by_snapshot(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
+        """The same, with what huggingface_hub has for it. It begins each file anew."""
+        for part in [self._parts.pop(file) for file in files if file in self._parts]:
+            self.meter.settle(part.counted)
+            part.drop()
+        window, over_xet = self._means.patience.window, xet != "off" and not self._sink.throttle.limit
+        arriving = snapshot(
+            self._hub, self._commit, files, self._scratch / "hub", self._sink, window=window, xet=over_xet
+        )
+        wrong = [file for file, path in arriving if not self._accept(file, path)] if files else []
+        self.meter.add(-sum(file.size for file in wrong))
+        return wrong
+
+    def _fetch_again(self, wrong: Sequence[HubFile]) -> list[HubFile]:
+        self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
+        # Not over Xet: it checks nothing, so what its store has wrong would only come again.
+        return self._fetch(wrong, xet="off")
+
+    def _link_awaited(self, hashers: ThreadPoolExecutor) -> list[HubFile]:
+        """Link what other downloads fetched; those that are not as the manifest says are returned."""
+        awaited, self._awaited = self._awaited, []
+        self._elsewhere.wait([file.sha256 for file in awaited if file.sha256], self.meter.value)
+        verdicts = {file: hashers.submit(self._keep, file) for file in awaited}
+        self.meter.add(sum(file.size for file, verdict in verdicts.items() if verdict.result()))
+        return [file for file, verdict in verdicts.items() if not verdict.result()]
+
+    def _accept(self, file: HubFile, path: Path) -> bool:
+        """Move a verified file into the tree and say so; remove one that is not what it should be."""
+        sha256 = verify(file, path) if path.is_file() else None
+        if sha256 is None:
+            path.unlink(missing_ok=True)
+            return False
+        target = self._tree / file.path
+        if path != target:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        target.chmod(0o444)
+        self._means.keep(file, sha256)
+        return True
+
+    def _keep(self, file: HubFile) -> bool:
+        """Whether what is there already is what the manifest says; if not, it is removed."""
+        target = self._tree / file.path
+        for source in self._elsewhere.links.get(file.sha256 or "", ()):
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(OSError):
+                    _link(source, target)
+        return self._accept(file, target)
+
+    def _link_twins(self) -> None:
+        """Put files that have the same content as another one in their places."""
+        there = {key(file): file for file in self._wanted if (self._tree / file.path).exists()}
+        for file in self._wanted:
+            target = self._tree / file.path
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(self._tree / there[key(file)].path, target)
+                if not self._accept(file, target):
+                    raise Failed(Reason.FAULT, f"The storage does not keep what is written to it: {file.path!r}.")
+
+    def _part(self, file: HubFile) -> Part:
+        return Part(file, self._scratch / "parts", self._flusher)
+
+    def _is_here(self, file: HubFile) -> bool:
+        """Whether a file of that size is in the tree, or can be linked there. Nothing is said of what is in it."""
+        for path in (self._tree / file.path, *self._elsewhere.links.get(file.sha256 or "", ())):
+            with suppress(OSError):
+                if path.stat().st_size == file.size:
+                    return True
+        return False
+
+    def _remove_strays(self) -> None:
+        """What an attempt at another commit left, and this one does not want."""
+        wanted = {file.path: file.size for file in self._wanted}
+        for folder, _, names in os.walk(self._tree, topdown=False):
+            for name in names:
+                path = Path(folder, name)
+                if wanted.get(path.relative_to(self._tree).as_posix()) != path.lstat().st_size:
+                    path.unlink()
+            if folder != str(self._tree):
+                with suppress(OSError):
+                    Path(folder).rmdir()  # refused unless it is empty
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,50 @@
+"""Whether a file is, byte for byte, what the Hub's manifest says."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from worker.download.listing import HubFile
+
+_BLOCK = 1 << 20
+
+
+class Checksum:
+    """A file's checksums, computed from its bytes in order: SHA-256, and Git's blob id where the manifest has that.
+
+    A blob id is the SHA-1 of `blob <size>`, a NUL and the bytes (Git's object format).
+    """
+
+    def __init__(self, file: HubFile) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        header = f"blob {file.size}\0".encode()
+        self._git = None if file.sha256 else hashlib.sha1(header, usedforsecurity=False)
+
+    def update(self, data: bytes | memoryview) -> None:
+        self._sha256.update(data)
+        if self._git:
+            self._git.update(data)
+
+    def matches(self) -> bool:
+        if self._git:
+            return self._git.hexdigest() == self._file.blob_id
+        return self._sha256.hexdigest() == self._file.sha256
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+def verify(file: HubFile, path: Path) -> str | None:
+    """The SHA-256 of the file at `path`, on disk for good; `None` if it is not what the manifest says."""
+    checksum = Checksum(file)
+    block = bytearray(_BLOCK)
+    view = memoryview(block)
+    with path.open("rb", buffering=0) as source:
+        if os.fstat(source.fileno()).st_size != file.size:
+            return None
+        while count := source.readinto(block):
+            checksum.update(view[:count])
+        os.fsync(source.fileno())
+    return checksum.sha256 if checksum.matches() else None

@@ -1,0 +1,38 @@
+"""Contents that a download need not fetch: they are on this storage already, or another download fetches them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from worker.download.channel import Channel
+
+
+@dataclass(slots=True)
+class Elsewhere:
+    """`links` says at which paths on this storage a content may be, `awaited` what others fetch: each by its SHA-256."""
+
+    channel: Channel
+    links: dict[str, list[Path]] = field(default_factory=dict)
+    awaited: frozenset[str] = frozenset()
+
+    def hear(self) -> None:
+        """Wait for the worker's answer to what there is to fetch."""
+        answer: dict[str, Any] = self.channel.receive()
+        self._add(answer["links"])
+        self.awaited = frozenset(answer["awaited"])
+
+    def passed(self, checksums: Sequence[str]) -> None:
+        """Say what is left to others from here on."""
+        self.channel.emit("passed", passed=checksums)
+
+    def wait(self, awaited: Sequence[str], downloaded: int) -> None:
+        """Add what others fetched to `links`; what is not there then is to be fetched.
+
+        All else is here, `downloaded` bytes. While others are at it, the worker may end this process.
+        """
+        self.channel.emit("waiting", awaited=awaited, downloaded=downloaded)
+        self._add(self.channel.receive()["links"])
+
+    def _add(self, links: dict[str, list[str]]) -> None:
+        self.links |= {checksum: [Path(path) for path in paths] for checksum, paths in links.items()}

@@ -1,0 +1,173 @@
+"""One repository of a Hub: which files it holds, and whether the caller may read them.
+
+What each request is for, and what becomes of a hub without it (mirrors and artifact stores know some of them only):
+
+    GET /api/models/R/auth-check        whether the caller may read the files; else the first file's first byte is asked for
+    GET /api/models/R/revision/REV      which commit it is, and the names of its files; without it nothing can be fetched
+    GET /api/models/R/tree/COMMIT       the files' sizes and checksums; else the description above, with `blobs=true`
+    GET /R/resolve/COMMIT/PATH          the files' bytes: see `wire`
+    GET /api/models/R/xet-read-token/…  a token for the content store; without it files come over plain HTTP
+
+The Hub lists a gated repository's files to everybody, so a listing says nothing of access.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TypeVar
+from urllib.parse import quote
+
+from huggingface_hub import HfApi, ModelInfo, get_session
+from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import hf_raise_for_status
+from huggingface_hub.utils._paths import filter_repo_objects
+from huggingface_hub.utils._xet import XetConnectionInfo, parse_xet_connection_info_from_headers
+
+from app.domain.errors import Failed, Reason, TryAgain
+from worker.download import listing
+from worker.download.client import TIMEOUT
+from worker.download.listing import HubFile, is_missing_route, parsing
+
+MAX_FILES = 100_000
+"""Files of one model."""
+_COMMIT = re.compile("[A-Za-z0-9._-]{1,64}")
+"""What is asked for by its address, and kept in a row."""
+_File = TypeVar("_File")
+
+
+class Hub:
+    """One Hub, asked with one caller's token, about one repository."""
+
+    def __init__(self, endpoint: str, name: str, token: str | None) -> None:
+        self.endpoint = endpoint
+        self.name = name
+        # False, not None: None would send whatever token this machine happens to have.
+        self.token: str | bool = token or False
+        self._api = HfApi(endpoint=endpoint, token=self.token, library_name="modeldepot")
+        self._headers = build_hf_headers(token=self.token, library_name="modeldepot")
+
+    def check_access(self) -> bool:
+        """Whether the token may read the repository's files, as far as this hub can tell without asking for a file.
+
+        False where it can't: `check_file` does. Raises what `explain` understands if the caller may not.
+        """
+        try:
+            self._api.auth_check(self.name)
+        except HfHubHTTPError as error:
+            if not is_missing_route(error):
+                raise
+            return False
+        return True
+
+    def check_file(self, commit: str, file: HubFile) -> None:
+        """Raises what `explain` understands unless the caller may read the file."""
+        address = f"{self.endpoint}/{self.name}/resolve/{commit}/{quote(file.path)}"
+        headers = self._headers | {"range": "bytes=0-0"}
+        # A redirect says enough: the Hub gives links to its CDN to those who may read.
+        with get_session().stream("GET", address, headers=headers, follow_redirects=False) as response:
+            if response.is_error and response.status_code != 416:
+                response.read()
+                hf_raise_for_status(response)
+
+    def commit(self, revision: str) -> str:
+        """The commit that `revision` is at now. Raises what `explain` understands."""
+        try:
+            return str(self._info(revision).sha)
+        except RevisionNotFoundError:
+            raise
+        except HfHubHTTPError as error:
+            if self.token or error.response.status_code not in {401, 403, 404}:
+                raise
+            message = (
+                f"The Hub shows {self.name!r} to no caller without a token: it is private, or was renamed or deleted."
+            )
+            raise Failed(Reason.NOT_FOUND, message) from None
+
+    def manifest(
+        self, revision: str, include: Sequence[str], exclude: Sequence[str], *, pinned: str | None = None
+    ) -> tuple[str, Sequence[HubFile]]:
+        """The commit that `revision` resolves to and the files selected of it, largest first.
+
+        `pinned` is the commit of an earlier attempt: it is kept until a squash or a force-push removes it from the Hub.
+        """
+        try:
+            info = self._info(pinned or revision)
+        except RevisionNotFoundError:
+            if not pinned:
+                raise
+            info = self._info(revision)
+        commit = str(info.sha)
+        found: list[str] = []
+
+        def noted() -> Iterator[HubFile]:
+            for file in self._files(info):
+                found.append(file.path)
+                yield file
+
+        chosen: list[HubFile] = []
+        for file in _selected(noted(), include, exclude, key=lambda file: file.path):
+            file.check()
+            chosen.append(file)
+            if len(chosen) > MAX_FILES:
+                message = f"More than {MAX_FILES} files of the repository are selected. Select fewer with 'include'."
+                raise Failed(Reason.UNSUPPORTED, message)
+        self._check_complete(info, {file.path for file in chosen}, include, exclude)
+        if not chosen:
+            raise Failed(Reason.INCORRECT, _nothing_left(self.name, found, patterns=bool(include or exclude)))
+        return commit, sorted(chosen, key=lambda file: (-file.size, file.path))
+
+    def store_access(self, commit: str) -> XetConnectionInfo:
+        """Where the content store is, and a token for it. Raises what huggingface_hub does, and `ValueError`."""
+        address = f"{self.endpoint}/api/models/{self.name}/xet-read-token/{commit}"
+        response = get_session().get(address, headers=self._headers)
+        hf_raise_for_status(response)
+        access = parse_xet_connection_info_from_headers(response.headers)
+        if access is None:
+            raise ValueError("no content store is named")
+        return access
+
+    def _info(self, revision: str, *, files_metadata: bool = False) -> ModelInfo:
+        with parsing(self.endpoint):
+            info = self._api.model_info(self.name, revision=revision, timeout=TIMEOUT, files_metadata=files_metadata)
+        if info.disabled:
+            raise Failed(Reason.UNSUPPORTED, f"The Hub has disabled {self.name!r}: its files can't be fetched.")
+        if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
+            raise TryAgain(Reason.UNAVAILABLE, f"The Hub did not say which commit {revision!a} is.")
+        return info
+
+    def _files(self, info: ModelInfo) -> Iterator[HubFile]:
+        commit = str(info.sha)
+        try:
+            yield from listing.tree(self.endpoint, self.name, commit, self._headers)
+        except HfHubHTTPError as error:
+            if not is_missing_route(error):
+                raise
+            yield from listing.siblings(self.endpoint, self._info(commit, files_metadata=True))
+
+    def _check_complete(
+        self, info: ModelInfo, chosen: AbstractSet[str], include: Sequence[str], exclude: Sequence[str]
+    ) -> None:
+        """A file that the description names and the listing lacks: one of the two was cut short on its way here."""
+        with parsing(self.endpoint):
+            named = {sibling.rfilename for sibling in info.siblings or ()}
+            missing = set(_selected(named, include, exclude, key=str)) - chosen
+        if missing:
+            message = (
+                f"The Hub at {self.endpoint} lists {len(named)} files of {self.name!r} in one answer and leaves "
+                f"{len(missing)} of them out of another, for example {min(missing)[:100]!a}."
+            )
+            raise TryAgain(Reason.UNAVAILABLE, message)
+
+
+def _selected(
+    files: Iterable[_File], include: Sequence[str], exclude: Sequence[str], *, key: Callable[[_File], str]
+) -> Iterable[_File]:
+    return filter_repo_objects(files, allow_patterns=list(include) or None, ignore_patterns=list(exclude), key=key)
+
+
+def _nothing_left(name: str, paths: Sequence[str], *, patterns: bool) -> str:
+    if not patterns or not paths:
+        return f"{name!r} holds no files at this revision."
+    some = ", ".join(ascii(path[:100])[1:-1] for path in paths[:5])
+    return f"'include' and 'exclude' leave no file of {name!r}. It holds {len(paths)}, for example {some}."

@@ -1,0 +1,176 @@
+"""What a commit of a repository holds, as the Hub lists it: page by page, each answer checked before it is believed."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from huggingface_hub import ModelInfo
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils._http import hf_raise_for_status, http_backoff
+
+from app.domain.errors import Failed, Reason, TryAgain
+from worker.download.client import TIMEOUT
+
+_MOST_ENTRIES = 1_000_000
+"""Entries of a listing after which it is given up, however few of them are selected."""
+_MOST_FOLDERS = 1000
+"""Folders that are asked for one by one."""
+_SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file as the Hub's manifest has it. `sha256` is known of LFS files, `blob_id` (git's SHA-1) is of the others."""
+
+    path: str
+    size: int
+    blob_id: str
+    sha256: str | None
+    xet: str | None = None
+    """What the Hub's content store calls it, where it is there, too."""
+
+    def check(self) -> None:
+        """Refuse what is not a size and a checksum: files in flight are called after the latter. Raises `Failed`."""
+        sound = _SHA256.fullmatch(self.sha256) if self.sha256 is not None else _SHA1.fullmatch(self.blob_id)
+        if not sound or self.size < 0:
+            raise Failed(
+                Reason.UNSUPPORTED,
+                f"The Hub gives no valid size and checksum of {self.path[:100]!a}, so it can't be verified. "
+                "Leave it out with 'exclude', or tell the repository's owner.",
+            )
+
+
+@contextmanager
+def parsing(endpoint: str) -> Iterator[None]:
+    """Around the reading of an answer: whatever it raises says that the answer is not the Hub's. Raises `TryAgain`."""
+    try:
+        yield
+    except (HfHubHTTPError, HFValidationError, OSError):
+        raise
+    except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as error:
+        message = f"The Hub at {endpoint} answered something unexpected ({type(error).__name__})."
+        raise TryAgain(Reason.UNAVAILABLE, message) from error
+
+
+def is_missing_route(error: HfHubHTTPError) -> bool:
+    """Whether it may say that this hub does not know such a request, rather than that what was asked for is not there.
+
+    Mirrors and artifact stores answer 404 (Olah, with the Hub's own code of a missing repository), 400 (Nexus), 405 or
+    501. So the status alone decides nothing: another request for the same has to.
+    """
+    return error.response.status_code in {400, 404, 405, 501}
+
+
+def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str]) -> Iterator[HubFile]:
+    """Every file of a commit. Raises what huggingface_hub does, `TryAgain`, and `Failed` for a listing without end."""
+    listing = _Tree(endpoint, name, commit, headers)
+    told = set[str]()
+    try:
+        for path, file in listing.entries("", recursive=True):
+            if file:
+                told.add(path)
+                yield file
+    except _Repeats:
+        # A mirror that does not know pages gives the first one again and again. Folders may have less than a page each.
+        for file in listing.by_folder():
+            if file.path not in told:
+                yield file
+
+
+class _Repeats(Failed):
+    """The hub lists the same entries again and again."""
+
+
+@dataclass(slots=True)
+class _Tree:
+    """The listings of one commit. `count` is how many entries they had so far."""
+
+    endpoint: str
+    name: str
+    commit: str
+    headers: Mapping[str, str]
+    count: int = 0
+
+    def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, HubFile | None]]:
+        """What is in a folder, page by page: the path, and the file if it is one."""
+        place = "/".join([quote(self.commit, safe=""), *([quote(folder)] if folder else [])])
+        asks = f"recursive={str(recursive).lower()}&expand=false"
+        address: str | None = f"{self.endpoint}/api/models/{self.name}/tree/{place}?{asks}"
+        asked, first_paths = set[str](), set[str]()
+        while address:
+            asked.add(address)
+            response = http_backoff("GET", address, headers=dict(self.headers), timeout=TIMEOUT)
+            hf_raise_for_status(response)
+            with parsing(self.endpoint):
+                entries = [_entry(line) for line in _list(response.json())]
+                address = response.links.get("next", {}).get("url")  # leads to the endpoint: see `client`
+            if entries:
+                self.count += len(entries)
+                if address in asked or entries[0][0] in first_paths:
+                    raise _Repeats(Reason.UNSUPPORTED, self._endless("the same page again and again"))
+                if self.count > _MOST_ENTRIES:
+                    raise Failed(Reason.UNSUPPORTED, self._endless(f"more than {_MOST_ENTRIES} entries"))
+                first_paths.add(entries[0][0])
+            yield from entries
+
+    def by_folder(self) -> Iterator[HubFile]:
+        """Every file, one folder after the other."""
+        folders, known = [""], {""}
+        while folders:
+            for path, file in self.entries(folders.pop(), recursive=False):
+                if file:
+                    yield file
+                elif path not in known:
+                    known.add(path)
+                    folders.append(path)
+            if len(known) > _MOST_FOLDERS:
+                raise Failed(Reason.UNSUPPORTED, self._endless(f"more than {_MOST_FOLDERS} folders"))
+
+    def _endless(self, what: str) -> str:
+        return (
+            f"The Hub at {self.endpoint} lists {what} of {self.name!r}, so what the repository holds can't be told. A "
+            "mirror that does not know pages of a listing can't serve folders of more than a page: set "
+            "DEPOT_HUB_ENDPOINT to another one."
+        )
+
+
+def siblings(endpoint: str, info: ModelInfo) -> Iterator[HubFile]:
+    """Every file of the description of a commit that was asked for with `files_metadata`, for hubs that list no tree."""
+    with parsing(endpoint):
+        for sibling in info.siblings or ():
+            sha256 = None if sibling.lfs is None else _text(sibling.lfs.sha256)
+            blob_id = _text(sibling.blob_id) if sha256 is None else sibling.blob_id or ""
+            yield HubFile(_text(sibling.rfilename), _size(sibling.size), blob_id, sha256)
+
+
+def _entry(line: Any) -> tuple[str, HubFile | None]:
+    """The path of a line of the tree, and the file if it is one."""
+    path = _text(line["path"])
+    if line["type"] != "file":
+        return path, None
+    lfs = line.get("lfs")
+    sha256 = None if lfs is None else _text(lfs["oid"])
+    xet = line.get("xetHash") if sha256 else None
+    found = xet if isinstance(xet, str) and _SHA256.fullmatch(xet) else None
+    return path, HubFile(path, _size(line["size"]), _text(line["oid"]), sha256, found)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a number of bytes")
+    return value

@@ -1,0 +1,65 @@
+"""Puts small files, which come whole, in their places: checked, and on disk for good."""
+
+import os
+from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from worker.download.checksums import Checksum
+from worker.download.listing import HubFile
+
+_THREADS = 4
+_UNSAVED = 64
+"""Files that may wait to be written."""
+
+Keep = Callable[[HubFile, str], None]
+"""Told of each file that is verified and in its place, with its SHA-256."""
+
+
+class Saver:
+    """Writes files into a tree. `refuse` is told of those that are not what the manifest says."""
+
+    def __init__(self, tree: Path, keep: Keep, refuse: Callable[[HubFile], None]) -> None:
+        self._tree, self._keep, self._refuse = tree, keep, refuse
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="saver")
+        self._saving: set[Future[None]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._saving) >= _UNSAVED
+
+    def is_done(self, *, within: float = 0.0) -> bool:
+        """Whether all are written, `within` so many seconds. Raises what went wrong."""
+        if within:
+            futures.wait(self._saving, within)
+        for future in [future for future in self._saving if future.done()]:
+            self._saving.discard(future)
+            future.result()
+        return not self._saving
+
+    def save(self, file: HubFile, data: bytes) -> None:
+        self._saving.add(self._pool.submit(self._save, file, data))
+
+    def end(self, *, wait: bool) -> None:
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+
+    def _save(self, file: HubFile, data: bytes) -> None:
+        checksum = Checksum(file)
+        checksum.update(data)
+        if checksum.matches():
+            _write(self._tree / file.path, data)
+            self._keep(file, checksum.sha256)
+        else:
+            self._refuse(file)
+
+
+def _write(target: Path, data: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # What stands there may be a link to another model's file: it must not be written through.
+    target.unlink(missing_ok=True)
+    with target.open("xb") as output:
+        output.write(data)
+        output.flush()
+        os.fchmod(output.fileno(), 0o444)
+        os.fsync(output.fileno())

@@ -1,0 +1,110 @@
+"""Fetching with huggingface_hub's `snapshot_download`: slower, and the first to follow what changes at the Hub."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, Self
+
+from huggingface_hub import constants, snapshot_download
+
+from app.domain.errors import Reason, TryAgain
+from worker.download.hub import Hub
+from worker.download.listing import HubFile
+from worker.download.transfers import Sink
+
+_LOOK = 0.2
+
+
+def snapshot(
+    hub: Hub, commit: str, files: Sequence[HubFile], folder: Path, sink: Sink, *, window: float, xet: bool
+) -> Iterator[tuple[HubFile, Path]]:
+    """Yield each of `files` with its path under `folder` as soon as it is there. Nothing is verified but sizes.
+
+    Raises what `explain` understands, and `TryAgain` after `window` seconds without a byte.
+    """
+    # It fetches no larger files over plain HTTP. Read by it with every file.
+    constants.HF_HUB_DISABLE_XET = not xet and max(file.size for file in files) <= constants.MAX_HTTP_DOWNLOAD_SIZE
+    remaining = {file: folder / file.path for file in files}
+    executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+    running = executor.submit(
+        snapshot_download,
+        hub.name,
+        revision=commit,
+        local_dir=folder,
+        token=hub.token,
+        endpoint=hub.endpoint,
+        library_name="modeldepot",
+        allow_patterns=[_literal(file.path) for file in files],
+        tqdm_class=_bars(sink),
+    )
+    moved, seen = time.monotonic(), -1
+    try:
+        while remaining:
+            finished = bool(wait([running], _LOOK).done)
+            # A file appears under its name by a rename, once it is whole.
+            for file in [file for file, path in remaining.items() if path.is_file()]:
+                yield file, remaining.pop(file)
+            if finished:
+                break
+            if sink.meter.fetched != seen:
+                moved, seen = time.monotonic(), sink.meter.fetched
+            elif time.monotonic() - moved > window:
+                raise TryAgain(Reason.UNAVAILABLE, f"The Hub at {hub.endpoint} sends nothing.")
+        running.result()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _literal(path: str) -> str:
+    """A pattern for fnmatch that only `path` matches."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def _bars(sink: Sink) -> type[Any]:
+    """What snapshot_download takes for tqdm: tells `sink` of the bytes that arrive."""
+    lock = threading.RLock()
+
+    class Bar:
+        """As much of tqdm's interface as huggingface_hub 2.4 uses. Its own class counts nothing without a terminal."""
+
+        def __init__(self, iterable: Any = (), **options: Any) -> None:
+            self.iterable = iterable
+            self.n = options.get("initial", 0)
+            self.total = options.get("total")
+            self.desc = options.get("desc") or ""
+            self.format_dict: dict[str, Any] = {"rate": None}
+            self._counts = options.get("unit") == "B" and self.desc.startswith("Downloading")
+
+        def update(self, count: float | None = 1) -> None:
+            with lock:
+                self.n += int(count or 0)
+            if self._counts and count:
+                sink.meter.add(int(count), fetched=True)
+                sink.throttle(int(count))
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter(self.iterable)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def _nothing(self, *_: Any, **__: Any) -> None:
+            pass
+
+        close = refresh = set_description = set_description_str = set_postfix_str = reset = clear = _nothing
+
+        @classmethod
+        def get_lock(cls) -> Any:
+            return lock
+
+        @classmethod
+        def set_lock(cls, _lock: Any) -> None:
+            pass
+
+    return Bar

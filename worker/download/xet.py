@@ -1,0 +1,99 @@
+"""The content store that the Hub keeps large files in: their bytes, put together by hf_xet.
+
+hf_xet is given a token for the store only, never the caller's own: that goes to the Hub's origin, through the client
+that all calls to its API go through. It checks nothing of what it brings.
+"""
+
+import importlib
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils._xet import XetConnectionInfo
+
+from app.domain.errors import Reason
+from worker.download.answers import Trouble
+from worker.download.hub import Hub
+from worker.download.listing import HubFile
+
+_FRESH = 30.0
+"""Seconds that a token must still be good for, to be used for one more request."""
+_TRIES = 1
+_DELAY = timedelta(seconds=0.5)
+"""How often, and after which pause, hf_xet itself repeats a request that failed: five times and minutes by default."""
+
+
+class Refused(Exception):
+    """The Hub gives no access to its content store."""
+
+
+class Store:
+    """The content store, for the files of one commit."""
+
+    def __init__(self, hub: Hub, commit: str, patience: float) -> None:
+        """`patience`: seconds without a byte after which hf_xet gives a request up."""
+        self._hub, self._commit = hub, commit
+        self._patience = timedelta(seconds=patience)
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._group: Any = None
+        self._good_until = 0.0
+
+    def fetch(self, file: HubFile, start: int, end: int) -> list[bytes]:
+        """Bytes `start` to `end` of a file, all at once. Raises `Trouble`, `Refused`, or `Failed` for a store inside."""
+        with self._lock:
+            if self._group is None or time.time() > self._good_until:
+                self._group = self._open(self._access())
+            group = self._group
+        try:
+            info = hf_xet().XetFileInfo(file.xet, file.size)
+            chunks = list(group.download_stream(info, start=start, end=end))
+        except BaseException as error:  # what goes wrong in Rust may be no Exception
+            self._close(group)
+            raise Trouble(Reason.UNAVAILABLE, f"The Hub's content store failed ({type(error).__name__}).") from error
+        if sum(map(len, chunks)) != end - start:
+            raise Trouble(Reason.UNAVAILABLE, f"The Hub's content store does not have all of {file.path!r}.")
+        return chunks
+
+    def _open(self, access: XetConnectionInfo) -> Any:
+        """What asks the store, for as long as the token is good."""
+        self._good_until = access.expiration_unix_epoch - _FRESH
+        limits = {"read_timeout": self._patience, "retry_max_attempts": _TRIES, "retry_base_delay": _DELAY}
+        try:
+            if self._session is None:
+                config = hf_xet().XetConfig().with_config({f"client.{name}": value for name, value in limits.items()})
+                self._session = hf_xet().XetSession(config)
+            return self._session.new_download_stream_group(
+                endpoint=access.endpoint,
+                token=access.access_token,
+                token_expiry_unix_secs=access.expiration_unix_epoch,
+            )
+        except BaseException as error:  # likewise
+            raise Refused(f"hf_xet does not work ({type(error).__name__})") from error
+
+    def _close(self, group: Any) -> None:
+        """Ask for another token before the next request: this one may be what it failed for."""
+        with self._lock:
+            if self._group is group:
+                self._group = None
+
+    def _access(self) -> XetConnectionInfo:
+        try:
+            return self._hub.store_access(self._commit)
+        except HfHubHTTPError as error:
+            status = error.response.status_code
+            if status in {401, 403, 404}:
+                raise Refused(f"the Hub answered {status}") from error
+            raise Trouble(Reason.UNAVAILABLE, f"The Hub answered {status} to a request for Xet's token.") from error
+        except httpx2.HTTPError as error:
+            raise Trouble(Reason.UNAVAILABLE, "The Hub could not be asked for Xet's token.") from error
+        except ValueError as error:
+            raise Refused("the Hub names no content store") from error
+
+
+def hf_xet() -> Any:
+    """Imported as late as this because it starts a thread: what forks the downloads must have no other ones."""
+    return importlib.import_module("hf_xet")

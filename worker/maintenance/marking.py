@@ -1,0 +1,96 @@
+"""Whether what is mounted is the storage that the database knows, by the mark in both: looked at before files are touched.
+
+The first worker on a new storage writes the mark. The first one on a new database takes the mark that it finds.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import structlog
+
+from app.db.session import Database
+from app.depot.volume import MARK, VolumeAway, not_the_storage, read_mark
+from app.domain.errors import Reason, TryAgain
+from app.services import holdings, storages
+from app.storage.posix import Storage
+
+_LOOKED_FOR = 100
+"""Ready models of which at least one must have its folder in a storage that is marked anew."""
+
+log = structlog.get_logger()
+
+
+async def check_storage(database: Database, storage: Storage) -> None:
+    """Raises `TryAgain` while the storage is not the one that the database knows, or can't be used."""
+    try:
+        await meet(database, storage)
+    except VolumeAway as error:
+        raise TryAgain(Reason.FAULT, str(error)) from None
+
+
+async def meet(database: Database, storage: Storage) -> None:
+    """Make storage and database know each other, unless they do, and the storage's folders.
+
+    Nothing is written where it is not the storage. Raises `VolumeAway`, and that the database is away.
+    """
+    async with database.read() as connection:
+        known = (await storages.known(connection)).mark
+    try:
+        found = await asyncio.to_thread(read_mark, storage.root)
+        if known is None:
+            await _introduce(database, storage, found)
+        elif found != known:
+            raise VolumeAway(not_the_storage(known, found))
+        await asyncio.to_thread(storage.make_folders)
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise VolumeAway(
+            f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE, which is {storage.root}."
+        ) from error
+
+
+async def accept(database: Database, storage: Storage) -> UUID:
+    """Make the database know the storage that is mounted, whatever it knew before. Raises `OSError`."""
+    found = await asyncio.to_thread(read_mark, storage.root)
+    mark = found or uuid4()
+    if not found:
+        await asyncio.to_thread(_write, storage.root, mark)
+    async with database.begin() as connection:
+        return await storages.learn(connection, mark, instead=True)
+
+
+async def _introduce(database: Database, storage: Storage, found: UUID | None) -> None:
+    async with database.read() as connection:
+        some = await holdings.ready(connection, limit=_LOOKED_FOR, settled=False)
+    if some and not await asyncio.to_thread(_has_any, storage, some):
+        raise VolumeAway(
+            f"DEPOT_STORAGE is not the storage of this depot: {storage.root} has the folder of no model that is ready. "
+            "Look whether it is mounted. If its files are lost, run `modeldepot storage accept`."
+        )
+    await asyncio.to_thread(storage.prepare)
+    mark = found or uuid4()
+    if not found:
+        await asyncio.to_thread(_write, storage.root, mark)
+    async with database.begin() as connection:
+        known = await storages.learn(connection, mark)
+    if known != mark:
+        if found:
+            raise VolumeAway(not_the_storage(known, found))
+        # Of several workers that started at once, the one that the database heard first is right.
+        await asyncio.to_thread(_write, storage.root, known)
+    log.info("the database knows the storage from here on", mark=str(known))
+
+
+def _has_any(storage: Storage, model_ids: Sequence[UUID]) -> bool:
+    return any(storage.published(model_id).is_dir() for model_id in model_ids)
+
+
+def _write(root: Path, mark: UUID) -> None:
+    path = root / MARK
+    path.parent.mkdir(exist_ok=True)
+    fresh = path.with_name(f".{uuid4().hex}")
+    fresh.write_text(f"{mark}\n")
+    fresh.chmod(0o644)
+    fresh.replace(path)

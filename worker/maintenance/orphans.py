@@ -1,0 +1,175 @@
+"""Removes what is left on the storage of models that were deleted, and tells what is wrong between storage and rows.
+
+One worker does it, hourly. What is removed is little and proven: a published folder goes only if the database remembers
+the successful delete-model of that very model, and then into the trash, from where `modeldepot storage restore` brings it
+back for some days. What arrived of a model that the database does not know goes once nothing touched it for as long. If
+there are no models at all, or if more than a few would go at once, a restore went wrong: nothing is removed, and
+/readyz, the log and the metrics say so.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from app.db.session import Database
+from app.depot.volume import VolumeAway
+from app.domain.errors import TryAgain
+from app.services import holdings, storages
+from app.storage.manifests import Manifest
+from app.storage.posix import Storage
+from worker.maintenance.marking import meet
+
+_EVERY = 3600.0
+"""Seconds between two rounds, whichever worker does them."""
+_FEW = 3
+"""The most folders that one round removes."""
+_SLICE = 200
+"""Models that are looked at before others get their turn."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is where on the storage."""
+
+    published: set[UUID]
+    arriving: set[UUID]
+    linked: set[UUID]
+    """Models that a link for engines leads to, whether they are there or not."""
+
+
+async def tidy(database: Database, storage: Storage, *, every: float = _EVERY) -> None:
+    """Do a round if one is due. Safe at any time, also while other workers write."""
+    async with database.begin() as connection:
+        if not await storages.begin_tidying(connection, every=every):
+            return
+    try:
+        await meet(database, storage)
+        # The files first: a row that is missing afterwards is missing for good.
+        found = await asyncio.to_thread(look, storage)
+        complaints = [await _remove_leftovers(database, storage, found), await _tell_lost(database, storage)]
+        await asyncio.to_thread(storage.empty_trash, time.time())
+        await _write_manifests(database, storage)
+    except (VolumeAway, OSError) as error:
+        log.warning("the storage can't be tidied: look at it", error=str(error))
+        return
+    complaint = " ".join(filter(None, complaints))
+    async with database.begin() as connection:
+        await storages.complain(connection, complaint)
+    if complaint:
+        log.error("housekeeping removes nothing until somebody has looked", complaint=complaint)
+
+
+def look(storage: Storage) -> Found:
+    """Raises `OSError`."""
+    return Found(storage.published_ids(), storage.arriving_ids(), {model_id for _, model_id in storage.links.all()})
+
+
+async def _remove_leftovers(database: Database, storage: Storage, found: Found) -> str:
+    """Remove what is nobody's any more; or say why not."""
+    ids = list(found.published | found.arriving | found.linked)
+    async with database.read() as connection:
+        missing, deleted = await holdings.gone(connection, ids)
+        empty = await holdings.is_empty(connection)
+    if empty and found.published:
+        return (
+            f"The database has no model, and the storage holds {len(found.published)}. If a restore went wrong, do it "
+            "again; if the database is lost, run `modeldepot storage adopt --all`; if the files are not wanted, "
+            "`modeldepot storage prune`."
+        )
+    published, arriving = found.published & deleted, found.arriving & deleted
+    old = await asyncio.to_thread(_untouched, storage, (found.arriving & missing) - deleted)
+    if len(published) + len(arriving) + len(old) > _FEW:
+        return (
+            f"The storage holds what is left of {len(published | arriving | old)} models that the database does not "
+            "have, more than is removed at once. If a restore went wrong, do it again; else `modeldepot storage check` "
+            "lists them, and `modeldepot storage prune` removes them."
+        )
+    for model_ids, remove in (
+        (published, storage.take_away),
+        (arriving | old, storage.discard_incoming),
+        ((found.linked & missing) - found.published, storage.links.remove_all),
+    ):
+        await asyncio.to_thread(_remove, model_ids, remove)
+    return ""
+
+
+def _remove(model_ids: set[UUID], remove: Callable[[UUID], None]) -> None:
+    for model_id in model_ids:
+        try:
+            remove(model_id)
+        except TryAgain:  # A worker that lost its lease may still be writing it: in the next round then.
+            continue
+        except OSError as error:
+            log.warning("a leftover can't be removed: look at it", model_id=str(model_id), error=error.strerror)
+        else:
+            log.info("removed what was left of a model that is gone", model_id=str(model_id), what=remove.__name__)
+
+
+def _untouched(storage: Storage, model_ids: set[UUID]) -> set[UUID]:
+    """Those of which nothing that arrived was touched for as long as the trash is kept."""
+    until = time.time() - storage.keep
+    return {
+        model_id for model_id in model_ids if all(moment < until for moment in _touched(storage.arriving(model_id)))
+    }
+
+
+def _touched(folders: Sequence[Path]) -> Iterator[float]:
+    for folder in folders:
+        for place, _, names in os.walk(folder):
+            for path in (Path(place), *(Path(place, name) for name in names)):
+                try:
+                    yield path.lstat().st_mtime
+                except FileNotFoundError:  # it moves: somebody is at work
+                    yield time.time()
+
+
+async def _tell_lost(database: Database, storage: Storage) -> str:
+    """Put the ready models whose folders are gone in error; or say why not."""
+    lost: list[UUID] = []
+    seen = 0
+    async for ids in ready(database, settled=True):
+        seen += len(ids)
+        lost += await asyncio.to_thread(without_folder, storage, ids)
+    if len(lost) == seen > _FEW:
+        return (
+            f"Not one of the {seen} models that are ready has its folder in the storage: look at what is mounted there."
+        )
+    for model_id in lost:
+        async with database.begin() as connection:
+            if await holdings.lose(connection, model_id):
+                log.warning("the folder of a ready model is gone", model_id=str(model_id))
+    return ""
+
+
+async def ready(database: Database, *, settled: bool) -> AsyncIterator[Sequence[UUID]]:
+    """All that `holdings.ready` tells, a slice at a time."""
+    last = None
+    while True:
+        async with database.read() as connection:
+            ids = await holdings.ready(connection, after=last, limit=_SLICE, settled=settled)
+        if not ids:
+            return
+        yield ids
+        last = ids[-1]
+
+
+def without_folder(storage: Storage, model_ids: Sequence[UUID]) -> list[UUID]:
+    return [model_id for model_id in model_ids if not storage.published(model_id).is_dir()]
+
+
+async def _write_manifests(database: Database, storage: Storage) -> None:
+    """Of ready models that an older version published."""
+    have = await asyncio.to_thread(storage.manifests.ids)
+    async for ids in ready(database, settled=True):
+        async with database.read() as connection:
+            found = [await holdings.described(connection, model_id) for model_id in ids if model_id not in have]
+        for model, files in [each for each in found if each]:
+            await asyncio.to_thread(storage.manifests.write, Manifest.of(model, model.commit, files))

@@ -1,0 +1,181 @@
+"""Brings the storage and the rows to agree again, after a restore or a loss: what differs, and what an operator does."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from app.db.session import Database
+from app.domain.errors import BadRequest, TryAgain
+from app.domain.repositories import Selection, select
+from app.services import audit, holdings, storages
+from app.storage.manifests import Manifest
+from app.storage.names import label
+from app.storage.posix import Storage
+from worker.maintenance.orphans import look, ready, without_folder
+from worker.maintenance.verify import check as check_files
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Models, by id."""
+
+    lost: Sequence[UUID]
+    """Ready, without a folder."""
+    unknown: Sequence[UUID]
+    """Published folders without a row."""
+    arriving: Sequence[UUID]
+    """What arrived of models without a row."""
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.unknown or self.arriving)
+
+
+async def compare(database: Database, storage: Storage) -> Differences:
+    """Raises `OSError`."""
+    found = await asyncio.to_thread(look, storage)
+    async with database.read() as connection:
+        missing, _ = await holdings.gone(connection, list(found.published | found.arriving))
+    lost: list[UUID] = []
+    async for ids in ready(database, settled=False):
+        lost += await asyncio.to_thread(without_folder, storage, ids)
+    return Differences(lost, sorted(found.published & missing), sorted(found.arriving & missing))
+
+
+async def report(database: Database, storage: Storage, differences: Differences) -> AsyncIterator[str]:
+    """A line for each difference, for what is in the trash, and for what housekeeping complains of."""
+    async with database.read() as connection:
+        complaint = (await storages.known(connection)).complaint
+    for model_id in differences.lost:
+        yield f"LOST      {model_id}  is ready and has no folder: its row is put in error within the hour"
+    for model_id in differences.unknown:
+        manifest = next(storage.manifests.of(model_id), None)
+        what = f"{manifest.name} at {manifest.revision}, {manifest.size} bytes" if manifest else "without a manifest"
+        yield f"UNKNOWN   {model_id}  is published, {what}: adopt or prune it"
+    for model_id in differences.arriving:
+        yield f"PARTIAL   {model_id}  arrived in part and has no row: prune it, unless another depot is at work here"
+    for entry in storage.trash.entries():
+        days = (entry.since + storage.keep - time.time()) / 86_400
+        yield f"trash     {entry.model_id}  can be restored for another {max(days, 0):.1f} days"
+    if complaint:
+        yield f"HELD BACK {complaint}"
+    if not differences:
+        yield "ok        the storage holds what the database says, and nothing else"
+
+
+async def adopt(database: Database, storage: Storage, model_ids: Sequence[UUID]) -> AsyncIterator[tuple[bool, str]]:
+    """Make rows for published folders, each verified against its manifest; for each whether that was done, and a line."""
+    for model_id in model_ids:
+        problem = await _adopt(database, storage, model_id)
+        yield not problem, problem or f"adopted   {model_id}"
+    await _look_again(database)
+
+
+async def prune(
+    database: Database, storage: Storage, model_ids: Sequence[UUID], *, at_once: bool
+) -> AsyncIterator[tuple[bool, str]]:
+    """Take away what has no row: published folders into the trash, unless `at_once`. As `adopt` tells it."""
+    async with database.read() as connection:
+        missing, _ = await holdings.gone(connection, model_ids)
+    for model_id in model_ids:
+        if model_id not in missing:
+            yield False, f"kept      {model_id}  the database has it: delete it with `modeldepot rm {model_id}`"
+            continue
+        try:
+            await asyncio.to_thread(_take_away, storage, model_id, at_once=at_once)
+        except TryAgain as error:
+            yield False, f"kept      {model_id}  {error.message}"
+        else:
+            await _audit(database, "prune-model", model_id)
+            yield True, f"pruned    {model_id}"
+    await _look_again(database)
+
+
+async def restore(database: Database, storage: Storage, model_id: UUID) -> tuple[bool, str]:
+    """Put a folder back from the trash, and its row if that is gone. As `adopt` tells it."""
+    try:
+        if not await asyncio.to_thread(storage.trash.restore, model_id, storage.published(model_id)):
+            return False, f"The trash holds nothing of {model_id}; `modeldepot storage check` lists what it holds."
+    except FileExistsError:
+        return False, f"{storage.published(model_id)} is there: nothing is put in its place."
+    problem = await _adopt(database, storage, model_id)
+    await _look_again(database)
+    return not problem, problem or f"restored  {model_id}"
+
+
+def _take_away(storage: Storage, model_id: UUID, *, at_once: bool) -> None:
+    storage.discard_incoming(model_id)
+    if storage.published(model_id).exists():
+        storage.take_away(model_id)
+    if at_once:
+        storage.forget(model_id)
+
+
+async def _adopt(database: Database, storage: Storage, model_id: UUID) -> str:
+    """What is in the way; empty when there is a row, and a link to the folder."""
+    async with database.read() as connection:
+        missing, _ = await holdings.gone(connection, [model_id])
+        described = await holdings.described(connection, model_id)
+    if not missing:
+        if described is None:
+            return f"kept      {model_id}  its model is not ready: send its create again, what is there is not fetched"
+        await asyncio.to_thread(storage.links.put, _label(_selection(described[0])), storage.published(model_id))
+        return ""
+    try:
+        manifest = await asyncio.to_thread(_fitting, storage, model_id)
+        selection = select(manifest.name, manifest.revision, manifest.include, manifest.exclude)
+    except (ValueError, BadRequest) as error:
+        return f"refused   {model_id}  {error}"
+    path = storage.root / "by-name" / _label(selection)
+    async with database.begin() as connection:
+        other = await holdings.adopt(connection, model_id, selection, manifest.commit, str(path), manifest.files)
+        if other is None:
+            await audit.record(connection, [_act("adopt-model", model_id, manifest.name)], audit.ACCEPTED)
+    if other is not None:
+        return f"refused   {model_id}  model {other} has this selection of {manifest.name} already: prune this folder"
+    await asyncio.to_thread(storage.links.put, _label(selection), storage.published(model_id))
+    await asyncio.to_thread(storage.manifests.write, manifest)
+    return ""
+
+
+def _fitting(storage: Storage, model_id: UUID) -> Manifest:
+    """The manifest that the folder is byte for byte as. Raises `ValueError`."""
+    problems = ["there is no manifest of it: send a create for what it is, then prune this folder"]
+    for manifest in storage.manifests.of(model_id):
+        recorded = {file.path: (file.size, file.sha256) for file in manifest.files}
+        problems = check_files(storage.published(model_id), recorded)
+        if not problems:
+            return manifest
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    raise ValueError(f"{problems[0]}{more}")
+
+
+def _selection(model: Row[Any]) -> Selection:
+    return Selection(model.name, model.revision, tuple(model.include), tuple(model.exclude))
+
+
+def _label(selection: Selection) -> PurePosixPath:
+    patterns = bool(selection.include or selection.exclude)
+    return label(selection.name, selection.revision, selection.fingerprint, patterns=patterns)
+
+
+def _act(action: str, model_id: UUID, name: str | None) -> audit.Act:
+    act = audit.by_shell(action)
+    act.resource_id, act.resource_name = model_id, name
+    return act
+
+
+async def _audit(database: Database, action: str, model_id: UUID) -> None:
+    async with database.begin() as connection:
+        await audit.record(connection, [_act(action, model_id, None)], audit.ACCEPTED)
+
+
+async def _look_again(database: Database) -> None:
+    """Let a worker look anew, so that what /readyz says is of now."""
+    async with database.begin() as connection:
+        await storages.tidy_soon(connection)

@@ -1,0 +1,170 @@
+"""Whether published files are still what was published: `modeldepot storage verify`."""
+
+import argparse
+import asyncio
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row
+
+from app import wakeup
+from app.client.exits import Wrong
+from app.client.tokens import Token, find_token
+from app.db.errors import DatabaseUnreachable
+from app.db.session import Database, open_database
+from app.domain.errors import Refusal
+from app.domain.states import ModelStatus
+from app.sealing import Sealer
+from app.services import audit, files, models
+from app.settings import Settings, SettingsError, load, split_keys
+from app.storage.posix import Storage
+from app.terminal import print_json, say, shown
+from app.wakeup import Doorbell
+
+_NOT_THERE = 5
+"""The exit code, as of all commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found of one model."""
+
+    model: Row[Any]
+    status: str
+    """ok, wrong, or skipped because the model is not ready."""
+    problems: Sequence[str] = ()
+    files: int = 0
+    size: int = 0
+    operation: UUID | None = None
+    """It fetches again what is wrong."""
+    refusal: str = ""
+    """Why that is not done."""
+
+    def lines(self) -> Iterator[str]:
+        model = f"{self.model.id}  {self.model.name}:"
+        if self.status == "skipped":
+            yield f"skipped  {model} it is {self.model.status}"
+        for problem in self.problems:
+            yield f"WRONG    {model} {problem}"
+        if self.status == "ok":
+            yield f"ok       {model} {self.files} files, {self.size} bytes"
+        if self.operation:
+            yield f"repair   {model} a worker fetches what is wrong, operation {self.operation}"
+        if self.refusal:
+            yield f"skipped  {model} {self.refusal}"
+
+    def in_json(self) -> dict[str, Any]:
+        model = {"id": str(self.model.id), "name": self.model.name, "status": self.model.status}
+        repair = str(self.operation) if self.operation else None
+        found = {"result": self.status, "problems": list(self.problems), "files": self.files, "size": self.size}
+        return model | found | {"repair-operation": repair, "repair-refused": self.refusal or None}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="modeldepot storage verify")
+    parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--token-file", type=Path)
+    parser.add_argument("--token-stdin", action="store_true")
+    parser.add_argument("model", nargs="?")
+    options = parser.parse_args()
+    try:
+        token = find_token(options.token_file, stdin=options.token_stdin) if options.repair else None
+        sys.exit(asyncio.run(_run(load(), options.model, repair=options.repair, token=token, as_json=options.json)))
+    except Wrong as error:
+        sys.exit(shown(f"modeldepot storage verify: {error.message}"))
+    except SettingsError as error:
+        sys.exit(shown(f"modeldepot storage verify: {error}"))
+    except DatabaseUnreachable as error:
+        sys.exit(f"modeldepot storage verify: {error} {error.advice} ({error.cause})")
+
+
+async def _run(settings: Settings, name: str | None, *, repair: bool, token: Token | None, as_json: bool) -> int:
+    """The exit code."""
+    database, storage = open_database(settings.database_url), Storage(settings.storage)
+    verdicts = []
+    try:
+        async with database.read() as connection:
+            chosen = [row for row in await models.list_all(connection) if name in {None, row.name, str(row.id)}]
+        if name and not chosen:
+            say(f"There is no model {name!r}. `modeldepot storage usage` lists the models there are.", err=True)
+            return _NOT_THERE
+        for model in chosen:
+            verdict = await _verify(database, storage, model)
+            if repair and verdict and verdict.problems:
+                verdict = await _repair(database, settings, verdict, token)
+            if verdict:
+                verdicts.append(verdict)
+                if not as_json:
+                    say(*verdict.lines())
+    finally:
+        await database.close()
+    if as_json:
+        print_json({"models": [verdict.in_json() for verdict in verdicts]})
+    return 1 if any(verdict.problems for verdict in verdicts) else 0
+
+
+async def _verify(database: Database, storage: Storage, model: Row[Any]) -> Verdict | None:
+    """`None` if its files went while they were read."""
+    if model.status != ModelStatus.READY:
+        return Verdict(model, "skipped")
+    async with database.read() as connection:
+        rows = await files.of(connection, model.id)
+    recorded = {row.path: (row.size, row.sha256) for row in rows}
+    wrong = await asyncio.to_thread(check, storage.published(model.id), recorded)
+    async with database.read() as connection:
+        if not await models.is_ready(connection, model.id):
+            return None
+    return Verdict(model, "wrong" if wrong else "ok", wrong, len(rows), sum(row.size for row in rows))
+
+
+async def _repair(database: Database, settings: Settings, verdict: Verdict, token: Token | None) -> Verdict:
+    """The same, with what is done about it."""
+    operation_id = uuid4()
+    sealer = Sealer(split_keys(settings.secret_key))
+    sealed = sealer.seal(token.value, belongs_to=str(operation_id)) if token else None
+    try:
+        async with database.begin() as connection:
+            operation = await models.repair(
+                connection,
+                verdict.model.id,
+                operation_id=operation_id,
+                sealed_token=sealed,
+                deadline=settings.operation_deadline,
+            )
+            await audit.accept(connection, audit.by_shell("repair-model"), operation)
+    except Refusal as error:
+        return replace(verdict, refusal=error.message)
+    bell = Doorbell(wakeup.connect(settings.redis_url))
+    await bell.ring()
+    await bell.close()
+    return replace(verdict, operation=operation.id)
+
+
+def check(folder: Path, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
+    """What is wrong with the files in `folder`, by their recorded sizes and SHA-256; a line each."""
+    problems = []
+    for path, (size, sha256) in sorted(recorded.items()):
+        try:
+            with (folder / path).open("rb") as file:
+                found = os.fstat(file.fileno()).st_size
+                if found != size:
+                    problems.append(f"{path} has {found} bytes instead of {size}")
+                elif hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    problems.append(f"{path} differs from its checksum")
+        except FileNotFoundError:
+            problems.append(f"{path} is missing")
+        except OSError as error:
+            problems.append(f"{path} can't be read: {error.strerror}")
+    there = {Path(place, name).relative_to(folder).as_posix() for place, _, names in os.walk(folder) for name in names}
+    return problems + [f"{path} is not one of its files" for path in sorted(there - set(recorded))]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The worker's end of the pipe to a download's process: forked, spoken to in JSON lines, killed."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from itertools import count
+from typing import Any, Self
+
+from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
+from worker.download.trust import CERTIFICATE, KEY
+
+MESSAGE, FORK = struct.Struct("=QI"), 0
+"""What is said to `worker.download.forkserver`."""
+_DIED = "The download's process ended unexpectedly."
+_LINE = 1 << 26
+"""The longest line a child may send, in bytes: a manifest of 100,000 checksums is 7 MB."""
+_LAST_SYNC = 1.0
+"""Seconds that a child may take to put its last bytes on disk."""
+# What a child needs to find its libraries and the network; no secret of the worker is among it.
+_PASSED = (
+    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", CERTIFICATE, KEY,
+)  # fmt: skip
+HUGGING_FACE = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_XET_TELEMETRY_ENABLED": "0",
+    # The caller's token or none: never one that happens to be on this machine.
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    # Its cache would hand one caller's files to another.
+    "HF_HUB_DISABLE_SHARED_BLOBS": "1",
+    "HF_XET_CLIENT_READ_TIMEOUT": "30s",
+    # By default hf_xet buffers up to 6 GB.
+    "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_SIZE": "64mb",
+    "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_PERFILE_SIZE": "16mb",
+    "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_LIMIT": "128mb",
+    # Each request over Xet takes megabytes and gives them back: glibc keeps them for the next one, which saves 7 % of CPU.
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}
+
+
+class Child:
+    """A process that runs `worker.download.main`."""
+
+    def __init__(self, end: Callable[[int], None], stdin: asyncio.WriteTransport, stdout: asyncio.StreamReader) -> None:
+        self._end = end
+        self._stdin = stdin
+        self._stdout = stdout
+
+    def send(self, **message: Any) -> None:
+        self._write(json.dumps(message).encode() + b"\n")
+
+    def beat(self) -> None:
+        """Tell it that the lease is still held."""
+        self._write(b"\n")
+
+    async def messages(self) -> AsyncIterator[Mapping[str, Any]]:
+        """What it says, until `done`. Raises `Failed` or `TryAgain` as it says, and `TryAgain` when it dies."""
+        while line := await self._stdout.readline():
+            message: Mapping[str, Any] = json.loads(line)
+            if message["event"] == "failed":
+                raise _failure(message)
+            if message["event"] == "crashed":
+                raise RuntimeError(f"the download's process failed: {message['message']}")
+            yield message
+            if message["event"] == "done":
+                return
+        raise TryAgain(Reason.FAULT, _DIED)
+
+    async def stop(self) -> None:
+        """Let it keep what has arrived, unless that takes long, and end it."""
+        self._end(signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SYNC):
+                await self._ended()
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End it, whatever it is waiting for; return when it writes nothing more."""
+        self._end(signal.SIGKILL)
+        self._stdin.close()
+        await asyncio.shield(self._ended())
+
+    async def _ended(self) -> None:
+        """Its output is open until the last of its threads has closed all its files."""
+        while await self._stdout.read(_LINE):
+            pass
+
+    def _write(self, data: bytes) -> None:
+        if not self._stdin.is_closing():
+            self._stdin.write(data)
+
+
+class ForkServer:
+    """The worker's end of `worker.download.forkserver`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
+        self._process = process
+        self._line = line
+        self._numbers = count()
+
+    @classmethod
+    async def start(cls, environment: Mapping[str, str]) -> Self:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "worker.download.forkserver",
+                stdin=theirs.fileno(),
+                env=environment,
+                # Out of reach of the terminal's Ctrl-C. Not in a session of its own: Linux shares the processor out
+                # between sessions, and the API's would get one small part beside those of all the workers' children.
+                process_group=0,
+            )
+        return cls(process, ours)
+
+    @property
+    def is_alive(self) -> bool:
+        """It never says anything, so there is nothing to read until its end of the line is closed."""
+        try:
+            self._line.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    async def fork(self) -> Child:
+        """Raises `TryAgain` when the process is gone."""
+        number = next(self._numbers)
+        (job, stdin), (stdout, answers) = os.pipe(), os.pipe()
+        ours = os.fdopen(stdin, "wb", buffering=0), os.fdopen(stdout, "rb", buffering=0)
+        try:
+            socket.send_fds(self._line, [MESSAGE.pack(number, FORK)], [job, answers])
+        except OSError:
+            for file in ours:
+                file.close()
+            raise TryAgain(Reason.FAULT, _DIED) from None
+        finally:
+            os.close(job)
+            os.close(answers)
+        loop, output = asyncio.get_running_loop(), asyncio.StreamReader(limit=_LINE)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), ours[1])
+        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, ours[0])
+        return Child(partial(self._signal, number), transport, output)
+
+    async def close(self) -> None:
+        self._line.close()
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+    def _signal(self, number: int, signal_: int) -> None:
+        # Without the server a child ends when its standard input is closed.
+        with suppress(OSError):
+            self._line.send(MESSAGE.pack(number, signal_))
+
+
+class Nursery:
+    """Children for one Hub. They share `bandwidth` bytes a second evenly; 0 is no limit."""
+
+    def __init__(self, hub_endpoint: str, cache: str, bandwidth: int) -> None:
+        self._environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        self._environment |= HUGGING_FACE | {"HF_ENDPOINT": hub_endpoint, "HF_HOME": cache}
+        self._bandwidth = bandwidth
+        self._busy: set[Child] = set()
+        self._server: ForkServer | None = None
+        self._retired = False
+        self._starting = asyncio.Lock()
+
+    async def prepare(self) -> ForkServer:
+        """Start what forks the children, unless it is there."""
+        async with self._starting:
+            if self._server is None or not self._server.is_alive:
+                if self._server is not None:
+                    await self._server.close()
+                self._server = await ForkServer.start(self._environment)
+            return self._server
+
+    @asynccontextmanager
+    async def child(self, *, downloads: bool = True) -> AsyncIterator[Child]:
+        """A child of one's own; it is gone when the block ends. Only one that `downloads` takes a share of the bandwidth."""
+        forking = asyncio.create_task(self._fork())
+        try:
+            child = await asyncio.shield(forking)
+            if downloads:
+                self._busy.add(child)
+                self._share()
+            yield child
+        finally:
+            child = await forking
+            self._busy.discard(child)
+            await (child.stop() if self._retired else child.kill())
+            self._share()
+
+    def retire(self) -> None:
+        """Let the children at work save what has arrived: the worker stops."""
+        self._retired = True
+
+    async def close(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+
+    async def _fork(self) -> Child:
+        return await (await self.prepare()).fork()
+
+    def _share(self) -> None:
+        if self._bandwidth:
+            for child in self._busy:
+                child.send(bandwidth=max(self._bandwidth // len(self._busy), 1))
+
+
+def _failure(message: Mapping[str, Any]) -> OperationError:
+    reason = Reason(message["reason"])
+    if message["again"]:
+        kind = NotYet if message["waits"] else TryAgain
+        return kind(reason, message["message"], after=message["after"])
+    return Failed(reason, message["message"])
