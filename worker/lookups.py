@@ -16,6 +16,7 @@ from app.depot.lookups import ANSWERS_WITHIN, LATEST, QUEUE
 from app.domain.errors import DepotError, OperationError, Refusal, TryAgain
 from app.services import models
 from worker.commands.work import Tools
+from worker.download.protocol import Found, LookupRequest
 from worker.jobs import OPTIONS, taken
 
 _AT_ONCE = 4
@@ -71,8 +72,7 @@ async def _latest(tools: Tools, model_id: UUID) -> dict[str, Any]:
 async def _ask(tools: Tools, model: Row[Any]) -> str:
     """In a process of its own, as downloads are: it can be ended whatever it waits for."""
     async with tools.nursery.child(downloads=False) as child:
-        child.send(
-            only="commit",
+        request = LookupRequest(
             name=model.name,
             revision=model.revision,
             token=None,
@@ -82,7 +82,8 @@ async def _ask(tools: Tools, model: Row[Any]) -> str:
             stall_window=ANSWERS_WITHIN,
             stall_rate=tools.stall_rate,
         )
+        child.send(request)
         async for message in child.messages():
-            if message["event"] == "resolved":
-                return str(message["commit"])
+            if isinstance(message, Found):
+                return message.commit
     raise DepotError("A child ended well and said nothing.")

@@ -1,7 +1,6 @@
 """The worker's end of the pipe to a download's process: forked, spoken to in JSON lines, killed."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -11,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import count
-from typing import Any, Self
+from typing import Self
 
-from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
+from app.domain.errors import Reason, TryAgain
+from worker.download.protocol import Bandwidth, Crash, Done, Failure, Found, Message, decode, encode
 from worker.download.trust import CERTIFICATE, KEY
 
 MESSAGE, FORK = struct.Struct("=QI"), 0
@@ -55,23 +55,23 @@ class Child:
         self._stdin = stdin
         self._stdout = stdout
 
-    def send(self, **message: Any) -> None:
-        self._write(json.dumps(message).encode() + b"\n")
+    def send(self, message: Message) -> None:
+        self._write(encode(message))
 
     def beat(self) -> None:
         """Tell it that the lease is still held."""
         self._write(b"\n")
 
-    async def messages(self) -> AsyncIterator[Mapping[str, Any]]:
-        """What it says, until `done`. Raises `Failed` or `TryAgain` as it says, and `TryAgain` when it dies."""
+    async def messages(self) -> AsyncIterator[Message]:
+        """What it says, until `Done` or `Found`. Raises the error of a `Failure`, and `TryAgain` when it dies."""
         while line := await self._stdout.readline():
-            message: Mapping[str, Any] = json.loads(line)
-            if message["event"] == "failed":
-                raise _failure(message)
-            if message["event"] == "crashed":
-                raise RuntimeError(f"the download's process failed: {message['message']}")
+            message = decode(line)
+            if isinstance(message, Failure):
+                raise message.error()
+            if isinstance(message, Crash):
+                raise RuntimeError(f"the download's process failed: {message.message}")  # noqa: TRY004  # its own bug
             yield message
-            if message["event"] == "done":
+            if isinstance(message, Done | Found):
                 return
         raise TryAgain(Reason.FAULT, _DIED)
 
@@ -217,12 +217,4 @@ class Nursery:
     def _share(self) -> None:
         if self._bandwidth:
             for child in self._busy:
-                child.send(bandwidth=max(self._bandwidth // len(self._busy), 1))
-
-
-def _failure(message: Mapping[str, Any]) -> OperationError:
-    reason = Reason(message["reason"])
-    if message["again"]:
-        kind = NotYet if message["waits"] else TryAgain
-        return kind(reason, message["message"], after=message["after"])
-    return Failed(reason, message["message"])
+                child.send(Bandwidth(max(self._bandwidth // len(self._busy), 1)))

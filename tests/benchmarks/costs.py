@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from tests.faults.engine import Endpoint, Engine
+from worker.download.protocol import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def of_command(words: Sequence[str], environment: Mapping[str, str]) -> Cost:
 
 
 def of_download(
-    hub: Endpoint, name: str, target: Path, until: Callable[[Mapping[str, Any]], bool] | None = None, **job: Any
+    hub: Endpoint, name: str, target: Path, until: Callable[[Message], bool] | None = None, **job: Any
 ) -> Cost:
     """The depot's: from the start of the download's process to the rename that publishes.
 

@@ -9,11 +9,10 @@ comes over TLS, as from the real Hub.
 import argparse
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.benchmarks.costs import Cost, of_all, of_download
 from tests.benchmarks.distance import Distance
@@ -21,6 +20,7 @@ from tests.benchmarks.nginx import Nginx, Site
 from tests.benchmarks.rivals import here
 from tests.faults.engine import Engine
 from tests.hubs.certificates import Certificates
+from worker.download.protocol import Message, Progress, Verified
 
 GIB, MIB, KIB = 1 << 30, 1 << 20, 1 << 10
 _MEMORY = 150
@@ -131,7 +131,7 @@ class Trial:
         # Slowly, because how far it is is told twice a second.
         with engine.start(bandwidth=total // 10) as attempt:
             outcome = attempt.outcome(
-                lambda message: message["event"] == "progress" and message["downloaded"] > 0.9 * total
+                lambda message: isinstance(message, Progress) and message.downloaded > 0.9 * total
             )
             attempt.process.kill()
         assert not outcome.done, "it was done before it could be killed: use larger files"
@@ -144,8 +144,8 @@ class Trial:
     def stopped(self, hub: Nginx, scheme: str) -> None:
         """Seconds from SIGTERM to the end of the process, in the middle."""
 
-        def middle(message: Mapping[str, Any]) -> bool:
-            return bool(message["event"] == "progress" and message["downloaded"] > 0)
+        def middle(message: Message) -> bool:
+            return isinstance(message, Progress) and message.downloaded > 0
 
         site, name = hub.site(scheme), "bench/kept"
         cost = of_download(site, name, self._target, until=middle, bandwidth=site.size(name) // 10)
@@ -160,11 +160,7 @@ class Trial:
         assert outcome.done
         published, before = first.publish(), hub.bytes_sent()
         second = Engine(site, self._target, "bench/revised", stall_window=30.0)
-        second.links = {
-            message["sha256"]: str(published / message["path"])
-            for message in outcome.messages
-            if message["event"] == "verified"
-        }
+        second.links = {message.sha256: str(published / message.path) for message in outcome.all(Verified)}
         assert second.run().done
         changed = (second.publish() / "model-07.safetensors").stat().st_size
         _limit("1 of 20 files changed: bytes sent", hub.bytes_sent() - before, changed)

@@ -9,15 +9,14 @@ import argparse
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tests.benchmarks.costs import Cost, of_all, of_download
 from tests.benchmarks.rivals import hf
 from tests.faults.engine import Engine
 from tests.hub import Files, Hub
 from tests.hubs.certificates import Certificates
+from worker.download.protocol import Bandwidth, Message, Progress
 
 GIB, MIB = 1 << 30, 1 << 20
 _EIGHT, _ONE = "bench/eight", "bench/one"
@@ -71,10 +70,8 @@ def killed(hub: Hub, target: Path) -> None:
     engine = Engine(hub, target, _ONE, stall_window=30.0, xet="on")
     with engine.start() as attempt:
         # Slowly, because how far it is is told twice a second.
-        attempt.send(bandwidth=total // 10)
-        outcome = attempt.outcome(
-            lambda message: message["event"] == "progress" and message["downloaded"] > 0.9 * total
-        )
+        attempt.send(Bandwidth(total // 10))
+        outcome = attempt.outcome(lambda message: isinstance(message, Progress) and message.downloaded > 0.9 * total)
         attempt.process.kill()
     assert not outcome.done, "it was done before it could be killed: use larger files"
     assert engine.run().done
@@ -86,8 +83,8 @@ def killed(hub: Hub, target: Path) -> None:
 def stopped(hub: Hub, target: Path) -> None:
     """Seconds from SIGTERM to the end of the process, in the middle."""
 
-    def middle(message: Mapping[str, Any]) -> bool:
-        return bool(message["event"] == "progress" and message["downloaded"] > 0)
+    def middle(message: Message) -> bool:
+        return isinstance(message, Progress) and message.downloaded > 0
 
     hub.total_rate = _size(hub, _ONE) // 10
     _limit("stopped in the middle: seconds", of_download(hub, _ONE, target, until=middle, xet="on").wall, 2)

@@ -1,18 +1,31 @@
 """Runs the download's child process by itself, as a worker does, against the Hub on loopback."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 from uuid import UUID, uuid4
 
 from app.storage.posix import Attempt, Storage
+from worker.download.protocol import (
+    Bandwidth,
+    Done,
+    DownloadRequest,
+    Failure,
+    Go,
+    Located,
+    Message,
+    Planned,
+    Resolved,
+    decode,
+    encode,
+)
 from worker.processes import HUGGING_FACE
 
+T = TypeVar("T", bound=Message)
 CLEAN = {
     name: value for name, value in os.environ.items() if not name.startswith(("HF_", "DEPOT_", "http", "HTTP", "NO_"))
 }
@@ -24,23 +37,26 @@ UNDER_WAY = 8 << 20
 class Outcome:
     """How a download ended: `done`, or the message of its failure."""
 
-    messages: list[Mapping[str, Any]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
-    def last(self, event: str) -> Mapping[str, Any]:
-        assert any(message["event"] == event for message in self.messages), self.messages
-        return next(message for message in reversed(self.messages) if message["event"] == event)
+    def all(self, kind: type[T]) -> list[T]:
+        return [message for message in self.messages if isinstance(message, kind)]
+
+    def last(self, kind: type[T]) -> T:
+        assert self.all(kind), self.messages
+        return self.all(kind)[-1]
 
     @property
     def done(self) -> bool:
-        return bool(self.messages) and self.messages[-1]["event"] == "done"
+        return bool(self.messages) and isinstance(self.messages[-1], Done)
 
     @property
     def reason(self) -> str:
-        return str(self.last("failed")["reason"])
+        return self.last(Failure).reason
 
     @property
     def text(self) -> str:
-        return str(self.last("failed")["message"])
+        return self.last(Failure).message
 
 
 class Endpoint(Protocol):
@@ -65,8 +81,8 @@ class Engine:
         self.max_file_size: int | None = None
         self._fence = 0
         self._job: dict[str, Any] = {
-            "model": str(self.model_id),
-            "operation": str(self.operation_id),
+            "model_id": self.model_id,
+            "operation_id": self.operation_id,
             "name": name,
             "revision": "main",
             "commit": None,
@@ -76,7 +92,7 @@ class Engine:
             "token": None,
             "endpoint": hub.endpoint,
             "redirects_inside": False,
-            "storage": str(folder),
+            "storage": folder,
             "lease": 60,
             "connections": 8,
             "backoff": 0.02,
@@ -88,9 +104,11 @@ class Engine:
 
     def start(self, **job: Any) -> "Attempting":
         self._fence += 1
-        message = self._job | job | {"fence": self._fence}
-        environment = CLEAN | HUGGING_FACE | {"HF_ENDPOINT": message["endpoint"]} | self._trusted | self.environment
-        return Attempting(message, environment, self.links, self.max_file_size)
+        values = self._job | job | {"fence": self._fence}
+        bandwidth = Bandwidth(values.pop("bandwidth", 0))
+        request = DownloadRequest(**values)
+        environment = CLEAN | HUGGING_FACE | {"HF_ENDPOINT": request.endpoint} | self._trusted | self.environment
+        return Attempting(request, bandwidth, environment, self.links, self.max_file_size)
 
     def run(self, **job: Any) -> Outcome:
         with self.start(**job) as attempting:
@@ -120,12 +138,13 @@ class Attempting:
 
     def __init__(
         self,
-        job: Mapping[str, Any],
+        request: DownloadRequest,
+        bandwidth: Bandwidth,
         environment: Mapping[str, str],
         links: Mapping[str, str],
         max_file_size: int | None,
     ) -> None:
-        self._job, self._environment, self._links = job, environment, links
+        self._said, self._environment, self._links = (bandwidth, request), environment, links
         self._limit = (
             [] if max_file_size is None else ["sh", "-c", f'ulimit -f {max_file_size // 512}; exec "$@"', "sh"]
         )
@@ -137,7 +156,8 @@ class Attempting:
             stdout=subprocess.PIPE,
             env=dict(self._environment),
         )
-        self.send(**self._job)
+        for message in self._said:
+            self.send(message)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,9 +167,9 @@ class Attempting:
             if stream is not None:
                 stream.close()
 
-    def send(self, **message: Any) -> None:
+    def send(self, message: Message) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.write(encode(message))
         self.process.stdin.flush()
 
     def beat(self) -> None:
@@ -158,17 +178,17 @@ class Attempting:
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
-    def outcome(self, until: Callable[[Mapping[str, Any]], bool] = lambda _message: False) -> Outcome:
+    def outcome(self, until: Callable[[Message], bool] = lambda _message: False) -> Outcome:
         """Hear it out, to its end or `until` a message."""
         outcome = Outcome()
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            message = json.loads(line)
+            message = decode(line)
             outcome.messages.append(message)
-            if message["event"] == "resolved":
-                self.send(links={sha256: [path] for sha256, path in self._links.items()}, awaited=[])
-            if message["event"] == "planned":
-                self.send()
+            if isinstance(message, Resolved):
+                self.send(Located({sha256: [path] for sha256, path in self._links.items()}))
+            if isinstance(message, Planned):
+                self.send(Go())
             if until(message):
                 break
         return outcome

@@ -10,6 +10,7 @@ from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine, Outcome
 from tests.hub import Fault, FaultKind, Hub, Repo, Synthetic
 from tests.hubs.exchange import Place
+from worker.download.protocol import Failure
 
 CALLS: tuple[Place, ...] = ("auth", "revision", "tree", "redirect", "file")
 SECRET = "hf_planted"
@@ -22,8 +23,8 @@ def test_a_hub_that_fails_at_one_call_is_noticed_in_time_and_a_retry_completes(h
     faults += [_fault("redirect_loop", on) for on in ("auth", "revision", "redirect")]
     faults += [_fault("drop", on) for on in ("auth", "revision")]
     for fault, (engine, outcome, seconds) in zip(faults, _run(hub, tmp_path, faults), strict=True):
-        failed = outcome.last("failed")
-        assert (failed["reason"], failed["again"]) == ("unavailable", True), (fault, outcome.text)
+        failed = outcome.last(Failure)
+        assert (failed.reason, failed.again) == ("unavailable", True), (fault, outcome.text)
         # Stalled after a second each time; a listing is asked for six times, with 23 seconds of pauses between them.
         assert seconds < 120, fault
         assert SECRET not in str(outcome.messages)
@@ -57,8 +58,8 @@ def test_what_the_hub_says_of_a_revision_has_its_reason(hub: Hub, tmp_path: Path
         for number, (status, headers, *_) in enumerate(expected)
     ]
     for (status, headers, *told), (_, outcome, _) in zip(expected, _run(hub, tmp_path, faults), strict=True):
-        failed = outcome.last("failed")
-        assert [failed["reason"], failed["again"], failed["after"]] == told, (status, headers, outcome.text)
+        failed = outcome.last(Failure)
+        assert [failed.reason, failed.again, failed.after] == told, (status, headers, outcome.text)
         assert SECRET not in str(outcome.messages)
 
 
@@ -67,10 +68,10 @@ def test_a_wait_may_be_asked_for_as_a_date(hub: Hub, engine: Engine) -> None:
     hub.misbehave(
         Fault("status", on="revision", status=503, headers={"Retry-After": format_datetime(until, usegmt=True)})
     )
-    assert 500 < engine.run().last("failed")["after"] <= 600
+    assert 500 < (engine.run().last(Failure).after or 0) <= 600
     for wait, seconds in (("soon", None), ("²", None), ("Thu, 01 Jan 1970 00:00:00 -0000", 0), ("", None)):
         hub.misbehave(Fault("status", on="revision", status=503, headers={"Retry-After": wait}))
-        assert engine.run().last("failed")["after"] == seconds
+        assert engine.run().last(Failure).after == seconds
 
 
 def test_a_tree_that_fails_now_and_then_is_asked_for_again(hub: Hub, repo: Repo, engine: Engine) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.faults.conftest import NAME, contents, published
 from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Fault, Hub, Repo, Synthetic
+from worker.download.protocol import Planned
 
 MIB = 1 << 20
 
@@ -55,5 +56,5 @@ def test_an_attempt_that_fails_keeps_every_byte_that_has_arrived(hub: Hub, tmp_p
     hub.forget()
     resumed = engine.run()
     assert resumed.done
-    assert 0 <= hub.bytes_sent() - resumed.last("planned")["missing"] <= UNDER_WAY
-    assert resumed.last("planned")["missing"] <= 40 * MIB - 8 * MIB - 3 * MIB
+    assert 0 <= hub.bytes_sent() - resumed.last(Planned).missing <= UNDER_WAY
+    assert resumed.last(Planned).missing <= 40 * MIB - 8 * MIB - 3 * MIB

@@ -9,6 +9,7 @@ import pytest
 from tests.faults.conftest import FILES, contents, published
 from tests.faults.engine import Engine
 from tests.hub import Fault, Files, Hub, Repo
+from worker.download.protocol import Bandwidth, Progress, Verified
 
 MIB = 1 << 20
 WAYS: dict[str, dict[str, Any]] = {
@@ -52,11 +53,9 @@ def test_each_way_brings_the_same_files_and_says_the_same_of_them(
     files = contents(repo)
     assert published(engine) == files
     entries = repo.commits[repo.branches["main"]].entries
-    told = {
-        message["path"]: (message["size"], message["sha256"]) for message in outcome.messages if "sha256" in message
-    }
+    told = {message.path: (message.size, message.sha256) for message in outcome.all(Verified)}
     assert told == {path: (entry.content.size, entry.content.sha256) for path, entry in entries.items()}
-    assert len([message for message in outcome.messages if message["event"] == "verified"]) == len(files)
+    assert len(outcome.all(Verified)) == len(files)
     if repo.xet:
         assert any(request.place == "xorb" for request in hub.requests) == (way in {"xet", "snapshot"})
 
@@ -69,7 +68,7 @@ def test_huggingface_hub_fetches_what_a_hub_that_has_changed_gives_to_nobody_els
     assert outcome.done, outcome.messages[-1]
     assert any(request.fault == "status" for request in hub.requests)
     assert published(engine) == contents(repo)
-    downloaded = [message["downloaded"] for message in outcome.messages if message["event"] == "progress"]
+    downloaded = [message.downloaded for message in outcome.all(Progress)]
     assert downloaded == sorted(downloaded)
 
 
@@ -92,7 +91,7 @@ def test_what_it_brings_is_checked_and_fetched_once_more(hub: Hub, repo: Repo, e
 def test_a_limit_on_bandwidth_holds_for_it(hub: Hub, repo: Repo, engine: Engine) -> None:
     limit = sum(map(len, contents(repo).values())) // 3
     with engine.start(fetcher="snapshot", stall_window=20) as attempting:
-        attempting.send(bandwidth=limit)
+        attempting.send(Bandwidth(limit))
         began = time.monotonic()
         outcome = attempting.outcome()
     assert outcome.done, outcome.messages[-1]

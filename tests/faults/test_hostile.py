@@ -1,6 +1,5 @@
 """Hubs that lie, and folders that somebody else wrote to: never published, nothing outside the model's folder."""
 
-import json
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from tests.faults.conftest import NAME, contents, published
 from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Fault, Hub, Repo, Synthetic
 from tests.hubs.content import Bytes
+from worker.download.protocol import Failure, Planned, Resolved, decode
 
 MIB = 1 << 20
 
@@ -59,7 +59,7 @@ def test_a_size_that_is_a_lie_is_never_published(hub: Hub, repo: Repo, engine: E
     outcome = engine.run()
     assert outcome.reason in {"partial", "unsupported"}, outcome.text
     assert path in outcome.text
-    assert not outcome.last("failed")["again"]
+    assert not outcome.last(Failure).again
     assert not (engine.tree / path).exists()
     hub.behave()
     assert engine.run().done
@@ -141,7 +141,7 @@ def test_a_file_that_may_not_grow_is_a_fault_and_what_arrived_is_used_later(repo
     """By RLIMIT_FSIZE, which needs no privilege: what a quota does to a single file."""
     engine.max_file_size = 16 * MIB
     outcome = engine.run()
-    assert (outcome.reason, outcome.last("failed")["again"]) == ("fault", False)
+    assert (outcome.reason, outcome.last(Failure).again) == ("fault", False)
     assert "operator" in outcome.text
     largest = max(path.stat().st_size for path in engine.storage.root.rglob("*") if path.is_file())
     assert largest <= 16 * MIB
@@ -152,10 +152,11 @@ def test_a_file_that_may_not_grow_is_a_fault_and_what_arrived_is_used_later(repo
 
 def test_nothing_is_written_before_the_worker_says_that_there_is_room(hub: Hub, repo: Repo, engine: Engine) -> None:
     with engine.start() as attempting:
-        planned = attempting.outcome(lambda message: message["event"] == "resolved").last("resolved")
-        assert planned["total"] == sum(map(len, contents(repo).values()))
+        resolved = attempting.outcome(lambda message: isinstance(message, Resolved)).last(Resolved)
+        assert resolved.total == sum(map(len, contents(repo).values()))
         assert attempting.process.stdout
-        plan = json.loads(attempting.process.stdout.readline())
-    assert plan["missing"] == planned["total"]
+        planned = decode(attempting.process.stdout.readline())
+    assert isinstance(planned, Planned)
+    assert planned.missing == resolved.total
     assert [path for path in engine.storage.root.rglob("*") if path.is_file()] == []
     assert hub.bytes_sent() == 0

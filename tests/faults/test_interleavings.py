@@ -11,6 +11,7 @@ from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine, Outcome
 from tests.hub import Fault, Files, Hub, Repo, Synthetic
 from tests.hubs.certificates import Certificates
+from worker.download.protocol import Planned
 
 MIB = 1 << 20
 NAME = "acme/model"
@@ -68,8 +69,8 @@ def _attempt(hub: Hub, engine: Engine, killed_after: int | None) -> Outcome:
         return engine.run()
     before = hub.bytes_sent()
     with engine.start() as attempting:
-        outcome = attempting.outcome(lambda message: message["event"] == "planned")
-        if outcome.messages[-1]["event"] == "planned":
+        outcome = attempting.outcome(lambda message: isinstance(message, Planned))
+        if isinstance(outcome.messages[-1], Planned):
             hub.wait(lambda: hub.bytes_sent() - before >= killed_after, seconds=1)
     return outcome
 

@@ -9,6 +9,7 @@ import pytest
 from tests.faults.conftest import LARGE, contents, published
 from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Fault, Hub, Repo
+from worker.download.protocol import Failure
 
 MODEL = "model.safetensors"
 LARGE_FILES = "*.safetensors"
@@ -84,10 +85,10 @@ def test_what_does_not_pass_ends_the_attempt_with_its_reason_and_a_later_one_com
 ) -> None:
     hub.misbehave(fault)
     outcome = engine.run()
-    failed = outcome.last("failed")
-    assert (failed["reason"], failed["again"]) == (reason, True), outcome.text
+    failed = outcome.last(Failure)
+    assert (failed.reason, failed.again) == (reason, True), outcome.text
     if fault.retry_after is not None:
-        assert failed["after"] == fault.retry_after
+        assert failed.after == fault.retry_after
     assert not engine.storage.published(engine.model_id).exists()
     hub.behave()
     outcome = engine.run()
@@ -101,8 +102,8 @@ def test_what_never_matches_the_manifest_is_partial_and_is_not_kept(
 ) -> None:
     hub.misbehave(Fault(kind, path=MODEL, after_bytes=2000, times=None))  # type: ignore[arg-type]
     outcome = engine.run()
-    failed = outcome.last("failed")
-    assert (failed["reason"], failed["again"]) == ("partial", False), outcome.text
+    failed = outcome.last(Failure)
+    assert (failed.reason, failed.again) == ("partial", False), outcome.text
     assert MODEL in outcome.text
     assert not (engine.tree / MODEL).exists()
     assert list((engine.scratch / "parts").iterdir()) == []

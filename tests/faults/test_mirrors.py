@@ -17,6 +17,7 @@ from tests.faults.relays import Below
 from tests.hub import Fault, Hub, Repo
 from tests.hubs.exchange import Place
 from worker.download.client import Limits, make_client
+from worker.download.protocol import Failure
 
 TOKEN = "hf_planted"
 
@@ -55,7 +56,7 @@ def test_a_hub_without_auth_check_does_not_open_a_gated_repository(
     outcome = engine.run(token=token)
     assert outcome.reason == "forbidden"
     assert "The Hub says: Access to model acme/model is restricted" in outcome.text
-    assert [message["event"] for message in outcome.messages] == ["failed"], "nothing was linked or planned"
+    assert [type(message) for message in outcome.messages] == [Failure], "nothing was linked or planned"
     hub.account(TOKEN, accepted=[repo.name], may_read=[repo.name])
     assert engine.run(token=TOKEN).done
 
@@ -75,7 +76,7 @@ def test_a_tree_that_is_cut_short_is_not_taken_for_the_whole(
 ) -> None:
     hub.misbehave(Fault("rewrite", on="tree", rewrite=_cut(1), times=1))
     outcome = engine.run(**patterns)
-    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True)
+    assert (outcome.reason, outcome.last(Failure).again) == ("unavailable", True)
     assert "leaves" in outcome.text
     assert engine.run(**patterns).done, "the next answer was whole"
 
@@ -141,7 +142,7 @@ def test_an_answer_of_another_shape_is_asked_for_again(
 ) -> None:
     hub.misbehave(Fault("rewrite", on=on, rewrite=rewrite, times=1))
     outcome = engine.run()
-    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True), outcome.messages
+    assert (outcome.reason, outcome.last(Failure).again) == ("unavailable", True), outcome.messages
     assert engine.run().done
     assert published(engine) == contents(repo)
 

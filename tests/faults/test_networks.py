@@ -11,6 +11,7 @@ from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
 from tests.faults.relays import Proxy, Relay, Socks
 from tests.hub import Hub, Repo, Synthetic
+from worker.download.protocol import Failure
 
 SCHEMES = ["http"]
 """TLS stands before the Hub here, where it matters."""
@@ -41,7 +42,7 @@ def test_a_hub_with_a_certificate_of_ones_own_authority(
 ) -> None:
     address = f"https://127.0.0.1:{secure.port}"
     outcome = engine.run(endpoint=address)
-    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True)
+    assert (outcome.reason, outcome.last(Failure).again) == ("unavailable", True)
     assert "127.0.0.1" in outcome.text
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     engine.environment["SSL_CERT_FILE"] = str(tmp_path / "authority.pem")
@@ -153,7 +154,7 @@ def test_a_proxy_that_refuses_is_unavailable_and_its_password_is_not_told(
         )
         outcome = engine.run(endpoint=f"https://127.0.0.1:{secure.port}" if secure_hub else hub.endpoint)
         assert proxy.refused
-    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True)
+    assert (outcome.reason, outcome.last(Failure).again) == ("unavailable", True)
     assert SECRET not in str(outcome.messages)
     assert hub.requests == []
     if not secure_hub:
@@ -174,7 +175,7 @@ def test_a_proxy_that_is_not_there_is_unavailable(hub: Hub, engine: Engine) -> N
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://hub.invalid", "https://hub.invalid"])
 def test_a_hub_that_is_not_found_or_does_not_listen_is_unavailable(repo: Repo, engine: Engine, address: str) -> None:
     outcome = engine.run(endpoint=address)
-    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True)
+    assert (outcome.reason, outcome.last(Failure).again) == ("unavailable", True)
     assert address in outcome.text
     assert engine.run().done
     assert published(engine) == contents(repo)

@@ -11,6 +11,7 @@ from tests.faults.conftest import FILES, contents, files_below, published
 from tests.faults.engine import UNDER_WAY, Engine
 from tests.faults.olah import Olah, install
 from tests.hub import Fault, Hub, Synthetic
+from worker.download.protocol import Failure
 
 TOKEN, OTHER = "hf_planted", "hf_planted_too"
 _SLOW = 30.0
@@ -94,7 +95,7 @@ def test_files_that_it_has_kept_for_one_caller_are_not_given_to_another(
         outcome = engine_for(name).run(token=token)
         # It says the same of a wrong token as of a missing repository.
         assert outcome.reason == ("not-found" if token == "hf_wrong" else refusal)
-        assert [message["event"] for message in outcome.messages] == ["failed"], "nothing was linked or planned"
+        assert [type(message) for message in outcome.messages] == [Failure], "nothing was linked or planned"
 
 
 @pytest.mark.parametrize("folders", [5, 1])
@@ -120,5 +121,5 @@ def test_a_hub_behind_it_that_is_away_is_waited_for(mirror: Mirror, engine_for: 
     mirror.hub.misbehave(Fault("status", on="any", status=503, times=None))
     outcome = engine_for("acme/away").run()
     mirror.hub.behave()
-    assert (outcome.reason, outcome.last("failed")["again"]) == ("unavailable", True), outcome.messages
+    assert (outcome.reason, outcome.last(Failure).again) == ("unavailable", True), outcome.messages
     assert engine_for("acme/away").run().done

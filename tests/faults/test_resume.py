@@ -10,6 +10,7 @@ from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
 from tests.hub import Fault, Hub, Repo, Synthetic
 from tests.processes import BUSY
+from worker.download.protocol import Bandwidth, Planned, Progress, Verified
 
 NAME = "acme/large"
 MIB = 1 << 20
@@ -34,7 +35,7 @@ def test_after_a_kill_at_most_64_mib_of_a_file_in_flight_come_again(
     hub.total_rate = 25 * MIB
     with engine.start() as attempting:
         outcome = attempting.outcome(
-            lambda message: message["event"] == "progress" and message["downloaded"] > share * SIZE
+            lambda message: isinstance(message, Progress) and message.downloaded > share * SIZE
         )
         attempting.process.kill()
         attempting.process.wait()
@@ -55,7 +56,7 @@ def test_who_is_asked_to_stop_keeps_every_byte_that_has_arrived(hub: Hub, large:
     hub.misbehave(Fault("stall", path=MODEL, after_bytes=each, times=None))
     with engine.start(connections=connections, stall_window=60) as attempting:
         arrived = attempting.outcome(
-            lambda message: message["event"] == "progress" and message["downloaded"] >= connections * each
+            lambda message: isinstance(message, Progress) and message.downloaded >= connections * each
         )
         attempting.process.terminate()
         assert attempting.process.wait(10 + BUSY) == 0
@@ -63,7 +64,7 @@ def test_who_is_asked_to_stop_keeps_every_byte_that_has_arrived(hub: Hub, large:
     hub.behave()
     resumed = engine.run(connections=1)
     assert resumed.done
-    assert resumed.last("planned")["missing"] == SIZE - connections * each
+    assert resumed.last(Planned).missing == SIZE - connections * each
     assert hub.bytes_sent(MODEL) == SIZE
     assert published(engine) == contents(large)
 
@@ -93,9 +94,7 @@ def test_a_published_model_whose_worker_died_before_it_said_so_is_not_fetched_ag
     sent = hub.bytes_sent()
     again = engine.run()
     assert again.done
-    assert sorted(message["path"] for message in again.messages if message["event"] == "verified") == sorted(
-        contents(large)
-    )
+    assert sorted(message.path for message in again.all(Verified)) == sorted(contents(large))
     assert hub.bytes_sent() == sent
     assert published(engine) == contents(large)
 
@@ -124,7 +123,7 @@ def test_a_second_revision_fetches_only_what_changed_and_deleting_the_first_does
     second.links = {entries[MODEL].content.sha256: str(folder / MODEL)}
     outcome = second.run()
     assert outcome.done
-    assert outcome.last("planned")["missing"] < 10_000
+    assert outcome.last(Planned).missing < 10_000
     assert hub.bytes_sent() - sent < 10_000
     target = second.publish()
     assert (target / MODEL).samefile(folder / MODEL)
@@ -154,10 +153,10 @@ def test_progress_never_goes_back(hub: Hub, engine: Engine) -> None:
     hub.misbehave(Fault("drop", path=MODEL, after_bytes=3 * MIB, times=3))
     outcome = engine.run()
     assert outcome.done
-    downloaded = [message["downloaded"] for message in outcome.messages if message["event"] == "progress"]
+    downloaded = [message.downloaded for message in outcome.all(Progress)]
     assert downloaded == sorted(downloaded)
     assert len(downloaded) >= 3
-    assert max(message["rate"] for message in outcome.messages if message["event"] == "progress") > MIB
+    assert max(message.rate for message in outcome.all(Progress)) > MIB
 
 
 def test_a_bandwidth_limit_is_passed_by_a_tenth_at_most(large: Repo, engine: Engine) -> None:
@@ -165,8 +164,8 @@ def test_a_bandwidth_limit_is_passed_by_a_tenth_at_most(large: Repo, engine: Eng
     large.commit({MODEL: Synthetic(size, 7)})
     limit = 10 * MIB
     with engine.start() as attempting:
-        attempting.send(bandwidth=limit)
-        attempting.outcome(lambda message: message["event"] == "planned")
+        attempting.send(Bandwidth(limit))
+        attempting.outcome(lambda message: isinstance(message, Planned))
         began = time.monotonic()
         assert attempting.outcome().done
     # How near to the limit it comes is the machine's, too.

@@ -8,6 +8,7 @@ import pytest
 from tests.faults.conftest import FILES, NAME, contents, published
 from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Hub, Synthetic
+from worker.download.protocol import Failure
 
 MIB = 1 << 20
 
@@ -21,7 +22,7 @@ def test_a_disk_that_fills_up_is_a_fault_with_figures_and_what_arrived_is_used_o
     # find none before the first byte comes over the others.
     outcome = engine.run(connections=1)
     assert outcome.reason == "fault"
-    assert not outcome.last("failed")["again"]
+    assert not outcome.last(Failure).again
     assert "bytes are still needed" in outcome.text
     assert not engine.storage.published(engine.model_id).exists()
     sent = hub.bytes_sent()

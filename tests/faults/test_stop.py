@@ -10,13 +10,14 @@ from tests.faults.conftest import contents, published
 from tests.faults.engine import Attempting, Engine
 from tests.hub import Fault, Hub, Repo
 from tests.processes import BUSY
+from worker.download.protocol import Failure, Planned
 
 STALLED = Fault("stall", path="model.safetensors", after_bytes=3 << 20, times=None)
 
 
 def _begin(hub: Hub, attempting: Attempting) -> None:
     """Until a large file comes, or no longer comes."""
-    attempting.outcome(lambda message: message["event"] == "planned")
+    attempting.outcome(lambda message: isinstance(message, Planned))
     assert hub.wait(lambda: hub.bytes_sent("model.safetensors") >= 3 << 20)
 
 
@@ -78,7 +79,7 @@ def test_two_downloads_of_one_model_do_not_write_side_by_side(hub: Hub, repo: Re
     with engine.start(stall_window=60) as first:
         _begin(hub, first)
         outcome = engine.run()
-        assert (outcome.reason, outcome.last("failed")["again"]) == ("fault", True)
+        assert (outcome.reason, outcome.last(Failure).again) == ("fault", True)
         assert "still stopping" in outcome.text
     hub.behave()
     assert engine.run().done

@@ -10,6 +10,7 @@ from tests.faults.conftest import contents, published
 from tests.faults.engine import UNDER_WAY, Engine
 from tests.hub import Fault, Hub, Repo
 from tests.processes import BUSY
+from worker.download.protocol import Bandwidth, Planned, Progress
 
 MIB = 1 << 20
 CHUNK = 128 << 10
@@ -54,7 +55,7 @@ def test_what_xet_can_not_bring_comes_over_plain_http_and_progress_does_not_go_b
     assert outcome.done, outcome.messages[-1]
     assert any(request.fault == fault.kind for request in hub.requests), "the fault never struck"
     assert published(engine) == contents(repo)
-    downloaded = [message["downloaded"] for message in outcome.messages if message["event"] == "progress"]
+    downloaded = [message.downloaded for message in outcome.all(Progress)]
     assert downloaded == sorted(downloaded)
 
 
@@ -108,7 +109,7 @@ def test_a_limit_on_bandwidth_holds_over_xet_and_less_is_asked_for_at_once(
 ) -> None:
     limit = 4 * MIB
     with engine.start(xet="on") as attempting:
-        attempting.send(bandwidth=limit)
+        attempting.send(Bandwidth(limit))
         began = time.monotonic()
         assert attempting.outcome().done
         passed = time.monotonic() - began
@@ -122,9 +123,7 @@ def test_after_a_kill_at_most_64_mib_of_a_file_come_again(hub: Hub, engine: Engi
     size = len(contents(large)[MODEL])
     hub.total_rate = 25 * MIB
     with engine.start(name=large.name, xet="on", stall_window=60) as attempting:
-        outcome = attempting.outcome(
-            lambda message: message["event"] == "progress" and message["downloaded"] > 0.8 * size
-        )
+        outcome = attempting.outcome(lambda message: isinstance(message, Progress) and message.downloaded > 0.8 * size)
         attempting.process.kill()
         attempting.process.wait()
     assert not outcome.done
@@ -147,8 +146,8 @@ def test_who_is_asked_to_stop_ends_within_two_seconds_and_keeps_what_came(
     else:
         hub.total_rate = 20 * MIB
     with engine.start(name=large.name, xet="on", stall_window=60) as attempting:
-        told = attempting.outcome(lambda message: message["event"] == "progress" and message["downloaded"] >= 8 * MIB)
-        came = told.last("progress")["downloaded"]
+        told = attempting.outcome(lambda message: isinstance(message, Progress) and message.downloaded >= 8 * MIB)
+        came = told.last(Progress).downloaded
         began = time.monotonic()
         attempting.process.terminate()
         assert attempting.process.wait(60) == 0
@@ -158,22 +157,22 @@ def test_who_is_asked_to_stop_ends_within_two_seconds_and_keeps_what_came(
     # What came over Xet, plain HTTP goes on from.
     resumed = engine.run(name=large.name, xet="off")
     assert resumed.done
-    assert resumed.last("planned")["missing"] <= size - came
-    assert 0 <= hub.bytes_sent(MODEL) - resumed.last("planned")["missing"] <= UNDER_WAY
+    assert resumed.last(Planned).missing <= size - came
+    assert 0 <= hub.bytes_sent(MODEL) - resumed.last(Planned).missing <= UNDER_WAY
     assert published(engine) == contents(large)
 
 
 def test_what_came_over_plain_http_does_not_come_again_over_xet(hub: Hub, repo: Repo, engine: Engine) -> None:
     hub.misbehave(Fault("stall", path=MODEL, after_bytes=5 * MIB, times=None))
     with engine.start(xet="off", connections=1, stall_window=60) as attempting:
-        attempting.outcome(lambda message: message["event"] == "progress" and message["downloaded"] >= 5 * MIB)
+        attempting.outcome(lambda message: isinstance(message, Progress) and message.downloaded >= 5 * MIB)
         attempting.process.terminate()
         attempting.process.wait(60)
     hub.behave()
     hub.forget()
     resumed = engine.run(xet="on")
     assert resumed.done
-    assert 0 < hub.bytes_sent() <= resumed.last("planned")["missing"] + 16 * CHUNK
+    assert 0 < hub.bytes_sent() <= resumed.last(Planned).missing + 16 * CHUNK
     assert not hub.bytes_sent(MODEL)
     assert published(engine) == contents(repo)
 

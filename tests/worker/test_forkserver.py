@@ -2,9 +2,8 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +13,7 @@ from app.storage.posix import Storage
 from tests.faults.watching import children, family, forked
 from tests.hub import Hub
 from tests.processes import alive, parent_of, until
+from worker.download.protocol import DownloadRequest, Located, Message, Planned, Resolved
 from worker.processes import Child, Nursery
 
 
@@ -74,16 +74,16 @@ async def test_what_forks_them_may_die_and_be_replaced_while_a_child_is_at_work(
         until(lambda: not alive(server), str)
         async with nursery.child() as another:
             await _resolves(another, hub, tmp_path)
-        child.send(links={}, awaited=[])
-        assert (await _next(child))["event"] == "planned"
+        child.send(Located({}))
+        assert isinstance(await _next(child), Planned)
     until(lambda: not alive(pid), str)
 
 
 async def _resolves(child: Child, hub: Hub, storage: Path) -> None:
     """Have it ask the Hub what there is; then it waits to be told more."""
-    child.send(
-        model=str(uuid4()),
-        operation=str(uuid4()),
+    request = DownloadRequest(
+        model_id=uuid4(),
+        operation_id=uuid4(),
         fence=1,
         mends=False,
         name="acme/tiny",
@@ -94,7 +94,7 @@ async def _resolves(child: Child, hub: Hub, storage: Path) -> None:
         token=None,
         endpoint=hub.endpoint,
         redirects_inside=False,
-        storage=str(storage),
+        storage=storage,
         lease=60,
         connections=1,
         backoff=1,
@@ -103,10 +103,11 @@ async def _resolves(child: Child, hub: Hub, storage: Path) -> None:
         stall_window=30,
         stall_rate=0,
     )
-    assert (await _next(child))["event"] == "resolved"
+    child.send(request)
+    assert isinstance(await _next(child), Resolved)
 
 
-async def _next(child: Child) -> Mapping[str, Any]:
+async def _next(child: Child) -> Message:
     return await anext(child.messages())
 
 

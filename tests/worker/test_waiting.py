@@ -18,9 +18,10 @@ from tests.app import by_hand
 from worker.commands import sharing
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
+from worker.download.protocol import Content
 from worker.heartbeat import Keeper
 
-CONTENT = ("a" * 64, 2 << 20, "model.safetensors")
+CONTENT = Content("a" * 64, 2 << 20, "model.safetensors")
 CHECKSUM, SIZE, PATH = CONTENT
 LONG = 1 << 40
 """Bytes that to read takes half an hour."""

@@ -5,7 +5,6 @@ row stays as it is, whatever comes of it.
 """
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -24,6 +23,19 @@ from worker.commands.room import Room, check_room, in_room
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
 from worker.download.mending import mend
+from worker.download.protocol import (
+    Done,
+    DownloadRequest,
+    Go,
+    Located,
+    PassedOn,
+    PassOn,
+    Planned,
+    Progress,
+    Resolved,
+    Verified,
+    Waiting,
+)
 from worker.maintenance.marking import check_storage
 from worker.processes import Child
 
@@ -42,7 +54,7 @@ async def run(work: Work) -> None:
     try:
         async with tools.nursery.child() as child:
             work.keeper.on_renewal = child.beat
-            child.send(**_job(work, model, attempt))
+            child.send(_request(work, model, attempt))
             with tools.metrics.downloads.track_inprogress():
                 commit, verified = await _follow(work, model, child)
     except Failed as error:
@@ -52,30 +64,31 @@ async def run(work: Work) -> None:
     await _publish(work, model, attempt, commit, verified)
 
 
-def _job(work: Work, model: Row[Any], attempt: Attempt) -> Mapping[str, Any]:
-    return {
-        "model": str(attempt.model_id),
-        "operation": str(attempt.operation_id),
-        "fence": attempt.fence,
-        "mends": _mends(model),
-        "name": model.name,
-        "revision": model.revision,
-        "commit": model.commit,
-        "include": model.include,
-        "exclude": model.exclude,
-        "token": _token(work),
-        "endpoint": work.tools.hub_endpoint,
-        "redirects_inside": work.tools.redirects_inside,
-        "storage": str(work.tools.storage.root),
-        "lease": work.tools.lease,
-        "connections": work.tools.connections,
+def _request(work: Work, model: Row[Any], attempt: Attempt) -> DownloadRequest:
+    tools = work.tools
+    return DownloadRequest(
+        model_id=attempt.model_id,
+        operation_id=attempt.operation_id,
+        fence=attempt.fence,
+        mends=_mends(model),
+        name=model.name,
+        revision=model.revision,
+        commit=model.commit,
+        include=model.include,
+        exclude=model.exclude,
+        token=_token(work),
+        endpoint=tools.hub_endpoint,
+        redirects_inside=tools.redirects_inside,
+        storage=tools.storage.root,
+        lease=tools.lease,
+        connections=tools.connections,
         # Within an attempt a shorter breath is enough: the bytes that came are kept.
-        "backoff": work.tools.backoff / 4,
-        "xet": work.tools.xet,
-        "fetcher": work.tools.fetcher,
-        "stall_window": work.tools.stall_window,
-        "stall_rate": work.tools.stall_rate,
-    }
+        backoff=tools.backoff / 4,
+        xet=tools.xet,
+        fetcher=tools.fetcher,
+        stall_window=tools.stall_window,
+        stall_rate=tools.stall_rate,
+    )
 
 
 def _mends(model: Row[Any]) -> bool:
@@ -99,40 +112,40 @@ def _token(work: Work) -> str | None:
 async def _follow(work: Work, model: Row[Any], child: Child) -> tuple[str, list[File]]:
     """Hear the child out; the commit, and every file, all of them verified."""
     keeper = work.keeper
-    resolved: Mapping[str, Any] = {}
+    resolved = Resolved("", 0, 0, ())
     sharing = Sharing(work, ())
     verified: list[File] = []
     arrived = 0
     async for message in child.messages():
-        match message["event"]:
-            case "resolved":
+        match message:
+            case Resolved():
                 resolved = message
                 await _check_size(work, model, resolved)
-                sharing = Sharing(work, message["contents"])
+                sharing = Sharing(work, message.contents)
                 links, awaited = await sharing.begin()
-                child.send(links=links, awaited=awaited)
-            case "planned":
+                child.send(Located(links, awaited))
+            case Planned():
                 arrived = await _begin(work, model, resolved, message, sharing)
                 keeper.downloaded = arrived
-                child.send()
-            case "progress":
-                keeper.downloaded, keeper.rate = message["downloaded"], message["rate"]
-                arrived = _count(work, arrived, message["downloaded"])
-                if wanted := await sharing.tell(resolved["total"] - message["downloaded"]):
-                    child.send(pass_on=wanted)
-            case "verified":
-                verified.append(File(message["path"], message["size"], message["sha256"]))
+                child.send(Go())
+            case Progress():
+                keeper.downloaded, keeper.rate = message.downloaded, message.rate
+                arrived = _count(work, arrived, message.downloaded)
+                if wanted := await sharing.tell(resolved.total - message.downloaded):
+                    child.send(PassOn(wanted))
+            case Verified():
+                verified.append(File(message.path, message.size, message.sha256))
                 keeper.files = len(verified)
-                sharing.verified(message["sha256"])
-            case "passed":
-                await sharing.pass_on(message["passed"])
-            case "waiting":
-                links = await sharing.wait(message["awaited"], message["downloaded"])
-                child.send(links=links)
+                sharing.verified(message.sha256)
+            case PassedOn():
+                await sharing.pass_on(message.checksums)
+            case Waiting():
+                links = await sharing.wait(message.awaited, message.downloaded)
+                child.send(Located(links))
                 arrived += sharing.size(links)
-            case "done":
-                _count(work, arrived, resolved["total"])
-    return resolved["commit"], verified
+            case Done():
+                _count(work, arrived, resolved.total)
+    return resolved.commit, verified
 
 
 def _count(work: Work, before: int, downloaded: int) -> int:
@@ -142,27 +155,25 @@ def _count(work: Work, before: int, downloaded: int) -> int:
     return before + fresh
 
 
-async def _check_size(work: Work, model: Row[Any], resolved: Mapping[str, Any]) -> None:
+async def _check_size(work: Work, model: Row[Any], resolved: Resolved) -> None:
     """Raise `NotYet` where the download is too large for its slot; the row then knows how large it is."""
-    claim, total = work.claim, resolved["total"]
+    claim, total = work.claim, resolved.total
     if work.small is None or total <= work.small or _mends(model):
         return
     async with work.tools.database.begin() as connection:
-        await leases.measure(connection, claim.lease, claim.resource_id, commit=resolved["commit"], total=total)
+        await leases.measure(connection, claim.lease, claim.resource_id, commit=resolved.commit, total=total)
     raise NotYet(Reason.BUSY, f"It waits for a slot: {total} bytes are too many for those of small models.")
 
 
-async def _begin(
-    work: Work, model: Row[Any], resolved: Mapping[str, Any], planned: Mapping[str, Any], sharing: Sharing
-) -> int:
+async def _begin(work: Work, model: Row[Any], resolved: Resolved, planned: Planned, sharing: Sharing) -> int:
     """Say what there is to fetch; how many bytes are here.
 
     Raises `Failed` unless the rest fits beside what other downloads still need.
     """
-    claim, total = work.claim, resolved["total"]
-    missing = planned["missing"]
-    here: int = total - missing - sharing.size(planned["awaited"])
-    if _mends(model) and resolved["commit"] != model.commit:
+    claim, total = work.claim, resolved.total
+    missing = planned.missing
+    here: int = total - missing - sharing.size(planned.awaited)
+    if _mends(model) and resolved.commit != model.commit:
         raise Failed(
             Reason.NOT_FOUND, f"The Hub has commit {model.commit} no more: the model can't be repaired from it."
         )
@@ -175,20 +186,20 @@ async def _begin(
                 claim.resource_id,
                 ModelStatus.DOWNLOADING,
                 lease=claim.lease,
-                commit=resolved["commit"],
+                commit=resolved.commit,
                 total=total,
                 downloaded=here,
-                files=resolved["files"],
+                files=resolved.files,
                 files_verified=0,
                 reason=None,
                 message=None,
             )
             if not moved:
                 raise LeaseLost
-            await sharing.plan(connection, planned["awaited"])
+            await sharing.plan(connection, planned.awaited)
 
     await in_room(work, begin)
-    log.info("download begins", commit=resolved["commit"], total=total, missing=missing, awaited=total - here - missing)
+    log.info("download begins", commit=resolved.commit, total=total, missing=missing, awaited=total - here - missing)
     return here
 
 

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -22,6 +21,7 @@ from app.services import fetches, files, leases
 from app.services.fetches import Fetch
 from worker.commands.room import Room, check_room, in_room
 from worker.commands.work import Work
+from worker.download.protocol import Content
 
 _LARGE = 1 << 20
 """Bytes above which a content is worth a row, and a wait."""
@@ -40,21 +40,13 @@ Places = dict[str, list[str]]
 log = structlog.get_logger()
 
 
-class Content(NamedTuple):
-    """One that a model needs. `path` is where one of its files has it."""
-
-    sha256: str
-    size: int
-    path: str
-
-
 class Sharing:
     """That of one attempt."""
 
-    def __init__(self, work: Work, contents: Iterable[Sequence[object]]) -> None:
+    def __init__(self, work: Work, contents: Iterable[Content]) -> None:
         self._work = work
         self._operation_id = work.claim.lease.operation_id
-        self._contents = {content.sha256: content for content in (Content(*one) for one in contents)}  # type: ignore[arg-type]
+        self._contents = {content.sha256: content for content in contents}
         self._news: list[str] = []
         self._kept: set[str] = set()
         """What is not passed on: it was once, to no avail."""

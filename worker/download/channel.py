@@ -1,21 +1,24 @@
-"""The child's end of its pipe to the worker: JSON lines in both directions, and the watchdog.
+"""The child's end of its pipe to the worker: the protocol's messages in both directions, and the watchdog.
 
 Every line that comes in, an empty one too, says that the worker still holds its lease. When none has come for nearly
 as long as a lease lasts, or the pipe is closed because the worker died, the process ends at once: the lease protects
 rows, only this protects files.
 """
 
-import json
 import os
 import queue
 import select
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from worker.download.protocol import Bandwidth, Message, PassOn, Request, decode, encode
 
 _OF_A_LEASE = 0.9
+
+T = TypeVar("T", bound=Message)
 
 
 class Channel:
@@ -26,22 +29,23 @@ class Channel:
         # Nothing that a library prints may get between the lines.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         self._lock = threading.Lock()
-        self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.bandwidth = 0
         """Bytes a second that this process may use at the moment; 0 for no limit."""
-        self.pass_on: Callable[[list[str]], None] | None = None
+        self.pass_on: Callable[[Sequence[str]], None] | None = None
         """Called in a thread of its own with the SHA-256s of contents that other downloads wait for."""
         self._silence = 0.0
         threading.Thread(target=self._listen, daemon=True, name="watchdog").start()
 
-    def receive(self) -> dict[str, Any]:
-        """The next message; waits for it. The first one is the job, whose `lease` starts the watchdog."""
-        return self._inbox.get()
+    def receive(self, kind: type[T]) -> T:
+        """The next message; waits for it. The first one is the request, whose `lease` starts the watchdog."""
+        message = self._inbox.get()
+        assert isinstance(message, kind), message  # noqa: S101  # the protocol says so
+        return message
 
-    def emit(self, event: str, **values: Any) -> None:
-        line = json.dumps({"event": event, **values}).encode() + b"\n"
+    def send(self, message: Message) -> None:
         with self._lock:
-            view = memoryview(line)
+            view = memoryview(encode(message))
             while view:
                 view = view[os.write(self._out, view) :]
 
@@ -56,13 +60,19 @@ class Channel:
                     os._exit(0)
                 heard = time.monotonic()
                 *lines, pending = (pending + data).split(b"\n")
-                for message in (json.loads(line) for line in lines if line):
-                    self._silence = message.get("lease", 0.0) * _OF_A_LEASE or self._silence
-                    self.bandwidth = message.get("bandwidth", self.bandwidth)
-                    if "pass_on" in message:
-                        if self.pass_on:  # not in this thread, which nothing may hold up
-                            threading.Thread(target=self.pass_on, args=(message["pass_on"],), daemon=True).start()
-                    elif set(message) != {"bandwidth"}:
-                        self._inbox.put(message)
+                for message in map(decode, filter(None, lines)):
+                    self._take(message)
             if self._silence and time.monotonic() - heard > self._silence:
                 os._exit(0)
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Bandwidth():
+                self.bandwidth = message.limit
+            case PassOn():
+                if self.pass_on:  # not in this thread, which nothing may hold up
+                    threading.Thread(target=self.pass_on, args=(message.checksums,), daemon=True).start()
+            case _:
+                if isinstance(message, Request):
+                    self._silence = message.lease * _OF_A_LEASE
+                self._inbox.put(message)

@@ -1,11 +1,11 @@
 """Contents that a download need not fetch: they are on this storage already, or another download fetches them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from worker.download.channel import Channel
+from worker.download.protocol import Located, PassedOn, Waiting
 
 
 @dataclass(slots=True)
@@ -18,21 +18,21 @@ class Elsewhere:
 
     def hear(self) -> None:
         """Wait for the worker's answer to what there is to fetch."""
-        answer: dict[str, Any] = self.channel.receive()
-        self._add(answer["links"])
-        self.awaited = frozenset(answer["awaited"])
+        located = self.channel.receive(Located)
+        self._add(located.links)
+        self.awaited = frozenset(located.awaited)
 
     def passed(self, checksums: Sequence[str]) -> None:
         """Say what is left to others from here on."""
-        self.channel.emit("passed", passed=checksums)
+        self.channel.send(PassedOn(checksums))
 
     def wait(self, awaited: Sequence[str], downloaded: int) -> None:
         """Add what others fetched to `links`; what is not there then is to be fetched.
 
         All else is here, `downloaded` bytes. While others are at it, the worker may end this process.
         """
-        self.channel.emit("waiting", awaited=awaited, downloaded=downloaded)
-        self._add(self.channel.receive()["links"])
+        self.channel.send(Waiting(awaited, downloaded))
+        self._add(self.channel.receive(Located).links)
 
-    def _add(self, links: dict[str, list[str]]) -> None:
+    def _add(self, links: Mapping[str, Sequence[str]]) -> None:
         self.links |= {checksum: [Path(path) for path in paths] for checksum, paths in links.items()}

@@ -2,20 +2,7 @@
 
 `worker.download.forkserver` forks it; `python -m worker.download.main` is one by itself.
 
-It reads one job from standard input and answers with JSON lines:
-
-    resolved  {commit, total, files, contents}    what there is to fetch, and its contents as [sha256, size, path]; waits
-                                           for {links, awaited}: where some is already, what others fetch (SHA-256s)
-    planned   {missing, awaited}           bytes to fetch, and what is left to others; waits for {}: go
-    progress  {downloaded, rate}           bytes, bytes per second; twice a second
-    verified  {path, size, sha256}         once per file
-    passed    {passed}                     of the SHA-256s in {pass_on}, which may come at any time, those that it leaves
-                                           to others now
-    waiting   {awaited, downloaded}        all the rest is here; waits for {links}: where what others fetched is
-    done      {}
-    failed    {reason, message, again, waits, after}
-
-A job that says `only` which commit a revision is ends after `resolved {commit}`.
+It reads a request from standard input and answers with messages: see `worker.download.protocol`.
 
 A process of its own because a download can't be stopped in any other way, whatever it is waiting for.
 """
@@ -29,10 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
-from app.domain.errors import DepotError, Failed, NotYet, Reason, TryAgain
+from app.domain.errors import DepotError, Failed, Reason
 from app.storage.names import check_paths
 from app.storage.posix import Attempt, Storage
 from worker.download.assembly import Files, Means
@@ -44,6 +29,20 @@ from worker.download.hub import Hub
 from worker.download.listing import HubFile
 from worker.download.mending import sound
 from worker.download.meter import Meter
+from worker.download.protocol import (
+    Content,
+    Crash,
+    Done,
+    DownloadRequest,
+    Failure,
+    Found,
+    Go,
+    Planned,
+    Progress,
+    Request,
+    Resolved,
+    Verified,
+)
 from worker.download.ranges import Pace
 from worker.download.refusals import explain
 from worker.download.throttle import Throttle
@@ -59,17 +58,17 @@ def main() -> None:
 def run(authorities: Authorities) -> None:
     """Carry out one job; the process ends with it."""
     channel = Channel()
-    job = channel.receive()
-    limits = Limits(job["stall_window"], job["stall_rate"])
-    make_client(job["endpoint"], limits, authorities.context, redirects_inside=job["redirects_inside"])
-    hub = Hub(job["endpoint"], job["name"], job.pop("token"))
+    request = channel.receive(Request)
+    limits = Limits(request.stall_window, request.stall_rate)
+    make_client(request.endpoint, limits, authorities.context, redirects_inside=request.redirects_inside)
+    hub = Hub(request.endpoint, request.name, request.token)
     try:
-        if job.get("only") == "commit":
-            channel.emit("resolved", commit=hub.commit(job["revision"]))
+        if isinstance(request, DownloadRequest):
+            Download(request, hub, channel, authorities).run()
         else:
-            Download(job, hub, channel, authorities).run()
+            channel.send(Found(hub.commit(request.revision)))
     except Exception as error:  # noqa: BLE001  # the one place that turns whatever happened into the contract's words
-        _report(error, hub, job["revision"], channel)
+        _report(error, hub, request.revision, channel)
     # Threads that still wait for a stalled server must not hold the process up.
     os._exit(0)
 
@@ -78,54 +77,47 @@ def _report(error: Exception, hub: Hub, revision: str, channel: Channel) -> None
     try:
         known = explain(error, hub, revision)
     except DepotError as bug:
-        channel.emit("crashed", message=bug.message)
+        channel.send(Crash(bug.message))
         raise error from None
-    channel.emit(
-        "failed",
-        reason=known.reason,
-        message=known.message,
-        again=isinstance(known, TryAgain),
-        waits=isinstance(known, NotYet),
-        after=known.after if isinstance(known, TryAgain) else None,
-    )
+    channel.send(Failure.of(known))
 
 
 @dataclass(slots=True)
 class Download:
     """One attempt at one model."""
 
-    job: dict[str, Any]
+    request: DownloadRequest
     hub: Hub
     channel: Channel
     authorities: Authorities
 
     def run(self) -> None:
-        job = self.job
+        request = self.request
         may_read = self.hub.check_access()
-        commit, wanted = self.hub.manifest(job["revision"], job["include"], job["exclude"], pinned=job["commit"])
+        commit, wanted = self.hub.manifest(request.revision, request.include, request.exclude, pinned=request.commit)
         check_paths([file.path for file in wanted])
         if not may_read:
             self.hub.check_file(commit, wanted[0])
         total = sum(file.size for file in wanted)
-        contents = {file.sha256: (file.sha256, file.size, file.path) for file in wanted if file.sha256}
-        self.channel.emit("resolved", commit=commit, total=total, files=len(wanted), contents=list(contents.values()))
+        contents = {file.sha256: Content(file.sha256, file.size, file.path) for file in wanted if file.sha256}
+        self.channel.send(Resolved(commit, total, len(wanted), list(contents.values())))
         elsewhere = Elsewhere(self.channel)
         elsewhere.hear()
-        storage = Storage(Path(job["storage"]))
-        attempt = Attempt(UUID(job["model"]), UUID(job["operation"]), job["fence"])
+        storage = Storage(request.storage)
+        attempt = Attempt(request.model_id, request.operation_id, request.fence)
         with storage.alone(attempt.model_id):
-            arrival = storage.adopt(attempt, mends=job["mends"])
-            if job["mends"]:
+            arrival = storage.adopt(attempt, mends=request.mends)
+            if request.mends:
                 wanted = self._rotten(wanted, storage.published(attempt.model_id))
             files = Files(self.hub, commit, arrival, wanted, elsewhere, self._means())
-            self.channel.emit("planned", missing=files.missing, awaited=files.awaited)
-            self.channel.receive()
+            self.channel.send(Planned(files.missing, list(files.awaited)))
+            self.channel.receive(Go)
             self.channel.pass_on = files.pass_on
             # In a thread: what the signal interrupts may hold the lock that saving needs.
             signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(files,)).start())
             with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):
                 files.complete()
-        self.channel.emit("done")
+        self.channel.send(Done())
 
     def _rotten(self, wanted: Sequence[HubFile], published: Path) -> Sequence[HubFile]:
         """Those of `wanted` that a published model's folder lacks; the others are told of as verified."""
@@ -135,17 +127,17 @@ class Download:
         return [file for file in wanted if file not in good]
 
     def _keep(self, file: HubFile, sha256: str) -> None:
-        self.channel.emit("verified", path=file.path, size=file.size, sha256=sha256)
+        self.channel.send(Verified(file.path, file.size, sha256))
 
     def _means(self) -> Means:
-        job, channel = self.job, self.channel
+        request, channel = self.request, self.channel
         return Means(
-            pace=Pace(job["connections"], job["backoff"], job["stall_window"]),
-            patience=Patience(job["stall_window"], job["stall_rate"]),
+            pace=Pace(request.connections, request.backoff, request.stall_window),
+            patience=Patience(request.stall_window, request.stall_rate),
             authorities=self.authorities,
-            guard=Guard(job["endpoint"], redirects_inside=job["redirects_inside"]),
-            xet=job["xet"],
-            snapshot=job["fetcher"] == "snapshot",
+            guard=Guard(request.endpoint, redirects_inside=request.redirects_inside),
+            xet=request.xet,
+            snapshot=request.fetcher == "snapshot",
             throttle=Throttle(lambda: channel.bandwidth),
             keep=self._keep,
         )
@@ -181,7 +173,7 @@ def _ticking(meter: Meter, total: int, channel: Channel) -> Iterator[None]:
     def tick() -> None:
         while not stop.wait(_TICK):
             meter.sample(time.monotonic())
-            channel.emit("progress", downloaded=min(meter.value, total), rate=meter.rate)
+            channel.send(Progress(min(meter.value, total), meter.rate))
 
     ticker = threading.Thread(target=tick, daemon=True, name="ticker")
     ticker.start()
