@@ -62,6 +62,11 @@ class Part:
         """Whether nobody else is needed for it."""
         return self._in_one_piece or self.given_up or self._pieces.is_taken
 
+    @property
+    def free(self) -> int:
+        """Bytes that nobody fetches yet, or somewhat more."""
+        return self._pieces.free
+
     def take(self, length: int) -> Piece | None:
         """The next bytes to fetch, about `length`; `None` when it is taken, or the hasher is too far behind."""
         with self._changed:

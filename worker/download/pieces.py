@@ -53,6 +53,11 @@ class Pieces:
         return self._taken.find(0, self._free) < 0
 
     @property
+    def free(self) -> int:
+        """Bytes of the steps that nobody took."""
+        return self._taken.count(0, self._free) * STEP
+
+    @property
     def is_untouched(self) -> bool:
         """Whether nothing of it is here, nor asked for."""
         return not any(self._taken) and not any(self.reached)

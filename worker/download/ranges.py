@@ -43,7 +43,7 @@ _SECONDS = 3.0
 """Of a connection's rate, that one request asks for: long enough to be worth its round trip."""
 _PIECE = 2 * STEP, 8 * STEP
 """The shortest and the longest of them: short enough to be hashed in order."""
-_WORTH_DIVIDING = 0.75
+_WORTH_DIVIDING = 0.3
 """Seconds that a connection has before it, for another one to take half of that over."""
 _TROUBLES = 5
 """Times in a row that a request may fail before the attempt is given up, unless something came meanwhile."""
@@ -200,7 +200,8 @@ class Writer:
         length = min(max(shortest, int(self._meter.rate / max(len(self._running), 1) * _SECONDS)), longest)
         parts = [*self._parts, *([] if self._ways.xet else self._both)]
         for part in parts:
-            if piece := part.take(length):
+            # Shorter towards the end, so that all connections come to it at about the same time.
+            if piece := part.take(min(length, max(shortest, part.free // self._pace.connections))):
                 return OfPart(part, piece, self._sink, moment)
         if self._waiting or not all(part.is_taken for part in parts):
             return None

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -37,6 +38,11 @@ async def test_a_cancelled_transaction_holds_no_lock(database: Database, databas
             async with asyncio.timeout(8):
                 await _write(other)
     await other.close()
+    await database.close()
+    # A connection that was cancelled while it opened ends in its thread, which reports to this test's loop.
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await asyncio.to_thread(thread.join, 60)
 
 
 async def _write(database: Database) -> None:
