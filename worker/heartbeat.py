@@ -10,7 +10,7 @@ from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.db.transitions import LeaseLost
 from app.domain.commands import Command
-from app.services import leases
+from app.services import downloads, leases
 from app.services.leases import Claim
 
 _LOOK = 1.0
@@ -61,7 +61,7 @@ class Keeper:
             return
         async with self._database.begin() as connection:
             if self._claim.command is Command.CREATE_MODEL and progress != self._reported:
-                await leases.report(
+                await downloads.report(
                     connection,
                     self._claim.lease,
                     self._claim.resource_id,

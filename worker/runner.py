@@ -10,11 +10,10 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from app.db.errors import DatabaseUnreachable
-from app.db.transitions import LeaseLost, end_operation, fail_model, mark_deleting
+from app.db.transitions import LeaseLost
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
-from app.domain.states import OperationState
 from app.probe import Pulse
-from app.services import audit, leases, models, operations, sessions, workers
+from app.services import audit, downloads, leases, models, operations, sessions, workers
 from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
@@ -202,13 +201,7 @@ class Runner:
 
     async def _settle(self, claim: Claim, error: OperationError) -> None:
         async with self._tools.database.begin() as connection:
-            await fail_model(
-                connection, claim.resource_id, claim.command, error.reason, error.message, lease=claim.lease
-            )
-            await mark_deleting(connection, claim.resource_id, deleting=False)
-            await end_operation(
-                connection, claim.lease, OperationState.FAILURE, reason=error.reason, message=error.message
-            )
+            await downloads.fail(connection, claim.lease, claim.resource_id, claim.command, error)
 
     async def _sweep(self) -> None:
         for look in count():

@@ -128,23 +128,6 @@ async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, re
     return attempts
 
 
-async def report(
-    connection: AsyncConnection, lease: Lease, model_id: UUID, *, downloaded: int | None, files: int, rate: int | None
-) -> None:
-    """Write how far a download is, which at the same time asks whether it may go on. Raises `LeaseLost`."""
-    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
-    statement = mine.values(downloaded=downloaded, files_verified=files, rate=rate)
-    if (await connection.execute(statement)).rowcount != 1:
-        raise LeaseLost
-
-
-async def measure(connection: AsyncConnection, lease: Lease, model_id: UUID, *, commit: str, total: int) -> None:
-    """Write how many bytes there are to fetch of a model whose download can't begin yet. Raises `LeaseLost`."""
-    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
-    if (await connection.execute(mine.values(commit=commit, total=total, updated_at=now()))).rowcount != 1:
-        raise LeaseLost
-
-
 async def confirm(connection: AsyncConnection, lease: Lease) -> None:
     """Ask whether the lease is still held. Raises `LeaseLost`."""
     if (await connection.execute(select(OperationRow.id).where(held(lease)))).one_or_none() is None:

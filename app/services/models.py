@@ -1,6 +1,6 @@
-"""Models: asked for, listed, deleted; and what a worker writes about them."""
+"""Models: asked for, listed, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.inserts import INSERT
-from app.db.tables import DeploymentRow, ModelRow, OperationRow, WaitRow
-from app.db.transitions import cancel_operation, mark_deleting, move_model
+from app.db.tables import DeploymentRow, ModelRow, OperationRow
+from app.db.transitions import cancel_operation, mark_deleting
 from app.domain.commands import Command
 from app.domain.errors import Conflict, DepotError, ModelInUse, NotFound, Reason
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
-from app.services import operations
+from app.services import downloads, operations
 
 SEEN: tuple[Any, ...] = (
     ModelRow.id,
@@ -56,8 +56,6 @@ _INSERT = {
 }
 _AT_ONCE = 1000
 """Rows or values in one statement."""
-_BEGINNING = 0x6D6F64656C
-"""The PostgreSQL advisory lock under which downloads begin: an arbitrary number of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,24 +175,6 @@ async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
     return row
 
 
-async def under_way(connection: AsyncConnection, *, without: UUID) -> Mapping[UUID, tuple[int, int]]:
-    """Models that other workers download, each with the bytes to fetch and how many of them are reported to be here.
-
-    Call it in the transaction that begins another.
-    """
-    if connection.dialect.name == "postgresql":
-        # Two downloads that begin at once must see each other; SQLite has one writer anyhow.
-        await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
-    leased = (OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
-    # What another download fetches takes its room once.
-    awaited = select(func.sum(WaitRow.size)).join(OperationRow, OperationRow.id == WaitRow.operation_id).where(*leased)
-    size = ModelRow.total - func.coalesce(awaited.scalar_subquery(), 0)
-    query = select(ModelRow.id, size, func.coalesce(ModelRow.downloaded, 0)).where(
-        ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, exists().where(*leased)
-    )
-    return {row[0]: (int(row[1] or 0), int(row[2])) for row in (await connection.execute(query)).all()}
-
-
 async def forget(connection: AsyncConnection, model_id: UUID) -> None:
     """Remove the row of a model whose files are gone: from here on its name is free."""
     await connection.execute(delete(ModelRow).where(ModelRow.id == model_id))
@@ -251,27 +231,10 @@ async def _retry(connection: AsyncConnection, selection: Selection) -> UUID:
             f"Model {existing.id} already holds this selection of {selection.name!r} and is {existing.status}. "
             "Use that one, or delete it first."
         )
-    if not await _begin_anew(connection, existing.id):
+    if not await downloads.reset(connection, existing.id):
         raise DepotError("A locked row changed.")
     model_id: UUID = existing.id
     return model_id
-
-
-async def _begin_anew(connection: AsyncConnection, model_id: UUID) -> bool:
-    return await move_model(
-        connection,
-        model_id,
-        ModelStatus.CREATING,
-        reason=None,
-        message=None,
-        path=None,
-        commit=None,
-        model_size=None,
-        total=None,
-        files=None,
-        files_verified=None,
-        rate=None,
-    )
 
 
 def unknown(model_id: UUID) -> NotFound:

@@ -6,12 +6,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from app.db.session import Database, open_database
-from app.db.transitions import end_operation, mark_deleting, move_model
+from app.db.transitions import end_operation
 from app.domain.commands import Command
-from app.domain.errors import Reason
+from app.domain.errors import Failed, Reason
 from app.domain.repositories import select
-from app.domain.states import ModelStatus, OperationState
-from app.services import files, leases, models
+from app.domain.states import OperationState
+from app.services import downloads, leases, models
+from app.services.downloads import Begun
 from app.services.leases import Claim
 
 FILES = [("config.json", 2, "a" * 64), ("model.safetensors", 5, "b" * 64)]
@@ -38,13 +39,11 @@ async def carry_out(database: Database) -> Claim:
         model_id = claimed.resource_id
         if claimed.command is Command.DELETE_MODEL:
             await models.forget(connection, model_id)
+            await end_operation(connection, claimed.lease, OperationState.SUCCESS)
         else:
             size = sum(size for _, size, _ in FILES)
-            arrived = {"commit": "c" * 40, "model_size": size, "downloaded": size, "total": size}
-            await move_model(connection, model_id, ModelStatus.DOWNLOADING, lease=claimed.lease, **arrived)
-            await files.record(connection, model_id, FILES)
-            await move_model(connection, model_id, ModelStatus.READY, lease=claimed.lease, path=f"/models/{model_id}")
-        await end_operation(connection, claimed.lease, OperationState.SUCCESS)
+            await downloads.begin(connection, claimed.lease, model_id, Begun("c" * 40, size, size))
+            await downloads.publish(connection, claimed.lease, model_id, f"/models/{model_id}", FILES)
     return claimed
 
 
@@ -59,17 +58,14 @@ async def fail(database: Database, reason: Reason = Reason.NOT_FOUND) -> Claim:
 async def arrive(database: Database, claimed: Claim, size: int, *, total: int = 100) -> None:
     """The download has begun and so many bytes are here."""
     async with database.begin() as connection:
-        known = {"commit": "c" * 40, "downloaded": size, "total": total}
-        assert await move_model(connection, claimed.resource_id, ModelStatus.DOWNLOADING, lease=claimed.lease, **known)
+        await downloads.begin(connection, claimed.lease, claimed.resource_id, Begun("c" * 40, total, size))
 
 
 async def give_up(database: Database, claimed: Claim, reason: Reason = Reason.NOT_FOUND) -> None:
     """The operation ends badly."""
     async with database.begin() as connection:
-        words = {"reason": reason, "message": "The Hub has no such repository."}
-        await move_model(connection, claimed.resource_id, ModelStatus.ERROR, lease=claimed.lease, **words)
-        await mark_deleting(connection, claimed.resource_id, deleting=False)
-        await end_operation(connection, claimed.lease, OperationState.FAILURE, reason=reason, message=words["message"])
+        error = Failed(reason, "The Hub has no such repository.")
+        await downloads.fail(connection, claimed.lease, claimed.resource_id, claimed.command, error)
 
 
 def run(database_url: str, work: Callable[[Database], Awaitable[Any]]) -> Any:

@@ -15,7 +15,7 @@ from app.db.tables import WorkerRow
 from app.db.transitions import end_operation, move_model
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus, OperationState
-from app.services import files, leases, workers
+from app.services import downloads, files, workers
 from app.services.workers import Presence
 from tests.app import by_hand
 from tests.console.conftest import Site, User
@@ -223,7 +223,9 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
         async with database.begin() as connection:
             sizes = {"model_size": 4_000_000, "downloaded": 0, "total": 4_000_000}
             await move_model(connection, claim.resource_id, ModelStatus.DOWNLOADING, lease=claim.lease, **sizes)
-            await leases.report(connection, claim.lease, claim.resource_id, downloaded=1_000_000, rate=10_000, files=0)
+            await downloads.report(
+                connection, claim.lease, claim.resource_id, downloaded=1_000_000, rate=10_000, files=0
+            )
             silent = update(WorkerRow).where(WorkerRow.name == "box-2:8").values(seen_at=now(-86_000.0))
             await connection.execute(silent)
 

@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 from sqlalchemy import Row
 
-from app.db.transitions import LeaseLost, end_operation, move_model
 from app.domain.errors import Failed, NotYet, Reason
-from app.domain.states import ModelStatus, OperationState
+from app.domain.states import ModelStatus
 from app.sealing import CannotOpen
-from app.services import files, leases, models
+from app.services import downloads, models
+from app.services.downloads import Begun
 from app.storage.abilities import check_abilities
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
@@ -161,7 +161,7 @@ async def _check_size(work: Work, model: Row[Any], resolved: Resolved) -> None:
     if work.small is None or total <= work.small or _mends(model):
         return
     async with work.tools.database.begin() as connection:
-        await leases.measure(connection, claim.lease, claim.resource_id, commit=resolved.commit, total=total)
+        await downloads.measure(connection, claim.lease, claim.resource_id, commit=resolved.commit, total=total)
     raise NotYet(Reason.BUSY, f"It waits for a slot: {total} bytes are too many for those of small models.")
 
 
@@ -181,21 +181,9 @@ async def _begin(work: Work, model: Row[Any], resolved: Resolved, planned: Plann
     async def begin(room: Room) -> None:
         async with work.tools.database.begin() as connection:
             await check_room(connection, work, missing, room)
-            moved = _mends(model) or await move_model(
-                connection,
-                claim.resource_id,
-                ModelStatus.DOWNLOADING,
-                lease=claim.lease,
-                commit=resolved.commit,
-                total=total,
-                downloaded=here,
-                files=resolved.files,
-                files_verified=0,
-                reason=None,
-                message=None,
-            )
-            if not moved:
-                raise LeaseLost
+            if not _mends(model):
+                begun = Begun(resolved.commit, total, here, resolved.files)
+                await downloads.begin(connection, claim.lease, claim.resource_id, begun)
             await sharing.plan(connection, planned.awaited)
 
     await in_room(work, begin)
@@ -217,20 +205,8 @@ async def _publish(work: Work, model: Row[Any], attempt: Attempt, commit: str, v
         message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
         raise Failed(Reason.FAULT, message) from error
     async with work.tools.database.begin() as connection:
-        moved = _mends(model) or await move_model(
-            connection,
-            claim.resource_id,
-            ModelStatus.READY,
-            lease=claim.lease,
-            model_size=manifest.size,
-            downloaded=manifest.size,
-            files=len(verified),
-            files_verified=len(verified),
-            rate=None,
-            path=str(path),
-        )
-        if not moved:
-            raise LeaseLost
-        await files.record(connection, claim.resource_id, verified)
-        await end_operation(connection, claim.lease, OperationState.SUCCESS)
+        if _mends(model):
+            await downloads.mend(connection, claim.lease, claim.resource_id, verified)
+        else:
+            await downloads.publish(connection, claim.lease, claim.resource_id, str(path), verified)
     log.info("model is ready", size=manifest.size, files=len(verified), path=str(path), repaired=_mends(model))

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.errors import Failed, Reason
-from app.services import models
+from app.services import downloads
 from worker.commands.work import Work
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ async def in_room(work: Work, begin: Callable[[Room], Awaitable[T]]) -> T:
 
 async def check_room(connection: AsyncConnection, work: Work, missing: int, room: Room) -> None:
     """Raise `NoRoom` unless `missing` bytes fit in, beside what other downloads still need."""
-    under_way = await models.under_way(connection, without=work.claim.resource_id)
+    under_way = await downloads.under_way(connection, without=work.claim.resource_id)
     others = sum(
         max(size - max(reported, room.arrived.get(model_id, 0)), 0) for model_id, (size, reported) in under_way.items()
     )

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
 from app.domain.errors import NotYet, Reason
-from app.services import fetches, files, leases
+from app.services import downloads, fetches, files
 from app.services.fetches import Fetch
 from worker.commands.room import Room, check_room, in_room
 from worker.commands.work import Work
@@ -158,7 +158,7 @@ class Sharing:
         async with self._work.tools.database.begin() as connection:
             await fetches.wait_for(connection, self._operation_id, self._sizes(missing))
             if keeper.reports:  # or it is a repair: the model stays as it is
-                await leases.report(
+                await downloads.report(
                     connection, claim.lease, claim.resource_id, downloaded=downloaded, files=keeper.files, rate=None
                 )
 

@@ -11,7 +11,7 @@ from app.db.session import Database
 from app.db.tables import FetchRow, OperationRow, WaitRow
 from app.db.transitions import LeaseLost, end_operation
 from app.domain.states import OperationState
-from app.services import fetches, leases, models, operations
+from app.services import downloads, fetches, leases, models, operations
 from app.services.leases import Claim
 from tests.app import by_hand
 
@@ -190,9 +190,9 @@ async def test_room_for_what_is_awaited_is_needed_once(database: Database) -> No
     async with database.begin() as connection:
         await fetches.wait_for(connection, waiter.lease.operation_id, [(X, 50), (Y, 20)])
     async with database.begin() as connection:
-        both = await models.under_way(connection, without=third.resource_id)
+        both = await downloads.under_way(connection, without=third.resource_id)
         assert both == {owner.resource_id: (100, 10), waiter.resource_id: (30, 10)}
-        one = await models.under_way(connection, without=owner.resource_id)
+        one = await downloads.under_way(connection, without=owner.resource_id)
         assert one == {waiter.resource_id: (30, 10)}
 
 

@@ -13,7 +13,7 @@ from app.db.tables import ModelRow, OperationRow
 from app.db.transitions import Lease, LeaseLost, end_operation, move_model
 from app.domain.commands import Command
 from app.domain.states import ModelStatus, OperationState
-from app.services import history, leases, models, operations, workers
+from app.services import downloads, history, leases, models, operations, workers
 from tests.app import by_hand
 
 
@@ -84,7 +84,9 @@ async def test_a_lease_that_ran_out_is_granted_again_and_the_former_holder_can_w
         assert not await move_model(connection, former.resource_id, ModelStatus.DOWNLOADING, lease=former.lease)
     for write in (
         lambda connection: leases.renew(connection, former.lease, seconds=30, reached=9),
-        lambda connection: leases.report(connection, former.lease, former.resource_id, downloaded=9, rate=9, files=0),
+        lambda connection: downloads.report(
+            connection, former.lease, former.resource_id, downloaded=9, rate=9, files=0
+        ),
         lambda connection: leases.confirm(connection, former.lease),
         lambda connection: leases.release(connection, former.lease, after=0, message="m"),
         lambda connection: leases.put_back(connection, former.lease),

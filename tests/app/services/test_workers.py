@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from app.db.clock import now
 from app.db.session import Database
 from app.db.tables import OperationRow, WorkerRow
-from app.services import leases, workers
+from app.services import downloads, workers
 from app.services.workers import Listed, Presence
 from tests.app import by_hand
 
@@ -25,7 +25,7 @@ async def test_a_worker_is_listed_with_what_it_holds_from_its_start_to_its_stop(
     assert claim is not None
     assert claim.request_id == "the-request"
     async with database.begin() as connection:
-        await leases.report(connection, claim.lease, claim.resource_id, downloaded=9, rate=3, files=0)
+        await downloads.report(connection, claim.lease, claim.resource_id, downloaded=9, rate=3, files=0)
 
     first, second = await _listed(database)
     assert (first.worker.name, first.worker.alive, first.holds) == (_ONE.name, True, [])

@@ -1,0 +1,134 @@
+"""The steps of a download in its model's row, each guarded by the operation's lease.
+
+creating -> `begin` -> downloading -> `publish` -> ready, or `fail` -> error -> `reset` -> creating.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.clock import now
+from app.db.tables import ModelRow, OperationRow, WaitRow
+from app.db.transitions import Lease, LeaseLost, end_operation, fail_model, held, mark_deleting, move_model
+from app.domain.commands import Command
+from app.domain.errors import OperationError
+from app.domain.states import ModelStatus, OperationState
+from app.services import files
+
+_BEGINNING = 0x6D6F64656C
+"""The PostgreSQL advisory lock under which downloads begin: an arbitrary number of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What there is to fetch: `total` bytes in so many `files`, of which `downloaded` bytes are here."""
+
+    commit: str
+    total: int
+    downloaded: int
+    files: int | None = None
+
+
+async def begin(connection: AsyncConnection, lease: Lease, model_id: UUID, begun: Begun) -> None:
+    """Write what there is to fetch. Raises `LeaseLost`."""
+    values = asdict(begun) | {"files_verified": 0, "reason": None, "message": None}
+    if not await move_model(connection, model_id, ModelStatus.DOWNLOADING, lease=lease, **values):
+        raise LeaseLost
+
+
+async def measure(connection: AsyncConnection, lease: Lease, model_id: UUID, *, commit: str, total: int) -> None:
+    """Write how many bytes there are to fetch of a model whose download can't begin yet. Raises `LeaseLost`."""
+    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
+    if (await connection.execute(mine.values(commit=commit, total=total, updated_at=now()))).rowcount != 1:
+        raise LeaseLost
+
+
+async def report(
+    connection: AsyncConnection, lease: Lease, model_id: UUID, *, downloaded: int | None, files: int, rate: int | None
+) -> None:
+    """Write how far a download is, which at the same time asks whether it may go on. Raises `LeaseLost`."""
+    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
+    statement = mine.values(downloaded=downloaded, files_verified=files, rate=rate)
+    if (await connection.execute(statement)).rowcount != 1:
+        raise LeaseLost
+
+
+async def publish(
+    connection: AsyncConnection, lease: Lease, model_id: UUID, path: str, verified: Sequence[tuple[str, int, str]]
+) -> None:
+    """Say that a model is complete at `path`, and end its operation. Files are (path, size in bytes, SHA-256).
+
+    Raises `LeaseLost`.
+    """
+    size = sum(size for _, size, _ in verified)
+    moved = await move_model(
+        connection,
+        model_id,
+        ModelStatus.READY,
+        lease=lease,
+        model_size=size,
+        downloaded=size,
+        files=len(verified),
+        files_verified=len(verified),
+        rate=None,
+        path=path,
+    )
+    if not moved:
+        raise LeaseLost
+    await mend(connection, lease, model_id, verified)
+
+
+async def mend(
+    connection: AsyncConnection, lease: Lease, model_id: UUID, verified: Sequence[tuple[str, int, str]]
+) -> None:
+    """Say that a published model's files are right again, and end the operation. Raises `LeaseLost`."""
+    await files.record(connection, model_id, verified)
+    await end_operation(connection, lease, OperationState.SUCCESS)
+
+
+async def fail(
+    connection: AsyncConnection, lease: Lease, model_id: UUID, command: Command, error: OperationError
+) -> None:
+    """Say why the operation failed, a delete too: its model may be used again. Raises `LeaseLost`."""
+    await fail_model(connection, model_id, command, error.reason, error.message, lease=lease)
+    await mark_deleting(connection, model_id, deleting=False)
+    await end_operation(connection, lease, OperationState.FAILURE, reason=error.reason, message=error.message)
+
+
+async def reset(connection: AsyncConnection, model_id: UUID) -> bool:
+    """Make a model that failed as new, but for what has arrived of it; false if it did not fail."""
+    return await move_model(
+        connection,
+        model_id,
+        ModelStatus.CREATING,
+        reason=None,
+        message=None,
+        path=None,
+        commit=None,
+        model_size=None,
+        total=None,
+        files=None,
+        files_verified=None,
+        rate=None,
+    )
+
+
+async def under_way(connection: AsyncConnection, *, without: UUID) -> Mapping[UUID, tuple[int, int]]:
+    """Models that other workers download, each with the bytes to fetch and how many of them are reported to be here.
+
+    Call it in the transaction that begins another.
+    """
+    if connection.dialect.name == "postgresql":
+        # Two downloads that begin at once must see each other; SQLite has one writer anyhow.
+        await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
+    leased = (OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
+    # What another download fetches takes its room once.
+    awaited = select(func.sum(WaitRow.size)).join(OperationRow, OperationRow.id == WaitRow.operation_id).where(*leased)
+    size = ModelRow.total - func.coalesce(awaited.scalar_subquery(), 0)
+    query = select(ModelRow.id, size, func.coalesce(ModelRow.downloaded, 0)).where(
+        ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, exists().where(*leased)
+    )
+    return {row[0]: (int(row[1] or 0), int(row[2])) for row in (await connection.execute(query)).all()}
