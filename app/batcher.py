@@ -8,7 +8,7 @@ Key = TypeVar("Key")
 Found = TypeVar("Found")
 
 
-class Shared(Generic[Key, Found]):
+class Batcher(Generic[Key, Found]):
     """One run at a time: whoever comes while it is under way shares the next.
 
     So everybody is told what was found, or done, after they asked, as if each had been alone.

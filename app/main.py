@@ -9,13 +9,13 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app import telemetry, wakeup
+from app import telemetry
 from app.api import auth, deployments, docs, health, hosted, keys, models, operations, polling, zones
 from app.api import metrics as api_metrics
 from app.api.dependencies import Depot
 from app.api.events import Broadcast
 from app.api.lists import Lists
-from app.api.looks import Looks
+from app.api.reads import Reads
 from app.console import site
 from app.db.migrate import revisions
 from app.db.session import open_database
@@ -28,13 +28,13 @@ from app.depot.sessions import Sessions
 from app.depot.status import StatusServer
 from app.depot.volume import Volume
 from app.http import errors, middleware
-from app.http.authenticator import Gate
+from app.http.authenticator import Authenticator
 from app.http.bodies import BodyLimit
 from app.http.keyring import Keyring
 from app.http.prefix import Prefix
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
-from app.wakeup import Doorbell
+from app.wakeup import Wakeup, connect
 
 _ROUTERS = (models.router, operations.router, deployments.router, hosted.router, keys.router, zones.router)
 MAX_BODY = 1_048_576
@@ -55,22 +55,22 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        doorbell = Doorbell(wakeup.connect(settings.redis_url))
-        lookups = Lookups(wakeup.connect(settings.redis_url))
+        wakeup = Wakeup(connect(settings.redis_url))
+        lookups = Lookups(connect(settings.redis_url))
         broadcast = Broadcast(database)
-        looks = Looks(database)
+        reads = Reads(database)
         sealer = Sealer(split_keys(settings.secret_key))
         keyring = Keyring(database, sealer)
-        readiness = Readiness(database, revisions(), doorbell, volume)
+        readiness = Readiness(database, revisions(), wakeup, volume)
         app.state.depot = Depot(
             database=database,
-            looks=looks,
+            reads=reads,
             lists=Lists(database),
             creates=Creates(database),
-            doorbell=doorbell,
+            wakeup=wakeup,
             lookups=lookups,
             sealer=sealer,
-            gate=Gate(keyring, prefix),
+            authenticator=Authenticator(keyring, prefix),
             sessions=Sessions(database),
             broadcast=broadcast,
             readiness=readiness,
@@ -90,8 +90,8 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
                 task.cancel()
             await asyncio.wait(tasks)
             await lookups.close()
-            await doorbell.close()
-            await looks.close()
+            await wakeup.close()
+            await reads.close()
             await database.close()
 
     app = FastAPIOffline(

@@ -15,11 +15,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.db.session import async_url
 from app.domain.keys import KEY_ID, SECRET
 from app.sealing import Sealer
+from app.terminal import say
 
 PREFIX = "DEPOT_"
 _SECRETS = ("secret_key", "database_url", "redis_url", "bootstrap_key", "bootstrap_secret")
 """What may stand in a file."""
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+_FORMER = {f"{PREFIX}LOOK_INTERVAL": f"{PREFIX}POLL_INTERVAL"}
+"""What settings were called before: accepted for one release, with a warning."""
 
 
 class SettingsError(Exception):
@@ -40,7 +45,9 @@ class Settings(BaseSettings):
     statement_timeout: float = Field(
         30.0, ge=1, le=3600, description="How long PostgreSQL may take over one statement, in seconds."
     )
-    redis_url: str = Field(description="Where the doorbell is: redis://:password@host:6379/0 or unix:///path.")
+    redis_url: str = Field(
+        description="The Redis that wakes the workers: redis://:password@host:6379/0 or unix:///path."
+    )
     storage: Path = Field(description="The folder that models are kept in, on one file system.")
     secret_key: SecretStr = Field(
         description="Seals Hub tokens and API secrets: 32 bytes in base64. Several, comma-separated: the first seals, all open."
@@ -108,8 +115,11 @@ class Settings(BaseSettings):
         description="How far a worker gives way to other processes where the processor is short: 0 not at all, 19 the most.",
     )
     lease: float = Field(30.0, ge=3, le=3600, description="How long a silent worker keeps its operation, in seconds.")
-    look_interval: float = Field(
-        5.0, gt=0, le=3600, description="How often a worker looks for work without being rung, in seconds."
+    poll_interval: float = Field(
+        5.0,
+        gt=0,
+        le=3600,
+        description="Seconds between a worker's polls of the database while nothing wakes it.",
     )
     operation_deadline: Seconds = Field(86_400.0, description="How long an operation may take, in seconds.")
     operation_retention: Seconds = Field(2_592_000.0, description="How long an ended operation is kept, in seconds.")
@@ -244,6 +254,10 @@ def split(value: str) -> list[str]:
 
 def load() -> Settings:
     """The settings of this process. A secret may stand in a file that `DEPOT_…_FILE` names. Raises `SettingsError`."""
+    for former, name in _FORMER.items():
+        if value := os.environ.pop(former, ""):
+            os.environ.setdefault(name, value)  # for the processes that this one starts, too
+            say(f"{former} is called {name} now. Rename it: the old name is accepted in this release only.", err=True)
     from_files: dict[str, Any] = {name: _read(name) for name in _SECRETS if _file_of(name)}
     try:
         return Settings(**from_files)

@@ -1,7 +1,7 @@
-"""The doorbell: tells the workers, through Redis, that there is something to look for.
+"""Wakes the workers, through Redis, when there is something to do.
 
-The work itself is the operation's row, so a lost ring only delays it until a worker's next look. arq carries the
-rings; it pickles by default, which would let whoever can write to Redis run code in a worker, so both sides speak JSON.
+The work itself is the operation's row, so a lost wake-up only delays it until a worker's next poll. arq carries the
+wake-ups; it pickles by default, which would let whoever can write to Redis run code in a worker, so both sides speak JSON.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
-from app.batcher import Shared
+from app.batcher import Batcher
 
 WAKE = "wake"
 """The name of the only arq function there is."""
@@ -61,16 +61,16 @@ def deserialize(text: bytes) -> dict[str, Any]:
     return job
 
 
-class Doorbell:
-    """Rings the workers, best effort: it never raises and never takes more than a second or, together, two."""
+class Wakeup:
+    """Wakes one worker, best effort: it never raises and never takes more than a second or, together, two."""
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
         self._mute_until = 0.0
-        self._rings: Shared[str, None] = Shared(self._enqueue)
+        self._wakeups: Batcher[str, None] = Batcher(self._enqueue)
 
-    async def ring(self) -> None:
-        await self._rings.get(uuid4().hex)
+    async def send(self) -> None:
+        await self._wakeups.get(uuid4().hex)
 
     async def _enqueue(self, job_ids: set[str]) -> Mapping[str, None]:
         """What `enqueue_job` does for each job, in one round trip: ids that were just made up are no one else's."""

@@ -20,7 +20,7 @@ KEY, SECRET = "EXOtheoperatorofalltests", "the-secret-of-all-tests"
 """The credentials of the client of every depot."""
 CREDENTIALS = {"Authorization": f"Bearer {KEY}:{SECRET}"}
 # Quick where the product is patient, and with its full share of a busy machine.
-_QUICK = {"LEASE": 3, "LOOK_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0, "NICENESS": 0}
+_QUICK = {"LEASE": 3, "POLL_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0, "NICENESS": 0}
 
 
 class Depot:

@@ -18,7 +18,7 @@ from app.depot.readiness import Readiness
 from app.depot.volume import Volume
 from app.domain.commands import Command
 from app.domain.errors import Reason
-from app.wakeup import Doorbell, connect
+from app.wakeup import Wakeup, connect
 from worker.metrics import WorkerMetrics
 
 _ROOT = Path(__file__).parents[1]
@@ -30,15 +30,15 @@ _FIGURE = re.compile(r"(modeldepot_\w+)(?:\{(\w+)(=~?|!~)\"([^\"]*)\"\})?")
 @pytest.fixture
 async def exported(database: Database, redis_url: str, tmp_path: Path) -> Exported:
     """By an API and a worker that have both done something."""
-    volume, doorbell = Volume(tmp_path, writes=True), Doorbell(connect(redis_url))
-    readiness = Readiness(database, revisions(), doorbell, volume)
+    volume, wakeup = Volume(tmp_path, writes=True), Wakeup(connect(redis_url))
+    readiness = Readiness(database, revisions(), wakeup, volume)
     api, worker = ApiMetrics(volume, database, Figures().census), WorkerMetrics(volume, slots=1)
     api.answered("GET", 500, 0.1)
     worker.tried_again(Reason.BUSY)
     with worker.attempt(Command.CREATE_MODEL, occupies=True):
         pass
     text = (await api.scrape(readiness) + await worker.scrape(readiness)).decode()
-    await doorbell.close()
+    await wakeup.close()
     exported: Exported = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -3,7 +3,7 @@
 import asyncio
 
 
-async def end(task: asyncio.Task[None], *, patience: float) -> None:
+async def cancel_and_wait(task: asyncio.Task[None], *, patience: float) -> None:
     """Cancel the task, and again after every `patience` seconds, until it has ended in whichever way.
 
     Before Python 3.12 `asyncio.wait_for`, which libraries call, swallows a cancellation that comes with what it waits for.

@@ -19,8 +19,8 @@ _LOOK = 1.0
 log = structlog.get_logger()
 
 
-class Keeper:
-    """The keeper of one claim. `downloaded`, `rate` and `files` are to be reported: bytes, bytes per second, verified files."""
+class LeaseHeartbeat:
+    """Renews the lease of one claim. `downloaded`, `rate` and `files` are to be reported: bytes, bytes per second, verified files."""
 
     def __init__(self, database: Database, claim: Claim, lease: float) -> None:
         self.downloaded: int | None = None

@@ -10,8 +10,8 @@ from arq.connections import ArqRedis
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from app import wakeup
-from worker.ending import end
+from app.wakeup import connect, deserialize, serialize
+from worker.ending import cancel_and_wait
 
 OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
@@ -19,8 +19,8 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
         "max_tries": 1,
         "job_timeout": 30,
         "log_results": False,
-        "job_serializer": wakeup.serialize,
-        "job_deserializer": wakeup.deserialize,
+        "job_serializer": serialize,
+        "job_deserializer": deserialize,
     }
 )
 """Of every arq worker."""
@@ -39,12 +39,12 @@ async def taken(
     try:
         yield
     finally:
-        await end(taking, patience=_GOODBYE)
+        await cancel_and_wait(taking, patience=_GOODBYE)
 
 
 async def _take(redis_url: str, make_worker: Callable[[ArqRedis], Worker], away: Callable[[Exception], None]) -> None:
     while True:
-        redis = wakeup.connect(redis_url)
+        redis = connect(redis_url)
         worker = make_worker(redis)
         try:
             try:

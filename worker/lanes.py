@@ -21,7 +21,7 @@ class Policy:
     small_slots: int
     small: int
     """The most bytes of a model that is fetched in a small slot."""
-    look_interval: float
+    poll_interval: float
     attempts: int
     backoff: float
     retention: float

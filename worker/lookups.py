@@ -71,7 +71,7 @@ async def _latest(tools: Tools, model_id: UUID) -> dict[str, Any]:
 
 async def _ask(tools: Tools, model: Row[Any]) -> str:
     """In a process of its own, as downloads are: it can be ended whatever it waits for."""
-    async with tools.nursery.child(downloads=False) as child:
+    async with tools.download_pool.child(downloads=False) as child:
         request = LookupRequest(
             name=model.name,
             revision=model.revision,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from app import telemetry, wakeup
+from app import telemetry
 from app.db.errors import DatabaseUnreachable
 from app.db.migrate import revisions
 from app.db.session import Database, open_database
@@ -28,18 +28,18 @@ from app.settings import Settings, SettingsError, load, split_keys
 from app.storage.abilities import check_abilities
 from app.storage.posix import Storage
 from app.terminal import shown
-from app.wakeup import Doorbell
+from app.wakeup import Wakeup, connect
 from worker.commands.work import Tools
 from worker.download.trust import CERTIFICATE, KEY, show
-from worker.ending import end
+from worker.ending import cancel_and_wait
 from worker.lanes import Policy
 from worker.lookups import answering
 from worker.maintenance.marking import meet
 from worker.metrics import WorkerMetrics
-from worker.processes import Nursery
+from worker.processes import DownloadPool
 from worker.runner import Runner
 from worker.scratch import scratch
-from worker.wakeup import answered
+from worker.wakeup import listening
 
 _HAND_OVER = 7.0
 """Seconds that handing everything over takes at most, also while the database is away."""
@@ -95,23 +95,23 @@ def _give_way(niceness: int) -> None:
 async def _serve(settings: Settings, storage: Storage, listener: socket.socket | None) -> None:
     host = socket.gethostname()
     policy = _policy(settings)
-    presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), policy.all_slots, settings.look_interval)
+    presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), policy.all_slots, settings.poll_interval)
     structlog.contextvars.bind_contextvars(worker=presence.name)
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    doorbell = Doorbell(wakeup.connect(settings.redis_url))
+    wakeup = Wakeup(connect(settings.redis_url))
     volume = Volume(settings.storage, writes=True, database=database)
     metrics = WorkerMetrics(volume, settings.slots)
-    status = StatusServer(Readiness(database, revisions(), doorbell, volume), metrics)
+    status = StatusServer(Readiness(database, revisions(), wakeup, volume), metrics)
     with scratch() as cache:
-        nursery = Nursery(settings.hub_endpoint, str(cache), settings.bandwidth)
+        download_pool = DownloadPool(settings.hub_endpoint, str(cache), settings.bandwidth)
         tools = Tools(
             database=database,
-            doorbell=doorbell,
+            wakeup=wakeup,
             metrics=metrics,
             storage=storage,
-            nursery=nursery,
+            download_pool=download_pool,
             sealer=Sealer(split_keys(settings.secret_key)),
             hub_endpoint=settings.hub_endpoint,
             redirects_inside=settings.hub_redirects_inside,
@@ -125,11 +125,11 @@ async def _serve(settings: Settings, storage: Storage, listener: socket.socket |
             stall_window=settings.stall_window,
             stall_rate=settings.stall_rate,
         )
-        runner = Runner(presence, tools, policy, Pulse(cache, settings.look_interval))
+        runner = Runner(presence, tools, policy, Pulse(cache, settings.poll_interval))
         async with status.listening(listener):
             await _look_at(storage, database)
             await _work(runner, tools, settings)
-        await doorbell.close()
+        await wakeup.close()
         await database.close()
 
 
@@ -138,7 +138,7 @@ def _policy(settings: Settings) -> Policy:
         slots=settings.slots,
         small_slots=settings.small_slots,
         small=settings.small,
-        look_interval=settings.look_interval,
+        poll_interval=settings.poll_interval,
         attempts=settings.attempts,
         backoff=settings.backoff,
         retention=settings.operation_retention,
@@ -164,17 +164,17 @@ async def _look_at(storage: Storage, database: Database) -> None:
 
 async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:
     """Until it is asked to stop; then everything under way is handed over."""
-    await tools.nursery.prepare()
+    await tools.download_pool.prepare()
     log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
     running = asyncio.create_task(runner.run())
-    async with answered(settings.redis_url, runner), answering(settings.redis_url, tools):
+    async with listening(settings.redis_url, runner), answering(settings.redis_url, tools):
         await _asked_to_stop()
         log.info("worker stops")
         _end_in_any_case()
-        tools.nursery.retire()
-        handing_over = asyncio.create_task(end(running, patience=_HAND_OVER))
+        tools.download_pool.retire()
+        handing_over = asyncio.create_task(cancel_and_wait(running, patience=_HAND_OVER))
     await handing_over
-    await tools.nursery.close()
+    await tools.download_pool.close()
 
 
 def _end_in_any_case() -> None:

@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(slots=True)
-class Ending:
+class AttemptResult:
     """How one attempt ended: lost, unless it is said otherwise."""
 
     outcome: Outcome = Outcome.LOST
@@ -66,9 +66,9 @@ class WorkerMetrics(ProcessMetrics):
         self._occupied(0)
 
     @contextmanager
-    def attempt(self, command: Command, *, occupies: bool) -> Iterator[Ending]:
+    def attempt(self, command: Command, *, occupies: bool) -> Iterator[AttemptResult]:
         """One slot is taken while the block runs, if it `occupies` one of those for any model; it says how it ended."""
-        ending, begun = Ending(), time.monotonic()
+        ending, begun = AttemptResult(), time.monotonic()
         self._occupied(+occupies)
         try:
             yield ending

@@ -47,7 +47,7 @@ HUGGING_FACE = {
 }
 
 
-class Child:
+class DownloadProcess:
     """A process that runs `worker.download.main`."""
 
     def __init__(self, end: Callable[[int], None], stdin: asyncio.WriteTransport, stdout: asyncio.StreamReader) -> None:
@@ -135,7 +135,7 @@ class ForkServer:
             pass
         return False
 
-    async def fork(self) -> Child:
+    async def fork(self) -> DownloadProcess:
         """Raises `TryAgain` when the process is gone."""
         number = next(self._numbers)
         (job, stdin), (stdout, answers) = os.pipe(), os.pipe()
@@ -152,7 +152,7 @@ class ForkServer:
         loop, output = asyncio.get_running_loop(), asyncio.StreamReader(limit=_LINE)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), ours[1])
         transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, ours[0])
-        return Child(partial(self._signal, number), transport, output)
+        return DownloadProcess(partial(self._signal, number), transport, output)
 
     async def close(self) -> None:
         self._line.close()
@@ -166,14 +166,14 @@ class ForkServer:
             self._line.send(MESSAGE.pack(number, signal_))
 
 
-class Nursery:
+class DownloadPool:
     """Children for one Hub. They share `bandwidth` bytes a second evenly; 0 is no limit."""
 
     def __init__(self, hub_endpoint: str, cache: str, bandwidth: int) -> None:
         self._environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
         self._environment |= HUGGING_FACE | {"HF_ENDPOINT": hub_endpoint, "HF_HOME": cache}
         self._bandwidth = bandwidth
-        self._busy: set[Child] = set()
+        self._busy: set[DownloadProcess] = set()
         self._server: ForkServer | None = None
         self._retired = False
         self._starting = asyncio.Lock()
@@ -188,7 +188,7 @@ class Nursery:
             return self._server
 
     @asynccontextmanager
-    async def child(self, *, downloads: bool = True) -> AsyncIterator[Child]:
+    async def child(self, *, downloads: bool = True) -> AsyncIterator[DownloadProcess]:
         """A child of one's own; it is gone when the block ends. Only one that `downloads` takes a share of the bandwidth."""
         forking = asyncio.create_task(self._fork())
         try:
@@ -211,7 +211,7 @@ class Nursery:
         if self._server is not None:
             await self._server.close()
 
-    async def _fork(self) -> Child:
+    async def _fork(self) -> DownloadProcess:
         return await (await self.prepare()).fork()
 
     def _share(self) -> None:

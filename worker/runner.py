@@ -18,7 +18,7 @@ from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
 from worker.commands.work import Tools, Work
-from worker.heartbeat import Keeper
+from worker.heartbeat import LeaseHeartbeat
 from worker.lanes import Lane, Lanes, Policy
 from worker.maintenance.dead import give_up_dead
 from worker.maintenance.orphans import tidy
@@ -66,7 +66,7 @@ class Runner:
                 self._pulse.beat()
                 # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the wake.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._policy.look_interval):
+                    async with asyncio.timeout(self._policy.poll_interval):
                         await self._wake.wait()
         finally:
             running = self._lanes.running
@@ -78,7 +78,7 @@ class Runner:
 
     async def _leave(self) -> None:
         async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
-            await workers.leave(connection, self._presence.name)
+            await workers.sign_out(connection, self._presence.name)
 
     async def _fill_slots(self) -> None:
         if not self._dead_are_gone:
@@ -120,10 +120,10 @@ class Runner:
         }
         occupies = lane is self._lanes.models
         with bound_contextvars(**context), self._tools.metrics.attempt(claim.command, occupies=occupies) as ending:
-            keeper = Keeper(self._tools.database, claim, self._tools.lease)
+            heartbeat = LeaseHeartbeat(self._tools.database, claim, self._tools.lease)
             try:
                 self._check_attempts(claim)
-                await _while_kept(COMMANDS[claim.command](Work(claim, keeper, self._tools, lane.small)), keeper)
+                await _while_kept(COMMANDS[claim.command](Work(claim, heartbeat, self._tools, lane.small)), heartbeat)
                 ending.outcome = Outcome.SUCCESS
             except asyncio.CancelledError:
                 await self._hand_over(claim)
@@ -136,7 +136,7 @@ class Runner:
             except NotYet as error:
                 ending.outcome = await self._put_back(claim, error)
             except TryAgain as error:
-                ending.outcome = await self._try_again(claim, keeper, error)
+                ending.outcome = await self._try_again(claim, heartbeat, error)
             except DatabaseUnreachable as error:
                 # The lease runs out by itself; whoever finds it then goes on from the files.
                 log.warning("operation is left", reason=str(error), error=error.cause)
@@ -153,14 +153,14 @@ class Runner:
         async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
             await leases.put_back(connection, claim.lease)
         log.info("operation is handed over")
-        await self._tools.doorbell.ring()
+        await self._tools.wakeup.send()
 
     async def _let_go(self, claim: Claim) -> Outcome:
         log.info("lease is lost: stopped")
         async with self._tools.database.begin() as connection:
             cancelled = await leases.let_go(connection, claim.lease)
         if cancelled:  # What is to follow on the same model, its delete, waited for this.
-            await self._tools.doorbell.ring()
+            await self._tools.wakeup.send()
         return Outcome.CANCELLED if cancelled else Outcome.LOST
 
     async def _put_back(self, claim: Claim, error: NotYet) -> Outcome:
@@ -168,13 +168,13 @@ class Runner:
             await leases.put_back(connection, claim.lease, after=error.after, message=error.message)
         log.info("operation waits", message=error.message)
         if error.after is None:
-            await self._tools.doorbell.ring()
+            await self._tools.wakeup.send()
         return Outcome.PUT_BACK
 
-    async def _try_again(self, claim: Claim, keeper: Keeper, error: TryAgain) -> Outcome:
+    async def _try_again(self, claim: Claim, heartbeat: LeaseHeartbeat, error: TryAgain) -> Outcome:
         async with self._tools.database.begin() as connection:
             attempts = await leases.renew(
-                connection, claim.lease, seconds=self._tools.lease, reached=keeper.downloaded or 0
+                connection, claim.lease, seconds=self._tools.lease, reached=heartbeat.downloaded or 0
             )
             if attempts < self._policy.attempts:
                 wait = max(self._policy.backoff * 2 ** (attempts - 1), error.after or 0.0)
@@ -212,7 +212,7 @@ class Runner:
                     await asyncio.to_thread(self._tools.database.ballast.keep)
                 await self._or_log(self._dismiss())
                 await self._or_log(tidy(self._tools.database, self._tools.storage))
-            await asyncio.sleep(self._policy.look_interval)
+            await asyncio.sleep(self._policy.poll_interval)
 
     async def _announce(self, *, fresh: bool) -> None:
         async with self._tools.database.begin() as connection:
@@ -247,10 +247,10 @@ class Runner:
             log.exception("the worker's loop failed")
 
 
-async def _while_kept(work: Coroutine[Any, Any, None], keeper: Keeper) -> None:
+async def _while_kept(work: Coroutine[Any, Any, None], heartbeat: LeaseHeartbeat) -> None:
     """Carry out `work` for as long as its lease is held. Raises what it raises, or `LeaseLost` once it has stopped."""
     working = asyncio.ensure_future(work)
-    keeping = asyncio.create_task(keeper.run())
+    keeping = asyncio.create_task(heartbeat.run())
     try:
         await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

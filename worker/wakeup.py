@@ -1,4 +1,4 @@
-"""The worker's end of the doorbell: Redis wakes it through arq, whose own worker does nothing else."""
+"""Has Redis wake the runner, through arq, whose own worker does nothing else."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,35 +17,37 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def answered(redis_url: str, runner: Runner) -> AsyncIterator[None]:
-    """Wake the runner when it rings. While Redis is away the runner's own looks find what there is."""
+async def listening(redis_url: str, runner: Runner) -> AsyncIterator[None]:
+    """Wake the runner at each wake-up. While Redis is away the runner's own polls find what there is."""
 
     async def wake(_context: dict[Any, Any]) -> None:
         runner.wake()
 
     def make(redis: ArqRedis) -> Worker:
         function = func(cast("WorkerCoroutine", wake), name=WAKE)
-        bell = _Bell(functions=[function], redis_pool=redis, queue_name=QUEUE, keep_result=0, poll_delay=0.1, **OPTIONS)
-        bell.runner = runner
-        return bell
+        listener = _Listener(
+            functions=[function], redis_pool=redis, queue_name=QUEUE, keep_result=0, poll_delay=0.1, **OPTIONS
+        )
+        listener.runner = runner
+        return listener
 
     async with taken(redis_url, make, _warn):
         yield
 
 
-class _Bell(Worker):
-    """An arq worker that leaves the bell to others while its runner has no slot for any model.
+class _Listener(Worker):
+    """An arq worker that leaves wake-ups to others while its runner has no slot for any model.
 
-    Each change in how many rings there are wakes it nevertheless: it may be for one of its other slots.
+    Each one more that waits wakes it nevertheless: it may be for one of its other slots.
     """
 
     runner: Runner
-    rings = 0
+    waiting = 0
 
     async def _poll_iteration(self) -> None:
         self.allow_pick_jobs = self.runner.has_free_slot
-        before, self.rings = self.rings, 0 if self.allow_pick_jobs else await self.pool.zcard(QUEUE)
-        if self.rings > before:
+        before, self.waiting = self.waiting, 0 if self.allow_pick_jobs else await self.pool.zcard(QUEUE)
+        if self.waiting > before:
             self.runner.wake()
         await super()._poll_iteration()
 

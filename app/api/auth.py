@@ -57,7 +57,7 @@ class KeyedRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             depot: Depot = request.app.state.depot
-            key = request.state.key = await depot.gate.admit(request)
+            key = request.state.key = await depot.authenticator.admit(request)
             if request.method in READS:
                 if key.role is Role.READER and not self.readers_may_look:
                     raise HTTPException(403, _READER)

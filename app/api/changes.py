@@ -1,4 +1,4 @@
-"""What a caller may change, whichever way in was taken: each change with its audit, and the ring that makes it soon."""
+"""What a caller may change, whichever way in was taken: each change with its audit, and the wake-up that makes it soon."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,7 +31,7 @@ async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row
     sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
     wanted = models.Create(selection, operation_id, depot.operation_deadline, sealed, act.request_id)
     row = await depot.creates.accept(act, wanted)
-    await depot.doorbell.ring()
+    await depot.wakeup.send()
     return row
 
 
@@ -44,7 +44,7 @@ async def delete_model(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
             raise
         log.warning("the database's disk is full: its ballast was given up for a delete", model_id=model_id)
         row = await _request_delete(depot, act, model_id)
-    await depot.doorbell.ring()
+    await depot.wakeup.send()
     return row
 
 

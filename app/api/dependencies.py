@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.events import Broadcast
 from app.api.lists import Lists
-from app.api.looks import Looks
+from app.api.reads import Reads
 from app.db.session import Database
 from app.depot.batching import Creates
 from app.depot.figures import Figures
@@ -22,9 +22,9 @@ from app.depot.readiness import Readiness
 from app.depot.sessions import Sessions
 from app.depot.volume import Volume
 from app.domain.errors import BadRequest, NotFound
-from app.http.authenticator import Gate
+from app.http.authenticator import Authenticator
 from app.sealing import Sealer
-from app.wakeup import Doorbell
+from app.wakeup import Wakeup
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -34,13 +34,13 @@ class Depot:
     """What the process is built of."""
 
     database: Database
-    looks: Looks
+    reads: Reads
     lists: Lists
     creates: Creates
-    doorbell: Doorbell
+    wakeup: Wakeup
     lookups: Lookups
     sealer: Sealer
-    gate: Gate
+    authenticator: Authenticator
     sessions: Sessions
     broadcast: Broadcast
     readiness: Readiness

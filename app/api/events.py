@@ -137,7 +137,7 @@ class Broadcast:
         async with self._database.read() as connection:
             # In this order: once nothing is under way, the model is as it was left.
             newest = await operations.newest(connection, model_ids)
-            rows = await models.some(connection, model_ids)
+            rows = await models.get_many(connection, model_ids)
         before, self._seen = self._seen, {}
         for model_id in model_ids:
             now, known = Seen(rows.get(model_id), newest.get(model_id)), before.get(model_id)

@@ -18,7 +18,7 @@ from starlette.types import Send
 
 from app.api import schemas
 from app.api.answers import body, json_bytes, plain
-from app.batcher import Shared
+from app.batcher import Batcher
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.domain.errors import Refusal
@@ -58,7 +58,7 @@ class Lists:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turn = asyncio.Lock()
-        self._begin_models: Shared[None, _Slice] = Shared(self._first_models)
+        self._begin_models: Batcher[None, _Slice] = Batcher(self._first_models)
 
     async def models(self) -> Response:
         """Of all models. Those who ask at the same time share its first slice."""

@@ -81,7 +81,7 @@ async def list_models(
     responses={200: {"model": schemas.Model}, **documented(404, 503)},
 )
 async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
-    return json_bytes(await depot.looks.model(model_id))
+    return json_bytes(await depot.reads.model(model_id))
 
 
 @router.delete(
@@ -153,6 +153,8 @@ async def watch_model(model_id: ResourceId, depot: TheDepot, key: TheKey) -> Res
     """
     async with depot.database.read() as connection:
         await models.get(connection, model_id)
-    stream: AsyncIterator[bytes] = events.stream(depot.broadcast, model_id, partial(depot.gate.still_opens, key))
+    stream: AsyncIterator[bytes] = events.stream(
+        depot.broadcast, model_id, partial(depot.authenticator.still_opens, key)
+    )
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

@@ -21,4 +21,4 @@ router = APIRouter(tags=["operations"], route_class=KeyedRoute)
 )
 async def get_operation(operation_id: ResourceId, depot: TheDepot) -> Response:
     """`pending` until the work is really over; poll it every few seconds."""
-    return json_bytes(await depot.looks.operation(operation_id))
+    return json_bytes(await depot.reads.operation(operation_id))

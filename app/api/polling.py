@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.answers import json_bytes
 from app.api.dependencies import Depot
-from app.api.looks import Looks
+from app.api.reads import Reads
 
-_PATHS = {"/ai/model/": Looks.model, "/operation/": Looks.operation}
+_PATHS = {"/ai/model/": Reads.model, "/operation/": Reads.operation}
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -29,7 +29,7 @@ def install(app: FastAPI) -> None:
 class _Polled(BaseRoute):
     """GET of one thing by its id."""
 
-    def __init__(self, prefix: str, path: str, look: Callable[[Looks, UUID], Awaitable[bytes]]) -> None:
+    def __init__(self, prefix: str, path: str, look: Callable[[Reads, UUID], Awaitable[bytes]]) -> None:
         self._look = look
         self._matches = re.compile(f"{re.escape(prefix)}(?:/v2)?{path}({_UUID})").fullmatch
 
@@ -40,8 +40,8 @@ class _Polled(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         depot: Depot = request.app.state.depot
-        await depot.gate.admit(request)
-        found = await self._look(depot.looks, UUID(scope["path_params"]["id"]))
+        await depot.authenticator.admit(request)
+        found = await self._look(depot.reads, UUID(scope["path_params"]["id"]))
         await json_bytes(found)(scope, receive, send)
 
     def url_path_for(self, name: str, /, **path_params: object) -> URLPath:

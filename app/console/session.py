@@ -134,7 +134,7 @@ async def goes_on(depot: Depot, session: Session) -> bool:
     """Whether whoever is signed in still is."""
     if session.expires <= time.time():
         return False
-    return await depot.gate.still_opens(session.key) and await depot.sessions.is_current(session.id)
+    return await depot.authenticator.still_opens(session.key) and await depot.sessions.is_current(session.id)
 
 
 def is_secure(request: Request) -> bool:
@@ -176,7 +176,7 @@ def operators_only(request: Request) -> Session:
 async def _session_of(request: Request, depot: Depot) -> Session | None:
     name, _ = cookie_named(request, _COOKIE)
     cookie = _opened(depot.sealer, request.cookies.get(name, ""))
-    key = await depot.gate.signed_in(cookie.key_id) if cookie else None
+    key = await depot.authenticator.signed_in(cookie.key_id) if cookie else None
     if cookie is None or key is None or not hmac.compare_digest(_digest(key.secret), cookie.secret):
         return None
     session = Session(key, cookie.token, cookie.expires)

@@ -88,10 +88,10 @@ async def _proven(request: Request, depot: Depot, form: Form) -> Key:
     """The key whose secret the form holds. Raises `HTTPException`."""
     key_id = form.get("key", "")
     try:
-        return await depot.gate.sign_in(request, key_id, form.get("secret", ""))
+        return await depot.authenticator.sign_in(request, key_id, form.get("secret", ""))
     except HTTPException as error:
         # Strangers fill no audit: what names no key is in the log only, and so is what comes too often.
-        owner = await depot.gate.find(key_id) if error.status_code == HTTPStatus.FORBIDDEN else None
+        owner = await depot.authenticator.find(key_id) if error.status_code == HTTPStatus.FORBIDDEN else None
         if owner is None:
             raise
         async with audited(request, depot, owner, "sign-in"):

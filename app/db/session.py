@@ -84,7 +84,7 @@ class Database:
         await self.reader.dispose()
 
 
-class Kept:
+class PersistentReader:
     """One connection for SELECTs that stays open between uses, for one caller at a time.
 
     To take a connection from a pool and give it back costs as much as a small SELECT does.

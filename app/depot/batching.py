@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from app.batcher import Shared
+from app.batcher import Batcher
 from app.db.session import Database
 from app.services import audit, models
 from app.services.audit import Act
@@ -19,7 +19,7 @@ class Creates:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._together: Shared[_Asked, Row[Any]] = Shared(self._commit)
+        self._together: Batcher[_Asked, Row[Any]] = Batcher(self._commit)
 
     async def accept(self, act: Act, wanted: Create) -> Row[Any]:
         """The operation that fetches what is wanted, committed. Raises `Conflict` while there is a model of it."""

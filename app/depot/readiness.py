@@ -1,4 +1,4 @@
-"""Whether a process has what it needs: its database, in the shape it expects, the storage, and the doorbell."""
+"""Whether a process has what it needs: its database, in the shape it expects, the storage, and Redis."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from app.db.session import Database
 from app.db.tables import CompatibilityRow
 from app.depot.volume import Volume, VolumeAway
 from app.services import storages
-from app.wakeup import Doorbell
+from app.wakeup import Wakeup
 
 _PATIENCE = 2.0
 """Seconds that each may take to answer."""
@@ -69,7 +69,7 @@ class Readiness:
 
     database: Database
     revisions: Revisions
-    doorbell: Doorbell
+    wakeup: Wakeup
     volume: Volume
     _writing: _Writing = field(default_factory=_Writing)
 
@@ -104,7 +104,7 @@ class Readiness:
     async def _redis(self) -> str:
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self.doorbell.test()
+                await self.wakeup.test()
         except (RedisError, OSError):
             return (
                 "Redis can't be reached, so operations wait for the workers' next look. Look at whether it runs, and at "

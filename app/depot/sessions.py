@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from app.batcher import Shared
+from app.batcher import Batcher
 from app.db.session import Database
 from app.services import sessions
 
@@ -19,7 +19,7 @@ class Sessions:
         self._current_until: dict[str, float] = {}
         self._used: set[str] = set()
         """Those asked for since the last look: it looks at all of them again."""
-        self._looks: Shared[str, bool] = Shared(self._look)
+        self._looks: Batcher[str, bool] = Batcher(self._look)
 
     async def is_current(self, session_id: str) -> bool:
         """Whether it has neither ended nor expired."""

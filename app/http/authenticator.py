@@ -43,7 +43,7 @@ class _Claim(NamedTuple):
     proof: bytes | signature.Signature
 
 
-class Gate:
+class Authenticator:
     """Lets in who has a key. `prefix` is the path under which clients see this server, such as `/depot`."""
 
     def __init__(self, keyring: Keyring, prefix: str) -> None:

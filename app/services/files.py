@@ -22,7 +22,7 @@ async def of(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
     return rows
 
 
-async def copies(
+async def find_by_checksum(
     connection: AsyncConnection, checksums: Sequence[str], *, without: UUID
 ) -> Sequence[tuple[str, UUID, str]]:
     """(sha256, model id, path) of a ready model's file, other than `without`, for each of `checksums` that has one."""

@@ -29,7 +29,7 @@ _GONE = (
 )
 
 
-async def gone(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
+async def missing(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
     """Those of `model_ids` that there is no model of, and those of these that were deleted, by an operation's word.
 
     That a row is missing proves nothing: a restore may have failed half-way.

@@ -114,7 +114,7 @@ async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
     return row
 
 
-async def some(connection: AsyncConnection, model_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+async def get_many(connection: AsyncConnection, model_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
     """Those of `model_ids` that there are."""
     return {row.id: row for row in (await connection.execute(_SOME, {"model_ids": model_ids})).all()}
 

@@ -24,13 +24,13 @@ _FORGOTTEN = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What a worker says of itself. `look_interval` in seconds."""
+    """What a worker says of itself. `poll_interval` in seconds."""
 
     name: str
     host: str
     version: str
     slots: int
-    look_interval: float
+    poll_interval: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ async def announce(connection: AsyncConnection, presence: Presence, *, fresh: bo
         "host": presence.host,
         "version": presence.version,
         "slots": presence.slots,
-        "look_interval": presence.look_interval,
+        "look_interval": presence.poll_interval,
         "seen_at": now(),
     }
     begun = {"started_at": now()} if fresh else {}
@@ -56,7 +56,7 @@ async def announce(connection: AsyncConnection, presence: Presence, *, fresh: bo
     await connection.execute(statement.on_conflict_do_update(index_elements=[WorkerRow.name], set_=said | begun))
 
 
-async def leave(connection: AsyncConnection, name: str) -> None:
+async def sign_out(connection: AsyncConnection, name: str) -> None:
     """Say that the worker stops."""
     await connection.execute(delete(WorkerRow).where(WorkerRow.name == name))
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.batcher import Shared
+from app.batcher import Batcher
 
 
 class _Looking:
@@ -14,7 +14,7 @@ class _Looking:
     def __init__(self) -> None:
         self.asked: list[set[str]] = []
         self.begun, self.go_on = asyncio.Semaphore(0), asyncio.Semaphore(0)
-        self.shared = Shared(self._look)
+        self.shared = Batcher(self._look)
 
     async def _look(self, keys: set[str]) -> Mapping[str, int]:
         self.asked.append(set(keys))

@@ -41,8 +41,8 @@ WRONG = [
     ("DEPOT_SLOTS", "many"),
     ("DEPOT_LEASE", "1"),
     ("DEPOT_LEASE", "nan"),
-    ("DEPOT_LOOK_INTERVAL", "0"),
-    ("DEPOT_LOOK_INTERVAL", "inf"),
+    ("DEPOT_POLL_INTERVAL", "0"),
+    ("DEPOT_POLL_INTERVAL", "inf"),
     ("DEPOT_OPERATION_DEADLINE", "-1"),
     ("DEPOT_OPERATION_DEADLINE", "inf"),
     ("DEPOT_ATTEMPTS", "0"),
@@ -92,6 +92,20 @@ def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.delenv("DEPOT_SECRET_KEY")
     monkeypatch.setenv("DEPOT_SECRET_KEY_FILE", str(file))
     assert load().secret_key.get_secret_value() == _KEY
+
+
+def test_a_former_name_is_accepted_with_a_warning_that_names_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEPOT_POLL_INTERVAL", "5")
+    monkeypatch.delenv("DEPOT_POLL_INTERVAL")  # and again after the test: what is loaded sets it
+    monkeypatch.setenv("DEPOT_LOOK_INTERVAL", "7")
+    assert load().poll_interval == 7
+    assert "DEPOT_LOOK_INTERVAL is called DEPOT_POLL_INTERVAL now" in capsys.readouterr().err
+    assert load().poll_interval == 7
+    assert capsys.readouterr().err == "", "it is told once, and not by each process that this one starts"
+    monkeypatch.setenv("DEPOT_LOOK_INTERVAL", "9")
+    assert load().poll_interval == 7, "the new name goes before the old one"
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])

@@ -39,7 +39,7 @@ _PATIENCE = 1800.0
 _BYTES = 100_000
 HEADERS = "".join(f"{name}: {value}\r\n" for name, value in CREDENTIALS.items())
 # The product's, where the tests' depots are quicker.
-_SETTINGS = {"lease": 30, "look_interval": 5, "backoff": 2, "niceness": 10}
+_SETTINGS = {"lease": 30, "poll_interval": 5, "backoff": 2, "niceness": 10}
 
 
 @dataclass(slots=True)

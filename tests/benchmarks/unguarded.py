@@ -5,11 +5,11 @@ from fastapi import Request
 import app.main
 from app.cli.main import main
 from app.domain.keys import Role
-from app.http.authenticator import Gate
+from app.http.authenticator import Authenticator
 from app.http.keyring import Key
 
 
-class _Open(Gate):
+class _Open(Authenticator):
     async def admit(self, request: Request) -> Key:  # noqa: ARG002
         return Key("EXOanybody", "anybody", Role.OPERATOR, b"")
 

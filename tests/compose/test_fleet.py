@@ -34,7 +34,7 @@ print(json.dumps({str(path.relative_to(root)): hashlib.file_digest(path.open("rb
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    quick = {"DEPOT_LEASE": str(_LEASE), "DEPOT_LOOK_INTERVAL": "2", "DEPOT_BACKOFF": "1"}
+    quick = {"DEPOT_LEASE": str(_LEASE), "DEPOT_POLL_INTERVAL": "2", "DEPOT_BACKOFF": "1"}
     fleet = Fleet(tmp_path, HUB_RATE=str(_RATE), DEPOT_WORKERS=str(_WORKERS), **quick)
     for name, size in ((_SMALL, 3 << 20), (_LARGE, _LARGE_BYTES)):
         folder = fleet.repositories / name

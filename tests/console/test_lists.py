@@ -216,7 +216,7 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
     async def work(database: Database) -> None:
         for worker in ("box-1:7", "box-2:8"):
             async with database.begin() as connection:
-                presence = Presence(worker, worker[:5], "1.2.3", slots=3, look_interval=3600.0)
+                presence = Presence(worker, worker[:5], "1.2.3", slots=3, poll_interval=3600.0)
                 await workers.announce(connection, presence, fresh=True)
         claim = await by_hand.claim(database, "box-1:7", lease=3600.0)
         assert claim is not None

@@ -47,7 +47,7 @@ def test_a_worker_asked_to_stop_hands_over_at_once_and_another_goes_on_from_the_
 def test_what_a_worker_hands_over_is_taken_up_by_an_idle_one_at_once_and_not_at_its_next_look(
     start_depot: StartDepot, hub: Hub
 ) -> None:
-    depot = start_depot(slots=1, connections=1, look_interval=600)
+    depot = start_depot(slots=1, connections=1, poll_interval=600)
     operation = _mid_file(depot, hub)
     model_id = operation["reference"]["id"]
     depot.start_worker()
@@ -137,7 +137,7 @@ def test_without_redis_everything_works_and_the_bell_rings_again_once_it_is_back
     hub.add("acme/tiny", {"config.json": b"{}"})
     hub.add("acme/small", {"config.json": b"{}"})
     with Redis() as redis:
-        depot = start_depot(redis_url=redis.url, look_interval=5)
+        depot = start_depot(redis_url=redis.url, poll_interval=5)
         redis.server.stop()
         asked = time.monotonic()
         operation = depot.create("acme/tiny")

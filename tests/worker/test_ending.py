@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from worker.ending import end
+from worker.ending import cancel_and_wait
 
 
 async def test_a_task_that_missed_its_cancellation_is_cancelled_again() -> None:
@@ -21,7 +21,7 @@ async def test_a_task_that_missed_its_cancellation_is_cancelled_again() -> None:
                     raise
 
     async with asyncio.timeout(5):
-        await end(await _begun(deaf()), patience=0.01)
+        await cancel_and_wait(await _begun(deaf()), patience=0.01)
     assert missed == 3
 
 
@@ -36,7 +36,7 @@ async def test_a_task_may_say_goodbye_within_the_patience() -> None:
             said.append("goodbye")
 
     async with asyncio.timeout(5):
-        await end(await _begun(polite()), patience=5)
+        await cancel_and_wait(await _begun(polite()), patience=5)
     assert said == ["goodbye"]
 
 
@@ -44,7 +44,7 @@ async def test_a_task_that_failed_has_ended() -> None:
     async def fails() -> None:
         raise ValueError
 
-    await end(await _begun(fails()), patience=5)
+    await cancel_and_wait(await _begun(fails()), patience=5)
 
 
 async def _begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -14,23 +14,23 @@ from tests.faults.watching import children, family, forked
 from tests.hub import Hub
 from tests.processes import alive, parent_of, until
 from worker.download.protocol import DownloadRequest, Located, Message, Planned, Resolved
-from worker.processes import Child, Nursery
+from worker.processes import DownloadPool, DownloadProcess
 
 
 @pytest.fixture
-async def nursery(hub: Hub, tmp_path: Path) -> AsyncIterator[Nursery]:
+async def download_pool(hub: Hub, tmp_path: Path) -> AsyncIterator[DownloadPool]:
     hub.add("acme/tiny", {"config.json": b"{}"})
     Storage(tmp_path).prepare()
-    nursery = Nursery(hub.endpoint, str(tmp_path / "cache"), 0)
-    yield nursery
-    await nursery.close()
+    download_pool = DownloadPool(hub.endpoint, str(tmp_path / "cache"), 0)
+    yield download_pool
+    await download_pool.close()
     assert not any(forked(pid) for pid in family(os.getpid()))
 
 
 async def test_a_child_shares_no_pipe_with_another_or_with_what_forks_them(
-    nursery: Nursery, hub: Hub, tmp_path: Path
+    download_pool: DownloadPool, hub: Hub, tmp_path: Path
 ) -> None:
-    async with nursery.child() as one, nursery.child() as other:
+    async with download_pool.child() as one, download_pool.child() as other:
         for child in (one, other):
             await _resolves(child, hub, tmp_path)
         first, second = children(os.getpid())
@@ -44,42 +44,46 @@ async def test_a_child_shares_no_pipe_with_another_or_with_what_forks_them(
         assert _threads(server) == 1
 
 
-async def test_a_child_that_hears_nothing_is_gone_all_the_same(nursery: Nursery, hub: Hub, tmp_path: Path) -> None:
-    async with nursery.child() as child:
+async def test_a_child_that_hears_nothing_is_gone_all_the_same(
+    download_pool: DownloadPool, hub: Hub, tmp_path: Path
+) -> None:
+    async with download_pool.child() as child:
         await _resolves(child, hub, tmp_path)
         (pid,) = children(os.getpid())
         os.kill(pid, signal.SIGSTOP)
     until(lambda: not Path(f"/proc/{pid}").exists(), str)
 
 
-async def test_a_child_that_dies_is_told_and_there_is_another(nursery: Nursery, hub: Hub, tmp_path: Path) -> None:
-    async with nursery.child() as child:
+async def test_a_child_that_dies_is_told_and_there_is_another(
+    download_pool: DownloadPool, hub: Hub, tmp_path: Path
+) -> None:
+    async with download_pool.child() as child:
         await _resolves(child, hub, tmp_path)
         (pid,) = children(os.getpid())
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(TryAgain, match="ended unexpectedly"):
             await _next(child)
-    async with nursery.child() as child:
+    async with download_pool.child() as child:
         await _resolves(child, hub, tmp_path)
 
 
 async def test_what_forks_them_may_die_and_be_replaced_while_a_child_is_at_work(
-    nursery: Nursery, hub: Hub, tmp_path: Path
+    download_pool: DownloadPool, hub: Hub, tmp_path: Path
 ) -> None:
-    async with nursery.child() as child:
+    async with download_pool.child() as child:
         await _resolves(child, hub, tmp_path)
         (pid,) = children(os.getpid())
         server = parent_of(pid)
         os.kill(server, signal.SIGKILL)
         until(lambda: not alive(server), str)
-        async with nursery.child() as another:
+        async with download_pool.child() as another:
             await _resolves(another, hub, tmp_path)
         child.send(Located({}))
         assert isinstance(await _next(child), Planned)
     until(lambda: not alive(pid), str)
 
 
-async def _resolves(child: Child, hub: Hub, storage: Path) -> None:
+async def _resolves(child: DownloadProcess, hub: Hub, storage: Path) -> None:
     """Have it ask the Hub what there is; then it waits to be told more."""
     request = DownloadRequest(
         model_id=uuid4(),
@@ -107,7 +111,7 @@ async def _resolves(child: Child, hub: Hub, storage: Path) -> None:
     assert isinstance(await _next(child), Resolved)
 
 
-async def _next(child: Child) -> Message:
+async def _next(child: DownloadProcess) -> Message:
     return await anext(child.messages())
 
 

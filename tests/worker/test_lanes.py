@@ -25,7 +25,7 @@ def test_small_models_and_deletes_end_while_all_slots_are_taken_by_large_downloa
 ) -> None:
     hub.add("acme/tiny", {"config.json": b"{}"})
     hub.add("acme/small", {"config.json": b"{}", "model.safetensors": Synthetic(MIB)})
-    depot = start_depot(small=MIB + 2, look_interval=60)
+    depot = start_depot(small=MIB + 2, poll_interval=60)
     ready = depot.create("acme/small")
     assert depot.wait(ready["id"])["state"] == "success", depot.logs()
     large = _large(depot, hub, 6)

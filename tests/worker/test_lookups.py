@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from redis import Redis as Client
 
-from app import wakeup
 from app.depot.lookups import QUEUE, Lookups
 from app.domain.errors import NoAnswer
+from app.wakeup import connect
 from tests.app import contract
 from tests.conftest import StartDepot
 from tests.depot import Depot
@@ -132,7 +132,7 @@ def test_a_hub_that_does_not_answer_is_told_in_time_and_leaves_nothing_behind(
 
 
 async def test_a_question_that_no_worker_takes_is_taken_back(redis_url: str) -> None:
-    lookups = Lookups(wakeup.connect(redis_url), patience=0.3)
+    lookups = Lookups(connect(redis_url), patience=0.3)
     with pytest.raises(NoAnswer, match="No worker answered"):
         await lookups.latest(uuid4())
     with Client.from_url(redis_url) as client:
@@ -141,14 +141,14 @@ async def test_a_question_that_no_worker_takes_is_taken_back(redis_url: str) -> 
 
 
 async def test_a_redis_that_is_away_is_named() -> None:
-    lookups = Lookups(wakeup.connect(f"redis://127.0.0.1:{free_port()}"))
+    lookups = Lookups(connect(f"redis://127.0.0.1:{free_port()}"))
     with pytest.raises(NoAnswer, match="Redis can't be reached"):
         await lookups.latest(uuid4())
     await lookups.close()
 
 
 async def test_only_so_many_questions_wait_at_a_time(redis_url: str) -> None:
-    lookups = Lookups(wakeup.connect(redis_url), patience=3)
+    lookups = Lookups(connect(redis_url), patience=3)
     asked = [asyncio.create_task(lookups.latest(uuid4())) for _ in range(50)]
     await asyncio.sleep(0)
     with pytest.raises(NoAnswer, match="50 models"):

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete, update
 
-from app import wakeup
 from app.db.clock import moment
 from app.db.migrate import revisions
 from app.db.session import Database
@@ -21,7 +20,7 @@ from app.services import models, storages
 from app.storage.abilities import PREFIX
 from app.storage.names import label
 from app.storage.posix import Attempt, Storage
-from app.wakeup import Doorbell
+from app.wakeup import Wakeup, connect
 from tests.app import by_hand
 from tests.conftest import StartDepot
 from tests.hub import Hub
@@ -167,7 +166,7 @@ async def test_a_ready_model_whose_folder_is_gone_is_in_error_and_one_that_has_j
         shutil.rmtree(storage.published(model_id))
     await _tidy(database, storage)
     async with database.read() as connection:
-        rows = await models.some(connection, [alive, lost, new])
+        rows = await models.get_many(connection, [alive, lost, new])
     assert {model_id: row.status.value for model_id, row in rows.items()} == {
         alive: "ready",
         lost: "error",
@@ -228,10 +227,10 @@ async def _delete(database: Database, model_id: UUID) -> None:
 
 async def _housekeeping(database: Database, storage: Storage, redis_url: str) -> str:
     """What /readyz says of it."""
-    doorbell = Doorbell(wakeup.connect(redis_url))
+    wakeup = Wakeup(connect(redis_url))
     volume = Volume(storage.root, writes=True, database=database)
-    status, report = await Readiness(database, revisions(), doorbell, volume).report()
-    await doorbell.close()
+    status, report = await Readiness(database, revisions(), wakeup, volume).report()
+    await wakeup.close()
     message = str(report["checks"]["housekeeping"].get("message", ""))
     assert status is (Status.DEGRADED if message else Status.OK)
     return message

@@ -16,7 +16,7 @@ from tests.faults.conftest import mounted
 from worker.commands.room import NoRoom, Room, check_room, in_room
 from worker.commands.work import Tools, Work
 from worker.download.allocation import allocate
-from worker.heartbeat import Keeper
+from worker.heartbeat import LeaseHeartbeat
 
 MIB = 1 << 20
 DISK, TAKEN = 40 * MIB, 24 * MIB
@@ -37,7 +37,7 @@ async def _work(database: Database, storage: Storage, name: str) -> Work:
     claim = await by_hand.claim(database)
     assert claim is not None
     tools = cast("Tools", SimpleNamespace(database=database, storage=storage, reserve=0))
-    return Work(claim, Keeper(database, claim, 30), tools, None)
+    return Work(claim, LeaseHeartbeat(database, claim, 30), tools, None)
 
 
 async def _needs(work: Work, size: int) -> UUID:

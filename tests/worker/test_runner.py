@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text, update
 
-from app import wakeup
 from app.db.session import Database
 from app.db.tables import ModelRow
 from app.depot.volume import Volume
@@ -20,13 +19,13 @@ from app.sealing import Sealer
 from app.services import operations
 from app.services.workers import Presence
 from app.storage.posix import Storage
-from app.wakeup import Doorbell
+from app.wakeup import Wakeup, connect
 from tests.app import by_hand
 from tests.depot import SECRET_KEY
 from worker.commands.work import Tools, Work
 from worker.lanes import Policy
 from worker.metrics import WorkerMetrics
-from worker.processes import Nursery
+from worker.processes import DownloadPool
 from worker.runner import Runner
 
 
@@ -111,10 +110,10 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
     storage.prepare()
     tools = Tools(
         database=database,
-        doorbell=Doorbell(wakeup.connect(redis_url)),
+        wakeup=Wakeup(connect(redis_url)),
         metrics=WorkerMetrics(Volume(storage.root, writes=True), slots=1),
         storage=storage,
-        nursery=Nursery("http://127.0.0.1:9", str(folder), 0),
+        download_pool=DownloadPool("http://127.0.0.1:9", str(folder), 0),
         sealer=Sealer([SECRET_KEY]),
         xet="auto",
         fetcher="own",
@@ -132,11 +131,11 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         slots=1,
         small_slots=0,
         small=0,
-        look_interval=30,
+        poll_interval=30,
         attempts=1,
         backoff=1,
         retention=3600,
         audit_retention=3600,
         error_retention=3600,
     )
-    return Runner(Presence("test:1", "test", "0", slots=1, look_interval=30), tools, policy, pulse)
+    return Runner(Presence("test:1", "test", "0", slots=1, poll_interval=30), tools, policy, pulse)

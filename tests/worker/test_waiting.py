@@ -19,7 +19,7 @@ from worker.commands import sharing
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
 from worker.download.protocol import Content
-from worker.heartbeat import Keeper
+from worker.heartbeat import LeaseHeartbeat
 
 CONTENT = Content("a" * 64, 2 << 20, "model.safetensors")
 CHECKSUM, SIZE, PATH = CONTENT
@@ -105,7 +105,7 @@ async def test_what_is_taken_over_must_fit(database: Database, storage: Storage)
 class _Silent:
     """A doorbell that nobody hears."""
 
-    async def ring(self) -> None:
+    async def send(self) -> None:
         pass
 
 
@@ -127,8 +127,8 @@ async def _begun(database: Database, name: str) -> Claim:
 
 async def _waiter(database: Database, storage: Storage, number: int = 0, *, reserve: int = 0) -> tuple[Claim, Sharing]:
     claim = await _begun(database, f"acme/waiter-{number}")
-    tools: Any = SimpleNamespace(database=database, storage=storage, reserve=reserve, doorbell=_Silent())
-    work = Work(claim, Keeper(database, claim, 30), cast("Any", tools), None)
+    tools: Any = SimpleNamespace(database=database, storage=storage, reserve=reserve, wakeup=_Silent())
+    work = Work(claim, LeaseHeartbeat(database, claim, 30), cast("Any", tools), None)
     return claim, Sharing(work, [CONTENT])
 
 

@@ -7,10 +7,9 @@ from typing import cast
 
 import pytest
 
-from app import wakeup
-from app.wakeup import Doorbell
+from app.wakeup import Wakeup, connect
 from worker.runner import Runner
-from worker.wakeup import answered
+from worker.wakeup import listening
 
 _ENDINGS = 40
 pytestmark = [
@@ -33,14 +32,14 @@ class Sleeper:
 
 async def test_a_ring_wakes_who_is_free(redis_url: str) -> None:
     free, busy = Sleeper(), Sleeper(has_free_slot=False)
-    bell = Doorbell(wakeup.connect(redis_url))
+    bell = Wakeup(connect(redis_url))
     async with (
         asyncio.timeout(10),
-        answered(redis_url, cast("Runner", busy)),
-        answered(redis_url, cast("Runner", free)),
+        listening(redis_url, cast("Runner", busy)),
+        listening(redis_url, cast("Runner", free)),
     ):
         for _ in range(5):
-            await bell.ring()
+            await bell.send()
             await free.woken.wait()
             free.woken.clear()
     await bell.close()
@@ -49,20 +48,20 @@ async def test_a_ring_wakes_who_is_free(redis_url: str) -> None:
 async def test_a_ring_that_nobody_is_free_to_take_wakes_who_is_busy_and_waits(redis_url: str) -> None:
     """It may be for a slot that is no download's."""
     busy = Sleeper(has_free_slot=False)
-    bell = Doorbell(wakeup.connect(redis_url))
-    async with asyncio.timeout(10), answered(redis_url, cast("Runner", busy)):
+    bell = Wakeup(connect(redis_url))
+    async with asyncio.timeout(10), listening(redis_url, cast("Runner", busy)):
         for _ in range(3):
-            await bell.ring()
+            await bell.send()
             await busy.woken.wait()
             busy.woken.clear()
         free = Sleeper()
-        async with answered(redis_url, cast("Runner", free)):
+        async with listening(redis_url, cast("Runner", free)):
             await free.woken.wait()
     await bell.close()
 
 
 async def test_it_ends_at_whatever_moment_it_is_told_to(redis_url: str) -> None:
     for moment in range(_ENDINGS):
-        async with asyncio.timeout(5), answered(redis_url, cast("Runner", Sleeper())):
+        async with asyncio.timeout(5), listening(redis_url, cast("Runner", Sleeper())):
             await asyncio.sleep(moment / 4_000)
     gc.collect()  # here, where the warnings are expected

@@ -37,7 +37,7 @@ from worker.download.protocol import (
     Waiting,
 )
 from worker.maintenance.marking import check_storage
-from worker.processes import Child
+from worker.processes import DownloadProcess
 
 log = structlog.get_logger()
 
@@ -47,13 +47,13 @@ async def run(work: Work) -> None:
     async with tools.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
-    work.keeper.reports = not _mends(model)
+    work.heartbeat.reports = not _mends(model)
     await check_storage(tools.database, tools.storage)
     await asyncio.to_thread(check_abilities, tools.storage.root)
     await asyncio.to_thread(tools.storage.check_alone, claim.resource_id)
     try:
-        async with tools.nursery.child() as child:
-            work.keeper.on_renewal = child.beat
+        async with tools.download_pool.child() as child:
+            work.heartbeat.on_renewal = child.beat
             child.send(_request(work, model, attempt))
             with tools.metrics.downloads.track_inprogress():
                 commit, verified = await _follow(work, model, child)
@@ -109,9 +109,9 @@ def _token(work: Work) -> str | None:
         raise Failed(Reason.FAULT, message) from None
 
 
-async def _follow(work: Work, model: Row[Any], child: Child) -> tuple[str, list[File]]:
+async def _follow(work: Work, model: Row[Any], child: DownloadProcess) -> tuple[str, list[File]]:
     """Hear the child out; the commit, and every file, all of them verified."""
-    keeper = work.keeper
+    heartbeat = work.heartbeat
     resolved = Resolved("", 0, 0, ())
     sharing = Sharing(work, ())
     verified: list[File] = []
@@ -126,16 +126,16 @@ async def _follow(work: Work, model: Row[Any], child: Child) -> tuple[str, list[
                 child.send(Located(links, awaited))
             case Planned():
                 arrived = await _begin(work, model, resolved, message, sharing)
-                keeper.downloaded = arrived
+                heartbeat.downloaded = arrived
                 child.send(Go())
             case Progress():
-                keeper.downloaded, keeper.rate = message.downloaded, message.rate
+                heartbeat.downloaded, heartbeat.rate = message.downloaded, message.rate
                 arrived = _count(work, arrived, message.downloaded)
                 if wanted := await sharing.tell(resolved.total - message.downloaded):
                     child.send(PassOn(wanted))
             case Verified():
                 verified.append(File(message.path, message.size, message.sha256))
-                keeper.files = len(verified)
+                heartbeat.files = len(verified)
                 sharing.verified(message.sha256)
             case PassedOn():
                 await sharing.pass_on(message.checksums)

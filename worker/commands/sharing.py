@@ -105,7 +105,7 @@ class Sharing:
         with _without_database():
             async with self._work.tools.database.begin() as connection:
                 await fetches.pass_on(connection, self._work.claim.lease, self._sizes(checksums))
-            await self._work.tools.doorbell.ring()
+            await self._work.tools.wakeup.send()
 
     async def wait(self, awaited: Sequence[str], downloaded: int) -> Places:
         """Where on this storage what was left to others is. What is left out nobody fetches: it is this one's now.
@@ -113,7 +113,7 @@ class Sharing:
         Raises `NotYet` while others fetch it, `Failed` if there is no room to fetch it here, or `LeaseLost`.
         """
         await self.tell(0)
-        self._work.keeper.downloaded, self._work.keeper.rate = downloaded, None
+        self._work.heartbeat.downloaded, self._work.heartbeat.rate = downloaded, None
         # To wait costs a slot. To go on later costs reading again all that is here, so that much time it may take.
         until = time.monotonic() + downloaded / _REREAD
         while True:
@@ -154,12 +154,12 @@ class Sharing:
         return await in_room(self._work, claim)
 
     async def _report(self, downloaded: int, missing: Sequence[str]) -> None:
-        claim, keeper = self._work.claim, self._work.keeper
+        claim, heartbeat = self._work.claim, self._work.heartbeat
         async with self._work.tools.database.begin() as connection:
             await fetches.wait_for(connection, self._operation_id, self._sizes(missing))
-            if keeper.reports:  # or it is a repair: the model stays as it is
+            if heartbeat.reports:  # or it is a repair: the model stays as it is
                 await downloads.report(
-                    connection, claim.lease, claim.resource_id, downloaded=downloaded, files=keeper.files, rate=None
+                    connection, claim.lease, claim.resource_id, downloaded=downloaded, files=heartbeat.files, rate=None
                 )
 
     def size(self, checksums: Iterable[str]) -> int:
@@ -179,7 +179,7 @@ class Sharing:
         """Those in other models that are ready. This one is, too, while it is repaired."""
         storage = self._work.tools.storage
         async with self._work.tools.database.read() as connection:
-            copies = await files.copies(connection, list(checksums), without=self._work.claim.resource_id)
+            copies = await files.find_by_checksum(connection, list(checksums), without=self._work.claim.resource_id)
         return {sha256: [str(storage.published(model_id) / path)] for sha256, model_id, path in copies}
 
     async def _find(self, others: Sequence[Fetch]) -> Places:

@@ -6,10 +6,10 @@ from app.db.session import Database
 from app.sealing import Sealer
 from app.services.leases import Claim
 from app.storage.posix import Storage
-from app.wakeup import Doorbell
-from worker.heartbeat import Keeper
+from app.wakeup import Wakeup
+from worker.heartbeat import LeaseHeartbeat
 from worker.metrics import WorkerMetrics
-from worker.processes import Nursery
+from worker.processes import DownloadPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,10 @@ class Tools:
     """What all operations of a worker share. `reserve` is how many bytes to leave free, durations are in seconds."""
 
     database: Database
-    doorbell: Doorbell
+    wakeup: Wakeup
     metrics: WorkerMetrics
     storage: Storage
-    nursery: Nursery
+    download_pool: DownloadPool
     sealer: Sealer
     hub_endpoint: str
     redirects_inside: bool
@@ -41,7 +41,7 @@ class Work:
     """One claimed operation."""
 
     claim: Claim
-    keeper: Keeper
+    heartbeat: LeaseHeartbeat
     tools: Tools
     small: int | None
     """The most bytes that may be fetched in this slot; `None` where it takes any."""

@@ -76,7 +76,7 @@ async def _remove_leftovers(database: Database, storage: Storage, found: Found) 
     """Remove what is nobody's any more; or say why not."""
     ids = list(found.published | found.arriving | found.linked)
     async with database.read() as connection:
-        missing, deleted = await holdings.gone(connection, ids)
+        missing, deleted = await holdings.missing(connection, ids)
         empty = await holdings.is_empty(connection)
     if empty and found.published:
         return (

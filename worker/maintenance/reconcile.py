@@ -40,7 +40,7 @@ async def compare(database: Database, storage: Storage) -> Differences:
     """Raises `OSError`."""
     found = await asyncio.to_thread(look, storage)
     async with database.read() as connection:
-        missing, _ = await holdings.gone(connection, list(found.published | found.arriving))
+        missing, _ = await holdings.missing(connection, list(found.published | found.arriving))
     lost: list[UUID] = []
     async for ids in ready(database, settled=False):
         lost += await asyncio.to_thread(without_folder, storage, ids)
@@ -81,7 +81,7 @@ async def prune(
 ) -> AsyncIterator[tuple[bool, str]]:
     """Take away what has no row: published folders into the trash, unless `at_once`. As `adopt` tells it."""
     async with database.read() as connection:
-        missing, _ = await holdings.gone(connection, model_ids)
+        missing, _ = await holdings.missing(connection, model_ids)
     for model_id in model_ids:
         if model_id not in missing:
             yield False, f"kept      {model_id}  the database has it: delete it with `modeldepot rm {model_id}`"
@@ -119,7 +119,7 @@ def _take_away(storage: Storage, model_id: UUID, *, at_once: bool) -> None:
 async def _adopt(database: Database, storage: Storage, model_id: UUID) -> str:
     """What is in the way; empty when there is a row, and a link to the folder."""
     async with database.read() as connection:
-        missing, _ = await holdings.gone(connection, [model_id])
+        missing, _ = await holdings.missing(connection, [model_id])
         described = await holdings.described(connection, model_id)
     if not missing:
         if described is None:

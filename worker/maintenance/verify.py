@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Row
 
-from app import wakeup
 from app.client.exits import Wrong
 from app.client.tokens import Token, find_token
 from app.db.errors import DatabaseUnreachable
@@ -25,7 +24,7 @@ from app.services import audit, files, models
 from app.settings import Settings, SettingsError, load, split_keys
 from app.storage.posix import Storage
 from app.terminal import print_json, say, shown
-from app.wakeup import Doorbell
+from app.wakeup import Wakeup, connect
 
 _NOT_THERE = 5
 """The exit code, as of all commands."""
@@ -141,9 +140,9 @@ async def _repair(database: Database, settings: Settings, verdict: Verdict, toke
             await audit.accept(connection, audit.by_shell("repair-model"), operation)
     except Refusal as error:
         return replace(verdict, refusal=error.message)
-    bell = Doorbell(wakeup.connect(settings.redis_url))
-    await bell.ring()
-    await bell.close()
+    wakeup = Wakeup(connect(settings.redis_url))
+    await wakeup.send()
+    await wakeup.close()
     return replace(verdict, operation=operation.id)
 
 

@@ -22,8 +22,8 @@ async def test_all_who_ask_for_a_key_at_once_are_answered_by_one_look(database: 
     found = await asyncio.gather(*(keyring.find(key_id) for _ in range(50)))
     assert {key.secret for key in found if key} == {secret.encode()}
     assert None not in found
-    looks = [statement for statement in asked if "api_keys" in statement]
-    assert len(looks) == 1
+    reads = [statement for statement in asked if "api_keys" in statement]
+    assert len(reads) == 1
 
 
 async def test_whoever_leaves_while_a_key_is_looked_for_takes_it_from_nobody_else(database: Database) -> None:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 
 from app.db.session import open_database
-from app.http.authenticator import Gate
+from app.http.authenticator import Authenticator
 from app.http.keyring import Keyring
 from app.sealing import Sealer, new_key
 from app.services import keys
@@ -55,8 +55,8 @@ class Asked:
 class Door:
     """The real gate, on a real database, asked by hand."""
 
-    def __init__(self, runner: asyncio.Runner, gate: Gate) -> None:
-        self._runner, self._gate = runner, gate
+    def __init__(self, runner: asyncio.Runner, authenticator: Authenticator) -> None:
+        self._runner, self._gate = runner, authenticator
 
     def opens(self, header: str, asked: Asked) -> bool:
         """Whether the gate lets it in. What it raises other than a refusal fails the test."""
@@ -87,10 +87,10 @@ def door(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     shutil.copy(migrated_sqlite, path)
     sealer, database = Sealer([new_key()]), open_database(f"sqlite:///{path}")
 
-    async def make() -> Gate:
+    async def make() -> Authenticator:
         async with database.begin() as connection:
             await keys.keep(connection, sealer, KEY, SECRET, name="of the tests")
-        return Gate(Keyring(database, sealer), "")
+        return Authenticator(Keyring(database, sealer), "")
 
     with asyncio.Runner() as runner:
         yield Door(runner, runner.run(make()))

@@ -9,14 +9,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
-from app.db.session import Database, Kept, open_database
+from app.db.session import Database, PersistentReader, open_database
 from tests.processes import free_port
 
 Opened = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 _WAYS: dict[str, Callable[[Database], Opened]] = {
     "begin": lambda database: database.begin,
     "read": lambda database: database.read,
-    "kept": lambda database: Kept(database).read,
+    "kept": lambda database: PersistentReader(database).read,
 }
 ways = pytest.mark.parametrize("way", _WAYS)
 POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

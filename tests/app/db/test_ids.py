@@ -11,7 +11,7 @@ async def test_any_number_of_ids_is_looked_for_at_once(database: Database) -> No
     there = {(await by_hand.create(database, f"acme/model-{number}")).resource_id for number in range(3)}
     strangers = [uuid4() for _ in range(50_000)]
     async with database.read() as connection:
-        assert (await models.some(connection, [*strangers, *there])).keys() == there
+        assert (await models.get_many(connection, [*strangers, *there])).keys() == there
         one = there.pop()
-        assert (await models.some(connection, [one])).keys() == {one}
-        assert await models.some(connection, []) == {}
+        assert (await models.get_many(connection, [one])).keys() == {one}
+        assert await models.get_many(connection, []) == {}

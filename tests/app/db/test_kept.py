@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.session import Database, Kept, open_database
+from app.db.session import Database, PersistentReader, open_database
 
 _ONE = text("SELECT 1")
 
@@ -17,7 +17,7 @@ async def _driver(connection: AsyncConnection) -> Any:
     return (await connection.get_raw_connection()).driver_connection
 
 
-async def _used(kept: Kept) -> object:
+async def _used(kept: PersistentReader) -> object:
     """The connection that answered."""
     async with kept.read() as connection:
         assert (await connection.execute(_ONE)).scalar_one() == 1
@@ -25,13 +25,13 @@ async def _used(kept: Kept) -> object:
 
 
 async def test_it_is_the_same_again_and_again(database: Database) -> None:
-    kept = Kept(database)
+    kept = PersistentReader(database)
     assert await _used(kept) is await _used(kept)
     await kept.close()
 
 
 async def test_one_on_which_something_failed_is_not_used_again(database: Database) -> None:
-    kept = Kept(database)
+    kept = PersistentReader(database)
     with pytest.raises(DBAPIError):
         async with kept.read() as connection:
             await connection.execute(text("SELECT FROM WHERE"))
@@ -44,7 +44,7 @@ async def test_one_on_which_something_failed_is_not_used_again(database: Databas
 
 
 async def test_it_is_for_one_at_a_time(database: Database) -> None:
-    kept = Kept(database)
+    kept = PersistentReader(database)
     async with kept.read():
         second = asyncio.create_task(_used(kept))
         await _answers(database)
@@ -55,7 +55,7 @@ async def test_it_is_for_one_at_a_time(database: Database) -> None:
 
 async def test_a_pool_of_one_has_another_for_everybody_else(database_url: str) -> None:
     database = open_database(database_url, pool_size=1)
-    kept = Kept(database)
+    kept = PersistentReader(database)
     async with kept.read():
         await _answers(database)
     await _answers(database)
@@ -65,7 +65,7 @@ async def test_a_pool_of_one_has_another_for_everybody_else(database_url: str) -
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_one_that_the_server_ended_is_replaced(database: Database) -> None:
-    kept = Kept(database)
+    kept = PersistentReader(database)
     async with kept.read() as connection:
         backend = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
         driver = await _driver(connection)

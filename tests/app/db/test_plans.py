@@ -20,7 +20,7 @@ from app.depot.volume import Volume
 from app.domain.states import ModelStatus, OperationState
 from app.services import catalogue, contents, fetches, history, lists, operations
 from app.services.catalogue import Search
-from app.wakeup import Doorbell, connect
+from app.wakeup import Wakeup, connect
 from tests.app import by_hand
 
 ROWS = int(os.environ.get("ROWS", "20000"))
@@ -203,11 +203,11 @@ async def test_with_very_many_rows_the_largest_models_are_told_without_reading_e
 async def test_however_often_the_figures_are_asked_for_the_operations_are_counted_now_and_then(
     crowded: Database, redis_url: str, tmp_path: Path
 ) -> None:
-    volume, doorbell = Volume(tmp_path, writes=False), Doorbell(connect(redis_url))
+    volume, wakeup = Volume(tmp_path, writes=False), Wakeup(connect(redis_url))
     metrics = ApiMetrics(volume, crowded, Figures().census)
     with _asked(crowded) as asked:
-        scrapes = [await metrics.scrape(Readiness(crowded, revisions(), doorbell, volume)) for _ in range(50)]
-    await doorbell.close()
+        scrapes = [await metrics.scrape(Readiness(crowded, revisions(), wakeup, volume)) for _ in range(50)]
+    await wakeup.close()
     counts = [statement for statement, _ in asked if "GROUP BY" in statement]
     assert 1 <= len(counts) <= 10
     for scrape in scrapes:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
-from app.db.session import Kept, open_database
+from app.db.session import PersistentReader, open_database
 
 Opened = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
@@ -26,7 +26,7 @@ async def _backend(opened: Opened) -> int:
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_a_silent_connection_is_given_up_and_replaced(database_url: str) -> None:
     database = open_database(database_url, pool_size=1, statement_timeout=1.0)
-    kept = Kept(database)
+    kept = PersistentReader(database)
     ways: list[Opened] = [kept.read, database.read, database.begin]
     silent = [await _backend(opened) for opened in ways]
     for pid in silent:

@@ -13,7 +13,7 @@ from app.services import downloads, workers
 from app.services.workers import Listed, Presence
 from tests.app import by_hand
 
-_ONE = Presence("host-1:7", "host-1", "1.2.3", slots=4, look_interval=5.0)
+_ONE = Presence("host-1:7", "host-1", "1.2.3", slots=4, poll_interval=5.0)
 _TWO = replace(_ONE, name="host-2:7", host="host-2")
 
 
@@ -36,7 +36,7 @@ async def test_a_worker_is_listed_with_what_it_holds_from_its_start_to_its_stop(
     assert first.worker.started_at <= held.leased_at <= await _now(database)
 
     async with database.begin() as connection:
-        await workers.leave(connection, _TWO.name)
+        await workers.sign_out(connection, _TWO.name)
     assert [each.worker.name for each in await _listed(database)] == [_ONE.name]
 
 

@@ -5,18 +5,18 @@ from uuid import UUID
 
 from app.api import schemas
 from app.api.answers import body, operation_body, plain
-from app.batcher import Shared
-from app.db.session import Database, Kept
+from app.batcher import Batcher
+from app.db.session import Database, PersistentReader
 from app.services import models, operations
 
 
-class Looks:
+class Reads:
     """The looks that requests share, each with the answer's body."""
 
     def __init__(self, database: Database) -> None:
-        self._kept = Kept(database)
-        self._model: Shared[UUID, bytes] = Shared(self._some_models)
-        self._operation: Shared[UUID, bytes] = Shared(self._some_operations)
+        self._kept = PersistentReader(database)
+        self._model: Batcher[UUID, bytes] = Batcher(self._some_models)
+        self._operation: Batcher[UUID, bytes] = Batcher(self._some_operations)
 
     async def model(self, model_id: UUID) -> bytes:
         """Raises `NotFound`."""
@@ -37,7 +37,7 @@ class Looks:
 
     async def _some_models(self, model_ids: set[UUID]) -> Mapping[UUID, bytes]:
         async with self._kept.read() as connection:
-            rows = await models.some(connection, list(model_ids))
+            rows = await models.get_many(connection, list(model_ids))
         return {model["id"]: body(schemas.MODEL, model) for model in plain([*rows.values()])}
 
     async def _some_operations(self, operation_ids: set[UUID]) -> Mapping[UUID, bytes]:
