@@ -93,12 +93,12 @@ def _are_exported(expressions: list[str], exported: Exported) -> None:
 
 
 def _rules() -> list[dict[str, Any]]:
-    rules: list[dict[str, Any]] = yaml.safe_load((_ROOT / "alerts.yml").read_text())["groups"][0]["rules"]
+    rules: list[dict[str, Any]] = yaml.safe_load((_ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
     return rules
 
 
 def _dashboard() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((_ROOT / "dashboard.json").read_text())
+    content: dict[str, Any] = json.loads((_ROOT / "deploy" / "dashboard.json").read_text())
     return content
 
 

@@ -33,7 +33,7 @@ def test_every_setting_that_a_document_names_is_one() -> None:
     """Of Model Depot, of its clients, or of its compose files."""
     known = {f"{PREFIX}{name.upper()}{end}" for name in Settings.model_fields for end in ("", "_FILE")}
     known |= {f"{PREFIX}{name}" for name in ("URL", "KEY", "SECRET", "DATA")}
-    for path in (*README.parent.glob("docker-compose*.yml"), README.parent / "Caddyfile"):
+    for path in (README.parent / "docker-compose.yml", *(README.parent / "deploy").iterdir()):
         known |= set(re.findall(rf"\{{\$?({PREFIX}[A-Z_]+)", path.read_text().replace("${", "{")))
     for path in _DOCUMENTS:
         assert set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", path.read_text())) <= known, path

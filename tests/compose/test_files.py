@@ -23,7 +23,7 @@ _OF_THE_API = {
 }
 _IN_THE_IMAGE = {"host", "port", "storage"}
 _OF_A_PROXY = {"tls_certificate", "tls_key"}
-"""In containers it is the proxy of docker-compose.tls.yml that speaks TLS."""
+"""In containers it is the proxy of deploy/docker-compose.tls.yml that speaks TLS."""
 
 
 def _pins(name: str) -> dict[str, str]:
@@ -88,7 +88,7 @@ def test_no_pin_names_a_place_to_fetch_from() -> None:
     ("name", "left_out"),
     [
         ("docker-compose.yml", _IN_THE_IMAGE | _OF_A_PROXY),
-        ("docker-compose.worker.yml", _IN_THE_IMAGE | _OF_A_PROXY | _OF_THE_API),
+        ("deploy/docker-compose.worker.yml", _IN_THE_IMAGE | _OF_A_PROXY | _OF_THE_API),
     ],
 )
 def test_every_setting_reaches_the_containers(name: str, left_out: set[str]) -> None:
@@ -102,7 +102,9 @@ def test_the_example_of_an_environment_holds_no_secret() -> None:
     assert given == [f"{name}=" for name in _SECRETS]
 
 
-@pytest.mark.parametrize("name", ["docker-compose.tls.yml", "docker-compose.secrets.yml", "docker-compose.share.yml"])
+@pytest.mark.parametrize(
+    "name", ["deploy/docker-compose.tls.yml", "deploy/docker-compose.secrets.yml", "deploy/docker-compose.share.yml"]
+)
 def test_what_goes_beside_the_main_file_speaks_of_the_same_services(name: str) -> None:
     main, beside = _read("docker-compose.yml"), _read(name)
     new = {service: words for service, words in beside["services"].items() if service not in main["services"]}
@@ -112,7 +114,7 @@ def test_what_goes_beside_the_main_file_speaks_of_the_same_services(name: str) -
 
 
 def test_no_container_keeps_a_capability_that_it_has_no_use_for() -> None:
-    for name in ("docker-compose.yml", "docker-compose.worker.yml", "docker-compose.tls.yml"):
+    for name in ("docker-compose.yml", "deploy/docker-compose.worker.yml", "deploy/docker-compose.tls.yml"):
         services = _read(name)["services"]
         for service, words in services.items():
             if "image" in words:
@@ -120,7 +122,7 @@ def test_no_container_keeps_a_capability_that_it_has_no_use_for() -> None:
                 assert words.get("cap_add", []) == (["NET_BIND_SERVICE"] if service == "proxy" else []), (name, service)
 
 
-@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.worker.yml"])
+@pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/docker-compose.worker.yml"])
 def test_metrics_that_take_no_key_are_told_on_an_inside_network_only(name: str) -> None:
     content = _read(name)
     (subnet,) = content["networks"]["metrics"]["ipam"]["config"]
@@ -136,7 +138,7 @@ def test_metrics_that_take_no_key_are_told_on_an_inside_network_only(name: str) 
 def test_how_many_workers_and_apis_there_are_is_a_setting(tmp_path: Path) -> None:
     given = dict.fromkeys((*_SECRETS, "DEPOT_DOMAIN"), "made-up") | {"DEPOT_WORKERS": "4", "DEPOT_APIS": "2"}
     several = given | {"DEPOT_PUBLISH": "127.0.0.1:"}
-    whole = _configuration(several, tmp_path, "docker-compose.tls.yml")
+    whole = _configuration(several, tmp_path, "deploy/docker-compose.tls.yml")
     assert whole.returncode == 0, whole.stderr
     services = yaml.safe_load(whole.stdout)["services"]
     assert (services["worker"]["scale"], services["api"]["scale"]) == (4, 2)
@@ -144,7 +146,7 @@ def test_how_many_workers_and_apis_there_are_is_a_setting(tmp_path: Path) -> Non
 
 
 def test_secrets_in_files_are_in_no_environment_and_no_command() -> None:
-    main, beside = _read("docker-compose.yml"), _read("docker-compose.secrets.yml")
+    main, beside = _read("docker-compose.yml"), _read("deploy/docker-compose.secrets.yml")
     for service, words in main["services"].items():
         changed = beside["services"][service]
         environment = words.get("environment", {}) | changed["environment"]

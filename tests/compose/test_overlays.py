@@ -45,7 +45,7 @@ def test_caddy_speaks_tls_for_the_api_and_says_whom_a_request_comes_from(start: 
     _needs("caddy:2")
     port = free_port()
     fleet = start(
-        "docker-compose.tls.yml",
+        "deploy/docker-compose.tls.yml",
         DEPOT_DOMAIN="localhost",
         DEPOT_CADDY_OPTIONS="local_certs",
         DEPOT_PUBLISH_HTTP=f"127.0.0.1:{free_port()}",
@@ -69,7 +69,7 @@ def test_caddy_speaks_tls_for_the_api_and_says_whom_a_request_comes_from(start: 
 
 
 def test_secrets_that_stand_in_files_are_told_to_nobody_else(start: Start, tmp_path: Path) -> None:
-    name = "docker-compose.secrets.yml"
+    name = "deploy/docker-compose.secrets.yml"
     steps = re.findall(r"^#      (.+)$", (ROOT / name).read_text(), re.MULTILINE)
     words = [line for line in steps if re.match("[A-Z_]+=", line)]
     making = "\n".join(line for line in steps if line not in words)

@@ -27,7 +27,7 @@ from tests.hub import Fault, Hub, Synthetic
 from tests.processes import BUSY, free_port, until
 from tests.servers import PostgreSQL, Redis
 
-_RULES = Path(__file__).parents[2] / "alerts.yml"
+_RULES = Path(__file__).parents[2] / "deploy" / "alerts.yml"
 _SLOTS = 4
 _WITHIN = 60.0
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="there is no prometheus on this machine")

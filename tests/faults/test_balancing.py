@@ -1,4 +1,4 @@
-"""The proxy of docker-compose.tls.yml, as its Caddyfile says, in front of two APIs that are restarted one by one."""
+"""The proxy of deploy/docker-compose.tls.yml, as its Caddyfile says, in front of two APIs that are restarted one by one."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from tests.depot import CREDENTIALS, Depot
 from tests.processes import BUSY, free_port, until
 from tests.servers import Redis
 
-_CADDYFILE = Path(__file__).parents[2] / "Caddyfile"
+_CADDYFILE = Path(__file__).parents[2] / "deploy" / "Caddyfile"
 _HOSTS = ("127.0.0.2", "127.0.0.3")
 _INTERVAL = 0.25
 pytestmark = [
