@@ -74,9 +74,7 @@ class Depot:
 
     def start_api(self) -> subprocess.Popen[bytes]:
         """Start it and wait until it answers."""
-        self.api = process = self._start(
-            "api", "-m", "app.cli.main", "serve", DEPOT_METRICS_PORT=str(self.api_metrics_port)
-        )
+        self.api = process = self._start("api", "-m", "app.cli", "serve", DEPOT_METRICS_PORT=str(self.api_metrics_port))
         tls = bool(self.environment.get("DEPOT_TLS_CERTIFICATE"))
         until(lambda: answers(self.host, self.port, tls=tls) or process.poll() is not None, self.logs)
         assert process.poll() is None, self.logs()

@@ -83,7 +83,3 @@ def main() -> None:
     stand in files instead, named by DEPOT_SECRET_KEY_FILE, DEPOT_DATABASE_URL_FILE, DEPOT_REDIS_URL_FILE,
     DEPOT_BOOTSTRAP_KEY_FILE and DEPOT_BOOTSTRAP_SECRET_FILE.
     """  # noqa: D301  # click's marker is that one character
-
-
-if __name__ == "__main__":
-    main()

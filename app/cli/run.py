@@ -212,7 +212,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         launch = stack.enter_context(launching(inherits=[lock]))
         # The worker's metrics are at that port.
         watched_at = ["--metrics-port", str(settings.metrics_port + 1)] if settings.metrics_port else []
-        api = Part("api", partial(launch, "-m", "app.cli.main", "serve", *watched_at))
+        api = Part("api", partial(launch, "-m", "app.cli", "serve", *watched_at))
         hands = Part("worker", partial(launch, "-m", "worker.main"))
         own_redis = settings.redis_url == folder.redis.url
         base = [Part("redis", folder.redis.start)] if own_redis else []

@@ -64,7 +64,7 @@ def test_a_changed_secret_opens_after_the_next_start_and_the_old_one_no_more(
     restart(depot)
     assert (status(depot, FIRST), status(depot, SECOND)) == (403, 200)
     restart(depot)
-    command = [sys.executable, "-m", "app.cli.main", "audit", "--json"]
+    command = [sys.executable, "-m", "app.cli", "audit", "--json"]
     told = subprocess.run(command, env=depot.environment, capture_output=True, check=True).stdout
     entries = [(one["action"], one["other-key-id"], one["resource-name"]) for one in json.loads(told)["audit"]]
     assert entries == [("create-key", KEY, "bootstrap"), ("replace-key-secret", KEY, "bootstrap")]
@@ -73,7 +73,7 @@ def test_a_changed_secret_opens_after_the_next_start_and_the_old_one_no_more(
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_once_revoked_it_stays_so_whatever_its_secret(depot: Depot, files: dict[str, Path]) -> None:
     assert status(depot, FIRST) == 200
-    command = [sys.executable, "-m", "app.cli.main", "key", "revoke", KEY]
+    command = [sys.executable, "-m", "app.cli", "key", "revoke", KEY]
     assert subprocess.run(command, env=depot.environment, capture_output=True, check=False).returncode == 0
     until(lambda: status(depot, FIRST) == 403, depot.logs, 5 + BUSY)
     files["bootstrap_secret"].write_text(SECOND)

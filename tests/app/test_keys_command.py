@@ -40,7 +40,7 @@ def settings(database_url: str, tmp_path: Path) -> dict[str, str]:
 
 
 def modeldepot(settings: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "app.cli.main", *words]
+    command = [sys.executable, "-m", "app.cli", *words]
     return subprocess.run(command, env=_CLEAN | dict(settings), capture_output=True, text=True, timeout=30, check=False)
 
 

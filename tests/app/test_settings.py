@@ -155,9 +155,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
-@pytest.mark.parametrize(
-    "words", [("-m", "app.cli.main", "serve"), ("-m", "app.cli.main", "migrate"), ("-m", "worker.main")]
-)
+@pytest.mark.parametrize("words", [("-m", "app.cli", "serve"), ("-m", "app.cli", "migrate"), ("-m", "worker.main")])
 def test_every_program_stops_at_a_wrong_value_with_one_line(words: tuple[str, ...]) -> None:
     environment = {**os.environ, "DEPOT_SLOTS": "many"}
     done = subprocess.run(

@@ -136,7 +136,7 @@ def test_a_certificate_that_can_not_be_used_is_told_in_one_line(start_depot: Sta
         if content:
             path.write_text(content)
         depot = start_depot(workers=0, api=False, tls_certificate=path, tls_key=path)
-        refused = run(depot, "-m", "app.cli.main", "serve")
+        refused = run(depot, "-m", "app.cli", "serve")
         assert refused.returncode == 1
         (line,) = [line for line in refused.stderr.splitlines() if "DEPOT_TLS_CERTIFICATE" in line]
         assert "Traceback" not in refused.stderr, line

@@ -28,7 +28,7 @@ from tests.terminal import modeldepot
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
-_PARTS = {"api": "app.cli.main", "worker": "worker.main", "redis": "-server"}
+_PARTS = {"api": "app.cli", "worker": "worker.main", "redis": "-server"}
 """What tells them apart on their command lines."""
 
 
@@ -44,7 +44,7 @@ class Up:
         self._log.touch()
         with self._on_a_terminal() if terminal else self._in_files() as (output, log):
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli.main", "up", "--data", str(self.data), *flags],
+                [sys.executable, "-m", "app.cli", "up", "--data", str(self.data), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,

@@ -61,7 +61,7 @@ def _up(folder: Path, hub: Hub) -> Iterator[tuple[subprocess.Popen[bytes], int, 
     with (folder / "log").open("wb") as log:
         began = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli.main", "up", "--data", str(folder / "data"), "--port", str(port)],
+            [sys.executable, "-m", "app.cli", "up", "--data", str(folder / "data"), "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

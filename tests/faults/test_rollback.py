@@ -92,7 +92,7 @@ def _newer_version(folder: Path, *, more: str) -> Path:
 
 
 def _migrate(depot: Depot) -> "subprocess.CompletedProcess[str]":
-    words = [sys.executable, "-m", "app.cli.main", "migrate"]
+    words = [sys.executable, "-m", "app.cli", "migrate"]
     return subprocess.run(
         words, cwd=depot.sources, env=depot.environment, capture_output=True, text=True, check=False, timeout=60
     )

@@ -261,7 +261,7 @@ def _commands(depot: Depot) -> dict[str, bytes]:
     """What the operator's commands print."""
     told = {}
     for words in (["key", "list"], ["audit"], ["secrets", "rotate"]):
-        command = [sys.executable, "-m", "app.cli.main", *words]
+        command = [sys.executable, "-m", "app.cli", *words]
         done = subprocess.run(command, env=depot.environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         told[f"modeldepot {' '.join(words)}"] = done.stdout + done.stderr

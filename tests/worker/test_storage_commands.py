@@ -112,7 +112,7 @@ def storage_command(depot: Depot, *words: str) -> subprocess.CompletedProcess[st
 def run(depot: Depot, *words: str) -> subprocess.CompletedProcess[str]:
     client = {"DEPOT_URL": f"http://127.0.0.1:{depot.port}", "DEPOT_KEY": KEY, "DEPOT_SECRET": SECRET}
     return subprocess.run(
-        [sys.executable, "-m", "app.cli.main", *words],
+        [sys.executable, "-m", "app.cli", *words],
         env=depot.environment | client,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -78,7 +78,7 @@ def test_a_port_for_monitoring_that_it_cannot_have_stops_the_start_with_one_line
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = ["--metrics-host", host, "--metrics-port", str(taken.getsockname()[1])]
         refused = subprocess.run(
-            [sys.executable, "-m", "app.cli.main", "serve", *words],
+            [sys.executable, "-m", "app.cli", "serve", *words],
             env=depot.environment,
             capture_output=True,
             text=True,
