@@ -1,1 +1,1 @@
-"""The rows: where they are kept, their shape, and how their states change."""
+"""The database: connections, tables, and changes of state."""

@@ -1,6 +1,6 @@
-"""Times as the database keeps and tells them, the same way on PostgreSQL and on SQLite.
+"""Times as the database stores and returns them, the same way on PostgreSQL and on SQLite.
 
-Whatever two processes compare is told by the database's clock, so that theirs may be wrong.
+Times that two processes compare come from the database's clock, so the processes' own clocks may be wrong.
 """
 
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 SQLITE_CLOCK = "clock"
-"""The function that tells SQLite's connections the time in seconds: its own tells milliseconds, and much is done in one."""
+"""The SQL function for the time in seconds on SQLite, whose own clock has too coarse a resolution: 1 ms."""
 
 
 class Timestamp(TypeDecorator[datetime]):
@@ -41,7 +41,7 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 class now(FunctionElement[datetime]):  # noqa: N801  # reads as the SQL function it is
-    """The database's clock at the moment the statement runs, `after` seconds later (earlier when negative).
+    """The database's time when the statement runs, plus `after` seconds (which may be negative).
 
     PostgreSQL's `now()` is the start of the transaction, which may be long ago: `clock_timestamp()` is not.
     """
@@ -55,9 +55,9 @@ class now(FunctionElement[datetime]):  # noqa: N801  # reads as the SQL function
 
 
 def moment(after: float = 0.0) -> ScalarSelect[datetime]:
-    """`now(after)`, told once for the whole statement, so that rows may be found by an index on their times.
+    """Return `now(after)`, evaluated once per statement, so that the database can use an index on times.
 
-    PostgreSQL asks a clock that moves on anew for every row, and so can't look its answer up.
+    PostgreSQL evaluates a volatile function for every row, and so can't use an index.
     """
     return select(now(after)).scalar_subquery()
 

@@ -1,8 +1,8 @@
-"""Why a database can't be used, told once: `Database` turns what its driver raises into `DatabaseUnreachable`.
+"""Why a database can't be used: `Database` turns its driver's errors into `DatabaseUnreachable`.
 
-SQLite says why by its result codes (https://www.sqlite.org/rescode.html), PostgreSQL by its SQLSTATEs (appendix A of its
-manual: 53100 is disk_full, 25006 is read_only_sql_transaction, 42P01 and 42703 are an undefined table and column, 28 is
-the class of refused users, 3D000 a database that does not exist).
+SQLite gives the reason as a result code (https://www.sqlite.org/rescode.html), PostgreSQL as an SQLSTATE (appendix A of
+its manual: 53100 is disk_full, 25006 is read_only_sql_transaction, 42P01 and 42703 are an undefined table and column,
+class 28 is a refused user, 3D000 a database that does not exist).
 """
 
 from collections.abc import Iterator
@@ -26,16 +26,16 @@ _DO = {
     _OLD: "Run `modeldepot migrate`.",
 }
 _WRONG_STATEMENT = {"0A", "21", "22", "23", "42"}
-"""PostgreSQL's classes of errors in a statement or in its values."""
+"""PostgreSQL's SQLSTATE classes of errors in a statement or in its values."""
 _RAISED = (DBAPIError, PoolTimeout, OSError, asyncpg.PostgresError)
-"""What SQLAlchemy and the drivers raise; a timeout is an `OSError`, and asyncpg's own come while it connects."""
+"""SQLAlchemy's and the drivers' errors. A timeout is an `OSError`; asyncpg's own errors come while it connects."""
 
 
 class DatabaseUnreachable(Exception):
     """The database can't be used now: it is away, too busy, full, read-only or not migrated.
 
-    `str()` is a sentence that says which of these, `advice` another one that says what to do. `cause` is the name of the
-    error that was translated. `is_lasting`: somebody has to do something about it.
+    `str()` is a sentence that says which of these, `advice` a sentence that says what to do. `cause` is the class name of
+    the original error. `is_lasting`: an operator has to act.
     """
 
     def __init__(self, error: BaseException) -> None:
@@ -49,7 +49,7 @@ class DatabaseUnreachable(Exception):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what says that the database can't be used into `DatabaseUnreachable`; a wrong statement's error passes."""
+    """Turn errors of an unusable database into `DatabaseUnreachable`; a wrong statement's error passes unchanged."""
     try:
         yield
     except _RAISED as error:
@@ -63,7 +63,7 @@ def _is_wrong_statement(error: BaseException) -> bool:
         return False
     if isinstance(error, IntegrityError | ProgrammingError | DataError | NotSupportedError):
         return True
-    # Not all are told apart by the drivers' classes: with PostgreSQL a text that is too long is not, with SQLite a typo.
+    # The drivers' classes do not cover all: not too long a text with PostgreSQL, nor a typo with SQLite.
     state = str(getattr(error.orig, "sqlstate", None) or "")
     return state[:2] in _WRONG_STATEMENT or getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR"
 
@@ -72,7 +72,7 @@ def _reason(error: BaseException) -> str:
     original: Any = error.orig if isinstance(error, DBAPIError) else error
     code = str(getattr(original, "sqlite_errorname", ""))
     state = str(getattr(original, "sqlstate", None) or "")
-    # The second: no room for the index of its log.
+    # SQLITE_IOERR_SHMSIZE: no space for the index of the write-ahead log.
     if code in {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"} or state == "53100":
         return _FULL
     if code.startswith("SQLITE_READONLY") or state == "25006":

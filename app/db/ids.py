@@ -1,4 +1,4 @@
-"""Many ids as one parameter, so that a statement is the same, and prepared once, however many they are."""
+"""Many ids as one parameter, so that one prepared statement serves any number of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 class _Ids(TypeDecorator[Sequence[UUID]]):
-    """An array on PostgreSQL, JSON of their hexadecimal digits on SQLite: as `Uuid` stores each."""
+    """An array on PostgreSQL; on SQLite, JSON of their hexadecimal digits, as `Uuid` stores them."""
 
     impl = JSON
     cache_ok = True
@@ -25,7 +25,7 @@ class _Ids(TypeDecorator[Sequence[UUID]]):
 
 
 class among(FunctionElement[bool]):  # noqa: N801  # reads as the condition that it is
-    """Whether the id in a column is among those that the statement's parameter `name` holds."""
+    """True if the id in the column is one of the statement's parameter `name`."""
 
     type = Boolean()
     inherit_cache = True
@@ -44,4 +44,4 @@ def _among_postgresql(element: among, compiler: Any, **kw: Any) -> str:
 @compiles(among, "sqlite")
 def _among_sqlite(element: among, compiler: Any, **kw: Any) -> str:
     column, ids = (compiler.process(part, **kw) for part in element.clauses)
-    return f"({column} IN (SELECT value FROM json_each({ids})))"  # noqa: S608  # both are SQLAlchemy's words
+    return f"({column} IN (SELECT value FROM json_each({ids})))"  # noqa: S608  # SQLAlchemy compiles both

@@ -9,4 +9,4 @@ from sqlalchemy.dialects import postgresql, sqlite
 INSERT: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 )
-"""By the name of a connection's dialect."""
+"""The key is the name of a connection's dialect."""

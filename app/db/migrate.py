@@ -1,4 +1,4 @@
-"""Brings a database to the shape that this version of the code expects."""
+"""Migrations: upgrade a database to the revision that this version of the code expects."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ _IN_THE_SOURCES = Path(__file__).parents[2] / "alembic"
 
 
 def configuration(address: str) -> Config:
-    """Alembic's configuration for the database at `address`."""
+    """Return Alembic's configuration for the database at `address`."""
     folder = _IN_THE_PACKAGE if _IN_THE_PACKAGE.is_dir() else _IN_THE_SOURCES
     config = Config()
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
@@ -38,7 +38,7 @@ class DatabaseIsNewer(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a database says of itself: its revision, and the oldest revision whose code works with it."""
+    """A database's own data: its revision, and the oldest revision whose code works with it."""
 
     revision: str | None
     oldest: str | None
@@ -46,13 +46,13 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """The database's shapes that this version of the code knows."""
+    """The database revisions that this version of the code knows."""
 
     head: str
     known: frozenset[str]
 
     def shape(self, connection: Connection) -> Shape:
-        """The shape of the database. Which code works with it matters, and is read, only where it is not known."""
+        """Return the database's shape. `oldest` matters, and is read, only if the revision is unknown."""
         revision = MigrationContext.configure(connection).get_current_revision()
         oldest = None
         if revision and revision not in self.known and inspect(connection).has_table(CompatibilityRow.__tablename__):
@@ -60,7 +60,7 @@ class Revisions:
         return Shape(revision, oldest)
 
     def judge(self, found: Shape) -> str:
-        """What to do about a database of that shape; nothing, if this version works with it."""
+        """Return what to do about a database of that shape; an empty text if this version works with it."""
         if found.revision == self.head:
             return ""
         if found.revision is None or found.revision in self.known:
@@ -81,7 +81,7 @@ def revisions() -> Revisions:
 
 
 def upgrade(address: str) -> str:
-    """Upgrade to the newest revision. Return the database's, which is newer where a newer version has migrated it.
+    """Upgrade to the newest revision. Return the database's, newer if a newer version migrated it.
 
     Must not be called inside an event loop. Raises `DatabaseIsNewer` if this version does not work with it.
     """

@@ -1,6 +1,6 @@
 """Connections to the database: transactions for writing, autocommit for reading.
 
-PostgreSQL is the database of a fleet, SQLite that of one machine; the same statements run on both.
+PostgreSQL serves several machines, SQLite one; the same statements run on both.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ _DRIVERS = {
     "sqlite+aiosqlite": "sqlite+aiosqlite",
 }
 _LOCK_WAIT = 10.0
-"""How long a statement waits for SQLite's one writer, in seconds."""
+"""Seconds that a statement waits for SQLite's write lock."""
 _SILENCE = 2.0
-"""Seconds after its own limit for a statement that PostgreSQL has to say so, or else nobody is at the other end."""
+"""Seconds that PostgreSQL has, after the statement timeout, to report it; then the connection counts as dead."""
 _KEPT = 1
-"""How many connections a process keeps, besides those that come and go."""
+"""Connections that a process keeps for itself, besides those in the pool."""
 
 
 def async_url(address: str) -> URL:
-    """`address` with the driver this project uses; `ValueError` says what is accepted."""
+    """Return `address` with the driver this project uses. Raises `ValueError`, which says what is accepted."""
     accepted = "it must look like postgresql://user:password@host/name or sqlite:////absolute/path.sqlite3"
     try:
         url = make_url(address)
@@ -51,7 +51,7 @@ def async_url(address: str) -> URL:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One database. `begin()` gives a transaction, `read()` a connection on which each statement stands alone.
+    """One database. `begin()` gives a transaction, `read()` a connection in autocommit mode.
 
     Both raise `DatabaseUnreachable`, also when the block takes longer than `within` seconds.
     """
@@ -59,22 +59,22 @@ class Database:
     writer: AsyncEngine
     reader: AsyncEngine
     ballast: Ballast | None = None
-    """Of SQLite only: PostgreSQL's disk is its operator's."""
+    """SQLite only: PostgreSQL's operator looks after its disk."""
 
     @asynccontextmanager
     async def begin(self, *, within: float | None = None) -> AsyncIterator[AsyncConnection]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
+        """Open a transaction: committed when the block ends, rolled back when it raises."""
         with translated():
             async with asyncio.timeout(within), self.writer.begin() as connection:
                 yield connection
 
     def make_room(self, error: DatabaseUnreachable) -> bool:
-        """Give the ballast up if `error` says that the disk is full. True if that which failed may work now."""
+        """Remove the ballast if `error` says that the disk is full. Return True if a retry may succeed."""
         return error.is_full and self.ballast is not None and self.ballast.give_up()
 
     @asynccontextmanager
     async def read(self, *, within: float | None = None) -> AsyncIterator[AsyncConnection]:
-        """A connection for SELECTs. Two statements on it may see different states."""
+        """Open a connection for SELECTs. Two statements on it may see different states."""
         with translated():
             async with asyncio.timeout(within), self.reader.connect() as connection:
                 yield connection
@@ -87,7 +87,7 @@ class Database:
 class PersistentReader:
     """One connection for SELECTs that stays open between uses, for one caller at a time.
 
-    To take a connection from a pool and give it back costs as much as a small SELECT does.
+    Taking a connection from a pool and returning it costs as much as a small SELECT.
     """
 
     def __init__(self, database: Database) -> None:
@@ -95,11 +95,11 @@ class PersistentReader:
         self._turn = asyncio.Lock()
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
-        """What the connection is one of the driver's."""
+        """The driver's connection below it."""
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """As `Database.read()`. A connection on which something fails is not used again."""
+        """Open a connection as `Database.read()` does. It is not used again after an error."""
         with translated():
             async with self._turn:
                 if self._connection is None or _has_hung_up(self._driver):
@@ -125,10 +125,10 @@ class PersistentReader:
 
 
 def open_database(address: str, *, pool_size: int = 10, statement_timeout: float = 30.0) -> Database:
-    """Connects lazily: nothing is opened before the first use. `statement_timeout` in seconds, PostgreSQL only."""
+    """Return a database that connects at its first use. `statement_timeout` is in seconds, PostgreSQL only."""
     url = async_url(address)
     if url.get_backend_name() == "sqlite":
-        # One writer per process: SQLite has one per file, and waiting in our own queue is fairer than its.
+        # One writer per process: SQLite allows one per file, and our own queue is fairer than SQLite's lock.
         words: dict[str, Any] = {"timeout": _LOCK_WAIT, "factory": _File}
         writer = create_async_engine(url, pool_size=1, max_overflow=0, connect_args=words)
         reader = create_async_engine(url, pool_size=pool_size, isolation_level="AUTOCOMMIT", connect_args=words)
@@ -148,7 +148,7 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
         },
     }
     writer = create_async_engine(url, **common)
-    # A reader in autocommit leaves nothing to reset when it goes back to the pool.
+    # A connection in autocommit mode has nothing to reset when it returns to the pool.
     reader = create_async_engine(
         url, isolation_level="AUTOCOMMIT", pool_reset_on_return=None, **common | {"max_overflow": _KEPT}
     )
@@ -158,10 +158,10 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
 
 
 class _File(sqlite3.Connection):
-    """A connection to SQLite that is over once it is closed.
+    """A connection to SQLite that rolls back when it is closed.
 
-    Without this, a transaction whose task is cancelled while a statement runs keeps the file's lock for as long as
-    anything, such as a traceback, still refers to the statement's cursor.
+    Without this, a transaction whose task is cancelled while a statement runs keeps the file's lock as long as
+    anything, such as a traceback, refers to the statement's cursor.
     """
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class _File(sqlite3.Connection):
 
 
 def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Let the pool connect again if the server has hung up. Its own `pool_pre_ping` asks the server: half of a request."""
+    """Let the pool reconnect if the server closed the connection. `pool_pre_ping` would cost half a request."""
     if _has_hung_up(connection.driver_connection):
         raise DisconnectionError
 
@@ -182,7 +182,7 @@ def _has_hung_up(driver: Any) -> bool:
 
 def _prepare_sqlite(engine: AsyncEngine, *, write: bool) -> None:
     def on_connect(connection: Any, _record: object) -> None:
-        # The driver's own implicit BEGIN would be a deferred one, and a deferred one can't wait for the writer's lock.
+        # The driver's implicit BEGIN would be deferred, and a deferred transaction can't wait for the write lock.
         connection.isolation_level = None
         connection.create_function(SQLITE_CLOCK, 0, time.time)
         cursor = connection.cursor()

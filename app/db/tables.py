@@ -1,4 +1,4 @@
-"""The rows and their constraints.
+"""The tables and their constraints.
 
 Deleting a model removes its row; its operations outlive it, so they name it without a foreign key.
 """
@@ -35,7 +35,7 @@ from app.domain.states import DeploymentStatus, ModelStatus, OperationState
 
 
 def _words(kind: type[StrEnum]) -> Enum:
-    """A column of `kind`'s values, as text: adding a word to a native enum type would lock the table."""
+    """Return the type of a text column of `kind`'s values: adding a value to a native enum type locks the table."""
     return Enum(
         kind,
         native_enum=False,
@@ -86,10 +86,10 @@ class ModelRow(Base):
     include: Mapped[list[str]]
     exclude: Mapped[list[str]]
     fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
-    """Of name, revision, include and exclude: at most one live model has them."""
+    """Hash of name, revision, include and exclude, unique among the models."""
     status: Mapped[ModelStatus]
     deleting: Mapped[bool]
-    """A delete was accepted: no new deployment from here on."""
+    """A delete was accepted: no new deployments."""
     commit: Mapped[str | None] = mapped_column(String(64))
     model_size: Mapped[int | None]
     downloaded: Mapped[int | None]
@@ -109,7 +109,7 @@ class FileRow(Base):
     """One file of a model whose files are verified."""
 
     __tablename__ = "files"
-    # With all that is added up of each content: `contents.total` reads nothing else.
+    # A covering index: `contents.total` reads nothing else.
     __table_args__ = (Index(None, "sha256", "model_id", "size"),)
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey(ModelRow.id, ondelete="CASCADE"), primary_key=True)
@@ -119,7 +119,7 @@ class FileRow(Base):
 
 
 class OperationRow(Base):
-    """A piece of work. The row is the queue: pending and due means that any worker may claim it."""
+    """A unit of work. The table is the queue: any worker may claim a row that is pending and due."""
 
     __tablename__ = "operations"
     __table_args__ = (
@@ -154,7 +154,7 @@ class OperationRow(Base):
     resource_id: Mapped[UUID]
     """The model or deployment it works on."""
     resource_name: Mapped[str | None] = mapped_column(Words)
-    """Its name: it stays when the resource is gone. Null if an older version accepted the operation."""
+    """Kept when the resource is deleted. Null if an older version accepted the operation."""
     state: Mapped[OperationState]
     reason: Mapped[Reason | None]
     message: Mapped[str | None] = mapped_column(Words)
@@ -166,27 +166,27 @@ class OperationRow(Base):
     due_at: Mapped[datetime]
     """While leased: when the lease expires. Otherwise: when it may be claimed."""
     lease_owner: Mapped[str | None] = mapped_column(String(200))
-    """The worker that holds the lease. Kept past the end of an operation that was cancelled, until it has let go."""
+    """The worker that holds the lease. After a cancellation it stays until the worker has released the lease."""
     fence: Mapped[int]
-    """How many leases were granted: whoever holds an older number has lost it."""
+    """The number of leases granted: a lease with a lower number is lost."""
     attempts: Mapped[int]
-    """How many leases in a row ended neither in a hand-over nor after progress."""
+    """The number of consecutive leases that ended neither in a hand-over nor after progress."""
     reached: Mapped[int]
     """The most bytes that any attempt had: more than that is progress."""
     request_id: Mapped[str | None] = mapped_column(String(128))
-    """The id of the request that it was accepted with, to be found in the log."""
+    """The id of the request that created the operation, as in the log."""
     leased_at: Mapped[datetime | None]
     """When the last lease was granted."""
     renewed_at: Mapped[datetime | None]
-    """When the last lease was last granted or renewed, which is when `due_at` was reckoned."""
+    """When the last lease was granted or last renewed, and `due_at` computed."""
 
 
-# As a word of the statement and not as a parameter: only so can a database know that the partial indexes hold the rows.
+# A literal, not a parameter: otherwise the query planner can't use the partial indexes.
 PENDING = OperationRow.state == literal_column("'pending'")
 
 
 class FetchRow(Base):
-    """A large content that a download fetches or has fetched, so that others wait for it; gone when the operation ends."""
+    """A large content that a download fetches or has fetched; others wait for it. Deleted when the operation ends."""
 
     __tablename__ = "fetches"
     __table_args__ = (Index(None, "operation_id"),)
@@ -194,13 +194,13 @@ class FetchRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     operation_id: Mapped[UUID] = mapped_column(ForeignKey(OperationRow.id, ondelete="CASCADE"))
     path: Mapped[str] = mapped_column(String(1024))
-    """Where it is in that operation's model."""
+    """Its path in that operation's model."""
     arrived: Mapped[bool]
-    """It is on the storage, verified."""
+    """The content is on the storage, verified."""
 
 
 class WaitRow(Base):
-    """A content that a download wants and leaves to another one to fetch; gone when the operation ends."""
+    """A content that a download needs and another one fetches. Deleted when the operation ends."""
 
     __tablename__ = "waits"
     __table_args__ = (Index(None, "sha256"),)
@@ -211,12 +211,12 @@ class WaitRow(Base):
 
 
 class WorkerRow(Base):
-    """A worker's word that it is there, renewed at each look; gone when it stops."""
+    """A running worker. The row is renewed at each poll, and deleted when the worker stops."""
 
     __tablename__ = "workers"
 
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
-    """As it stands in the leases that it holds."""
+    """As in `OperationRow.lease_owner`."""
     host: Mapped[str] = mapped_column(String(200))
     version: Mapped[str] = mapped_column(String(40))
     slots: Mapped[int]
@@ -227,7 +227,7 @@ class WorkerRow(Base):
 
 
 class DeploymentRow(Base):
-    """A serving system's word that it uses a model."""
+    """A serving system's declaration that it uses a model."""
 
     __tablename__ = "deployments"
     __table_args__ = (
@@ -252,12 +252,12 @@ class DeploymentRow(Base):
 
 
 def columns(row: type[Base]) -> list[Any]:
-    """All columns of a row, for a SELECT that returns plain tuples."""
+    """Return all columns of a row, for a SELECT that returns plain tuples."""
     return list(row.__table__.columns)
 
 
 class KeyRow(Base):
-    """An API key. A revoked one stays, so that the audit's ids can be told."""
+    """An API key. Revoked keys stay, so that the audit's ids can be resolved."""
 
     __tablename__ = "api_keys"
 
@@ -270,11 +270,11 @@ class KeyRow(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    """At most a minute or so late."""
+    """May be about a minute old."""
 
 
 class SessionRow(Base):
-    """Somebody who is signed in to the console; gone once they sign out."""
+    """A session of the console. Deleted at sign-out."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index(None, "key_id"), Index(None, "expires_at"))
@@ -287,7 +287,7 @@ class SessionRow(Base):
 
 
 class AuditRow(Base):
-    """A change that a caller asked for, and the answer. It outlives the key and the resource."""
+    """A change that a caller requested, and its outcome. The row outlives the key and the resource."""
 
     __tablename__ = "audit"
     __table_args__ = (Index(None, "at"),)
@@ -295,15 +295,15 @@ class AuditRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     key_id: Mapped[str] = mapped_column(String(64))
-    """For what was done with a shell and without a key: `cli:USER@HOST`."""
+    """`cli:USER@HOST` for a change made in a shell, without a key."""
     key_name: Mapped[str | None] = mapped_column(String(200))
     action: Mapped[str] = mapped_column(String(40))
     """The API operation's id, such as `create-model`."""
     resource_id: Mapped[UUID | None]
     resource_name: Mapped[str | None] = mapped_column(Words)
-    """The name of the model, deployment or key that it is about, as far as it was known."""
+    """The name of the model, deployment or key concerned, if known."""
     other_key_id: Mapped[str | None] = mapped_column(String(64))
-    """The key that was made or revoked."""
+    """The key that was created or revoked."""
     address: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(40))
 
@@ -324,8 +324,8 @@ class StorageRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     mark: Mapped[UUID | None]
-    """What stands in the storage's file `depot/mark`. Null until the first worker has written or found it."""
+    """The content of the storage's file `depot/mark`. Null until the first worker has written or found it."""
     tidied_at: Mapped[datetime | None]
-    """When a worker last began to look for what is nobody's."""
+    """When a worker last began to look for orphans."""
     complaint: Mapped[str | None] = mapped_column(Text)
-    """What it then refused to remove, and what to do."""
+    """What that search refused to remove, and what to do."""

@@ -1,6 +1,6 @@
 """The only code that changes a state: each change is one UPDATE that checks and writes at once.
 
-Where both are touched the model comes before its operation, always: two transactions never wait for each other.
+A transaction that changes both changes the model before its operation, so two transactions never deadlock.
 """
 
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ from app.domain.errors import Reason
 from app.domain.states import COMES_FROM, ModelStatus, OperationState
 
 _CLOCK_SLACK = 5.0
-"""Seconds by which the database's clock may go back without a lease being taken for one of the future."""
+"""Seconds by which the database's clock may go back before a lease counts as granted in the future."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A worker's right to carry out an operation. The fence is its proof: the row's has moved on when it is lost."""
+    """A worker's right to carry out an operation. It is lost once the row's fence is higher than its own."""
 
     operation_id: UUID
     fence: int
 
 
 class LeaseLost(Exception):
-    """The operation ended under its worker, or another worker has it. The transaction must be rolled back."""
+    """The operation has ended, or another worker has leased it. The transaction must be rolled back."""
 
 
 def held(lease: Lease) -> ColumnElement[bool]:
-    """True for the operation of `lease` as long as it is pending and nobody else was granted it."""
+    """Return a condition: this is the operation of `lease`, pending, and no later lease was granted on it."""
     return and_(
         OperationRow.id == lease.operation_id,
         OperationRow.fence == lease.fence,
@@ -43,9 +43,10 @@ def held(lease: Lease) -> ColumnElement[bool]:
 
 
 def is_later(row: Any, *, grace: float = 0.0) -> ColumnElement[bool]:
-    """True for an operation that nobody may claim yet: its lease lasts (where it has an owner), or it waits.
+    """Return a condition: the operation can't be claimed yet, because its lease lasts (if it has an owner) or it waits.
 
-    With `grace`, that nobody could until so many seconds ago, too. Not so when it was granted or made later than now: the clock was put back, and what it said then holds no more.
+    With `grace`, also if that was so until less than `grace` seconds ago. False if it was leased or created in the
+    future: the clock was put back, and its old times are invalid.
     """
     said = func.coalesce(row.renewed_at, row.leased_at, row.created_at)
     return and_(row.due_at > moment(-grace), said <= moment(_CLOCK_SLACK))
@@ -59,9 +60,9 @@ async def move_model(
     lease: Lease | None = None,
     **values: Any,
 ) -> bool:
-    """Put the model in state `to`, with `values`; false, and nothing written, where it may not go there.
+    """Move the model to state `to`, and set `values`. Return False, with nothing written, if it may not.
 
-    With a `lease` it is moved only while that is held, with `conditions` only if all of them are true of it.
+    With a `lease` the model moves only while that is held, with `conditions` only if all of them are true.
     """
     statement = update(ModelRow).where(ModelRow.id == model_id, ModelRow.status.in_(COMES_FROM[to]), *conditions)
     if lease is not None:
@@ -79,9 +80,9 @@ async def fail_model(
     *,
     lease: Lease | None = None,
 ) -> bool:
-    """Say in the model's row that its operation failed; false, and nothing written, where it may not.
+    """Write to the model's row that its operation failed. Return False, with nothing written, if it may not.
 
-    A create-model of a ready model is a repair: what it leaves is as good as before.
+    A create-model of a ready model is a repair: if it fails, the model stays ready.
     """
     conditions = [ModelRow.status != ModelStatus.READY] if command is Command.CREATE_MODEL else []
     return await move_model(
@@ -90,7 +91,7 @@ async def fail_model(
 
 
 async def mark_deleting(connection: AsyncConnection, model_id: UUID, *, deleting: bool) -> None:
-    """From here on the model takes no new deployment (or again does, when its delete failed)."""
+    """Forbid new deployments of the model (or allow them again, when its delete failed)."""
     statement = update(ModelRow).where(ModelRow.id == model_id)
     await connection.execute(statement.values(deleting=deleting, updated_at=now()))
 
@@ -129,10 +130,10 @@ async def cancel_operation(
     reason: Reason,
     message: str,
 ) -> bool:
-    """End a pending operation over the head of whoever works on it; false if there was none.
+    """End a pending operation, even if a worker is running it. Return False if there was none.
 
-    A lease is left standing: its worker notices within a second, stops, and only then lets go of it. Until it has,
-    or the lease has run out, nothing else on the same resource is claimed.
+    The lease stays: its worker notices within a second, stops, and only then releases it. Until then, or until the
+    lease expires, no other operation on the same resource is claimed.
     """
     statement = (
         update(OperationRow)
@@ -146,9 +147,9 @@ async def cancel_operation(
 
 
 async def _forget_contents(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> None:
-    """Let no download wait for what these operations have fetched or were to fetch, nor them for any other."""
+    """Delete the fetches and waits of these operations: no download waits for them, nor they for any other."""
     if operation_ids:
-        # In the order of the checksums, as whoever takes them over does: or else the two could wait for each other.
+        # In the order of the checksums, as in `fetches.claim`: otherwise the two could deadlock.
         mine = select(FetchRow.sha256).where(FetchRow.operation_id.in_(operation_ids))
         mine = mine.order_by(FetchRow.sha256).with_for_update()
         await connection.execute(delete(FetchRow).where(FetchRow.sha256.in_(mine)))

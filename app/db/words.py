@@ -1,4 +1,4 @@
-"""Text that others wrote, such as the names of a repository's files, in a form that every database can store."""
+"""Text of foreign origin, such as a repository's file names, in a form that every database can store."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from sqlalchemy.types import TypeDecorator
 class Words(TypeDecorator[str]):
     r"""A text column that takes any string.
 
-    An unpaired surrogate, which no encoding has, and a NUL, which PostgreSQL refuses, are stored as `\udc80` and `\x00`.
-    Where text could not be stored, an operation could not be ended.
+    Unpaired surrogates, which can't be encoded, and NUL, which PostgreSQL refuses, are stored as `\udc80` and `\x00`.
+    If a text could not be stored, its operation could not be ended.
     """
 
     impl = Text
@@ -21,5 +21,5 @@ class Words(TypeDecorator[str]):
 
 
 def storable(text: str) -> str:
-    """`text` with what can't be stored escaped."""
+    """Return `text` with the characters that can't be stored escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", r"\x00")

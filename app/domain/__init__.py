@@ -1,1 +1,1 @@
-"""The rules, free of any library: what states there are, what may be asked, what can go wrong."""
+"""Domain rules without dependencies on libraries: states, commands, validation and errors."""

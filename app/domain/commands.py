@@ -25,4 +25,4 @@ RESOURCE: Mapping[Command, tuple[str, str]] = {
     Command.SCALE_DEPLOYMENT: ("get-deployment", "/v2/ai/deployment/"),
     Command.DELETE_KEY: ("get-ai-api-key", "/v2/ai/api-key/"),
 }
-"""For each command, how to look at what it works on: the API operation that gets it and its path without the id."""
+"""For each command, the API operation that gets its resource, and the path without the id."""

@@ -1,17 +1,17 @@
-"""Everything that can go wrong, in the API's words.
+"""The error hierarchy, in the API's terms.
 
     DepotError
-    ├── Refusal                 a request is turned down at once, naming the field; nothing was stored
+    ├── Refusal                 a request is rejected at once, naming the field; nothing was stored
     │   ├── BadRequest          400
     │   ├── NotFound            404
     │   ├── Conflict            409
     │   ├── NotReady            412
     │   ├── ModelInUse          412, carries the deployments
-    │   └── NoAnswer            503, what was to be asked does not answer at the moment
-    └── OperationError          an accepted operation went wrong, with the contract's reason
-        ├── Failed              for good
-        └── TryAgain            for now: worth another attempt after a while
-            └── NotYet          something else must end first: no attempt was made, and none is counted
+    │   └── NoAnswer            503, the Hub or a worker does not answer at the moment
+    └── OperationError          an accepted operation failed, with the contract's reason
+        ├── Failed              permanently
+        └── TryAgain            temporarily: worth another attempt later
+            └── NotYet          other work must end first: no attempt was made, and none is counted
 
 Every message tells its reader what to do and holds no secret.
 """
@@ -51,7 +51,7 @@ class Reason(StrEnum):
 
 
 class DepotError(Exception):
-    """The root: `message` is a sentence for a person."""
+    """The base class. `message` is a sentence for people."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ class DepotError(Exception):
 
 
 class Refusal(DepotError):
-    """A request is turned down; nothing was stored. `field` is the key of the body that is at fault, where one is."""
+    """A rejected request; nothing was stored. `field` is the body's key that is at fault, if there is one."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ class Refusal(DepotError):
 
 
 class BadRequest(Refusal):
-    """The request is not of the contract's shape."""
+    """The request does not match the contract."""
 
 
 class NotFound(Refusal):
@@ -75,7 +75,7 @@ class NotFound(Refusal):
 
 
 class Conflict(Refusal):
-    """Something with the same identity is in the way."""
+    """The request conflicts with the state of a resource."""
 
 
 class NotReady(Refusal):
@@ -93,7 +93,7 @@ class ModelInUse(Refusal):
 
 
 class NoAnswer(Refusal):
-    """Somebody else would have to say it, and does not at the moment."""
+    """The answer must come from the Hub or a worker, and is not available at the moment."""
 
 
 class OperationError(DepotError):
@@ -105,11 +105,11 @@ class OperationError(DepotError):
 
 
 class Failed(OperationError):
-    """It is final: another attempt would end the same way."""
+    """A permanent failure: another attempt would end the same way."""
 
 
 class TryAgain(OperationError):
-    """It may pass. `after` is how many seconds the other side asked us to wait, if it did."""
+    """A temporary failure. `after` is the number of seconds that the server asked us to wait, if it did."""
 
     def __init__(self, reason: Reason, message: str, *, after: float | None = None) -> None:
         super().__init__(reason, message)
@@ -117,4 +117,4 @@ class TryAgain(OperationError):
 
 
 class NotYet(TryAgain):
-    """Something else of ours must end first. `after` is `None` where the operation keeps its place in the queue."""
+    """Other work of ours must end first. `after` is `None` if the operation keeps its place in the queue."""

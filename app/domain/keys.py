@@ -1,4 +1,4 @@
-"""API keys: what they look like, and what their holders may do."""
+"""API keys: their format, and what their holders may do."""
 
 import re
 import secrets
@@ -12,7 +12,7 @@ LONGEST_NAME = 200
 """Characters."""
 _DIGITS = "0123456789abcdef"
 _IDENTITIES = UUID("5f0ab1c9-6b8e-4c52-9d0d-0a6d1f6f4f0e")
-"""Arbitrary. With another one all keys have other UUIDs."""
+"""Arbitrary. Changing it changes the UUID of every key."""
 
 
 class Role(StrEnum):
@@ -27,20 +27,20 @@ class Role(StrEnum):
 
 
 def is_name(text: str) -> bool:
-    """Whether a key may be called so. The empty name is for the caller to judge."""
+    """Return whether a key may have this name. The empty name passes: the caller checks it."""
     return len(text) <= LONGEST_NAME and text.isprintable()
 
 
 def new_id() -> str:
-    """A fresh key's id, in the form that the public clients know."""
+    """Return a new key's id, in the format of the public clients."""
     return "EXO" + "".join(secrets.choice(_DIGITS) for _ in range(24))
 
 
 def identity(key_id: str) -> UUID:
-    """The UUID by which clients of the hosted API know a key."""
+    """Return the UUID by which clients of the hosted API know a key."""
     return uuid5(_IDENTITIES, key_id)
 
 
 def new_secret() -> str:
-    """A fresh key's secret: 256 random bits."""
+    """Return a new key's secret: 256 random bits."""
     return secrets.token_urlsafe(32)

@@ -1,4 +1,4 @@
-"""What the Hub accepts as a repository's name and a revision, and which files of it a request selects."""
+"""Repository names and revisions that the Hub accepts, and which files a request selects."""
 
 import hashlib
 import json
@@ -12,18 +12,18 @@ MAX_PATTERNS = 100
 MAX_PATTERN_LENGTH = 500
 MAX_REVISION_LENGTH = 250
 
-# As huggingface_hub 2.4 has it (utils/_validators.py), with the owner required.
+# As in huggingface_hub 2.4 (utils/_validators.py), with the owner required.
 _NAME = re.compile(r"\b[\w\-.]{1,96}\b/\b[\w\-.]{1,96}\b", re.ASCII)
 _PART = "[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 NAME_PATTERN = rf"^(?!.*(--|\.\.|\.git$)){_PART}/{_PART}$"
-"""The names that `check_name` lets through, as a document says it."""
-# What `git check-ref-format` refuses, so that a typing error is told now and not by an operation an hour later.
+"""The names that `check_name` accepts, for the OpenAPI document."""
+# What `git check-ref-format` refuses: a typing error is reported now, not by an operation an hour later.
 _NOT_IN_REVISION = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|\.lock(/|$)|/\.|^[./-]|[./]$|^@$")
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which files of which repository: what makes two creates the same. Build it with `select`."""
+    """Selected files of a repository. Creates with equal selections are the same. Build it with `select`."""
 
     name: str
     revision: str
@@ -38,14 +38,14 @@ class Selection:
 
 
 def select(name: str, revision: str, include: Sequence[str], exclude: Sequence[str]) -> Selection:
-    """A selection in its canonical form (patterns sorted, each once), or `BadRequest` naming the field."""
+    """Return a selection in canonical form (patterns sorted, each once). Raises `BadRequest` naming the field."""
     check_name(name)
     check_revision(revision)
     return Selection(name, revision, _patterns("include", include), _patterns("exclude", exclude))
 
 
 def check_name(name: str) -> None:
-    """Refuse what the Hub would refuse."""
+    """Raise `BadRequest` for a name that the Hub would refuse."""
     example = "for example 'mistralai/Mistral-7B-v0.3'"
     if "/" not in name:
         raise BadRequest(f"'name' must be the Hub's full 'owner/name', {example}.", field="name")
@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
 
 
 def check_revision(revision: str) -> None:
-    """Refuse what can't be a branch, a tag or a commit."""
+    """Raise `BadRequest` for what can't be a branch, a tag or a commit."""
     if not 1 <= len(revision) <= MAX_REVISION_LENGTH or _NOT_IN_REVISION.search(revision) or not revision.isprintable():
         raise BadRequest(
             f"'revision' must be a branch, a tag or a commit of at most {MAX_REVISION_LENGTH} characters, "

@@ -1,6 +1,6 @@
 """The lifecycles of a model and of an operation, as tables.
 
-A model (`moves to` lists every state that a state can be left for; deleting removes the row from any state):
+A model (`COMES_FROM` lists all transitions; deleting removes the row from any state):
 
                          claimed, manifest known        verified, renamed
      POST ──▶ creating ───────────────▶ downloading ───────────────▶ ready
@@ -10,11 +10,11 @@ A model (`moves to` lists every state that a state can be left for; deleting rem
                 └──────────── error ◀──────────────────────────────────┘
              the same POST again
 
-A repair (`modeldepot storage verify --repair`) is a create-model operation of a ready model: that stays ready.
+A repair (`modeldepot storage verify --repair`) is a create-model operation of a ready model, which stays ready.
 
 An operation ends once:      pending ──▶ success | failure | timeout
-While it is pending a worker may hold a lease on it. The lease stands in columns beside the state, not in it, so a
-worker that dies changes no state.
+While it is pending a worker may hold a lease on it. The lease has columns of its own, so a worker that dies changes
+no state.
 """
 
 from collections.abc import Mapping
@@ -58,4 +58,4 @@ COMES_FROM: Mapping[ModelStatus, frozenset[ModelStatus]] = {
     ModelStatus.READY: frozenset({ModelStatus.DOWNLOADING}),
     ModelStatus.ERROR: frozenset({ModelStatus.CREATING, ModelStatus.DOWNLOADING, ModelStatus.READY}),
 }
-"""For each state, the states a model may come to it from."""
+"""For each state, the states from which a model may move to it."""
