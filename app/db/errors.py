@@ -34,8 +34,8 @@ _RAISED = (DBAPIError, PoolTimeout, OSError, asyncpg.PostgresError)
 class DatabaseUnreachable(Exception):
     """The database can't be used now: it is away, too busy, full, read-only or not migrated.
 
-    `str()` is a sentence that says which of these, `advice` a sentence that says what to do. `cause` is the class name of
-    the original error. `is_lasting`: an operator has to act.
+    `str()` is a sentence that says which of these, `advice` a sentence that says what to do. `cause` is the class name
+    of the original error. `is_lasting`: an operator has to act.
     """
 
     def __init__(self, error: BaseException) -> None:

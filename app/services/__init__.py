@@ -1,4 +1,4 @@
-"""What can be done to models, deployments and operations: functions over an open connection.
+"""Functions on models, deployments and operations, called with an open connection.
 
-None of them commits, and none touches the network or a disk.
+None of them commits, and none uses the network or a disk.
 """

@@ -1,4 +1,4 @@
-"""The audit: each change that a caller asked for, in the transaction that made it, or on its own when it was refused."""
+"""The audit: each requested change, recorded in that change's transaction, or in a separate one if refused."""
 
 import os
 import pwd
@@ -29,14 +29,14 @@ _SHOWN: tuple[Any, ...] = (
 )
 _RECORD = insert(AuditRow).values(at=now())
 _LONGEST = 64
-"""Characters of a key's id and of an address."""
+"""The most characters of a key's id and of an address."""
 
 
 @dataclass(slots=True, eq=False)
 class Act:
-    """Who asks for which change, from where, and by which request.
+    """A requested change, with its caller, address and request.
 
-    What it is about is filled in once it is known: `resource_id`, or `other_key_id` where that is a key, and its name.
+    Its resource is filled in once it is known: `resource_id`, or `other_key_id` if that is a key, and the name.
     """
 
     key_id: str
@@ -50,11 +50,11 @@ class Act:
 
 
 def by_shell(action: str) -> Act:
-    """What the user of this machine who runs this process does without a key."""
+    """Return an act of the user who runs this process, without a key."""
     host, number = socket.gethostname(), os.getuid()
     try:
         user = pwd.getpwuid(number).pw_name
-    except KeyError:  # as a container's user
+    except KeyError:  # such as a container's user
         user = str(number)
     return Act(f"cli:{user}@{host}"[:_LONGEST], action, host[:_LONGEST], "")
 
@@ -80,12 +80,12 @@ async def record(connection: AsyncConnection, acts: Sequence[Act], outcome: str)
 
 
 async def accept(connection: AsyncConnection, act: Act, operation: Row[Any]) -> None:
-    """Record that the change is made: in its own transaction, so that neither is there without the other."""
+    """Record an accepted change. Call it in the change's transaction, so that both are committed or neither."""
     await accept_all(connection, {act: operation})
 
 
 async def accept_all(connection: AsyncConnection, acts: Mapping[Act, Row[Any]]) -> None:
-    """The same of several changes, each with its operation."""
+    """Record several accepted changes, each with its operation, as `accept` does."""
     for act, operation in acts.items():
         act.resource_id, act.resource_name = operation.resource_id, operation.resource_name
     if acts:
@@ -93,13 +93,13 @@ async def accept_all(connection: AsyncConnection, acts: Mapping[Act, Row[Any]]) 
 
 
 async def accept_for_key(connection: AsyncConnection, act: Act, key_id: str, name: str) -> None:
-    """The same of a change to a key."""
+    """Record an accepted change to a key, as `accept` does."""
     act.other_key_id, act.resource_name = key_id, name
     await record(connection, [act], ACCEPTED)
 
 
 async def refuse(connection: AsyncConnection, act: Act, outcome: str) -> None:
-    """Record that the change was refused, with the name of what it was about if that is there."""
+    """Record a refused change, with the name of its resource if that exists."""
     if act.resource_name is None and (act.resource_id or act.other_key_id):
         kinds: tuple[tuple[Any, Any, Any], ...] = (
             (ModelRow.name, ModelRow.id, act.resource_id),
@@ -112,12 +112,12 @@ async def refuse(connection: AsyncConnection, act: Act, outcome: str) -> None:
 
 
 async def purge(connection: AsyncConnection, retention: float) -> int:
-    """Forget what was asked for more than `retention` seconds ago; how many records that were."""
+    """Delete the records that are older than `retention` seconds. Return their number."""
     return (await connection.execute(delete(AuditRow).where(AuditRow.at < moment(-retention)))).rowcount
 
 
 async def latest(connection: AsyncConnection, limit: int, key_id: str | None = None) -> Sequence[Row[Any]]:
-    """The newest `limit` records, oldest first; of one key only, if it is given."""
+    """Return the newest `limit` records, oldest first; only those of one key, if it is given."""
     query = _newest(limit)
     if key_id is not None:
         query = query.where(AuditRow.key_id == key_id)
@@ -126,7 +126,7 @@ async def latest(connection: AsyncConnection, limit: int, key_id: str | None = N
 
 
 async def page(connection: AsyncConnection, *, limit: int, before: UUID | None = None) -> Sequence[Row[Any]]:
-    """At most `limit` records, the newest first, from the one that follows `before`."""
+    """Return at most `limit` records, newest first, starting after the record `before`."""
     query = _newest(limit)
     if before is not None:
         then = select(AuditRow.at).where(AuditRow.id == before).scalar_subquery()

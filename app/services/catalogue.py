@@ -1,4 +1,4 @@
-"""Models as people look for them: by a part of the name and by status, sorted, a page at a time."""
+"""Search for models by a part of the name and by status, sorted, a page at a time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.services.models import SEEN
 
 _SIZE = func.coalesce(ModelRow.model_size, ModelRow.total)
 _CREATED: tuple[ColumnElement[Any], ...] = (ModelRow.created_at.expression, ModelRow.id.expression)
-# By creation and by status they come in an index's order, so that a page is all that is read. The other two sort.
+# Creation and status follow an index, so that only one page is read. The other two need a sort.
 _COLUMNS: Mapping[str, tuple[ColumnElement[Any], ...]] = {
     "name": (func.lower(ModelRow.name), ModelRow.id.expression),
     "status": (ModelRow.status.expression, *_CREATED),
@@ -22,13 +22,13 @@ _COLUMNS: Mapping[str, tuple[ColumnElement[Any], ...]] = {
     "created": _CREATED,
 }
 SORTS = (*_COLUMNS, *(f"-{name}" for name in _COLUMNS))
-"""What a search may be sorted by; with a `-`, the other way round."""
+"""The sort keys of a search; with a `-`, in descending order."""
 NEWEST_FIRST = "-created"
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which models are looked for, and in which order."""
+    """A search's conditions and order."""
 
     text: str = ""
     status: ModelStatus | None = None
@@ -36,7 +36,7 @@ class Search:
 
 
 async def find(connection: AsyncConnection, search: Search, *, limit: int, offset: int) -> Sequence[Row[Any]]:
-    """At most `limit` of the models that `search` is for, without the first `offset`. An unknown size comes last."""
+    """Return at most `limit` models that match `search`, without the first `offset`. Unknown sizes come last."""
     columns = _COLUMNS[search.sort.removeprefix("-")]
     order = [column.desc() if search.sort.startswith("-") else column.asc() for column in columns]
     if columns[0] is _SIZE:
@@ -47,7 +47,7 @@ async def find(connection: AsyncConnection, search: Search, *, limit: int, offse
 
 
 class Total(NamedTuple):
-    """How many models, and the bytes of all of them."""
+    """The number of models, and their total size in bytes."""
 
     number: int
     size: int
@@ -57,14 +57,14 @@ Totals = Mapping[ModelStatus, Total]
 
 
 async def totals(connection: AsyncConnection) -> Totals:
-    """Of each status. One pass over all models: worth remembering where these are many."""
+    """Return the total of each status. It reads all models: worth caching if these are many."""
     query = select(ModelRow.status, func.count(), func.coalesce(func.sum(_SIZE), 0)).group_by(ModelRow.status)
     found = {status: Total(number, int(size)) for status, number, size in (await connection.execute(query)).all()}
     return {status: found.get(status, Total(0, 0)) for status in ModelStatus}
 
 
 async def count(connection: AsyncConnection, search: Search, known: Totals) -> Total:
-    """Of the models that `search` is for. A part of a name is looked for; the rest is in `known`."""
+    """Return the total of the models that match `search`. Only a search by name needs a query; `known` has the rest."""
     if search.text:
         query = select(func.count(), func.coalesce(func.sum(_SIZE), 0)).select_from(ModelRow)
         number, size = (await connection.execute(query.where(*_conditions(search)))).one()
@@ -74,7 +74,7 @@ async def count(connection: AsyncConnection, search: Search, known: Totals) -> T
 
 
 async def files(connection: AsyncConnection, model_id: UUID, *, limit: int) -> Sequence[Row[Any]]:
-    """The first `limit` files that are known of a model, by path."""
+    """Return the first `limit` recorded files of a model, by path."""
     columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
     query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path).limit(limit)
     rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
@@ -82,7 +82,7 @@ async def files(connection: AsyncConnection, model_id: UUID, *, limit: int) -> S
 
 
 async def paths(connection: AsyncConnection, model_id: UUID, endings: Sequence[str], *, limit: int) -> Sequence[str]:
-    """The first `limit` paths that end with one of `endings`, in any case."""
+    """Return the first `limit` paths that end with one of `endings`, in upper or lower case."""
     ends = or_(*(FileRow.path.iendswith(ending, autoescape=True) for ending in endings))
     query = select(FileRow.path).where(FileRow.model_id == model_id, ends).order_by(FileRow.path).limit(limit)
     return (await connection.execute(query)).scalars().all()

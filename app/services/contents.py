@@ -1,7 +1,7 @@
-"""What the recorded files of models come to, by what is recorded of them: nobody looks at the disk.
+"""The disk usage of models, computed from their recorded files: the disk is not read.
 
-Files with the same checksum are taken for one file that is linked. That is so for all large files, unless the storage
-has no hard links; small ones that the Hub tells no SHA-256 of may be there once for each model.
+Files with the same checksum count as one linked file. This is true of all large files, unless the storage has no hard
+links; small files for which the Hub gives no SHA-256 may be stored once for each model.
 """
 
 from collections.abc import Sequence
@@ -17,27 +17,27 @@ from app.domain.states import ModelStatus
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """In bytes."""
+    """Sizes in bytes."""
 
     listed: int
     """Every file of every model."""
     own: int
-    """Each content that one model alone has, once."""
+    """Each content that only one model has, counted once."""
     shared: int
-    """Each content that several models have, once."""
+    """Each content that several models have, counted once."""
     arriving: int
-    """What is there so far of models that are not ready."""
+    """Downloaded so far of models that are not ready."""
 
     @property
     def saved(self) -> int:
-        """What it takes less than if every file were there on its own."""
+        """The difference from the size with every file stored separately."""
         return self.listed - self.own - self.shared
 
 
 async def total(connection: AsyncConnection) -> Contents:
-    """One pass over an index of all files: worth remembering for a while."""
+    """Return the sums. It reads an index of all files: worth caching for a while."""
     sizes = func.sum(FileRow.size).label("listed"), func.max(FileRow.size).label("size")
-    # In two steps, in the index's order: PostgreSQL neither sorts nor keeps all checksums.
+    # In two steps, in the index's order: PostgreSQL neither sorts nor stores all checksums.
     of_a_model = select(FileRow.sha256, *sizes).group_by(FileRow.sha256, FileRow.model_id).subquery()
     columns = (
         func.sum(of_a_model.c.listed).label("listed"),
@@ -58,12 +58,12 @@ async def total(connection: AsyncConnection) -> Contents:
 
 
 async def largest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
-    """The largest ready models: id, name, revision, model_size, `own` bytes and `shared` ones, as in `Contents`."""
+    """Return the largest ready models: id, name, revision, model_size, `own` and `shared` bytes as in `Contents`."""
     ready = select(ModelRow.id, ModelRow.name, ModelRow.revision, ModelRow.model_size)
     ready = ready.where(ModelRow.status == ModelStatus.READY)
     top = ready.order_by(ModelRow.model_size.desc().nulls_last(), ModelRow.id).limit(limit).cte()
     columns = (FileRow.model_id, FileRow.sha256, func.max(FileRow.size).label("size"))
-    # Not a join: for that SQLite would read the files of all models.
+    # Not a join: SQLite would read the files of all models.
     of_top = select(*columns).where(FileRow.model_id.in_(select(top.c.id)))
     each = of_top.group_by(FileRow.model_id, FileRow.sha256).cte()
     other = FileRow.__table__.alias()

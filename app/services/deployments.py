@@ -1,4 +1,4 @@
-"""Deployments: the word of a serving system that it uses a model, which keeps the model from being deleted."""
+"""Deployments: a serving system declares that it uses a model, and the model can't be deleted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -44,14 +44,14 @@ async def create(
     request_id: str | None = None,
     **values: Any,
 ) -> Row[Any]:
-    """The ended operation of a new deployment of the model with that id, or the only one of that name.
+    """Deploy the model with that id, or the only one of that name. Return the ended operation.
 
-    Raises `NotFound`, `NotReady`, `Conflict` for a name that is taken, or `BadRequest` for a model's name that several
-    models share.
+    Raises `NotFound`, `NotReady`, `Conflict` if the deployment's name is taken, or `BadRequest` if several models have
+    the model's name.
     """
     if model_id is None:
         model_id = await _only_model_called(connection, model_name or "")
-    # Whoever deletes the model locks the same row first, so one of the two sees what the other did.
+    # A delete of the model locks the same row first, so one of the two sees the other's change.
     query = select(ModelRow.status, ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
     model = (await connection.execute(query)).one_or_none()
     if model is None:
@@ -85,7 +85,7 @@ async def change(
     request_id: str | None = None,
     **values: Any,
 ) -> Row[Any]:
-    """The ended operation that gives a deployment new `values`. Raises `NotFound`, or `Conflict` for a name that is taken."""
+    """Set `values` of a deployment. Return the ended operation. Raises `NotFound`, or `Conflict` for a taken name."""
     statement = update(DeploymentRow).where(DeploymentRow.id == deployment_id).values(updated_at=now(), **values)
     try:
         async with connection.begin_nested():
@@ -100,7 +100,7 @@ async def change(
 async def newest(
     connection: AsyncConnection, *, limit: int, model_id: UUID | None = None, before: UUID | None = None
 ) -> Sequence[Row[Any]]:
-    """At most `limit` deployments (of one model, if it is given), the newest first, from the one that follows `before`."""
+    """Return at most `limit` deployments (of one model, if given), newest first, starting after `before`."""
     query = seen().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
     if model_id is not None:
         query = query.where(DeploymentRow.model_id == model_id)
@@ -116,14 +116,14 @@ async def count(connection: AsyncConnection) -> int:
 
 
 async def deployable(connection: AsyncConnection, *, limit: int) -> Sequence[Row[Any]]:
-    """Models that a deployment may be made of: id, name and revision, by name."""
+    """Return the models that can be deployed: id, name and revision, by name."""
     columns: tuple[Any, ...] = (ModelRow.id, ModelRow.name, ModelRow.revision)
     query = select(*columns).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
     return (await connection.execute(query.order_by(ModelRow.name, ModelRow.id).limit(limit))).all()
 
 
 async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
-    """One deployment. Raises `NotFound`."""
+    """Return one deployment. Raises `NotFound`."""
     query = seen().where(DeploymentRow.id == deployment_id)
     row: Row[Any] | None = (await connection.execute(query)).one_or_none()
     if row is None:
@@ -132,7 +132,7 @@ async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
 
 
 async def remove(connection: AsyncConnection, deployment_id: UUID, *, request_id: str | None = None) -> Row[Any]:
-    """The ended operation of a deployment's delete. Raises `NotFound`."""
+    """Delete a deployment. Return the ended operation. Raises `NotFound`."""
     statement = delete(DeploymentRow).where(DeploymentRow.id == deployment_id).returning(DeploymentRow.name)
     name = (await connection.execute(statement)).scalar_one_or_none()
     if name is None:
@@ -141,7 +141,7 @@ async def remove(connection: AsyncConnection, deployment_id: UUID, *, request_id
 
 
 async def ready_model(connection: AsyncConnection, *, model_id: UUID | None, model_name: str | None) -> UUID | None:
-    """The id of the model that a deployment is asked of, if it is ready. Raises what `create` does for its name."""
+    """Return the id of the model to deploy, or `None` if it is not ready. Raises for its name what `create` does."""
     if model_id is None:
         model_id = await _only_model_called(connection, model_name or "")
     query = select(ModelRow.id).where(ModelRow.id == model_id, ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
@@ -167,7 +167,7 @@ async def _only_model_called(connection: AsyncConnection, name: str) -> UUID:
 
 
 def seen() -> Select[Any]:
-    """What a caller sees of all of them."""
+    """Return a SELECT of what a caller sees of all deployments."""
     return select(*SEEN).join(ModelRow, ModelRow.id == DeploymentRow.model_id)
 
 

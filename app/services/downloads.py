@@ -19,12 +19,12 @@ from app.domain.states import ModelStatus, OperationState
 from app.services import files
 
 _BEGINNING = 0x6D6F64656C
-"""The PostgreSQL advisory lock under which downloads begin: an arbitrary number of ours."""
+"""The PostgreSQL advisory lock under which downloads begin: an arbitrary number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What there is to fetch: `total` bytes in so many `files`, of which `downloaded` bytes are here."""
+    """The size of a download: `total` bytes in `files` files, of which `downloaded` bytes are already here."""
 
     commit: str
     total: int
@@ -33,14 +33,14 @@ class Begun:
 
 
 async def begin(connection: AsyncConnection, lease: Lease, model_id: UUID, begun: Begun) -> None:
-    """Write what there is to fetch. Raises `LeaseLost`."""
+    """Write a download's size, and mark the model as downloading. Raises `LeaseLost`."""
     values = asdict(begun) | {"files_verified": 0, "reason": None, "message": None}
     if not await move_model(connection, model_id, ModelStatus.DOWNLOADING, lease=lease, **values):
         raise LeaseLost
 
 
 async def measure(connection: AsyncConnection, lease: Lease, model_id: UUID, *, commit: str, total: int) -> None:
-    """Write how many bytes there are to fetch of a model whose download can't begin yet. Raises `LeaseLost`."""
+    """Write the size of a model whose download can't begin yet. `total` is in bytes. Raises `LeaseLost`."""
     mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
     if (await connection.execute(mine.values(commit=commit, total=total, updated_at=now()))).rowcount != 1:
         raise LeaseLost
@@ -49,7 +49,7 @@ async def measure(connection: AsyncConnection, lease: Lease, model_id: UUID, *, 
 async def report(
     connection: AsyncConnection, lease: Lease, model_id: UUID, *, downloaded: int | None, files: int, rate: int | None
 ) -> None:
-    """Write how far a download is, which at the same time asks whether it may go on. Raises `LeaseLost`."""
+    """Write a download's progress, which also checks the lease. Raises `LeaseLost`."""
     mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
     statement = mine.values(downloaded=downloaded, files_verified=files, rate=rate)
     if (await connection.execute(statement)).rowcount != 1:
@@ -59,7 +59,7 @@ async def report(
 async def publish(
     connection: AsyncConnection, lease: Lease, model_id: UUID, path: str, verified: Sequence[tuple[str, int, str]]
 ) -> None:
-    """Say that a model is complete at `path`, and end its operation. Files are (path, size in bytes, SHA-256).
+    """Mark a model as ready at `path`, and end its operation. Files are (path, size in bytes, SHA-256).
 
     Raises `LeaseLost`.
     """
@@ -84,7 +84,7 @@ async def publish(
 async def mend(
     connection: AsyncConnection, lease: Lease, model_id: UUID, verified: Sequence[tuple[str, int, str]]
 ) -> None:
-    """Say that a published model's files are right again, and end the operation. Raises `LeaseLost`."""
+    """Record the files of a ready model, and end the operation. Raises `LeaseLost`."""
     await files.record(connection, model_id, verified)
     await end_operation(connection, lease, OperationState.SUCCESS)
 
@@ -92,14 +92,14 @@ async def mend(
 async def fail(
     connection: AsyncConnection, lease: Lease, model_id: UUID, command: Command, error: OperationError
 ) -> None:
-    """Say why the operation failed, a delete too: its model may be used again. Raises `LeaseLost`."""
+    """Fail the operation for `error`. After a failed delete the model may be used again. Raises `LeaseLost`."""
     await fail_model(connection, model_id, command, error.reason, error.message, lease=lease)
     await mark_deleting(connection, model_id, deleting=False)
     await end_operation(connection, lease, OperationState.FAILURE, reason=error.reason, message=error.message)
 
 
 async def reset(connection: AsyncConnection, model_id: UUID) -> bool:
-    """Make a model that failed as new, but for what has arrived of it; false if it did not fail."""
+    """Reset a failed model to `creating`, except for what was downloaded. Return False if it has not failed."""
     return await move_model(
         connection,
         model_id,
@@ -117,15 +117,15 @@ async def reset(connection: AsyncConnection, model_id: UUID) -> bool:
 
 
 async def under_way(connection: AsyncConnection, *, without: UUID) -> Mapping[UUID, tuple[int, int]]:
-    """Models that other workers download, each with the bytes to fetch and how many of them are reported to be here.
+    """Return the models that other workers download, each with (bytes to fetch, bytes reported as downloaded).
 
-    Call it in the transaction that begins another.
+    Call it in the transaction that begins another download.
     """
     if connection.dialect.name == "postgresql":
         # Two downloads that begin at once must see each other; SQLite has one writer anyhow.
         await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
     leased = (OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
-    # What another download fetches takes its room once.
+    # A content that another download fetches needs space only once.
     awaited = select(func.sum(WaitRow.size)).join(OperationRow, OperationRow.id == WaitRow.operation_id).where(*leased)
     size = ModelRow.total - func.coalesce(awaited.scalar_subquery(), 0)
     query = select(ModelRow.id, size, func.coalesce(ModelRow.downloaded, 0)).where(

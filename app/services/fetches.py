@@ -1,7 +1,7 @@
-"""Which download fetches which content, so that each is fetched once: the others wait for it, and link it.
+"""Which download fetches which content: each is fetched once, and other downloads wait for it and link it.
 
-A download claims, before its first byte, all contents that no other one fetches, and waits for the rest only when it
-has fetched these. So two never wait for each other: what one of them waits for is on its way, or may be taken over.
+Before its first byte, a download claims all contents that no other one fetches; after it has fetched these, it waits
+for the rest. So two never wait for each other: what one waits for is being fetched, or may be taken over.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from app.domain.states import OperationState
 _AT_ONCE = 1000
 """Rows or values in one statement."""
 _SOON = 15.0
-"""Seconds in which a download that lost its worker, or is to be tried again, goes on from what has arrived of it."""
+"""Seconds within which a download that lost its worker, or is due for a retry, resumes from what it has."""
 
 
 class Fetch(NamedTuple):
@@ -30,16 +30,16 @@ class Fetch(NamedTuple):
     sha256: str
     model_id: UUID
     name: str | None
-    """Of that model."""
+    """The name of that model."""
     path: str
-    """In that model."""
+    """The path in that model."""
     arrived: bool
     goes_on: bool
-    """Whether somebody is about it; if not, and it has not arrived, it may be taken over."""
+    """Whether its download runs or soon resumes. If not, and the content has not arrived, it may be taken over."""
 
 
 async def by_others(connection: AsyncConnection, operation_id: UUID, checksums: Sequence[str]) -> list[Fetch]:
-    """Those of the contents that other operations than this one have claimed."""
+    """Return the subset of the contents that other operations have claimed."""
     found = []
     for start in range(0, len(checksums), _AT_ONCE):
         columns: tuple[Any, ...] = (
@@ -57,14 +57,14 @@ async def by_others(connection: AsyncConnection, operation_id: UUID, checksums: 
 
 
 async def claim(connection: AsyncConnection, lease: Lease, contents: Iterable[tuple[str, str]]) -> None:
-    """Claim each (sha256, path) that no operation is about. Raises `LeaseLost`.
+    """Claim each (sha256, path), unless an operation that runs or soon resumes has claimed it. Raises `LeaseLost`.
 
-    Those of this operation are on their way again, until it says that they have arrived.
+    Contents that this operation had claimed before count as not arrived.
     """
     await _hold(connection, lease)
     mine = FetchRow.operation_id == lease.operation_id
     owner = aliased(OperationRow)
-    # As a word: SQLAlchemy correlates nothing with the row that an INSERT meets, and would read the whole table.
+    # A literal: SQLAlchemy can't correlate with the row that an INSERT conflicts with, and would read the whole table.
     taken = exists().where(owner.id == literal_column("fetches.operation_id"), _goes_on(owner))
     statement = INSERT[connection.dialect.name](FetchRow)
     statement = statement.values(
@@ -74,30 +74,30 @@ async def claim(connection: AsyncConnection, lease: Lease, contents: Iterable[tu
         set_={"operation_id": lease.operation_id, "path": statement.excluded.path, "arrived": False},
         where=or_(mine, ~taken),
     )
-    # In one order, or else two that claim at once could wait for each other.
+    # In one order: otherwise two concurrent claims could deadlock.
     if rows := [{"sha256": sha256, "path": path} for sha256, path in sorted(contents)]:
         await connection.execute(statement, rows)
 
 
 async def arrived(connection: AsyncConnection, operation_id: UUID, checksums: Sequence[str]) -> None:
-    """Say of contents that this operation has fetched them: others may link them."""
+    """Mark contents as fetched by this operation: others may link them."""
     mine = and_(FetchRow.operation_id == operation_id, FetchRow.sha256 == bindparam("checksum"))
     rows = [{"checksum": checksum} for checksum in sorted(checksums)]
     await connection.execute(update(FetchRow).where(mine).values(arrived=True), rows)
 
 
 async def wanted(connection: AsyncConnection, operation_id: UUID) -> list[tuple[UUID, str, int]]:
-    """What others wait for that this operation has not fetched yet, each as (waiting operation, sha256, size)."""
+    """Return what others wait for and this operation has yet to fetch, each as (waiting operation, sha256, size)."""
     mine = (FetchRow.operation_id == operation_id, ~FetchRow.arrived, WaitRow.operation_id != operation_id)
     columns: tuple[Any, ...] = (WaitRow.operation_id, WaitRow.sha256, WaitRow.size)
     query = select(*columns).join(FetchRow, FetchRow.sha256 == WaitRow.sha256).where(*mine)
-    # Who is at work at other things will be in time for them.
+    # An operation with a lease is busy with other contents, and does not need these yet.
     idle = (OperationRow.id == WaitRow.operation_id, OperationRow.lease_owner.is_(None))
     return [(row[0], row[1], row[2]) for row in (await connection.execute(query.where(exists().where(*idle)))).all()]
 
 
 async def pass_on(connection: AsyncConnection, lease: Lease, contents: Sequence[tuple[str, int]]) -> None:
-    """Let others claim contents, each as (sha256, size in bytes), that this operation now waits for. Raises `LeaseLost`."""
+    """Release claims on contents, each (sha256, size in bytes), and wait for them. Raises `LeaseLost`."""
     await _hold(connection, lease)
     mine = and_(FetchRow.operation_id == lease.operation_id, FetchRow.sha256 == bindparam("checksum"))
     rows = [{"checksum": sha256} for sha256, _ in sorted(contents)]
@@ -107,13 +107,13 @@ async def pass_on(connection: AsyncConnection, lease: Lease, contents: Sequence[
 
 
 async def awaited(connection: AsyncConnection, operation_id: UUID) -> set[str]:
-    """What an operation has left to others."""
+    """Return the checksums of the contents that an operation leaves to others."""
     query = select(WaitRow.sha256).where(WaitRow.operation_id == operation_id)
     return set((await connection.execute(query)).scalars())
 
 
 async def wait_for(connection: AsyncConnection, operation_id: UUID, contents: Sequence[tuple[str, int]]) -> None:
-    """The contents, each as (sha256, size in bytes), that an operation leaves to others from here on."""
+    """Replace the contents, each as (sha256, size in bytes), that an operation leaves to others."""
     await connection.execute(delete(WaitRow).where(WaitRow.operation_id == operation_id))
     rows = [{"operation_id": operation_id, "sha256": sha256, "size": size} for sha256, size in contents]
     for start in range(0, len(rows), _AT_ONCE):
@@ -121,7 +121,7 @@ async def wait_for(connection: AsyncConnection, operation_id: UUID, contents: Se
 
 
 def is_held_up() -> ColumnElement[bool]:
-    """True for an operation that waits for a content which is still on its way."""
+    """Return a condition: the operation waits for a content that is still being fetched."""
     owner = aliased(OperationRow)
     return exists().where(
         WaitRow.operation_id == OperationRow.id,
@@ -134,12 +134,12 @@ def is_held_up() -> ColumnElement[bool]:
 
 
 async def _hold(connection: AsyncConnection, lease: Lease) -> None:
-    """Let nobody end the operation before this transaction. Raises `LeaseLost` if somebody has, or has taken it over."""
+    """Lock the operation until this transaction ends. Raises `LeaseLost` if it has ended or was leased anew."""
     if (await connection.execute(select(OperationRow.id).where(held(lease)).with_for_update())).one_or_none() is None:
         raise LeaseLost
 
 
 def _goes_on(row: Any) -> ColumnElement[bool]:
-    """True for an operation that a worker is at, or will be again in moments."""
+    """Return a condition: a worker runs the operation, or will soon run it again."""
     soon = or_(row.lease_owner.is_not(None), row.due_at < moment(_SOON))
     return and_(row.state == OperationState.PENDING, is_later(row, grace=_SOON), soon)

@@ -1,4 +1,4 @@
-"""The files that are recorded of models: each verified, with its checksum."""
+"""The recorded files of models: each verified, with its checksum."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 
 
 async def of(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
-    """The recorded files of a model as (path, size, sha256), by path."""
+    """Return the recorded files of a model as (path, size, sha256), by path."""
     columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
     query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
     rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
@@ -25,7 +25,7 @@ async def of(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
 async def find_by_checksum(
     connection: AsyncConnection, checksums: Sequence[str], *, without: UUID
 ) -> Sequence[tuple[str, UUID, str]]:
-    """(sha256, model id, path) of a ready model's file, other than `without`, for each of `checksums` that has one."""
+    """Return (sha256, model id, path) of a ready model's file, not of `without`, for each checksum that has one."""
     found: dict[str, tuple[str, UUID, str]] = {}
     for start in range(0, len(checksums), _AT_ONCE):
         some = checksums[start : start + _AT_ONCE]
@@ -38,7 +38,7 @@ async def find_by_checksum(
 
 
 async def record(connection: AsyncConnection, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
-    """Replace what is known of a model's files. Each is (path, size in bytes, sha256 in hexadecimal)."""
+    """Replace the recorded files of a model. Each is (path, size in bytes, sha256 in hexadecimal)."""
     await connection.execute(delete(FileRow).where(FileRow.model_id == model_id))
     rows = [{"model_id": model_id, "path": path, "size": size, "sha256": sha256} for path, size, sha256 in verified]
     for start in range(0, len(rows), _AT_ONCE):
