@@ -1,4 +1,4 @@
-"""What was done and is being done: operations with what they were about, the newest first, for people to read."""
+"""The history of operations with the names of their resources, newest first, for people to read."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -29,14 +29,14 @@ _SHOWN: tuple[Any, ...] = (
     func.coalesce(OperationRow.resource_name, ModelRow.name, DeploymentRow.name).label("subject"),
     ModelRow.id.label("model_id"),
 )
-"""`subject` is the name of what it is about, and `model_id` its id if that is a model that is there.
+"""`subject` is the resource's name, `model_id` its id if it is a model that still exists.
 
-Where there is a `lease_owner`, `later` tells whether it still holds the lease; where not, that the operation waits.
+With a `lease_owner`, `later` tells whether the lease is still held; without one, whether the operation waits.
 """
 
 
 async def of(connection: AsyncConnection, resource_id: UUID, *, limit: int) -> Sequence[Row[Any]]:
-    """The newest operations on one model or deployment."""
+    """Return the newest operations on one model or deployment."""
     query = _shown().where(OperationRow.resource_id == resource_id).order_by(OperationRow.created_at.desc())
     rows: Sequence[Row[Any]] = (await connection.execute(query.limit(limit))).all()
     return rows
@@ -50,10 +50,10 @@ async def page(
     command: Command | None = None,
     before: UUID | None = None,
 ) -> Sequence[Row[Any]]:
-    """At most `limit` operations in that state and of that command, from the one that follows `before`.
+    """Return at most `limit` operations in that state and of that command, newest first, starting after `before`.
 
-    However many there are: each pair of a state and a command gives its newest by an index, and the newest of all of
-    these are what is asked for.
+    The cost does not depend on their number: an index gives the newest of each pair of a state and a command, and the
+    newest of all these are returned.
     """
     pairs = product([state] if state else OperationState, [command] if command else Command)
     each = [_newest(*pair, before, limit).subquery() for pair in pairs]

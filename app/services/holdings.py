@@ -1,4 +1,4 @@
-"""What the storage holds and the rows say of it: which folders are nobody's, which models have none, which come back."""
+"""The storage compared with the rows: orphaned folders, models without a folder, folders to adopt."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from app.services import models
 _AT_ONCE = 1000
 """Ids in one statement."""
 _SETTLED = 600.0
-"""Seconds after its last change from which on every machine must see a ready model's folder."""
+"""Seconds after a ready model's last change until every machine must see its folder."""
 _GONE = (
     "Its folder is gone from the storage. Send the create again to fetch it, or delete the model. If the folder was "
     "moved away by hand, move it back first: what is there is not fetched."
@@ -30,9 +30,9 @@ _GONE = (
 
 
 async def missing(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
-    """Those of `model_ids` that there is no model of, and those of these that were deleted, by an operation's word.
+    """Return (ids without a model row, the subset of them that a recorded delete operation removed).
 
-    That a row is missing proves nothing: a restore may have failed half-way.
+    A missing row alone proves nothing: a restore may have failed half-way.
     """
     there: set[UUID] = set()
     deleted: set[UUID] = set()
@@ -52,14 +52,14 @@ async def missing(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tup
 
 
 async def is_empty(connection: AsyncConnection) -> bool:
-    """Whether there is no model at all."""
+    """Return whether there is no model at all."""
     return (await connection.execute(select(ModelRow.id).limit(1))).one_or_none() is None
 
 
 async def ready(connection: AsyncConnection, *, after: UUID | None = None, limit: int, settled: bool) -> Sequence[UUID]:
-    """At most `limit` ready models that are not being deleted, by id, from the one that follows `after`.
+    """Return the ids of at most `limit` ready models that are not being deleted, by id, starting after `after`.
 
-    Only those whose folder every machine must see by now, if they are to be `settled`.
+    If `settled`, only of those whose folder every machine must see by now.
     """
     which = [*_lasting(), *([ModelRow.updated_at < moment(-_SETTLED)] if settled else [])]
     query = select(ModelRow.id).where(*which).order_by(ModelRow.id).limit(limit)
@@ -67,7 +67,7 @@ async def ready(connection: AsyncConnection, *, after: UUID | None = None, limit
 
 
 async def lose(connection: AsyncConnection, model_id: UUID) -> bool:
-    """Say of a ready model that its folder is gone; false if it is not ready any more."""
+    """Move a ready model to `error`, since its folder is gone. Return False if it is not ready, or busy."""
     working = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.state == OperationState.PENDING)
     return await move_model(
         connection, model_id, ModelStatus.ERROR, *_lasting(), ~working, reason=Reason.FAULT, message=_GONE
@@ -75,7 +75,7 @@ async def lose(connection: AsyncConnection, model_id: UUID) -> bool:
 
 
 async def described(connection: AsyncConnection, model_id: UUID) -> tuple[Row[Any], Sequence[Row[Any]]] | None:
-    """What a ready model is, and its files as (path, size, sha256), by path; `None` if it is not ready any more."""
+    """Return a ready model's row and its files as (path, size, sha256), by path, or `None` if it is no longer ready."""
     try:
         model = await models.selection(connection, model_id)
     except NotFound:
@@ -93,9 +93,9 @@ async def adopt(
     path: str,
     files: Sequence[tuple[str, int, str]],
 ) -> UUID | None:
-    """Make a row, ready at once, for a folder that is there, complete and verified.
+    """Insert a row, ready at once, for an existing folder that is complete and verified. Return `None`.
 
-    Return the id of the model that has this selection already, in place of which none is made; else `None`.
+    If a model has this selection already, insert nothing and return that model's id.
     """
     size = sum(size for _, size, _ in files)
     values = {

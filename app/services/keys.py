@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, looked up; and every sealed secret sealed anew."""
+"""API keys: create, list, revoke and look up; and reseal every sealed secret."""
 
 from collections.abc import Sequence
 from enum import Enum, auto
@@ -17,7 +17,7 @@ from app.sealing import CannotOpen, Sealer
 from app.services import sessions
 
 _TOUCH_EVERY = 60.0
-"""Seconds between two notes of a key's use."""
+"""The least seconds between two updates of a key's last use."""
 _USABLE = and_(KeyRow.revoked_at.is_(None), or_(KeyRow.expires_at.is_(None), KeyRow.expires_at > now()))
 SHOWN: tuple[Any, ...] = (
     KeyRow.id,
@@ -28,15 +28,15 @@ SHOWN: tuple[Any, ...] = (
     KeyRow.expires_at,
     KeyRow.revoked_at,
 )
-"""What may be shown of a key."""
+"""The columns of a key that may be shown."""
 
 
 class Kept(Enum):
-    """What came of a key that is to be there."""
+    """The result of `keep`."""
 
     MADE = auto()
     REPLACED = auto()
-    """It was there with another secret."""
+    """It existed with another secret."""
     THERE = auto()
     REVOKED = auto()
 
@@ -44,14 +44,14 @@ class Kept(Enum):
 async def create(
     connection: AsyncConnection, sealer: Sealer, *, name: str, role: Role, expires: float | None
 ) -> tuple[str, str]:
-    """A new key's id and secret; `expires` in seconds from now. The secret can't be shown again."""
+    """Create a key. Return its id and secret, which can't be shown again. `expires` is in seconds from now."""
     key_id, secret = new_id(), new_secret()
     await _insert(connection, sealer, key_id, secret, name=name, role=role, expires=expires)
     return key_id, secret
 
 
 async def keep(connection: AsyncConnection, sealer: Sealer, key_id: str, secret: str, *, name: str) -> Kept:
-    """See to it that an operator's key with this id and secret is there, unless it was revoked: it stays so."""
+    """Create an operator's key with this id and secret, or set its secret. A revoked key stays revoked."""
     query = select(KeyRow.sealed_secret, KeyRow.revoked_at).where(KeyRow.id == key_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
@@ -67,23 +67,23 @@ async def keep(connection: AsyncConnection, sealer: Sealer, key_id: str, secret:
 
 
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """Every key, revoked ones too, oldest first; without their secrets."""
+    """Return every key, including revoked ones, oldest first, without the secrets."""
     return (await connection.execute(select(*SHOWN).order_by(KeyRow.created_at, KeyRow.id))).all()
 
 
 async def page(connection: AsyncConnection, *, limit: int, offset: int) -> Sequence[Row[Any]]:
-    """At most `limit` keys without the first `offset`: the newest first, but those that are revoked behind all others."""
+    """Return at most `limit` keys without the first `offset`: newest first, revoked keys last."""
     query = select(*SHOWN).order_by(KeyRow.revoked_at.is_not(None), KeyRow.created_at.desc(), KeyRow.id)
     return (await connection.execute(query.limit(limit).offset(offset))).all()
 
 
 async def count(connection: AsyncConnection) -> int:
-    """Of all keys, revoked ones too."""
+    """Return the number of keys, including revoked ones."""
     return (await connection.execute(select(func.count()).select_from(KeyRow))).scalar_one()
 
 
 async def get(connection: AsyncConnection, key_id: str) -> Row[Any]:
-    """A key, revoked or not. Raises `NotFound`."""
+    """Return a key, revoked or not. Raises `NotFound`."""
     row: Row[Any] | None = (await connection.execute(select(*SHOWN).where(KeyRow.id == key_id))).one_or_none()
     if row is None:
         raise NotFound(f"There is no key {key_id}: the list of keys shows those there are.")
@@ -91,8 +91,8 @@ async def get(connection: AsyncConnection, key_id: str) -> Row[Any]:
 
 
 async def identified(connection: AsyncConnection, identifier: UUID) -> Row[Any]:
-    """The key with that UUID that is not revoked. Raises `NotFound`."""
-    # The UUID follows from the id and is stored nowhere: 20 ms of looking for it among 10,000 keys.
+    """Return the key with that UUID, if it is not revoked. Raises `NotFound`."""
+    # The UUID is computed from the id and not stored: a search among 10,000 keys takes 20 ms.
     key_ids = (await connection.execute(select(KeyRow.id).where(KeyRow.revoked_at.is_(None)))).scalars()
     key_id = next((key_id for key_id in key_ids if identity(key_id) == identifier), None)
     if key_id is None:
@@ -101,7 +101,7 @@ async def identified(connection: AsyncConnection, identifier: UUID) -> Row[Any]:
 
 
 async def revoke(connection: AsyncConnection, key_id: str) -> str:
-    """Shut a key out, end its console sessions, and return its name. Raises `NotFound`."""
+    """Revoke a key, end its console sessions, and return its name. Raises `NotFound`."""
     statement = update(KeyRow).where(KeyRow.id == key_id, KeyRow.revoked_at.is_(None)).values(revoked_at=now())
     name: str | None = (await connection.execute(statement.returning(KeyRow.name))).scalar_one_or_none()
     if name is None:
@@ -111,7 +111,7 @@ async def revoke(connection: AsyncConnection, key_id: str) -> str:
 
 
 async def usable(connection: AsyncConnection, key_id: str) -> Row[Any] | None:
-    """The name, role and sealed secret of a key that is neither revoked nor expired."""
+    """Return a key's name, role and sealed secret, or `None` if it is unknown, revoked or expired."""
     columns: tuple[Any, ...] = (KeyRow.name, KeyRow.role, KeyRow.sealed_secret)
     row: Row[Any] | None = (
         await connection.execute(select(*columns).where(KeyRow.id == key_id, _USABLE))
@@ -120,13 +120,13 @@ async def usable(connection: AsyncConnection, key_id: str) -> Row[Any] | None:
 
 
 async def touch(connection: AsyncConnection, key_ids: Sequence[str]) -> None:
-    """Note that they were used, unless that was noted a moment ago."""
+    """Update the last use of keys, unless it was updated less than `_TOUCH_EVERY` ago."""
     stale = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < now(-_TOUCH_EVERY))
     await connection.execute(update(KeyRow).where(KeyRow.id.in_(key_ids), stale).values(last_used_at=now()))
 
 
 async def unopenable(connection: AsyncConnection, sealer: Sealer) -> tuple[list[str], int]:
-    """The ids of the usable keys whose secret none of our secret keys opens, and how many usable keys there are."""
+    """Return the ids of usable keys whose secret none of our secret keys opens, and the number of all usable keys."""
     rows = (await connection.execute(select(KeyRow.id, KeyRow.sealed_secret).where(_USABLE))).all()
     return [row.id for row in rows if _opened(sealer, row.sealed_secret, row.id) is None], len(rows)
 
@@ -134,7 +134,7 @@ async def unopenable(connection: AsyncConnection, sealer: Sealer) -> tuple[list[
 async def reseal(connection: AsyncConnection, sealer: Sealer) -> tuple[int, list[str]]:
     """Seal every key's secret and every pending Hub token with the first secret key.
 
-    Returns how many were sealed, and what could not be opened.
+    Return how many were sealed, and what could not be opened.
     """
     sealed, closed = 0, []
     columns: tuple[tuple[Any, Any, str], ...] = (
@@ -174,7 +174,7 @@ async def _insert(
     expires: float | None,
 ) -> None:
     sealed = sealer.seal(secret, belongs_to=key_id)
-    # Two API processes may start at once, with the same key to be made.
+    # Two API processes that start at once may both create the same key.
     insert = INSERT[connection.dialect.name]
     await connection.execute(
         insert(KeyRow)

@@ -1,4 +1,4 @@
-"""Leases on operations: claimed by a worker, renewed while it works, given back.
+"""Leases on operations: claimed by a worker, renewed while it works, released.
 
 A claim is one guarded UPDATE, so two workers never get the same operation. All times are the database's.
 """
@@ -24,14 +24,14 @@ from app.services.fetches import is_held_up
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An operation that a worker was granted."""
+    """An operation leased to a worker."""
 
     lease: Lease
     command: Command
     resource_id: UUID
     resource_name: str | None
     attempts: int
-    """How many leases in a row, this one included, came to nothing so far."""
+    """The number of consecutive leases without progress, including this one."""
     sealed_token: str | None
     request_id: str | None
 
@@ -39,11 +39,11 @@ class Claim:
 async def claim(
     connection: AsyncConnection, worker: str, *, lease: float, commands: Sequence[Command], small: int | None = None
 ) -> Claim | None:
-    """The operation that has been due longest, leased to `worker` for `lease` seconds; `None` if nothing is due.
+    """Lease the operation that has been due longest to `worker` for `lease` seconds; return `None` if nothing is due.
 
-    Not one that would find the content it waits for still on its way.
+    Operations that wait for a content that is still being fetched are skipped.
 
-    With `small`, only of models of at most so many bytes, or whose size is not known yet.
+    With `small`, only operations on models of at most `small` bytes, or of unknown size.
     """
     values = {"worker": worker, "seconds": lease} | ({} if small is None else {"small": small})
     row = (await connection.execute(_claim(tuple(commands), sized=small is not None), values)).one_or_none()
@@ -62,7 +62,7 @@ async def claim(
 
 @cache
 def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tuple[Any, ...]]:
-    """The statement, with `worker`, `seconds` and, if it is `sized`, `small` to fill in: it takes as long to build as to run."""
+    """Return the statement, with `worker`, `seconds` and maybe `small` to bind. To build it takes as long as to run."""
     other = aliased(OperationRow)
     occupied = exists().where(
         other.resource_id == OperationRow.resource_id,
@@ -107,9 +107,9 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
 
 
 async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, reached: int) -> int:
-    """Hold the lease for `seconds` from now; the attempts that came to nothing so far, this one included.
+    """Renew the lease for `seconds` from now. Return the number of attempts without progress, including this one.
 
-    Having `reached` more bytes than any attempt before makes this one the first again. Raises `LeaseLost`.
+    An attempt that `reached` more bytes than any before it counts as the first again. Raises `LeaseLost`.
     """
     progress = OperationRow.reached < reached
     statement = (
@@ -129,13 +129,13 @@ async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, re
 
 
 async def confirm(connection: AsyncConnection, lease: Lease) -> None:
-    """Ask whether the lease is still held. Raises `LeaseLost`."""
+    """Check that the lease is still held. Raises `LeaseLost`."""
     if (await connection.execute(select(OperationRow.id).where(held(lease)))).one_or_none() is None:
         raise LeaseLost
 
 
 async def release(connection: AsyncConnection, lease: Lease, *, after: float, message: str) -> None:
-    """Give the operation back: due again `after` seconds from now. `message` tells its caller why. Raises `LeaseLost`."""
+    """Release the operation: due again `after` seconds from now. `message` tells its caller why. Raises `LeaseLost`."""
     statement = update(OperationRow).where(held(lease)).values(lease_owner=None, due_at=now(after), message=message)
     if (await connection.execute(statement)).rowcount != 1:
         raise LeaseLost
@@ -144,11 +144,11 @@ async def release(connection: AsyncConnection, lease: Lease, *, after: float, me
 async def put_back(
     connection: AsyncConnection, lease: Lease, *, after: float | None = None, message: str | None = None
 ) -> None:
-    """Give the operation back as if this attempt had not been. Raises `LeaseLost`.
+    """Release the operation without counting this attempt. Raises `LeaseLost`.
 
-    It is due again `after` seconds from now, or else at once and in its old place in the queue.
+    It is due again `after` seconds from now, or if that is `None`, at once and in its old place in the queue.
     """
-    # Made later than now, before the clock was put back, it would wait for that moment.
+    # If the clock was put back, `created_at` may be in the future, and the operation would wait until then.
     place = case((OperationRow.created_at < now(), OperationRow.created_at), else_=now())
     due_at = place if after is None else now(after)
     values = {"lease_owner": None, "due_at": due_at, "attempts": OperationRow.attempts - 1, "message": message}
@@ -157,7 +157,7 @@ async def put_back(
 
 
 async def let_go(connection: AsyncConnection, lease: Lease) -> bool:
-    """Say that nothing works any more for a lease whose operation was ended by somebody else; false if it was not."""
+    """Release the lease of an operation that another process ended. Return False if it has not ended."""
     mine = and_(OperationRow.id == lease.operation_id, OperationRow.fence == lease.fence)
     ended = OperationRow.state != OperationState.PENDING
     statement = update(OperationRow).where(mine, ended).values(lease_owner=None, due_at=now())
@@ -165,13 +165,13 @@ async def let_go(connection: AsyncConnection, lease: Lease) -> bool:
 
 
 async def owners(connection: AsyncConnection, host: str) -> set[str]:
-    """The workers of `host` that hold leases, also of operations that were ended by somebody else."""
+    """Return the workers of `host` that hold leases, also on operations that another process ended."""
     mine = OperationRow.lease_owner.startswith(f"{host}:", autoescape=True)
     found = (await connection.execute(select(OperationRow.lease_owner).where(mine).distinct())).scalars()
     return {owner for owner in found if owner}
 
 
 async def give_up(connection: AsyncConnection, owners: Collection[str]) -> int:
-    """End the leases of workers that are dead; how many there were. Their attempts count as such that came to nothing."""
+    """Release the leases of dead workers. Return their number. The attempts count as without progress."""
     dead = update(OperationRow).where(OperationRow.lease_owner.in_(owners))
     return (await connection.execute(dead.values(lease_owner=None, due_at=now()))).rowcount

@@ -1,4 +1,4 @@
-"""All there is of a kind, oldest first, in slices: each follows the last row of the one before, which may be gone by then."""
+"""Whole lists, oldest first, in slices. A slice starts after the previous one's last row, even if that is deleted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ _NUMBER = bindparam("number", type_=Integer())
 
 
 def _place(row: Any) -> ColumnElement[Any]:
-    """When a row was made, as the database tells it: as one of Python's times, SQLite's would be rounded."""
+    """Return a row's creation time in the database's type: converted to Python's, SQLite's would be rounded."""
     return type_coerce(row.created_at, NullType())
 
 
@@ -32,7 +32,7 @@ def _next(query: Select[Any], row: Any, id_type: TypeEngine[Any]) -> Select[Any]
     return query.where(tuple_(_place(row), row.id) > last)
 
 
-# Built once: a statement that is the same object again is neither hashed nor adapted again.
+# Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _MODELS = _first(select(*model_service.SEEN), ModelRow)
 _MORE_MODELS = _next(_MODELS, ModelRow, Uuid())
 _DEPLOYMENTS = _first(deployment_service.seen(), DeploymentRow)
@@ -52,7 +52,7 @@ async def models(
     name: str | None = None,
     status: ModelStatus | None = None,
 ) -> Sequence[Row[Any]]:
-    """At most `number` models: those of exactly that name, in that status."""
+    """Return at most `number` models, only of exactly that name and in that status, if given."""
     query = _MODELS if after is None else _MORE_MODELS
     if name is not None:
         query = query.where(ModelRow.name == name)
@@ -69,7 +69,7 @@ async def deployments(
     name: str | None = None,
     model_id: UUID | None = None,
 ) -> Sequence[Row[Any]]:
-    """At most `number` deployments: the one of exactly that name, those of that model."""
+    """Return at most `number` deployments, only of exactly that name and of that model, if given."""
     query = _DEPLOYMENTS if after is None else _MORE_DEPLOYMENTS
     if name is not None:
         query = query.where(DeploymentRow.name == name)
@@ -79,16 +79,16 @@ async def deployments(
 
 
 async def keys(connection: AsyncConnection, after: Row[Any] | None, number: int) -> Sequence[Row[Any]]:
-    """At most `number` keys that are not revoked."""
+    """Return at most `number` keys that are not revoked."""
     return await _rows(connection, _KEYS if after is None else _MORE_KEYS, after, number)
 
 
 async def files(
     connection: AsyncConnection, after: Row[Any] | None, number: int, *, model: Row[Any]
 ) -> Sequence[Row[Any]]:
-    """At most `number` files, by path, of a model that is ready, as it was when it was looked at.
+    """Return at most `number` files, by path, of a ready model. `model` is its row when the list began.
 
-    Raises `NotFound`, or `Conflict` while it is not ready, or once it is another than it was: some files would be missing.
+    Raises `NotFound`, or `Conflict` if it is not ready or has changed since: some files would be missing.
     """
     given = {"model_id": model.id, "number": number} | ({} if after is None else {"last": after.path})
     rows = (await connection.execute(_FILES if after is None else _MORE_FILES, given)).all()
@@ -101,7 +101,7 @@ async def files(
 
 
 async def model_place(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
-    """What the list that follows a model follows. Raises `BadRequest`."""
+    """Return the position in the list after which the next page starts. Raises `BadRequest`."""
     columns: tuple[Any, ...] = (ModelRow.id, _place(ModelRow).label("place"))
     row: Row[Any] | None = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
     if row is None:

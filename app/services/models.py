@@ -1,4 +1,4 @@
-"""Models: asked for, listed, deleted."""
+"""Models: create, list, delete."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ SEEN: tuple[Any, ...] = (
     ModelRow.files,
     ModelRow.files_verified,
     ModelRow.rate,
-    # Nobody is to begin to load what goes away, or has gone in part.
+    # Null unless ready and not being deleted: nobody may begin to load files that are going or partly gone.
     case((and_(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting), ModelRow.path)).label("path"),
     ModelRow.reason,
     ModelRow.message,
 )
 """The columns a caller sees."""
-# Built once: a statement that is the same object again is neither hashed nor adapted again.
+# Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _LIST = select(*SEEN).order_by(ModelRow.created_at, ModelRow.id)
 _GET = select(*SEEN).where(ModelRow.id == bindparam("model_id"))
 _SOME = select(*SEEN).where(among(ModelRow.id, "model_ids"))
@@ -60,7 +60,7 @@ _AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """What is to be fetched, by an operation that may take `deadline` seconds."""
+    """A model to fetch, by an operation that may take `deadline` seconds."""
 
     selection: Selection
     operation_id: UUID
@@ -70,9 +70,9 @@ class Create:
 
 
 async def create(connection: AsyncConnection, wanted: Create) -> Row[Any]:
-    """The operation that fetches what is wanted. A model of it in `error` is retried under its old id.
+    """Begin to fetch a model and return the operation. A model in `error` is retried under its old id.
 
-    Raises `Conflict` while there is another one.
+    Raises `Conflict` if the model exists in another status, or is being deleted.
     """
     if begun := await create_new(connection, [wanted]):
         return begun[wanted.operation_id]
@@ -81,7 +81,7 @@ async def create(connection: AsyncConnection, wanted: Create) -> Row[Any]:
 
 
 async def create_new(connection: AsyncConnection, wanted: Sequence[Create]) -> dict[UUID, Row[Any]]:
-    """The operations, by id, that fetch those of `wanted` that there was no model of yet."""
+    """Begin to fetch those of `wanted` without a model row. Return the operations by id."""
     by_model = {uuid4(): one for one in wanted}
     models = [
         {
@@ -102,12 +102,12 @@ async def create_new(connection: AsyncConnection, wanted: Sequence[Create]) -> d
 
 
 async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """Every model, oldest first."""
+    """Return every model, oldest first."""
     return (await connection.execute(_LIST)).all()
 
 
 async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
-    """One model. Raises `NotFound`."""
+    """Return one model. Raises `NotFound`."""
     row = (await connection.execute(_GET, {"model_id": model_id})).one_or_none()
     if row is None:
         raise unknown(model_id)
@@ -115,20 +115,20 @@ async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
 
 
 async def get_many(connection: AsyncConnection, model_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
-    """Those of `model_ids` that there are."""
+    """Return the existing models of `model_ids`, by id."""
     return {row.id: row for row in (await connection.execute(_SOME, {"model_ids": model_ids})).all()}
 
 
 async def request_delete(
     connection: AsyncConnection, model_id: UUID, *, deadline: float, request_id: str | None = None
 ) -> Row[Any]:
-    """The operation that deletes a model; the one under way if there is one. What still fetches it is cancelled.
+    """Begin to delete a model and return the operation, or the one under way. A pending fetch is cancelled.
 
-    One that no worker has looked at yet is gone at once, and the operation has ended.
+    A model that no worker has claimed yet is deleted at once, and the returned operation has ended.
 
     Raises `NotFound`, or `ModelInUse` while deployments use it.
     """
-    # Whoever makes a deployment locks the same row first, so one of the two sees what the other did.
+    # A create of a deployment locks the same row first, so one of the two sees the other's change.
     columns = (ModelRow.name, ModelRow.deleting, ModelRow.downloaded)
     lock = select(*columns).where(ModelRow.id == model_id).with_for_update()
     model = (await connection.execute(lock)).one_or_none()
@@ -158,7 +158,7 @@ async def request_delete(
 
 
 async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
-    """What a model was asked to be, its status, and the commit that it was found to be. Raises `NotFound`."""
+    """Return a model's selection, status and resolved commit. Raises `NotFound`."""
     columns: tuple[Any, ...] = (
         ModelRow.id,
         ModelRow.status,
@@ -176,7 +176,7 @@ async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
 
 
 async def forget(connection: AsyncConnection, model_id: UUID) -> None:
-    """Remove the row of a model whose files are gone: from here on its name is free."""
+    """Delete the row of a model whose files are gone: the same model may then be created again."""
     await connection.execute(delete(ModelRow).where(ModelRow.id == model_id))
 
 
@@ -188,9 +188,9 @@ async def is_ready(connection: AsyncConnection, model_id: UUID) -> bool:
 async def repair(
     connection: AsyncConnection, model_id: UUID, *, operation_id: UUID, sealed_token: str | None, deadline: float
 ) -> Row[Any]:
-    """The operation that fetches again what is wrong of a ready model's files, at the commit that it has.
+    """Begin to fetch a ready model's wrong files again, at its commit. Return the operation.
 
-    The model stays ready meanwhile, and if that fails. Raises `Conflict` if it is not ready any more, or busy.
+    The model stays ready, even if that fails. Raises `Conflict` if it is not ready any more, or busy.
     """
     columns: tuple[Any, ...] = (ModelRow.name, ModelRow.status, ModelRow.deleting)
     query = select(*columns).where(ModelRow.id == model_id).with_for_update()
@@ -242,9 +242,9 @@ def unknown(model_id: UUID) -> NotFound:
 
 
 async def dismiss(connection: AsyncConnection, retention: float) -> int:
-    """Forget models that failed over `retention` seconds ago before a byte arrived; how many there were.
+    """Delete models that failed over `retention` seconds ago without a byte downloaded. Return their number.
 
-    A misspelt name, above all: nobody deletes what never was.
+    Mostly these are misspelt names, which nobody deletes.
     """
     pending = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.state == OperationState.PENDING)
     empty = func.coalesce(ModelRow.downloaded, 0) == 0

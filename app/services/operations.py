@@ -1,4 +1,4 @@
-"""Operations as their callers see them: begun, looked at, ended, forgotten."""
+"""Operations as their callers see them: begin, read, end, purge."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ SEEN: tuple[Any, ...] = (
 )
 """The columns a caller sees."""
 _ACCEPTED = (*SEEN, OperationRow.resource_name)
-"""The columns of an operation that a request is answered with."""
-# Built once: a statement that is the same object again is neither hashed nor adapted again.
+"""The columns of an operation for a request's answer."""
+# Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _SOME = select(*SEEN).where(among(OperationRow.id, "operation_ids"))
 _OTHER = aliased(OperationRow)
 _LAST = select(func.max(_OTHER.created_at)).where(_OTHER.resource_id == OperationRow.resource_id).scalar_subquery()
@@ -43,7 +43,7 @@ _RECENTLY = 3600.0
 
 
 class New(NamedTuple):
-    """An operation that is to begin, and then may take `deadline` seconds."""
+    """An operation to begin, which may take `deadline` seconds."""
 
     id: UUID
     command: Command
@@ -55,12 +55,12 @@ class New(NamedTuple):
 
 
 async def some(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
-    """Those of `operation_ids` that there are, ended or not."""
+    """Return the existing operations of `operation_ids`, ended or not, by id."""
     return {row.id: row for row in (await connection.execute(_SOME, {"operation_ids": operation_ids})).all()}
 
 
 async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | None:
-    """The operation that works, or is to work, on a resource."""
+    """Return the pending operation on a resource, or `None`."""
     query = select(*_ACCEPTED).where(
         OperationRow.resource_id == resource_id, OperationRow.state == OperationState.PENDING
     )
@@ -69,7 +69,7 @@ async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | 
 
 
 async def newest(connection: AsyncConnection, resource_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
-    """The newest operation that is still remembered on each resource that has one."""
+    """Return the newest stored operation on each resource that has one, by the resource's id."""
     rows = (await connection.execute(_NEWEST, {"resource_ids": resource_ids})).all()
     return {row.resource_id: row for row in rows}
 
@@ -83,13 +83,13 @@ async def begin(
     deadline: float,
     request_id: str | None = None,
 ) -> Row[Any]:
-    """A new pending operation, due at once, that may take `deadline` seconds."""
+    """Begin a pending operation, due at once, that may take `deadline` seconds."""
     new = New(uuid4(), command, resource_id, resource_name, deadline, None, request_id)
     return (await begin_all(connection, [new]))[0]
 
 
 async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence[Row[Any]]:
-    """New pending operations, due at once; told in any order."""
+    """Begin pending operations, due at once. Return them in any order."""
     pending = {"state": OperationState.PENDING}
     return (await connection.execute(_BEGIN, [one._asdict() | pending for one in new])).all()
 
@@ -102,7 +102,7 @@ async def record(
     *,
     request_id: str | None = None,
 ) -> Row[Any]:
-    """An operation that ended, in success, with the request that made it."""
+    """Insert an operation that ended in success within its request."""
     values = {
         "id": uuid4(),
         "command": command,
@@ -115,7 +115,7 @@ async def record(
 
 
 async def expire(connection: AsyncConnection) -> int:
-    """Time out the pending operations whose deadline has passed; how many there were."""
+    """Time out the pending operations whose deadline has passed. Return their number."""
     message = "The deadline passed before the work was done. Send the same request again to go on from what is there."
     late = (PENDING, OperationRow.deadline_at < now())
     query = select(OperationRow.id, OperationRow.resource_id, OperationRow.command).where(*late)
@@ -131,23 +131,23 @@ async def expire(connection: AsyncConnection) -> int:
 
 
 async def purge(connection: AsyncConnection, retention: float) -> int:
-    """Forget the operations that ended more than `retention` seconds ago; how many there were."""
+    """Delete the operations that ended more than `retention` seconds ago. Return their number."""
     return (await connection.execute(delete(OperationRow).where(OperationRow.ended_at < moment(-retention)))).rowcount
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """How many operations there are, and how long the one that has been due longest waits, in seconds."""
+    """The numbers of operations, and how long the one due longest has waited, in seconds."""
 
     by: Mapping[tuple[Command, OperationState], int]
     failed: Mapping[tuple[OperationState, Reason], int]
-    """Those that ended so in the last hour."""
+    """Only those of the last hour."""
     due: int
     oldest_due: float
 
 
 async def census(connection: AsyncConnection) -> Census:
-    """One pass over the operations that are remembered."""
+    """Count the stored operations. It reads all of them."""
     is_due = and_(PENDING, ~is_later(OperationRow), ~is_held_up())
     columns: tuple[Any, ...] = (
         OperationRow.command,

@@ -1,4 +1,4 @@
-"""The console's sessions: begun, looked up, ended, forgotten."""
+"""The console's sessions: begin, look up, end, purge."""
 
 from collections.abc import Collection
 
@@ -10,20 +10,20 @@ from app.db.tables import SessionRow
 
 
 async def begin(connection: AsyncConnection, session_id: str, key_id: str, *, lasts: float) -> None:
-    """Let the holder of a key in for `lasts` seconds."""
+    """Begin a session of `lasts` seconds for the holder of a key."""
     await connection.execute(
         insert(SessionRow).values(id=session_id, key_id=key_id, created_at=now(), expires_at=now(lasts))
     )
 
 
 async def current(connection: AsyncConnection, session_ids: Collection[str]) -> set[str]:
-    """Return those of `session_ids` that neither ended nor expired."""
+    """Return the subset of `session_ids` that neither ended nor expired."""
     query = select(SessionRow.id).where(SessionRow.id.in_(session_ids), SessionRow.expires_at > moment())
     return set((await connection.execute(query)).scalars())
 
 
 async def count(connection: AsyncConnection, key_id: str) -> int:
-    """How many browsers are signed in with a key."""
+    """Return the number of browsers signed in with a key."""
     query = select(func.count()).where(SessionRow.key_id == key_id, SessionRow.expires_at > moment())
     return int((await connection.execute(query)).scalar_one())
 
@@ -38,5 +38,5 @@ async def end_all(connection: AsyncConnection, key_id: str) -> None:
 
 
 async def purge(connection: AsyncConnection) -> int:
-    """Forget the sessions that have expired; how many there were."""
+    """Delete the expired sessions. Return their number."""
     return (await connection.execute(delete(SessionRow).where(SessionRow.expires_at < moment()))).rowcount

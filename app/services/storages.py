@@ -1,4 +1,4 @@
-"""What the database knows of its storage: the mark that tells it from any other folder, and what housekeeping found."""
+"""What the database stores about its storage: its identifying mark, and what housekeeping found."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -28,7 +28,7 @@ async def known(connection: AsyncConnection) -> Known:
 
 
 async def learn(connection: AsyncConnection, mark: UUID, *, instead: bool = False) -> UUID:
-    """Know the storage by `mark` from here on, `instead` of the mark that is known already. Return the known mark."""
+    """Store the storage's `mark`; it replaces an existing one only with `instead`. Return the stored mark."""
     await _ensure(connection)
     statement = update(StorageRow).values(mark=mark)
     await connection.execute(statement if instead else statement.where(StorageRow.mark.is_(None)))
@@ -36,9 +36,9 @@ async def learn(connection: AsyncConnection, mark: UUID, *, instead: bool = Fals
 
 
 async def begin_tidying(connection: AsyncConnection, *, every: float) -> bool:
-    """Whether the caller is to tidy now, because nobody did in the last `every` seconds."""
+    """Claim the tidying. Return whether the caller is to tidy, as nobody did in the last `every` seconds."""
     await _ensure(connection)
-    # A time in the future is that of a clock that was put back since.
+    # A time in the future: the clock was put back since then.
     due = or_(
         StorageRow.tidied_at.is_(None), StorageRow.tidied_at < moment(-every), StorageRow.tidied_at > moment(every)
     )
@@ -46,12 +46,12 @@ async def begin_tidying(connection: AsyncConnection, *, every: float) -> bool:
 
 
 async def tidy_soon(connection: AsyncConnection) -> None:
-    """Let the next worker that asks tidy, whoever did so before."""
+    """Let the next caller of `begin_tidying` tidy, however recently it was done."""
     await connection.execute(update(StorageRow).values(tidied_at=None))
 
 
 async def complain(connection: AsyncConnection, complaint: str) -> None:
-    """Keep what housekeeping refused to remove, for /readyz and the metrics; an empty text is no complaint."""
+    """Store what housekeeping refused to remove, for /readyz and the metrics; an empty text is no complaint."""
     await connection.execute(update(StorageRow).values(complaint=complaint or None))
 
 

@@ -1,6 +1,6 @@
-"""The workers that there are: each says so at every look, and what each has in hand stands in its leases.
+"""The running workers: each announces itself at every poll; its leases show its operations.
 
-Only for people to look at. Nothing that is promised rests on it: the leases alone tell who may work on what.
+For display only. No guarantee depends on it: only the leases decide which worker may run an operation.
 """
 
 from collections import defaultdict
@@ -17,14 +17,14 @@ from app.db.tables import ModelRow, OperationRow, WorkerRow
 from app.db.transitions import is_later
 
 _LOOKS = 3
-"""So many looks may a worker miss before it counts as gone; its word may be late when the database is slow."""
+"""Polls that a worker may miss before it counts as gone; a slow database may delay its announcement."""
 _FORGOTTEN = 86_400.0
-"""Seconds after which a worker that ended without a word is listed no more."""
+"""Seconds after which a worker that stopped without signing out is no longer listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What a worker says of itself. `poll_interval` in seconds."""
+    """A worker's announcement. `poll_interval` is in seconds."""
 
     name: str
     host: str
@@ -35,14 +35,14 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A worker: its row with `alive`, and the operations that it holds, as `held` tells them."""
+    """A worker: its row with `alive`, and the operations that it holds, as from `held`."""
 
     worker: Row[Any]
     holds: Sequence[Row[Any]]
 
 
 async def announce(connection: AsyncConnection, presence: Presence, *, fresh: bool) -> None:
-    """Say that the worker is there; `fresh` if it has just started: its name may be that of one before it."""
+    """Store that the worker runs; `fresh` if it has just started: an earlier worker may have had its name."""
     insert = INSERT[connection.dialect.name]
     said = {
         "host": presence.host,
@@ -57,19 +57,19 @@ async def announce(connection: AsyncConnection, presence: Presence, *, fresh: bo
 
 
 async def sign_out(connection: AsyncConnection, name: str) -> None:
-    """Say that the worker stops."""
+    """Delete the row of a worker that stops."""
     await connection.execute(delete(WorkerRow).where(WorkerRow.name == name))
 
 
 async def forget_silent(connection: AsyncConnection) -> int:
-    """Remove those that have not been seen for a day; how many there were."""
+    """Delete the workers that have not been seen for a day. Return their number."""
     return (await connection.execute(delete(WorkerRow).where(WorkerRow.seen_at < moment(-_FORGOTTEN)))).rowcount
 
 
 async def list_all(connection: AsyncConnection) -> Sequence[Listed]:
-    """Every worker, the longest there first. One that is not `alive` was stopped without a word, or can't reach us."""
+    """Return every worker, oldest first. One not `alive` stopped without signing out, or can't reach the database."""
     late = _LOOKS * WorkerRow.look_interval
-    # Neither long ago nor long from now: the clock may have been put back.
+    # Neither far in the past nor far in the future: the clock may have been put back.
     alive = and_(WorkerRow.seen_at > now(-late), WorkerRow.seen_at < now(late))
     columns: tuple[Any, ...] = (*WorkerRow.__table__.columns, alive.label("alive"))
     rows = (await connection.execute(select(*columns).order_by(WorkerRow.started_at, WorkerRow.name))).all()
@@ -80,9 +80,9 @@ async def list_all(connection: AsyncConnection) -> Sequence[Listed]:
 
 
 async def held(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """The operations that are leased, the longest held first, each with its model's name and progress.
+    """Return the leased operations, longest held first, each with its model's name and progress.
 
-    One that was cancelled is among them until its worker has let go. A deleted model has no name any more.
+    A cancelled one is included until its worker has released it. A deleted model has no name any more.
     """
     columns: tuple[Any, ...] = (
         OperationRow.lease_owner,
