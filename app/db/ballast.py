@@ -28,7 +28,7 @@ class Ballast:
                 return
             making = self.path.with_name(f"{self.path.name}.{os.getpid()}")
             try:
-                # Random, not only allocated: removing it on a compressing or sharing file system would free nothing.
+                # Random bytes: a file system that compresses or shares blocks would free nothing for others.
                 making.write_bytes(os.urandom(_SIZE))
                 making.replace(self.path)
             finally:

@@ -32,7 +32,7 @@ _RAISED = (DBAPIError, PoolTimeout, OSError, asyncpg.PostgresError)
 
 
 class DatabaseUnreachable(Exception):
-    """The database can't be used now: it is away, too busy, full, read-only or not migrated.
+    """The database can't be used now: it is unreachable, too busy, full, read-only or not migrated.
 
     `str()` is a sentence that says which of these, `advice` a sentence that says what to do. `cause` is the class name
     of the original error. `is_lasting`: an operator has to act.
@@ -63,7 +63,7 @@ def _is_wrong_statement(error: BaseException) -> bool:
         return False
     if isinstance(error, IntegrityError | ProgrammingError | DataError | NotSupportedError):
         return True
-    # The drivers' classes do not cover all: not too long a text with PostgreSQL, nor a typo with SQLite.
+    # The drivers' classes do not cover a text that is too long with PostgreSQL, nor a typo with SQLite.
     state = str(getattr(error.orig, "sqlstate", None) or "")
     return state[:2] in _WRONG_STATEMENT or getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR"
 

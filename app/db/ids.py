@@ -25,7 +25,7 @@ class _Ids(TypeDecorator[Sequence[UUID]]):
 
 
 class among(FunctionElement[bool]):  # noqa: N801  # reads as the condition that it is
-    """True if the id in the column is one of the statement's parameter `name`."""
+    """True if the column's id is one of the ids in the statement's parameter `name`."""
 
     type = Boolean()
     inherit_cache = True

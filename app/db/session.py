@@ -95,7 +95,7 @@ class PersistentReader:
         self._turn = asyncio.Lock()
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
-        """The driver's connection below it."""
+        """The driver's own connection object."""
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -1,4 +1,4 @@
-"""What an operation can do."""
+"""The commands of operations."""
 
 from collections.abc import Mapping
 from enum import StrEnum

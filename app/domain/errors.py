@@ -75,7 +75,7 @@ class NotFound(Refusal):
 
 
 class Conflict(Refusal):
-    """The request conflicts with the state of a resource."""
+    """The request conflicts with an existing resource or its state."""
 
 
 class NotReady(Refusal):

@@ -1,4 +1,4 @@
-"""Deployments: a serving system declares that it uses a model, and the model can't be deleted."""
+"""Deployments: a serving system declares that it uses a model, which then can't be deleted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -141,7 +141,7 @@ async def remove(connection: AsyncConnection, deployment_id: UUID, *, request_id
 
 
 async def ready_model(connection: AsyncConnection, *, model_id: UUID | None, model_name: str | None) -> UUID | None:
-    """Return the id of the model to deploy, or `None` if it is not ready. Raises for its name what `create` does."""
+    """Return the id of the model to deploy, or `None` if it is not ready. Raises as `create` does for `model_name`."""
     if model_id is None:
         model_id = await _only_model_called(connection, model_name or "")
     query = select(ModelRow.id).where(ModelRow.id == model_id, ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)

@@ -62,7 +62,10 @@ async def claim(
 
 @cache
 def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tuple[Any, ...]]:
-    """Return the statement, with `worker`, `seconds` and maybe `small` to bind. To build it takes as long as to run."""
+    """Return the statement with the parameters `worker`, `seconds` and, if `sized`, `small`.
+
+    Cached, because building it takes as long as running it.
+    """
     other = aliased(OperationRow)
     occupied = exists().where(
         other.resource_id == OperationRow.resource_id,
