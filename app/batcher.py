@@ -1,4 +1,4 @@
-"""Work that many ask for at the same time, done once for all of them."""
+"""Runs work that concurrent callers request once for all of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,13 +9,13 @@ Found = TypeVar("Found")
 
 
 class Batcher(Generic[Key, Found]):
-    """One run at a time: whoever comes while it is under way shares the next.
+    """One run at a time; callers that arrive during a run share the next one.
 
-    So everybody is told what was found, or done, after they asked, as if each had been alone.
+    So every caller gets a result computed after its call, as if it were alone.
     """
 
     def __init__(self, work: Callable[[set[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
-        """`work` takes some keys and says what came of those that something came of. What it raises, all get."""
+        """`work` maps a set of keys to results; a missing key means no result. Its exception reaches every caller."""
         self._work = work
         self._busy = asyncio.Lock()
         self._next: tuple[set[Key], asyncio.Task[Mapping[Key, Found]]] | None = None
@@ -26,12 +26,12 @@ class Batcher(Generic[Key, Found]):
             self._next = keys, asyncio.create_task(self._run(keys))
         keys, found = self._next
         keys.add(key)
-        # One who goes away takes nothing from the others.
+        # A cancelled caller must not cancel the others' run.
         return (await asyncio.shield(found)).get(key)
 
     async def _run(self, keys: set[Key]) -> Mapping[Key, Found]:
         async with self._busy:
-            # Whoever's request the loop reads in this turn shares it, too.
+            # Requests that the event loop reads in this turn join this run, too.
             await asyncio.sleep(0)
             self._next = None
             return await self._work(keys)

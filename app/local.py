@@ -1,4 +1,4 @@
-"""What the depot of this machine leaves for its clients, in its data folder: where it answers, and an API key."""
+"""What this machine's depot leaves for its clients in its data folder: its address and an API key."""
 
 import os
 import shlex
@@ -9,11 +9,11 @@ from pathlib import Path
 from app.domain.keys import KEY_ID, SECRET
 
 OTHERWISE = "http://127.0.0.1:8080"
-"""Where it answers unless it was told otherwise."""
+"""The depot's default address."""
 
 
 class NoKey(Exception):
-    """There is no API key in the file. The message says what to do."""
+    """No API key could be read from the file. The message says what to do."""
 
 
 def default_data() -> Path:
@@ -22,7 +22,7 @@ def default_data() -> Path:
 
 
 def own_command() -> str:
-    """How `modeldepot` is typed so that it works in any folder: by its name alone only if `PATH` leads to it."""
+    """Return the command that runs `modeldepot` from any folder: its bare name only if `PATH` leads to it."""
     typed = Path(sys.argv[0])
     script = typed if typed.name == "modeldepot" else Path(sys.executable).with_name("modeldepot")
     found = shutil.which("modeldepot")
@@ -36,7 +36,7 @@ def address_file(data: Path) -> Path:
 
 
 def own_address(data: Path) -> str | None:
-    """Where the `up` of that folder answers, or did when it last ran."""
+    """Return the address of that folder's `up`, now or when it last ran."""
     try:
         return address_file(data).read_text().strip() or None
     except (OSError, UnicodeDecodeError):
@@ -44,12 +44,12 @@ def own_address(data: Path) -> str | None:
 
 
 def key_file(data: Path) -> Path:
-    """Holds `<id>:<secret>`, as it is sent after `Bearer`."""
+    """Return the path of the file that holds `<id>:<secret>`, as it is sent after `Bearer`."""
     return data / "api.key"
 
 
 def read_key(path: Path) -> tuple[str, str]:
-    """The id and the secret. Raises `NoKey`."""
+    """Return (id, secret). Raises `NoKey`."""
     try:
         key_id, _, secret = path.read_text().strip().partition(":")
     except (OSError, UnicodeDecodeError) as error:
@@ -60,6 +60,6 @@ def read_key(path: Path) -> tuple[str, str]:
 
 
 def direct_address(host: str, port: int) -> str:
-    """How this machine itself reaches an API that listens there, whatever stands in front of it for others."""
+    """Return the URL by which this machine reaches an API that listens there, without any proxy."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -38,14 +38,14 @@ from app.wakeup import Wakeup, connect
 
 _ROUTERS = (models.router, operations.router, deployments.router, hosted.router, keys.router, zones.router)
 MAX_BODY = 1_048_576
-"""Bytes of a request's body."""
+"""The most bytes of a request's body."""
 
 
 def build(settings: Settings, *, watched_at: socket.socket | None = None) -> FastAPI:
-    """The application. Nothing is opened before it starts. Monitoring asks at `watched_at`, if that is given."""
+    """Return the application. It opens nothing before it starts. `watched_at` is the socket for monitoring."""
     prefix = settings.prefix
 
-    # It connects only when it is asked something.
+    # It connects at the first query.
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
@@ -111,7 +111,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         app.add_middleware(Prefix, prefix=prefix)
     errors.install(app)
     for router in _ROUTERS:
-        # What SDKs use as their base URL, and what the reference prints. The document lists it once.
+        # SDKs use /v2 as their base URL; the reference prints paths without. The document lists each once.
         app.include_router(router, prefix="/v2", include_in_schema=False)
         app.include_router(router)
     for own in (health.router, api_metrics.router):
@@ -120,6 +120,6 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     polling.install(app)
     docs.install(app)
     auth.describe(app)
-    # As text they are in the way of what people look for.
+    # In a text log, a line per request would hide what people look for.
     middleware.install(app, metrics, log_all=settings.verbose or telemetry.is_json(settings.log_format))
     return app

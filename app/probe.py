@@ -1,7 +1,7 @@
 """Whether this container's process works: `python -m app.probe`, the image's health check.
 
-A worker renews a file each time it has looked for work; the API answers at /healthz. It runs every few seconds, so it
-imports nothing but a little of the standard library.
+A worker renews a file at each poll for work; the API answers at /healthz. The check runs every few seconds, so it
+imports only a little of the standard library.
 """
 
 import http.client
@@ -14,31 +14,31 @@ from contextlib import suppress
 from pathlib import Path
 
 FOLDER = "modeldepot-"
-"""How the name of a process's own folder under the temporary one begins."""
+"""Name prefix of a process's own folder in the temporary directory."""
 _PULSE = "pulse"
 _PATIENCE = 3.0
 """Seconds that the API may take to answer."""
 _SLACK = 30.0
-"""Seconds that a look may be late, because the database is slow to answer or to refuse."""
+"""Seconds that a poll may be late, because the database is slow to answer or to refuse."""
 
 
 class Pulse:
-    """A worker's sign of life, kept in its own folder."""
+    """A worker's liveness file, in its own folder."""
 
     def __init__(self, folder: Path, interval: float) -> None:
-        """`interval` is the longest time between two looks, in seconds."""
+        """`interval` is the longest time between two polls, in seconds."""
         self._file = folder / _PULSE
         self._good_for = 2 * interval + _SLACK
 
     def beat(self) -> None:
         fresh = self._file.with_suffix(".new")
-        with suppress(OSError):  # a full temporary folder stops no worker: that the sign is missing tells enough
+        with suppress(OSError):  # a full temporary folder stops no worker; the check reports the expired file
             fresh.write_text(str(time.monotonic() + self._good_for))
             fresh.replace(self._file)
 
 
 def main() -> None:
-    """Exit 0 when it works; otherwise say why and exit 1."""
+    """Exit 0 if the process works; otherwise print why and exit 1."""
     pulses = list(Path(tempfile.gettempdir()).glob(f"{FOLDER}*/{_PULSE}"))
     problem = _of_a_worker(pulses) if pulses else _of_the_api(int(os.environ.get("DEPOT_PORT") or 8080))
     if problem:
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def connection_to(host: str, port: int, *, timeout: float, tls: bool) -> http.client.HTTPConnection:
-    """To an API of this machine, whoever its certificate says that it is."""
+    """Return a connection to an API on this machine, without checking its certificate."""
     if not tls:
         return http.client.HTTPConnection(host, port, timeout=timeout)
     context = ssl.create_default_context()
@@ -55,7 +55,7 @@ def connection_to(host: str, port: int, *, timeout: float, tls: bool) -> http.cl
 
 
 def _of_a_worker(pulses: list[Path]) -> str:
-    """After a crash an older process's file may be left: the one that is good the longest counts."""
+    """Return what is wrong, or "". A crash may leave an older process's file: the one valid longest counts."""
     late = time.monotonic() - max(float(pulse.read_text()) for pulse in pulses)
     return f"the worker should have looked for work {late:.0f} s ago" if late > 0 else ""
 

@@ -19,11 +19,11 @@ _HOW_TO_MAKE_ONE = "make one with: python3 -c 'import secrets; print(secrets.tok
 
 
 class CannotOpen(Exception):
-    """The sealed text was made with a key that is not among ours, belongs elsewhere, or was changed."""
+    """The text was sealed with a key that this process lacks, belongs to another row, or was changed."""
 
 
 def new_key() -> str:
-    """A fresh secret key, as text."""
+    """Return a fresh secret key, as text."""
     return secrets.token_urlsafe(_KEY_BYTES)
 
 
@@ -42,7 +42,7 @@ class Sealer:
         return f"v1.{self._first}.{base64.b64encode(nonce + box).decode()}"
 
     def open(self, sealed: str, *, belongs_to: str) -> str:
-        """What was sealed. Raises `CannotOpen`."""
+        """Return the secret. Raises `CannotOpen`."""
         try:
             version, key_id, text = sealed.split(".")
             box = base64.b64decode(text, validate=True)
@@ -57,7 +57,7 @@ class Sealer:
 
 
 def _decode(key: str) -> tuple[str, bytes]:
-    """The key's id (8 hexadecimal digits of its hash) and its bytes."""
+    """Return the key's id (8 hexadecimal digits of its hash) and its bytes."""
     try:
         raw = base64.b64decode(key.strip().translate(str.maketrans("-_", "+/")) + "==")
     except (ValueError, binascii.Error):

@@ -1,4 +1,4 @@
-"""Every setting, typed: read from the environment (`DEPOT_…`) once per process, by what builds the process.
+"""All settings, typed: read from the environment (`DEPOT_…`) once per process, by the code that builds the process.
 
 Durations are seconds, sizes are bytes.
 """
@@ -19,12 +19,12 @@ from app.terminal import say
 
 PREFIX = "DEPOT_"
 _SECRETS = ("secret_key", "database_url", "redis_url", "bootstrap_key", "bootstrap_secret")
-"""What may stand in a file."""
+"""Settings that may be given in a file."""
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 _FORMER = {f"{PREFIX}LOOK_INTERVAL": f"{PREFIX}POLL_INTERVAL"}
-"""What settings were called before: accepted for one release, with a warning."""
+"""Former names of settings: accepted for one release, with a warning."""
 
 
 class SettingsError(Exception):
@@ -32,7 +32,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """What a process is told. A field's description is its documentation, also in `modeldepot up --help`."""
+    """A process's settings. A field's description is its documentation, also in `modeldepot up --help`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -232,7 +232,7 @@ class Settings(BaseSettings):
 
     @property
     def address(self) -> str:
-        """The base of every URL that clients are told, without `/v2`."""
+        """The base of every URL that clients are given, without `/v2`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         scheme = "https" if self.tls_certificate else "http"
         return self.public_url or f"{scheme}://{host}:{self.port}{self.root_path}"
@@ -248,12 +248,12 @@ def split_keys(value: SecretStr) -> list[str]:
 
 
 def split(value: str) -> list[str]:
-    """What stands between its commas."""
+    """Return the parts between commas."""
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def load() -> Settings:
-    """The settings of this process. A secret may stand in a file that `DEPOT_…_FILE` names. Raises `SettingsError`."""
+    """Return this process's settings. A secret may be in a file that `DEPOT_…_FILE` names. Raises `SettingsError`."""
     for former, name in _FORMER.items():
         if value := os.environ.pop(former, ""):
             os.environ.setdefault(name, value)  # for the processes that this one starts, too
@@ -278,7 +278,7 @@ def _read(name: str) -> str:
 
 
 def _first_line(error: ValidationError) -> str:
-    """The first thing that is wrong, without the value: it may be a secret."""
+    """Return the first error's message, without the value: it may be a secret."""
     problem = error.errors(include_url=False, include_input=False)[0]
     field = str(problem["loc"][0]) if problem["loc"] else ""
     name = field if field.isupper() else PREFIX + field.upper()

@@ -1,4 +1,4 @@
-"""Logs: one line per event, as JSON or for a terminal, with every secret struck out."""
+"""Logs: one line per event, as JSON or for a terminal, with secrets redacted."""
 
 import json
 import logging
@@ -20,19 +20,19 @@ from app.terminal import shown
 _SECRETS = (
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=:-]+"), r"\1 ***"),
-    # What follows the question mark of a URL signs it: whoever reads it may fetch the file.
+    # A URL's query string is its signature: anyone who reads it can fetch the file.
     (re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+"), r"\1?***"),
     (re.compile(r"(?i)(\w+://[^\s:/@]*):[^\s@/]+@"), r"\1:***@"),
 )
 
 
 _MARKS = ("hf_", "bearer", "basic", "://")
-"""One of these is in whatever the patterns match; a line without them is through at once."""
+"""Every match contains one of these: a line without any skips the patterns."""
 _JSON = json.JSONEncoder(default=str)
 
 
 def redact(text: str) -> str:
-    """`text` without what looks like a token, a signed URL or a password in an address."""
+    """Return `text` without anything that looks like a token, a signed URL or a password in an address."""
     lowered = text.lower()
     if not any(mark in lowered for mark in _MARKS):
         return text
@@ -42,7 +42,7 @@ def redact(text: str) -> str:
 
 
 def is_json(log_format: str) -> bool:
-    """Whether a process with this setting logs as JSON, and not as text for people."""
+    """Return whether a process with this setting logs JSON, not text for people."""
     return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
 
 
@@ -59,7 +59,7 @@ def configure(log_format: str = "auto") -> None:
     last: list[structlog.typing.Processor] = [_kebab_case, renderer, _redact_line]
     structlog.configure(
         processors=[*shared, *last],
-        # Straight to the stream: by way of the standard library a line takes three times as long.
+        # Straight to the stream: through the standard library a line takes three times as long.
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Patient(sys.stderr))),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
@@ -84,7 +84,7 @@ def _text_renderer() -> structlog.typing.Processor:
 
 
 def _for_people(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Words as they read, and none that steers a terminal."""
+    """Return the event with readable values and no terminal control characters."""
     return {key: value if key == "exc_info" else _word(value) for key, value in event.items()}
 
 
@@ -100,7 +100,7 @@ def _traceback(output: TextIO, raised: Any) -> None:
 
 
 class _Patient:
-    """A stream whose reader may be gone, or its disk full: a line that can't be written stops no work."""
+    """A stream that ignores write errors (reader gone, disk full): a lost line stops no work."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""What is printed for people: others name models, files and keys, and may not steer the terminal or forge a line."""
+"""Prints for people. Others name models, files and keys: a name must not control the terminal or forge a line."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import click
 
 
 def shown(text: object) -> str:
-    r"""`text` on one line, with whatever can't be printed as Python writes it: `\x1b`, `\n`, `\u202e`."""
+    r"""Return `text` on one line, with unprintable characters as Python escapes them: `\x1b`, `\n`, `\u202e`."""
     return _escaped(str(text))
 
 
@@ -20,12 +20,12 @@ def say(*lines: object, err: bool = False) -> None:
 
 
 def give(value: str) -> None:
-    """Print what a script asks for: as it is, unless a terminal shows it."""
+    """Print a value for scripts: unchanged, or escaped if standard output is a terminal."""
     click.echo(shown(value) if sys.stdout.isatty() else value)  # noqa: TID251  # here
 
 
 def table(lines: Iterable[Sequence[object]]) -> None:
-    """Print `lines`, the first of which is the titles, in columns."""
+    """Print `lines` in columns; the first line is the titles."""
     cells = [[shown(word) for word in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
@@ -33,13 +33,13 @@ def table(lines: Iterable[Sequence[object]]) -> None:
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
-    r"""Print it as it is: a character that can't be printed stands as `\uXXXX`, which is the same in JSON."""
+    r"""Print `value` as JSON; an unprintable character becomes `\uXXXX`, which is the same in JSON."""
     for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n"):
         click.echo(_escaped(line, as_json=True))  # noqa: TID251  # here
 
 
 class CommandError(click.ClickException):
-    """Ends a command with `message`, below it `lines`, and exit code 1."""
+    """Ends a command with exit code 1; prints `message`, then `lines`."""
 
     def __init__(self, message: str, *lines: str) -> None:
         super().__init__("\n".join(map(shown, (message, *lines))))

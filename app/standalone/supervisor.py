@@ -1,4 +1,4 @@
-"""`modeldepot up`: one machine's depot, whose parts are kept running, and stopped together."""
+"""`modeldepot up`: keeps the parts of one machine's depot running, and stops them together."""
 
 import http.client
 import os
@@ -24,11 +24,11 @@ _GRACE, _REDIS_GRACE = 8.0, 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a part is started again; the pause doubles each time."""
 _HEALTHY = 60.0
-"""Seconds after which the pause begins anew."""
+"""Seconds of running after which the pause is reset."""
 _ANSWER_WITHIN = 60.0
 """Seconds that the API may take to answer for the first time."""
 _TRIES = 3
-"""How often a part may end before the API ever answered."""
+"""How often a part may end before the API's first answer."""
 
 log = structlog.get_logger()
 
@@ -41,13 +41,13 @@ class Part:
     launch: Callable[[], subprocess.Popen[bytes]]
     process: subprocess.Popen[bytes] | None = None
     ended: int = 0
-    """How often."""
+    """Number of times."""
     due: float = 0.0
     _started: float = 0.0
     _pause: float = _FIRST_PAUSE
 
     def tend(self) -> None:
-        """Start it when that is due, and see whether it has ended."""
+        """Start the process when it is due, and check whether it has ended."""
         now = time.monotonic()
         if self.process and self.process.poll() is not None:
             status, self.process = self._kill(self.process), None
@@ -77,7 +77,7 @@ class Part:
         self.due, self._pause = now + self._pause, min(2 * self._pause, _LONGEST_PAUSE)
 
     def _kill(self, process: subprocess.Popen[bytes]) -> int:
-        """End the process, when it hasn't, and what it left in its group."""
+        """Kill the process and its group, if any of it still runs. Return the exit status."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         return process.wait()
@@ -93,7 +93,7 @@ class Supervisor:
     greet: Callable[[], None]
 
     def run(self) -> None:
-        """Until a signal asks to stop; everything has ended when it returns. Raises `CannotRun`."""
+        """Run until a signal asks to stop; everything has ended when it returns. Raises `CannotRun`."""
         with _caught_signals() as caught:
             try:
                 self._run(caught)
@@ -113,7 +113,7 @@ class Supervisor:
             asked = bool(_STOP_SIGNALS & _wait(caught, self._next_look(greeted=greeted)))
 
     def _next_look(self, *, greeted: bool) -> float | None:
-        """Seconds. None while all is well: the end of a part is a signal, too."""
+        """Return the seconds to wait. None while all is well: the end of a part is a signal, too."""
         now = time.monotonic()
         pauses = [max(part.due - now, 0) for part in (*self.base, *self.parts) if part.process is None]
         return min(pauses, default=None) if greeted else 0.1
@@ -134,7 +134,7 @@ class Supervisor:
             deadline = time.monotonic() + grace
             while _running(parts) and not at_once and time.monotonic() < deadline:
                 again = signal.SIGINT in _wait(caught, max(deadline - time.monotonic(), 0))
-                # `timeout` and `uv run` pass on what the terminal has sent to all: the same wish, twice.
+                # `timeout` and `uv run` forward the signal that the terminal sent to all: one request, twice.
                 at_once = again and time.monotonic() - begun > 0.5
             for part in parts:
                 part.kill()
@@ -143,12 +143,12 @@ class Supervisor:
 
 @contextmanager
 def launching(*, inherits: Collection[int]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """A function that starts Python with the words it is given, as a child that stops when this process ends.
+    """Yield a function that starts Python with the given arguments, as a child that stops when this process ends.
 
-    It holds the other end of the child's standard input: the lifeline, on which the child reads an end of file then.
+    This process holds the other end of the child's standard input, the lifeline: the child reads an end of file then.
     """
     reader, writer = os.pipe()
-    # Not the folder we happen to be in: it may hold an `app` of its own.
+    # No imports from the current folder: it may hold another `app`.
     environment = {**os.environ, "DEPOT_LIFELINE": "1", "PYTHONSAFEPATH": "1"}
 
     def launch(*words: str) -> subprocess.Popen[bytes]:
@@ -168,7 +168,7 @@ def launching(*, inherits: Collection[int]) -> Iterator[Callable[..., subprocess
 
 
 def answers(host: str, port: int, *, tls: bool = False) -> bool:
-    """Whether an API is there and well."""
+    """Return whether an API answers there and is healthy."""
     with closing(connection_to(host, port, timeout=1, tls=tls)) as connection:
         try:
             connection.request("GET", "/healthz")
@@ -187,13 +187,13 @@ def _describe(status: int) -> str:
 
 @contextmanager
 def _caught_signals() -> Iterator[socket.socket]:
-    """A socket that becomes readable when a part ends or when we are asked to stop; no need to look meanwhile."""
+    """Yield a socket that becomes readable when a part ends or a stop signal arrives; no polling is needed."""
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
         numbers = {signal.SIGCHLD, *_STOP_SIGNALS}
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # As nohup wants it.
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # Set by nohup.
             numbers.remove(signal.SIGHUP)
         before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, lambda *_: None) for number in numbers}
@@ -206,6 +206,6 @@ def _caught_signals() -> Iterator[socket.socket]:
 
 
 def _wait(caught: socket.socket, seconds: float | None) -> set[int]:
-    """The numbers of the signals that came, if any did in time."""
+    """Return the numbers of the signals that came in time."""
     readable, _, _ = select.select([caught], [], [], seconds)
     return set(caught.recv(4096)) if readable else set()

@@ -1,1 +1,1 @@
-"""The storage that models are kept in. Nothing else builds a path of it."""
+"""The storage of the models. Only this package builds paths in it."""

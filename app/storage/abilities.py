@@ -1,4 +1,4 @@
-"""Whether the file system of a storage can do what publishing takes: tried before the first byte is fetched."""
+"""Tests, before the first byte is fetched, that a storage's file system can do what publishing needs."""
 
 import errno
 import fcntl
@@ -12,17 +12,17 @@ from app.domain.errors import Failed, Reason
 from app.storage.folders import erase
 
 PREFIX = ".try-"
-"""Of a folder that is gone in a moment; where its process is killed, housekeeping removes it."""
+"""Name prefix of a short-lived test folder. If its process is killed, housekeeping removes it."""
 _LACKING = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EXDEV, errno.ENOLCK}
 )
-"""What a file system answers that can't do something. A full disk says so in its own place."""
+"""Errors of a file system that lacks an ability. A full disk is handled separately."""
 
 
 def check_abilities(root: Path) -> bool:
-    """Return whether there are hard links, which save space. Raises `Failed` for what is needed and lacking.
+    """Return whether hard links work, which save space. Raises `Failed` if a needed ability is missing.
 
-    On a full disk nothing can be tried, and all is taken to be well. Raises `OSError` for anything else.
+    On a full disk nothing can be tested, and everything is assumed to work. Raises `OSError` for anything else.
     """
     folder = root / "incoming" / f"{PREFIX}{uuid4().hex}"
     try:
@@ -60,7 +60,7 @@ def _can(attempt: Callable[[Path, Path], None], root: Path, folder: Path) -> boo
 
 
 def _move(root: Path, folder: Path) -> None:
-    """From where files arrive to where they are published."""
+    """Rename a folder from where files arrive to where they are published, and back."""
     (folder / "tree").mkdir(exist_ok=True)
     there = root / "models" / folder.name
     (folder / "tree").rename(root / "verified" / folder.name)

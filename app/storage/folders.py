@@ -1,4 +1,4 @@
-"""What is done to folders, whatever they are for."""
+"""Operations on folders of any kind."""
 
 import os
 import shutil
@@ -6,19 +6,19 @@ from contextlib import suppress
 from pathlib import Path
 
 _UNIT = 512
-"""Bytes that `st_blocks` counts in, whatever the file system's own blocks are."""
+"""Bytes per unit of `st_blocks`, whatever the file system's block size is."""
 
 
 def open_to_all(folder: Path) -> None:
-    """Let everybody read a folder, as they may its files: engines run as other users, and a umask may say otherwise."""
+    """Let everybody read a folder, like its files: engines run as other users, and the umask may forbid it."""
     mode = folder.stat().st_mode
     if mode & 0o055 != 0o055:
-        with suppress(PermissionError):  # somebody else's, who may want it so
+        with suppress(PermissionError):  # another user's folder, perhaps closed on purpose
             folder.chmod(mode | 0o055)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, that everybody can read."""
+    """Create a folder and its parents, readable by everybody."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -26,7 +26,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what was renamed into `folder` outlast a power failure."""
+    """Make renames into `folder` survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -35,15 +35,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def erase(folder: Path) -> None:
-    """Remove a folder and all in it. May be repeated, and done by several at once. Raises `OSError`."""
+    """Remove a folder and its contents. Idempotent, and safe to run concurrently. Raises `OSError`."""
     while folder.exists():
-        # Somebody else may be removing the same files.
+        # Another process may be removing the same files.
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
 
 
 def taken(folder: Path) -> int:
-    """Bytes that the files below a folder take up; of one that is removed meanwhile, those that are seen."""
+    """Return the bytes on disk of the files below a folder; if it is removed meanwhile, of those seen."""
     size = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -22,7 +22,7 @@ class Links:
         fresh = link.parent / f".{uuid4().hex}"
         while True:
             make_folder(link.parent)
-            # The folder goes when the owner's last other model is deleted, which may be at this moment.
+            # The folder is removed with the owner's last other model, which may happen at this moment.
             with suppress(FileNotFoundError):
                 fresh.symlink_to(os.path.relpath(published, link.parent))
                 fresh.replace(link)
@@ -42,8 +42,8 @@ class Links:
             self.remove(label, model_id)
 
     def all(self) -> Iterator[tuple[PurePosixPath, UUID]]:
-        """Each label with the model that it leads to, whether that is there or not."""
+        """Yield each label with the id of the model that it leads to, which may not exist."""
         for link in self._folder.glob("*/*"):
-            with suppress(OSError):  # gone meanwhile, or none of ours
+            with suppress(OSError):  # removed meanwhile, or not a link of this storage
                 if model_id := as_id(link.readlink().name):
                     yield PurePosixPath(link.relative_to(self._folder)), model_id

@@ -1,9 +1,9 @@
-"""What the storage itself knows of its models, so that a lost database can be made anew from it.
+"""The storage's own record of its models, from which a lost database can be rebuilt.
 
     depot/<model id>.json                           a published model: what it is, and its files
-    depot/<model id>.<operation id>.<fence>.json    the same of an attempt that is about to publish
+    depot/<model id>.<operation id>.<fence>.json    the same for an attempt that is about to publish
 
-Beside the models' folders and not inside: what engines load is the Hub's files and nothing else.
+They are beside the models' folders, not inside: engines load the Hub's files and nothing else.
 """
 
 import json
@@ -28,7 +28,7 @@ class File(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What was asked for, which commit it resolved to, and every file."""
+    """The requested selection, the commit that it resolved to, and every file."""
 
     model_id: UUID
     name: str
@@ -40,7 +40,7 @@ class Manifest:
 
     @classmethod
     def of(cls, model: Any, commit: str, files: Iterable[Sequence[Any]]) -> "Manifest":
-        """That of a model's row, with its files as (path, size, sha256)."""
+        """Return the manifest of a model's row, with its files as (path, size, sha256)."""
         kept = [File(*file) for file in files]
         return cls(model.id, model.name, model.revision, model.include, model.exclude, commit, kept)
 
@@ -54,7 +54,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        """Raises `ValueError`."""
+        """Parse a manifest. Raises `ValueError`."""
         try:
             values: dict[str, Any] = json.loads(text)
             if values.pop("version") != _VERSION:
@@ -66,24 +66,24 @@ class Manifest:
 
 
 class Manifests:
-    """The manifests in the folder `depot` of a storage. All raise `OSError`."""
+    """The manifests in the folder `depot` of a storage. All methods raise `OSError`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def draft(self, attempt: str, manifest: Manifest) -> None:
-        """Keep it as that of `attempt`, which has not published yet."""
+        """Write the manifest of `attempt`, which has not published yet."""
         self._write(self._draft(manifest.model_id, attempt), manifest)
 
     def confirm(self, model_id: UUID, attempt: str) -> None:
-        """Make the draft of an attempt that has published the model's manifest."""
+        """Turn the draft of an attempt into the model's manifest, once it has published."""
         self._draft(model_id, attempt).replace(self._final(model_id))
 
     def write(self, manifest: Manifest) -> None:
         self._write(self._final(manifest.model_id), manifest)
 
     def of(self, model_id: UUID) -> Iterator[Manifest]:
-        """All there are of a model: the published one first, then those of attempts that may have died publishing."""
+        """Yield a model's manifests: the published one, then drafts of attempts that may have crashed publishing."""
         for path in (self._final(model_id), *sorted(self._folder.glob(f"{model_id}.*.json"))):
             with suppress(FileNotFoundError, ValueError):
                 yield Manifest.from_json(path.read_text())
@@ -96,7 +96,7 @@ class Manifests:
         self._draft(model_id, attempt).unlink(missing_ok=True)
 
     def ids(self) -> set[UUID]:
-        """The models that have one."""
+        """Return the ids of the models with a published manifest."""
         found = set()
         for path in self._folder.glob("*.json"):
             with suppress(ValueError):
@@ -110,7 +110,7 @@ class Manifests:
         return self._folder / f"{model_id}.{attempt}.json"
 
     def _write(self, path: Path, manifest: Manifest) -> None:
-        """All of it or nothing, for good."""
+        """Write the file atomically, after an fsync."""
         self._folder.mkdir(exist_ok=True)
         fresh = self._folder / f".{uuid4().hex}"
         with fresh.open("x") as file:

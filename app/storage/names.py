@@ -1,4 +1,4 @@
-"""What models and their files are called on the storage: no name is too long for a file system, or leads out of a folder."""
+"""Names of models and files on the storage: none is too long for a file system, none leads out of its folder."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from app.domain.errors import Failed, Reason
 _MAX_PATH_BYTES = 1000
 _MAX_PART_BYTES = 255
 _DIGITS = 16
-"""Of a SHA-256, in hexadecimal, in place of the end of a name that is too long."""
+"""Hexadecimal digits of a SHA-256 that replace the end of a name that is too long."""
 
 
 def label(name: str, revision: str, fingerprint: str, *, patterns: bool) -> PurePosixPath:
-    """Where a model is found by its name: `owner/name`, `@revision` unless it is main, `~` and 8 digits for patterns.
+    """Return a model's label: `owner/name`, `@revision` unless it is main, `~` and 8 digits if it has patterns.
 
-    A name that no file system would take is cut, and ends in `~` and 16 digits of its SHA-256.
+    A name that is too long for file systems is cut, and ends in `~` and 16 digits of its SHA-256.
     """
     owner, _, repository = name.partition("/")
     if revision != "main":
@@ -28,7 +28,7 @@ def label(name: str, revision: str, fingerprint: str, *, patterns: bool) -> Pure
 
 
 def check_paths(paths: Sequence[str]) -> None:
-    """Refuse a repository whose files can't all be kept under one folder. Raises `Failed`."""
+    """Raise `Failed` if a repository's files can't all be stored under one folder."""
     seen = set(paths)
     for path in paths:
         parts = path.split("/")
@@ -54,7 +54,7 @@ def check_paths(paths: Sequence[str]) -> None:
 
 
 def as_id(name: str) -> UUID | None:
-    """The model's id that a name is, as this module's users write it; null if it is none."""
+    """Return the model id that a name is, in its canonical form; None if it is not one."""
     try:
         model_id = UUID(name)
     except ValueError:
@@ -63,7 +63,7 @@ def as_id(name: str) -> UUID | None:
 
 
 def _bounded(part: str) -> str:
-    # What is quoted is ASCII: a character is a byte.
+    # Quoted text is ASCII: one byte per character.
     if len(part) <= _MAX_PART_BYTES:
         return part
     digest = hashlib.sha256(part.encode()).hexdigest()[:_DIGITS]

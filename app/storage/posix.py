@@ -1,22 +1,22 @@
-"""Where model files are: the only module that builds their paths.
+"""The layout of the storage: the only module that builds paths of model files.
 
     incoming/<model id>/<operation id>.<fence>/   one attempt's files in flight
         parts/                                    over plain HTTP
         hub/                                      what snapshot_download fetches
-    verified/<model id>.<operation id>.<fence>/   that attempt's files that are complete and verified
-    models/<model id>/                            a published model: complete, always
+    verified/<model id>.<operation id>.<fence>/   that attempt's complete, verified files
+    models/<model id>/                            a published model: always complete
     by-name/<owner>/<name>                        a link to it, for engines
-    depot/                                        the storage's mark, and what each model is: see app.storage.manifests
+    depot/                                        the storage's mark, and the models' manifests: see app.storage.manifests
     trash/<model id>.<random>/                    what is being removed
-    removed/<model id>.<seconds>/                 what was taken away and can be restored: see app.storage.trash
+    removed/<model id>.<seconds>/                 a removed model that can be restored: see app.storage.trash
 
-All of it is one file system, so that publishing is one rename. An attempt takes over what the one before it left by
-renaming that attempt's folders to its own names.
+All are on one file system, so that publishing is one rename. An attempt takes over its predecessor's files by renaming
+the predecessor's folders to its own names.
 
-A network file system's client remembers which folder a name led to, so a path through a folder that was renamed
-elsewhere works on for a while (1 s on JuiceFS, up to 60 s on NFS). Only the last name of a rename is looked up by the
-server, always. That is why publishing renames `verified/<model id>.<operation id>.<fence>` itself: `verified` and
-`models` never move, so of an attempt and the one that takes over from it exactly one finds that name.
+A network file system's client caches name lookups, so a path through a folder that another machine renamed keeps
+working for a while (1 s on JuiceFS, up to 60 s on NFS). Only the last component of a rename is always looked up by the
+server. So publishing renames `verified/<model id>.<operation id>.<fence>` itself: `verified` and `models` never move,
+so exactly one of an attempt and its successor finds that name.
 """
 
 import errno
@@ -39,14 +39,14 @@ from app.storage.trash import Trash
 
 FOLDERS = ("incoming", "verified", "models", "by-name", "depot", "trash", "removed")
 _LOCK_WAIT = 2.0
-"""Seconds until an operation that another process is in the way of is tried again."""
+"""Seconds until an operation that another process blocks is tried again."""
 _TRIED = 3600.0
-"""Seconds after which nobody tries any more what the file system can do in a folder made for that."""
+"""Age in seconds from which a test folder of `check_abilities` is a leftover."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Which attempt at which model: what its folder is called after."""
+    """One attempt at one model; its folders are named after it."""
 
     model_id: UUID
     operation_id: UUID
@@ -68,7 +68,7 @@ class Arrival:
 
 
 class Storage:
-    """The folder that models are kept in. `keep` is how many seconds what housekeeping takes away can be restored."""
+    """The folder that holds the models. `keep`: seconds for which a model that housekeeping removed can be restored."""
 
     def __init__(self, root: Path, *, keep: float = 0.0) -> None:
         self.root = root
@@ -78,21 +78,21 @@ class Storage:
         self.links = Links(root / "by-name")
 
     def prepare(self) -> None:
-        """Make the storage, wherever it is to be. Raises `OSError`."""
+        """Create the storage, with missing parent folders. Raises `OSError`."""
         if not self.root.exists():
             self.root.mkdir(parents=True, exist_ok=True)
             open_to_all(self.root)
         self.make_folders()
 
     def make_folders(self) -> None:
-        """Make the folders of a storage that is there: one that is away at this moment stays so. Raises `OSError`."""
+        """Create the folders of an existing storage; one that is not mounted is not created. Raises `OSError`."""
         for name in FOLDERS:
             (self.root / name).mkdir(exist_ok=True)
         for name in ("models", "by-name"):
             open_to_all(self.root / name)
 
     def free(self) -> int:
-        """Bytes that can still be written."""
+        """Return the bytes that can still be written."""
         return shutil.disk_usage(self.root).free
 
     def scratch(self, attempt: Attempt) -> Path:
@@ -108,14 +108,14 @@ class Storage:
         return self.root / "incoming" / str(model_id)
 
     def find(self, model_id: UUID, path: str) -> list[Path]:
-        """Where a verified file of a model is, or will be if the model is published at this moment; empty if nowhere."""
+        """Return where a model's verified file is, or will be if it is published meanwhile; empty if nowhere."""
         trees = (*self._trees(model_id), self.published(model_id))
         places = [tree / path for tree in trees]
         return places if any(place.is_file() for place in places) else []
 
     @contextmanager
     def alone(self, model_id: UUID) -> Iterator[None]:
-        """Keeps every other process of this machine out of a model's incoming files. Raises `NotYet`."""
+        """Keep every other process of this machine out of a model's incoming files. Raises `NotYet`."""
         folder = self.incoming(model_id)
         folder.mkdir(exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -129,7 +129,7 @@ class Storage:
             os.close(handle)
 
     def check_alone(self, model_id: UUID) -> None:
-        """Raise `NotYet` while another process is at a model's incoming files, `TryAgain` if the storage can't be used."""
+        """Raise `NotYet` while another process uses a model's incoming files, `TryAgain` if the storage can't be used."""
         try:
             if self.incoming(model_id).exists():
                 with self.alone(model_id):
@@ -139,17 +139,17 @@ class Storage:
             raise TryAgain(Reason.FAULT, message) from error
 
     def adopt(self, attempt: Attempt, *, mends: bool = False) -> Arrival:
-        """The attempt's folders, with all that earlier ones left of the model in them.
+        """Return the attempt's folders, with all that earlier attempts left of the model.
 
-        One that `mends` a published model leaves that where it is.
+        An attempt that `mends` a published model leaves that in place.
         """
         scratch, tree = self.scratch(attempt), self.tree(attempt)
         self._take_over(attempt.model_id, scratch, list(self.incoming(attempt.model_id).iterdir()))
-        self._remove(attempt.model_id, scratch / "hub")  # huggingface_hub never looks at what it left unfinished
+        self._remove(attempt.model_id, scratch / "hub")  # huggingface_hub never reuses its unfinished files
         for folder in (scratch, scratch / "parts", scratch / "hub"):
             folder.mkdir(exist_ok=True)
         published, by_older_version = self.published(attempt.model_id), scratch / "tree"
-        if not mends and published.is_dir():  # renamed, but its worker died before it could say so
+        if not mends and published.is_dir():  # renamed, but its worker died before it recorded that
             self._remove(attempt.model_id, tree)
             with suppress(FileNotFoundError):
                 published.rename(tree)
@@ -158,7 +158,7 @@ class Storage:
         return Arrival(tree, scratch)
 
     def claim(self, attempt: Attempt) -> Path:
-        """Where the attempt's verified files are from now on. Raises `TryAgain` when the attempt was replaced."""
+        """Rename the attempt's verified files; return the new path. Raises `TryAgain` if the attempt was replaced."""
         tree = self.tree(attempt)
         try:
             return tree.rename(tree.with_name(f"{tree.name}.last"))
@@ -166,7 +166,7 @@ class Storage:
             raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
 
     def publish(self, attempt: Attempt, manifest: Manifest | None = None) -> Path:
-        """Make the attempt's verified files the model's. Raises `TryAgain` when the attempt was replaced."""
+        """Publish the attempt's verified files as the model. Raises `TryAgain` if the attempt was replaced."""
         target = self.published(attempt.model_id)
         if manifest:
             self.manifests.draft(attempt.name, manifest)
@@ -182,44 +182,44 @@ class Storage:
         return target
 
     def finish(self, attempt: Attempt) -> None:
-        """Remove what an attempt needed to arrive."""
-        # Only what is this attempt's own: a worker that was paused above may go on beside its successor.
+        """Remove an attempt's working files."""
+        # Only this attempt's own: a worker that was paused above may continue beside its successor.
         self._remove(attempt.model_id, self.tree(attempt))
         self._remove(attempt.model_id, self.scratch(attempt))
         with suppress(OSError):
             self.incoming(attempt.model_id).rmdir()
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
-        """Remove every file of a model and its link. May be repeated. Raises `OSError`, or `NotYet` while one is written."""
+        """Remove a model's files and link. Idempotent. Raises `OSError`, or `NotYet` while a file is written."""
         self.links.remove(label, model_id)
         self.discard_incoming(model_id)
         self._remove(model_id, self.published(model_id))
         self.manifests.forget(model_id)
-        # What whoever died while removing some of this model has left.
+        # Left by a process that died while it removed this model.
         for trash in (self.root / "trash").glob(f"{model_id}.*"):
             erase(trash)
 
     def discard_incoming(self, model_id: UUID) -> None:
-        """Remove what arrived of a model so far. Raises `OSError`, or `NotYet` while it is written."""
+        """Remove a model's unpublished files. Raises `OSError`, or `NotYet` while they are written."""
         with self.alone(model_id):
             for tree in self._trees(model_id):
                 self._remove(model_id, tree)
             self._remove(model_id, self.incoming(model_id))
 
     def published_ids(self) -> set[UUID]:
-        """The models that have a folder. Raises `OSError`."""
+        """Return the ids of models with a published folder. Raises `OSError`."""
         return _ids(self.root / "models")
 
     def arriving_ids(self) -> set[UUID]:
-        """The models of which something arrives, or did. Raises `OSError`."""
+        """Return the ids of models with unpublished files. Raises `OSError`."""
         return _ids(self.root / "incoming") | _ids(self.root / "verified")
 
     def arriving(self, model_id: UUID) -> list[Path]:
-        """The folders of what arrived of a model so far."""
+        """Return the folders of a model's unpublished files."""
         return [folder for folder in (self.incoming(model_id), *self._trees(model_id)) if folder.exists()]
 
     def arrived(self) -> dict[UUID, int]:
-        """Bytes that models under way take up, those included that were taken in advance."""
+        """Return the bytes on disk of each model's unpublished files, preallocated bytes included."""
         return {model_id: sum(map(taken, self.arriving(model_id))) for model_id in self.arriving_ids()}
 
     def take_away(self, model_id: UUID) -> None:
@@ -228,7 +228,7 @@ class Storage:
         self.links.remove_all(model_id)
 
     def empty_trash(self, now: float) -> None:
-        """Remove what was kept long enough, and what whoever died while removing has left. `now` is since 1970, in seconds."""
+        """Remove expired models, and what dead processes left half removed. `now` is Unix time in seconds."""
         for entry in self.trash.entries():
             if not 0 <= now - entry.since < self.keep:
                 self._remove(entry.model_id, entry.path)
@@ -241,7 +241,7 @@ class Storage:
                     erase(tried)
 
     def forget(self, model_id: UUID) -> None:
-        """Remove what the trash holds of a model. Raises `OSError`."""
+        """Remove a model's folders from the trash. Raises `OSError`."""
         for entry in self.trash.entries():
             if entry.model_id == model_id:
                 self._remove(model_id, entry.path)
@@ -255,13 +255,13 @@ class Storage:
         return list((self.root / "verified").glob(f"{model_id}.*"))
 
     def _take_over(self, model_id: UUID, mine: Path, found: list[Path]) -> None:
-        """Make that of `found` which got furthest `mine`, unless there is one; remove the others."""
+        """Rename the most complete folder of `found` to `mine`, unless `mine` exists; remove the others."""
         others = []
         for other in found:
             with suppress(FileNotFoundError):
                 if other != mine:
                     others.append((other.stat().st_mtime, other))
-        # The one that got furthest is the one last touched; there is more than one only after a crash.
+        # The most complete one is the last modified; there is more than one only after a crash.
         for _, other in sorted(others, reverse=True):
             with suppress(FileNotFoundError):
                 if not mine.exists():
@@ -269,8 +269,8 @@ class Storage:
             self._remove(model_id, other)
 
     def _rename_over(self, attempt: Attempt, target: Path) -> None:
-        """Rename the attempt's tree; what has its new name was published by an attempt that was replaced, and is removed."""
-        # Only who still has the tree may remove the other: that it can be claimed proves it.
+        """Rename the attempt's tree to `target`; a folder there was published by a replaced attempt, and is removed."""
+        # Only the owner of the tree may remove the other folder: a successful claim proves ownership.
         mine = self.claim(attempt)
         try:
             try:
@@ -284,7 +284,7 @@ class Storage:
             raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
 
     def _remove(self, model_id: UUID, folder: Path) -> None:
-        """Out of sight in one step, so that nobody sees half of it, then gone."""
+        """Rename a folder into `trash/`, so that nobody sees half of it, then erase it."""
         trash = self.root / "trash" / f"{model_id}.{uuid4().hex}"
         with suppress(FileNotFoundError):
             folder.rename(trash)
@@ -292,5 +292,5 @@ class Storage:
 
 
 def _ids(folder: Path) -> set[UUID]:
-    """Those that the names in a folder begin with."""
+    """Return the model ids that the names in a folder begin with."""
     return {model_id for path in folder.iterdir() if (model_id := as_id(path.name.partition(".")[0]))}

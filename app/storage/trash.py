@@ -1,4 +1,4 @@
-"""What housekeeping and `modeldepot storage prune` take away, kept for a while: `removed/<model id>.<seconds since 1970>/`."""
+"""Models that housekeeping and `modeldepot storage prune` removed, kept a while: `removed/<model id>.<Unix seconds>/`."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from uuid import UUID
 
 
 class Entry(NamedTuple):
-    """A published model's folder that was taken away at `since`, in seconds since 1970."""
+    """A published model's folder that was moved here at `since`, in seconds since 1970."""
 
     model_id: UUID
     since: int
@@ -17,13 +17,13 @@ class Entry(NamedTuple):
 
 
 class Trash:
-    """The folder `removed` of a storage. All raise `OSError`."""
+    """The folder `removed` of a storage. All methods raise `OSError`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def put(self, model_id: UUID, folder: Path) -> None:
-        """Take a published model's folder away, in one step."""
+        """Move a published model's folder here, in one rename."""
         self._folder.mkdir(exist_ok=True)
         since = int(time.time())
         while (place := self._folder / f"{model_id}.{since}").exists():
@@ -31,7 +31,7 @@ class Trash:
         folder.rename(place)
 
     def restore(self, model_id: UUID, target: Path) -> bool:
-        """Put back what was taken away last of a model; false if there is nothing. Raises `FileExistsError`."""
+        """Restore a model's newest folder. Return False if there is none. Raises `FileExistsError`."""
         entries = [entry for entry in self.entries() if entry.model_id == model_id]
         if not entries:
             return False
