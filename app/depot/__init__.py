@@ -1,1 +1,1 @@
-"""What any front end asks of a depot, or changes in it."""
+"""What any front end reads from a depot, or changes in it."""

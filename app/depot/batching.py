@@ -1,4 +1,4 @@
-"""Creates that come together are committed together: each statement, and the commit, serve all of them."""
+"""Commits concurrent creates together: each statement, and the commit, serve all of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,18 +22,18 @@ class Creates:
         self._together: Batcher[_Asked, Row[Any]] = Batcher(self._commit)
 
     async def accept(self, act: Act, wanted: Create) -> Row[Any]:
-        """The operation that fetches what is wanted, committed. Raises `Conflict` while there is a model of it."""
+        """Return the committed operation that fetches what is wanted. Raises `Conflict` while a model of it exists."""
         row = await self._together.get((act, wanted))
         if row is None:
-            # There is a model of it: what is locked or refused on its account is no business of the others.
+            # A model of it exists: its locks and its refusal must not affect the other creates.
             async with self._database.begin() as connection:
                 row = await models.create(connection, wanted)
                 await audit.accept(connection, act, row)
         return row
 
     async def _commit(self, asked: set[_Asked]) -> Mapping[_Asked, Row[Any]]:
-        """Those that there is no model of."""
-        # In the same order in every process: of two that insert the same models, one waits for the other.
+        """Create what has no model yet, and return those operations."""
+        # The same order in every process: of two that insert the same models, one waits for the other.
         in_order = sorted(asked, key=lambda one: one[1].selection.fingerprint)
         async with self._database.begin() as connection:
             rows = await models.create_new(connection, [wanted for _, wanted in in_order])

@@ -1,4 +1,4 @@
-"""Before the API starts: the keys that must be there, and the certainty that their secrets can be opened."""
+"""Before the API starts: creates the key that must exist, and checks that the keys' secrets can be opened."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from app.sealing import Sealer
 from app.services import audit, keys
 
 _CHANGES = {keys.Kept.MADE: "create-key", keys.Kept.REPLACED: "replace-key-secret"}
-"""What the audit calls them."""
+"""Their names in the audit."""
 
 log = structlog.get_logger()
 
 
 class CannotAdmit(Exception):
-    """Nobody could get in. The message is one line that says what to do."""
+    """No API key would work. The message is one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
-    """An operator's key that is kept elsewhere, at `place`, and must be in the database."""
+    """An operator's key that is stored outside, at `place`, and must be in the database."""
 
     key_id: str
     secret: str = field(repr=False)
@@ -30,7 +30,7 @@ class OwnKey:
 
 
 def admit(database_url: str, sealer: Sealer, own: OwnKey | None) -> bool:
-    """Make `own` if it is not there, and say whether it was made. Raises `CannotAdmit`, or that the database is away."""
+    """Create `own` if it is missing; return whether it was. Raises `CannotAdmit` or `DatabaseUnreachable`."""
     return asyncio.run(_admit(database_url, sealer, own))
 
 

@@ -1,4 +1,4 @@
-"""Figures that are costly to count, and that many ask for."""
+"""Figures that are costly to count and often requested."""
 
 import asyncio
 import time
@@ -14,17 +14,17 @@ from app.services.operations import Census
 from app.services.workers import Listed
 
 _SHARE = 100
-"""A count is good for so many times as long as it took."""
+"""A count is valid for this many times as long as it took."""
 _FEW = 10_000
-"""So many models are counted in some milliseconds."""
+"""Models that are counted in some milliseconds."""
 _Answer = TypeVar("_Answer")
 
 
 class Figure(Generic[_Answer]):
-    """Counted anew when it is asked for and too old, or older than `oldest` seconds, or not `worth` remembering.
+    """A cached count. A request counts again if it has expired, is older than `oldest` seconds, or not `worth` caching.
 
-    However often that is, it takes the database a hundredth of its time at most, as long as a count takes no more than
-    a hundredth of `oldest`.
+    Counting takes at most a hundredth of the database's time, as long as one count takes no more than a hundredth of
+    `oldest`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ def _are_many(totals: Totals) -> bool:
 
 
 class Figures:
-    """All that one process tells."""
+    """All figures of one process."""
 
     def __init__(self) -> None:
         self.census: Figure[Census] = Figure(operations.census)

@@ -1,7 +1,7 @@
-"""Questions about the Hub that a worker answers while the client waits: the API needs no way out to the internet.
+"""Hub queries that a worker answers while the client waits: the API needs no internet access.
 
-They go through Redis, as arq jobs on a queue of their own, which holds up no download. A question that nobody takes in
-time is forgotten: unlike an operation, it is no work that must be done.
+They go through Redis, as arq jobs on their own queue, so they delay no download. A query that no worker takes in time
+is dropped: unlike an operation, it need not be done.
 """
 
 import asyncio
@@ -20,28 +20,28 @@ LATEST = "latest"
 """The arq function that takes a model's id and returns `{"commit": …}`, or `{"message": …, "again": …}`."""
 QUEUE = "modeldepot:lookups"
 ANSWERS_WITHIN = 5.0
-"""Seconds that a worker gives the Hub."""
+"""Seconds that a worker waits for the Hub."""
 _PATIENCE = ANSWERS_WITHIN + 2
 _FRESH = 2.0
-"""Seconds for which an answer is given again, so that no client has the Hub asked all the time."""
+"""Seconds for which an answer is reused, so that no client can cause constant Hub queries."""
 _POLL = 0.1
 _PARTING = 1.0
-"""Seconds that taking back a question may take."""
+"""Seconds that withdrawing a query may take."""
 _MOST = 50
-"""Models that are asked about at a time."""
+"""Models that are queried at a time."""
 
 
 class Lookups:
-    """Asks the workers. `patience` is how many seconds one of them may take, until it has the question included."""
+    """Queries the workers. `patience`: seconds until an answer, including the wait for a free worker."""
 
     def __init__(self, redis: ArqRedis, patience: float = _PATIENCE) -> None:
         self._redis, self._patience = redis, patience
         self._asked: dict[UUID, asyncio.Task[Mapping[str, Any]]] = {}
 
     async def latest(self, model_id: UUID) -> str:
-        """The commit that the model's revision is at on the Hub now.
+        """Return the commit that the model's revision is at on the Hub now.
 
-        Raises `NoAnswer` while that can't be told, and `Conflict` if the Hub does not tell it.
+        Raises `NoAnswer` while it can't be determined, and `Conflict` if the Hub does not tell it.
         """
         asked = self._asked.get(model_id)
         if asked is None:
@@ -49,7 +49,7 @@ class Lookups:
                 raise NoAnswer(f"The Hub is being asked about {_MOST} models at the moment: ask again in some seconds.")
             asked = self._asked[model_id] = asyncio.create_task(self._ask(model_id))
             asked.add_done_callback(lambda _: self._forget_later(model_id))
-        # A client that goes away takes nothing from the others.
+        # A client that disconnects must not cancel the others' query.
         match await asyncio.shield(asked):
             case {"commit": str(commit)}:
                 return commit
@@ -68,7 +68,7 @@ class Lookups:
         asyncio.get_running_loop().call_later(_FRESH, self._asked.pop, model_id, None)
 
     async def _ask(self, model_id: UUID) -> Mapping[str, Any]:
-        """What a worker answers, or why none does, in the same form."""
+        """Return a worker's answer, or why there is none, in the same form."""
         job = None
         try:
             async with asyncio.timeout(self._patience):

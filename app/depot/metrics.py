@@ -1,4 +1,4 @@
-"""What Prometheus is told: by every process, and by the API for all of the depot."""
+"""Prometheus metrics: of every process, and of the whole depot by the API."""
 
 import math
 from functools import cache
@@ -23,7 +23,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
 
 
 class ProcessMetrics:
-    """What any process of a depot tells of itself and its storage."""
+    """Metrics of any process of a depot, and of its storage."""
 
     def __init__(self, process: str, volume: Volume) -> None:
         self._volume = volume
@@ -42,7 +42,7 @@ class ProcessMetrics:
         )
 
     async def scrape(self, readiness: Readiness) -> bytes:
-        """Everything, in Prometheus's text format. What can't be told at the moment is NaN, or left out."""
+        """Return all metrics, in Prometheus's text format. What is unknown at the moment is NaN, or left out."""
         _, report = await readiness.report()
         for name, check in report["checks"].items():
             self._checks.labels(name).set(check["ok"])
@@ -58,7 +58,7 @@ class ProcessMetrics:
 
 
 class ApiMetrics(ProcessMetrics):
-    """Also what the rows tell of the whole depot. Counting a million operations takes 0.15 s."""
+    """Also metrics of the whole depot, from its rows. Counting a million operations takes 0.15 s."""
 
     def __init__(self, volume: Volume, database: Database, census: Figure[Census]) -> None:
         super().__init__("api", volume)
@@ -85,8 +85,8 @@ class ApiMetrics(ProcessMetrics):
         )
 
     def answered(self, method: str, status: int, seconds: float) -> None:
-        """A request's answer is out, which took `seconds` to begin: a stream of events lasts as long as its reader stays."""
-        # Anybody can make methods up, and each would be kept.
+        """Record an answer that took `seconds` to begin: an event stream's end depends on its reader only."""
+        # Anybody can invent methods, and each would be kept.
         self._requests_by(method if method in _METHODS else "other", status).observe(seconds)
 
     async def scrape(self, readiness: Readiness) -> bytes:

@@ -19,16 +19,16 @@ from app.services import storages
 from app.wakeup import Wakeup
 
 _PATIENCE = 2.0
-"""Seconds that each may take to answer."""
+"""Seconds that each check may take."""
 _WRITE_EVERY = 5.0
-"""Seconds between two writes to find out whether one works, however often somebody asks."""
+"""Seconds between two test writes, however often readiness is requested."""
 
 
 class Status(StrEnum):
-    """How it is.
+    """A process's readiness.
 
     ok           everything answers
-    degraded     it works, but slower (operations wait for the workers' next look), or somebody has to decide something
+    degraded     it works, but slower (operations wait for the workers' next poll), or a person has to decide something
     unavailable  something that it needs is missing
     """
 
@@ -38,13 +38,13 @@ class Status(StrEnum):
 
 
 class _Writing:
-    """Whether the database takes a write: on a full disk it can be read all the same."""
+    """Whether the database accepts writes: on a full disk it can still be read."""
 
     def __init__(self) -> None:
         self._found, self._until = "", 0.0
 
     async def look(self, database: Database) -> str:
-        """What is wrong; empty if nothing is."""
+        """Return what is wrong; empty if nothing is."""
         if time.monotonic() >= self._until:
             self._until = time.monotonic() + _WRITE_EVERY
             self._found = await self._try(database)
@@ -57,7 +57,7 @@ class _Writing:
             async with asyncio.timeout(_PATIENCE), database.begin() as connection:
                 await connection.execute(update(CompatibilityRow).values(oldest=CompatibilityRow.oldest))
         except TimeoutError:
-            return ""  # Others write at the moment.
+            return ""  # Others are writing at the moment.
         except DatabaseUnreachable as error:
             return f"{error} {error.advice}"
         return ""
@@ -65,7 +65,7 @@ class _Writing:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What a process looks at to tell whether it is ready."""
+    """What a process checks to tell whether it is ready."""
 
     database: Database
     revisions: Revisions
@@ -74,7 +74,7 @@ class Readiness:
     _writing: _Writing = field(default_factory=_Writing)
 
     async def report(self) -> tuple[Status, Mapping[str, Any]]:
-        """The status, and it with each check's result as JSON is to show it. A check that failed says what to do."""
+        """Return the status, and the JSON report with each check's result. A failed check says what to do."""
         (database, migrations, kept), redis, storage = await asyncio.gather(
             self._database(), self._redis(), self._storage()
         )
@@ -91,7 +91,7 @@ class Readiness:
         return status, {"status": status, "checks": checks}
 
     async def _database(self) -> tuple[str, str, str]:
-        """What is wrong with the database, with its shape, and what housekeeping complains of."""
+        """Return what is wrong with the database and with its schema, and housekeeping's complaint."""
         try:
             async with self.database.read(within=_PATIENCE) as connection:
                 shape = await connection.run_sync(self.revisions.shape)

@@ -1,7 +1,7 @@
-"""What monitoring asks of any process of a depot, on a port of its own: /healthz, /readyz and /metrics.
+"""Endpoints for monitoring any process of a depot, on their own port: /healthz, /readyz and /metrics.
 
-It needs no database and no key, so that it also tells of a database that is away. One GET a connection, without TLS:
-it belongs on a network that only the monitoring reaches.
+They need no database and no key, so they also report an unreachable database. One GET per connection, without TLS:
+the port belongs on a network that only monitoring reaches.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from app.depot.metrics import ProcessMetrics
 from app.depot.readiness import Readiness, Status
 
 _PATIENCE = 10.0
-"""Seconds that a whole conversation may take."""
+"""Seconds that a whole connection may take."""
 _LONGEST_REQUEST = 16_384
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
@@ -30,7 +30,7 @@ _NO_ANSWER = (
     ValueError,
     asyncio.IncompleteReadError,
     asyncio.LimitOverrunError,
-    # As the task's own end it would be logged as a failure.
+    # If it ended the task, it would be logged as a failure.
     asyncio.CancelledError,
 )
 
@@ -43,7 +43,7 @@ class CannotListen(Exception):
 
 
 def listen(host: str, port: int) -> socket.socket | None:
-    """What a `StatusServer` listens at; None when `port` is 0. Raises `CannotListen`.
+    """Return the socket of a `StatusServer`; None if `port` is 0. Raises `CannotListen`.
 
     `host` may be a network, such as 10.1.2.0/24: then it is this machine's address in that network.
     """
@@ -70,7 +70,7 @@ def _cannot(host: str, port: int, error: OSError) -> CannotListen:
 
 
 def _address_in(network: str) -> str:
-    """Of this machine: from where the system would send something to that network. Nothing is sent."""
+    """Return the address from which this machine would send to that network. Nothing is sent."""
     there = ipaddress.ip_network(network)
     family = socket.AF_INET6 if there.version == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as asking:
@@ -83,14 +83,14 @@ def _address_in(network: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StatusServer:
-    """Tells how the process in whose event loop it runs is."""
+    """Reports the state of the process in whose event loop it runs."""
 
     readiness: Readiness
     metrics: ProcessMetrics
 
     @asynccontextmanager
     async def listening(self, listener: socket.socket | None) -> AsyncIterator[None]:
-        """Answer at `listener` while the block runs, and close it then; not at all without one."""
+        """Answer at `listener` while the block runs, then close it. Without one, do nothing."""
         if listener is None:
             yield
             return
@@ -98,7 +98,7 @@ class StatusServer:
         try:
             yield
         finally:
-            server.close()  # without waiting for whoever is slow to hear the answer
+            server.close()  # without waiting for slow clients
 
     async def answer(self, path: str) -> Answer:
         match path:
@@ -113,7 +113,7 @@ class StatusServer:
         return HTTPStatus.NOT_FOUND, _TEXT, b"There are /healthz, /readyz and /metrics.\n"
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Whoever breaks off, is too slow or speaks no HTTP gets no answer, nor who waits for one when the worker ends.
+        # No answer to a client that disconnects, is too slow or speaks no HTTP, or still waits when the worker ends.
         with suppress(*_NO_ANSWER):
             async with asyncio.timeout(_PATIENCE):
                 method, target, _ = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)

@@ -1,4 +1,4 @@
-"""The storage as a whole: whether it can be used, and how much of it is."""
+"""The storage as a whole: whether it is usable, and how many bytes are used and free."""
 
 import asyncio
 import os
@@ -12,9 +12,9 @@ from app.db.session import Database
 from app.services import storages
 
 MARK = Path("depot", "mark")
-"""The file in a storage that tells which one it is."""
+"""The file that identifies a storage."""
 _PATIENCE = 2.0
-"""Seconds that a storage, which may be far away, has to answer."""
+"""Seconds that a storage, which may be remote, has to answer."""
 
 
 class VolumeAway(Exception):
@@ -30,10 +30,10 @@ class Usage:
 
 
 class Volume:
-    """The folder that models are kept in. `writes` tells whether this process needs to.
+    """The folder that holds the models. `writes`: whether this process needs to write.
 
-    Where there is a `database`, the folder must carry the mark that the database knows: an empty folder in place of a
-    mount that failed is no storage.
+    With a `database`, the folder must hold the mark that the database knows: an empty folder in place of a failed
+    mount is not the storage.
     """
 
     def __init__(self, root: Path, *, writes: bool, database: Database | None = None) -> None:
@@ -44,8 +44,8 @@ class Volume:
         self._looking: asyncio.Future[tuple[Usage, UUID | None]] | None = None
 
     async def look(self) -> Usage:
-        """Raises `VolumeAway`."""
-        # A storage that hangs keeps one thread, not one for each look.
+        """Return the usage. Raises `VolumeAway`."""
+        # A storage that hangs blocks one thread, not one per call.
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
         known = await self._known()
@@ -63,7 +63,7 @@ class Volume:
         raise VolumeAway(f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE.")
 
     async def read(self, path: Path, most: int) -> bytes | None:
-        """A file's first `most` bytes; null where they can't be read now."""
+        """Return a file's first `most` bytes; None if they can't be read now."""
         try:
             await self.look()
             async with asyncio.timeout(_PATIENCE):
@@ -72,9 +72,9 @@ class Volume:
             return None
 
     async def lacks(self, model_id: UUID) -> bool:
-        """Whether the folder of a published model is gone. Raises `VolumeAway`.
+        """Return whether the folder of a published model is gone. Raises `VolumeAway`.
 
-        Never before a worker has looked at the storage: nobody knows then whether it is the right one.
+        False until a worker has checked the storage: before, it is not known to be the right one.
         """
         if await self._known() is None:
             return False
@@ -86,7 +86,7 @@ class Volume:
             raise VolumeAway("The storage did not answer in time. Look at what is mounted at DEPOT_STORAGE.") from None
 
     async def _known(self) -> UUID | None:
-        """The mark that the database knows; the last that it told while it is away."""
+        """Return the mark that the database knows; the last one read while it is unreachable."""
         if self._database is not None:
             try:
                 async with self._database.read(within=_PATIENCE) as connection:
@@ -103,7 +103,7 @@ class Volume:
 
 
 def read_mark(root: Path) -> UUID | None:
-    """The mark of the storage at `root`, if it has one. Raises `OSError`."""
+    """Return the mark of the storage at `root`, if it has one. Raises `OSError`."""
     try:
         return UUID((root / MARK).read_text().strip())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -111,7 +111,7 @@ def read_mark(root: Path) -> UUID | None:
 
 
 def not_the_storage(known: UUID, found: UUID | None) -> str:
-    """What to tell who finds another mark, or none, where the one that the database knows should be."""
+    """Return the message for another mark, or none, in place of the one that the database knows."""
     what = f"the mark of another one, {found}" if found else "no mark"
     return (
         f"DEPOT_STORAGE is not the storage of this depot: {MARK} there holds {what}, and the database knows {known}. "

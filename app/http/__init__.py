@@ -1,1 +1,1 @@
-"""What front ends over HTTP share: connections, limits, errors, and who may ask. Nothing here knows a route."""
+"""What HTTP front ends share: connections, limits, errors and authentication. Nothing here knows a route."""

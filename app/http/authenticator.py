@@ -37,21 +37,21 @@ log = structlog.get_logger()
 
 
 class _Claim(NamedTuple):
-    """What the header says: a bearer's secret, or a signature."""
+    """The header's content: a bearer's secret, or a signature."""
 
     key_id: str
     proof: bytes | signature.Signature
 
 
 class Authenticator:
-    """Lets in who has a key. `prefix` is the path under which clients see this server, such as `/depot`."""
+    """Checks callers' keys. `prefix` is the path under which clients see this server, such as `/depot`."""
 
     def __init__(self, keyring: Keyring, prefix: str) -> None:
         self._keyring, self._prefix = keyring, prefix.encode()
         self._failures = Failures()
 
     async def admit(self, request: Request) -> Key:
-        """The caller's key, whatever its role. Raises `HTTPException`: 401, 403 or, for too many failures, 429."""
+        """Return the caller's key, whatever its role. Raises `HTTPException`: 401, 403 or, for many failures, 429."""
         header = request.headers.get("authorization")
         if not header:
             raise HTTPException(401, _NONE_GIVEN, _CHALLENGE)
@@ -66,7 +66,7 @@ class Authenticator:
         return key
 
     async def sign_in(self, request: Request, key_id: str, secret: str) -> Key:
-        """The key that somebody typed in. Raises `HTTPException`: 403 or, for too many failures, 429."""
+        """Return the key that a person typed in. Raises `HTTPException`: 403 or, for too many failures, 429."""
         if not KEY_ID.fullmatch(key_id):
             raise self._refusal(request, None, "malformed", _REFUSED)
         key = await self._proven(request, _Claim(key_id, secret.encode()))
@@ -74,25 +74,25 @@ class Authenticator:
         return key
 
     async def signed_in(self, key_id: str) -> Key | None:
-        """The key of somebody who proved to have it before, unless it may not be used any more."""
+        """Return the key of a caller who proved it before; None if it may no longer be used."""
         key = await self._keyring.find(key_id)
         if key is not None:
             self._keyring.note_use(key)
         return key
 
     async def find(self, key_id: str) -> Key | None:
-        """A key that may be used, whoever asks: nothing is proven."""
+        """Return a usable key by its id. The caller proves nothing."""
         return await self._keyring.find(key_id) if KEY_ID.fullmatch(key_id) else None
 
     async def still_opens(self, key: Key) -> bool:
-        """Whether `key`, which opened a stream, may still be used, with the same secret."""
+        """Return whether `key`, which opened a stream, may still be used, with the same secret."""
         found = await self.signed_in(key.id)
         return found is not None and hmac.compare_digest(found.secret, key.secret)
 
     async def _proven(self, request: Request, claim: _Claim) -> Key:
         key = await self._keyring.find(claim.key_id)
         if key is None:
-            # Ids are no secrets: what a stranger brings is not read to hide which there are.
+            # Ids are not secret: a stranger's body is not read just to hide which ids exist.
             raise self._refusal(request, claim, "no such key", _REFUSED)
         if isinstance(claim.proof, signature.Signature) and not signature.is_current(claim.proof, time.time()):
             raise self._refusal(request, claim, "expired, or too far ahead", _NOT_CURRENT, key)
@@ -105,7 +105,7 @@ class Authenticator:
             return hmac.compare_digest(claim.proof, secret)
         raw: bytes = request.scope["raw_path"]
         paths = (raw, raw.removeprefix(self._prefix)) if self._prefix else (raw,)
-        # To wait for a body that no header announces takes longer than to check the signature.
+        # Waiting for a body that no header announces takes longer than checking the signature.
         body = await request.body() if any(name in _BRINGS_BODY for name, _ in request.scope["headers"]) else b""
         signed = signature.Signed(request.method, paths, request.scope["query_string"], body)
         return signature.fits(claim.proof, signed, secret)
@@ -114,7 +114,7 @@ class Authenticator:
         self, request: Request, claim: _Claim | None, why: str, message: str, key: Key | None = None
     ) -> HTTPException:
         where = address(request)
-        # What isn't a key of ours may be a secret that was put in the wrong place.
+        # An unknown id may be a secret in the wrong place, so it is not logged.
         known = key.id if key else claim.key_id if claim and claim.key_id.startswith("EXO") else None
         wait = self._failures.note([f"from {_network(where)}", *([f"for {claim.key_id}"] if claim else [])])
         if wait:
@@ -124,7 +124,7 @@ class Authenticator:
 
 
 def address(request: Request) -> str:
-    """Where the request comes from: an IP address, or `unknown` where a proxy that is trusted told something else."""
+    """Return the request's IP address, or `unknown` if a trusted proxy reported something else."""
     try:
         return str(ipaddress.ip_address(request.client.host if request.client else ""))
     except ValueError:
@@ -140,7 +140,7 @@ def _claim(scheme: str, rest: str) -> _Claim | None:
 
 
 def _network(where: str) -> str:
-    """The address or, as one machine has as many as it likes, the /64 of an IPv6 one."""
+    """Return the address or, as one machine can use a whole IPv6 /64, that network."""
     try:
         found = ipaddress.ip_address(where)
     except ValueError:

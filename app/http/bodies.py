@@ -1,4 +1,4 @@
-"""How large a request's body may be, whichever route it is for."""
+"""The limit on a request's body, for all routes."""
 
 from http import HTTPStatus
 
@@ -10,7 +10,7 @@ from app.http.errors import explained
 
 
 class BodyLimit:
-    """Refuses a body of more than `most` bytes: at once when its length is told, or else when it gets there."""
+    """Refuses a body of more than `most` bytes: at once if its length is declared, or else when it gets there."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""One client's connection: uvicorn's, with the bounds that it lacks, and strict where a proxy may read a request otherwise."""
+"""One client's connection: uvicorn's plus limits, and strict where a proxy may parse a request differently."""
 
 import asyncio
 import re
@@ -15,11 +15,11 @@ from app.http.errors import answer
 MAX_HEAD, MAX_HEADERS = 65_536, 100
 """Bytes of a request's line and headers, and how many headers."""
 MAX_WAITING = 16
-"""Requests of one connection that may wait for those before them; what comes after is not parsed until then."""
+"""Requests of one connection that may wait for earlier ones; later bytes are not parsed until there is room."""
 _PIECE = 4096
-"""Bytes that are parsed at a time, as a parser can't be stopped: each makes 160 requests at most."""
+"""Bytes that are parsed at a time, as a parser can't be stopped: at most 160 requests."""
 _ALWAYS_HELD = 16_384
-"""Bytes that a connection may hold whatever the others do: more than all but a few requests bring."""
+"""Bytes that a connection may hold whatever the others hold: enough for nearly all requests."""
 _FIRST_REQUEST = 0.5
 """Seconds that a new connection has for its first request when the server stops."""
 _VERSIONS = frozenset({"1.0", "1.1"})
@@ -39,7 +39,7 @@ _NO_ROOM = "Too many large requests are arriving at the moment. Nothing was chan
 
 @dataclass(slots=True)
 class Room:
-    """Bytes of requests that are not answered yet, of all connections together: how many there are, and may be."""
+    """Bytes of unanswered requests of all connections together: `used` now, `most` allowed."""
 
     most: int
     used: int = 0
@@ -50,23 +50,23 @@ class _Refused(Exception):
 
 
 class Connection(HttpToolsProtocol):
-    """One client: it has `patience` seconds for a request's head, which has a bound, and as long again for its body."""
+    """One client: it has `patience` seconds for a request's head, which is limited, and as long again for its body."""
 
     def __init__(self, *words: Any, patience: float, room: Room, **named: Any) -> None:
         super().__init__(*words, **named)
         self._patience, self._room = patience, room
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = memoryview(b"")
-        """What was received and is not parsed yet."""
+        """Received bytes that are not parsed yet."""
         self._bodies: deque[int] = deque()
-        """How many bytes of each request's body are held, in the order of their answers."""
+        """Bytes held of each request's body, in the order of the answers."""
         self._quiet: int | None = None
-        """Bytes parsed since the last that made a request or a part of its body; `None` between two requests."""
+        """Bytes parsed since a request's last event (begin, end of head, body part); `None` between two requests."""
         self._in_body = False
         self._hosts: list[bytes] = []
         self._codings: list[bytes] = []
         self._offers = False
-        """Whether the head that was parsed last offers another protocol, and is to be parsed again without that."""
+        """Whether the last parsed head offers another protocol, and must be parsed again without the offer."""
         self._current: RequestResponseCycle | None = None
         """The request that is being answered: later ones may be waiting."""
         self._refusal = HTTPStatus.BAD_REQUEST, _NOT_HTTP
@@ -82,12 +82,12 @@ class Connection(HttpToolsProtocol):
         self._bodies.clear()
         super().connection_lost(exc)
         if self._current:
-            # uvicorn tells the request that came last only, and the others would write to what is closed.
+            # uvicorn notifies only the last request; the others would write to a closed connection.
             self._current.disconnected = True
             self._current.message_event.set()
 
     def shutdown(self) -> None:
-        """The server stops. A proxy that has just connected sends its request in a moment, and would not send it again."""
+        """Stop. A new connection first gets time for its request: a proxy that just connected would not resend it."""
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None:
             self.loop.call_later(_FIRST_REQUEST, super().shutdown)
@@ -101,7 +101,7 @@ class Connection(HttpToolsProtocol):
         if len(data) <= _PIECE and not self._unread:
             self._parse(data)
             return
-        # A request that asks for its body lets more be read, even while there is something unread.
+        # A request that asks for its body resumes reading, even while there are unparsed bytes.
         self._unread = memoryview(bytes(self._unread) + data)
         self._room.used += len(data)
         self._parse_on()
@@ -113,7 +113,7 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
-            return  # A trailer: what checks a request's headers on the way here may let it pass.
+            return  # A trailer: a proxy that checks headers may not have checked it.
         name = name.lower()
         if name == b"host":
             self._hosts.append(value)
@@ -130,7 +130,7 @@ class Connection(HttpToolsProtocol):
             return
         super().on_headers_complete()
         if self.expect_100_continue:
-            # Once it has an answer, a client may send the body or leave it out: nobody could tell what comes next.
+            # After an early answer the client may send or omit the body: the next bytes would be ambiguous.
             self.cycle.keep_alive = False
         self._bodies.append(0)
         self._quiet, self._in_body = 0, True
@@ -164,7 +164,7 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _check_head(self) -> None:
-        """Raises `_Refused` for what is too large, and for whatever a proxy may take for another request than this one."""
+        """Raise `_Refused` for a head that is too large, or that a proxy may parse as a different request."""
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
             raise self._refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
@@ -185,7 +185,7 @@ class Connection(HttpToolsProtocol):
             raise self._refused(HTTPStatus.SERVICE_UNAVAILABLE, _NO_ROOM)
 
     def _parse_on(self) -> None:
-        """Parse what is unread, as far as requests may wait. What is left of it keeps more from being read."""
+        """Parse unread bytes while more requests may wait. If some are left, pause reading."""
         try:
             if len(self._unread) > _ALWAYS_HELD:
                 self._check_room()
@@ -198,7 +198,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._unread:
-            self._unread = memoryview(self._unread.tobytes())  # A slice keeps all of what it was cut from.
+            self._unread = memoryview(self._unread.tobytes())  # A slice keeps its whole buffer alive.
             self.flow.pause_reading()
             self._stop_waiting()
         elif self._quiet is not None and self._deadline is None:
@@ -219,10 +219,10 @@ class Connection(HttpToolsProtocol):
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
 
     def _feed(self, data: bytes | memoryview) -> bytes | None:
-        """What is to be fed next, if anything.
+        """Feed the parser. Return what to feed next, if anything.
 
-        llhttp takes all that follows the offer of another protocol for that protocol, and the body for what follows. A
-        server may ignore the offer, and this one does: the request goes on as if it had come without.
+        llhttp takes everything after an offer of another protocol, the body included, as that protocol. A server may
+        ignore the offer, and this one does: the request is parsed again without it.
         """
         try:
             self.parser.feed_data(data)
@@ -249,7 +249,7 @@ class Connection(HttpToolsProtocol):
         return _Refused()
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Close it, and say why unless something else is being said."""
+        """Close the connection, and send the reason unless an answer is being sent."""
         if self.transport.is_closing():
             return
         if not self._is_answering():
@@ -263,6 +263,6 @@ class Connection(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         if self.pipeline:
             return True
-        # The request whose body is awaited is the last one; before a head is complete, the last one is another.
+        # While a body is awaited, `cycle` is its request; before a head is complete, it is an earlier one.
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and (cycle.response_started if self._in_body else not cycle.response_complete)

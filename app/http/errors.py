@@ -1,4 +1,4 @@
-"""What goes wrong, in HTTP's words: every error answers in the one shape that the contract gives."""
+"""Maps errors to HTTP: every error answer has the one shape that the contract defines."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route's OpenAPI entry says of its error answers."""
+    """Return the error answers of a route's OpenAPI entry."""
     said: dict[int | str, dict[str, Any]] = {
         status: {"model": Error, "description": HTTPStatus(status).phrase} for status in statuses
     }
@@ -66,7 +66,7 @@ def install(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            # Each method is a route of its own, and what the router tells is only the first one's.
+            # Each method is its own route, and the router reports only the first one's.
             headers["Allow"] = _allowed(request) or headers.get("Allow", "")
         return explained(HTTPStatus(error.status_code), str(error.detail), headers=headers)
 
@@ -86,7 +86,7 @@ def install(app: FastAPI) -> None:
 
 
 def status_of(error: Refusal | HTTPException | RequestValidationError) -> HTTPStatus:
-    """The status that it answers with."""
+    """Return the HTTP status of an error's answer."""
     if isinstance(error, Refusal):
         return _STATUS[type(error)]
     return HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.BAD_REQUEST
@@ -106,12 +106,12 @@ def answer(status: HTTPStatus, message: str, *, headers: Mapping[str, str] | Non
 
 
 def explained(status: HTTPStatus, otherwise: str = "", *, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The answer for a status that says it all, or else with the sentence `otherwise`."""
+    """Return the answer for a status, with its fixed sentence or else with `otherwise`."""
     return answer(status, _SAYS.get(status) or otherwise or status.phrase, headers=headers)
 
 
 def explain(problem: Mapping[str, Any]) -> tuple[str, str | None]:
-    """A sentence on what is wrong, and the field it is about; never the value, which may be a secret."""
+    """Return a sentence on what is wrong, and its field; never the value, which may be a secret."""
     kind, where = problem["type"], [str(part) for part in problem["loc"][1:]]
     if kind == "json_invalid":
         return f"The body is not JSON: {problem['ctx']['error']}.", None
@@ -131,7 +131,7 @@ async def _gone(_request: Request, _error: Exception) -> JSONResponse:
 
 
 def _allowed(request: Request) -> str:
-    """The methods that the path takes, as the document lists them."""
+    """Return the methods that the path takes, as the document lists them."""
     path = request.url.path.removeprefix("/v2")
     for template, methods in request.app.openapi()["paths"].items():
         if compile_path(template)[0].match(path):

@@ -1,4 +1,4 @@
-"""The keys as one API process knows them: looked up when they are used, remembered for a moment."""
+"""One API process's cache of API keys: looked up on use, kept for two seconds."""
 
 import asyncio
 import time
@@ -15,10 +15,10 @@ from app.sealing import CannotOpen, Sealer
 from app.services import keys
 
 _REMEMBERED_FOR = 2.0
-"""Seconds: also how long a revoked key still opens."""
+"""Seconds; a revoked key is still accepted for as long."""
 _REMEMBERED = 1000
 _FLUSH_EVERY, _TOUCH_EVERY = 5.0, 60.0
-"""Seconds between looks for what to note, and between two notes of one key's use."""
+"""Seconds between flushes of key uses, and between two records of one key's use."""
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class Key:
 
 
 class Keyring:
-    """Finds keys, and notes when they were last used."""
+    """Finds keys, and records when they were last used."""
 
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database, self._sealer = database, sealer
@@ -44,11 +44,11 @@ class Keyring:
         self._noted: dict[str, float] = {}
 
     async def find(self, key_id: str) -> Key | None:
-        """The key, unless it is unknown, revoked, expired, or sealed with a secret key that is not ours."""
+        """Return the key; None if it is unknown, revoked, expired, or sealed with a secret key that is not ours."""
         key, until = self._known.get(key_id, (None, 0.0))
         if time.monotonic() < until:
             return key
-        # All who ask meanwhile are answered by one look.
+        # Concurrent callers share one query.
         look = self._looks.get(key_id)
         if look is None:
             look = self._looks[key_id] = asyncio.ensure_future(self._look(key_id))
@@ -56,11 +56,11 @@ class Keyring:
         return await asyncio.shield(look)
 
     def note_use(self, key: Key) -> None:
-        """Remember to write down that it was used."""
+        """Remember that the key was used, for `run` to record."""
         self._used.add(key.id)
 
     async def run(self) -> None:
-        """Write down which keys were used, off the requests' path; until cancelled."""
+        """Record which keys were used, off the requests' path; until cancelled."""
         while True:
             await asyncio.sleep(_FLUSH_EVERY)
             try:

@@ -1,4 +1,4 @@
-"""Every request has an id, which stands in its answer and in every line that is logged for it, and one line of its own."""
+"""Gives every request an id, in its answer and in all its log lines, and one log line of its own."""
 
 import random
 import re
@@ -16,15 +16,15 @@ _HEADER = b"x-request-id"
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _LONGEST_PATH = 500
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-"""What a browser may do with an answer that brings no policy of its own: show it."""
+"""For answers without their own policy: a browser may only show them."""
 
 log = structlog.get_logger()
 
 
 def install(app: FastAPI, metrics: ApiMetrics, *, log_all: bool) -> None:
-    """Log every request, or only those that were refused or failed.
+    """Log every request, or only refused and failed ones.
 
-    Around all other layers, even that which answers when there is a bug: `add_middleware` would put it inside.
+    It wraps all other layers, even the one that answers after a bug: `add_middleware` would put it inside.
     """
     others = app.build_middleware_stack
     app.build_middleware_stack = lambda: _Requests(others(), metrics, log_all)  # type: ignore[method-assign]
@@ -65,6 +65,6 @@ class _Requests:
 
 
 def _path(scope: Scope) -> str:
-    """As it came, without what follows the question mark."""
+    """Return the path as received, without the query string."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return raw.partition(b"?")[0][:_LONGEST_PATH].decode("ascii", "backslashreplace")

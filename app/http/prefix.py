@@ -1,10 +1,10 @@
-"""Serving under a path that a proxy may or may not take away before it passes a request on."""
+"""Serves under a path that a proxy may or may not strip before it forwards a request."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Prefix:
-    """Puts `prefix` (such as `/depot`) back in front of a path that lacks it: ASGI wants it there, beside `root_path`."""
+    """Adds `prefix` (such as `/depot`) to a path that lacks it: ASGI wants it there as well as in `root_path`."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self._app, self._prefix = app, prefix

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, set up, with connections of our own."""
+"""The HTTP server: uvicorn, configured, with our own connection class."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from app.http.connection import Connection, Room
 
 _HELD = 8 << 20
-"""Bytes of requests that are not answered yet, of all connections together, beyond which large ones are refused."""
+"""Bytes of unanswered requests, of all connections together, beyond which large ones are refused."""
 _HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -21,7 +21,7 @@ _HEADERS = [
 ]
 _MOST_FILES = 65_536
 _OBJECTS = 10_000
-"""So many new ones are there when garbage is looked for among them."""
+"""New objects that trigger a garbage collection."""
 
 
 def configured(
@@ -33,8 +33,9 @@ def configured(
     certificate: str | None,
     key: str | None,
 ) -> uvicorn.Config:
-    """What `uvicorn.Server` takes. `grace` and `client_timeout` are seconds: how long requests may take to end once it
-    stops, and to arrive. Raises `OSError` for a certificate that can't be used.
+    """Return the configuration for `uvicorn.Server`. Raises `OSError` for a certificate that can't be used.
+
+    `grace` and `client_timeout` are seconds: for requests to end once the server stops, and to arrive.
     """
     config = uvicorn.Config(
         app,
@@ -57,9 +58,9 @@ def configured(
 
 
 def calm_garbage_collection() -> None:
-    """What is there from the start is never garbage; and a request makes hundreds of objects, but no cycles that matter.
+    """Collect garbage less often: startup objects are never garbage, a request's hundreds form no cycles that matter.
 
-    By default Python looks for cycles after every 700 objects: twice in a request, for 8 % of its time.
+    By default Python looks for cycles after every 700 objects: twice per request, for 8 % of its time.
     """
     gc.collect()
     gc.freeze()
@@ -67,7 +68,7 @@ def calm_garbage_collection() -> None:
 
 
 def allow_connections() -> None:
-    """As many as this process may have, instead of the 1024 that many systems begin with."""
+    """Raise the limit on open files as far as allowed, from the 1024 that many systems begin with."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,4 +1,4 @@
-"""The signature that the public clients send: what it says, and whether it fits the request.
+"""Parses and checks the signature that the public clients send.
 
 `EXO2-HMAC-SHA256 credential=<key>,[signed-query-args=a;b,]expires=<unix seconds>,signature=<base64>` is over the method
 and escaped path, the body, the named query parameters' values, no headers, and the expiry, each on a line of its own.
@@ -14,9 +14,9 @@ from urllib.parse import parse_qs
 
 SCHEME = "exo2-hmac-sha256"
 LONGEST, LATE = 3600, 60
-"""Seconds ahead that a signature may expire, and seconds after which it is still taken: the Java SDK's expires at once.
+"""Seconds ahead that a signature may expire, and seconds after that it is accepted: the Java SDK's expires at once.
 
-Together they are how long one that was overheard can be sent again.
+Together they are how long a captured signature can be replayed.
 """
 _PARAMETERS = re.compile(
     r"credential=([^,\s]{1,64}),(?:signed-query-args=([^,]{0,4000}),)?expires=([0-9]{1,12}),signature=([A-Za-z0-9+/]{43}=)"
@@ -25,7 +25,7 @@ _MOST_FIELDS = 100
 
 
 class Signature(NamedTuple):
-    """What the header says."""
+    """The header's content."""
 
     key_id: str
     signed: tuple[str, ...]
@@ -35,7 +35,7 @@ class Signature(NamedTuple):
 
 
 class Signed(NamedTuple):
-    """What of a request is signed. `paths` are the ones that its sender may have seen, of which a proxy changed one."""
+    """The signed parts of a request. `paths`: those that its sender may have signed, as a proxy may change the path."""
 
     method: str
     paths: tuple[bytes, ...]
@@ -44,7 +44,7 @@ class Signed(NamedTuple):
 
 
 def parse(parameters: str) -> Signature | None:
-    """From what follows the scheme; `None` if it is malformed."""
+    """Parse what follows the scheme; `None` if it is malformed."""
     found = _PARAMETERS.fullmatch(parameters)
     if not found:
         return None
@@ -53,7 +53,7 @@ def parse(parameters: str) -> Signature | None:
 
 
 def fits(signature: Signature, request: Signed, secret: bytes) -> bool:
-    """Whether it was made with `secret`, for this request. Takes as long when it was not."""
+    """Return whether the signature was made with `secret`, for this request; in constant time."""
     try:
         query = parse_qs(request.query.decode("latin-1"), max_num_fields=_MOST_FIELDS) if request.query else {}
     except ValueError:
@@ -61,13 +61,13 @@ def fits(signature: Signature, request: Signed, secret: bytes) -> bool:
     values = "".join(query.get(name, [""])[0] for name in signature.signed).encode()
     rest = b"\n".join((b"", request.body, values, b"", signature.expires.encode()))
     wanted = [_digest(secret, f"{request.method} ".encode() + path + rest) for path in request.paths]
-    # One with several values has none that clients sign: anybody could have added it.
+    # Clients sign no parameter with several values: anybody could have added one.
     all_signed = query.keys() <= set(signature.signed) and all(len(given) == 1 for given in query.values())
     return _any_equal(wanted, signature.digest) and all_signed
 
 
 def is_current(signature: Signature, now: float) -> bool:
-    """Whether it expired at most `LATE` seconds before `now` (Unix time), or expires at most `LONGEST` after it."""
+    """Return whether it expires between `LATE` seconds before `now` (Unix time) and `LONGEST` seconds after it."""
     return now - LATE <= int(signature.expires) <= now + LONGEST
 
 

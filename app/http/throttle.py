@@ -1,25 +1,25 @@
-"""How often credentials were refused, by address and by key: beyond a rate, guesses are no longer told apart."""
+"""Counts refused credentials by address and by key: beyond a rate, all failures get the same answer."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
 _BURST = 20
-"""Failures at once."""
+"""Failures allowed at once."""
 _PER_SECOND = 0.2
-"""Failures after that."""
+"""Failures allowed per second after that."""
 _REMEMBERED = 10_000
-"""How many addresses and keys; the ones that failed longest ago are forgotten first."""
+"""Addresses and keys kept; the ones that failed longest ago are dropped first."""
 
 
 class Failures:
-    """A token bucket for each address and each key. Whoever has the right credentials never comes here."""
+    """A token bucket for each address and each key. Correct credentials are never counted."""
 
     def __init__(self) -> None:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def note(self, sources: Iterable[str]) -> float:
-        """One more failure of all of `sources`. Seconds until the next one is answered; 0 while this one is."""
+        """Count one failure of each of `sources`. Return the seconds until one is answered; 0 if this one is."""
         return max(self._take(source) for source in sources)
 
     def _take(self, source: str) -> float:

@@ -1,10 +1,10 @@
-"""How JSON is written, and the one shape of errors."""
+"""The base of JSON answers, and the one shape of errors."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 def kebab(name: str) -> str:
-    """A field's name as the contract writes it."""
+    """Return a field's name as the contract writes it."""
     return name.replace("_", "-")
 
 

@@ -6,7 +6,7 @@
     verified/<model id>.<operation id>.<fence>/   that attempt's complete, verified files
     models/<model id>/                            a published model: always complete
     by-name/<owner>/<name>                        a link to it, for engines
-    depot/                                        the storage's mark, and the models' manifests: see app.storage.manifests
+    depot/                                        the storage's mark and the manifests: see app.storage.manifests
     trash/<model id>.<random>/                    what is being removed
     removed/<model id>.<seconds>/                 a removed model that can be restored: see app.storage.trash
 
@@ -129,7 +129,7 @@ class Storage:
             os.close(handle)
 
     def check_alone(self, model_id: UUID) -> None:
-        """Raise `NotYet` while another process uses a model's incoming files, `TryAgain` if the storage can't be used."""
+        """Raise `NotYet` while another process uses a model's incoming files, `TryAgain` if the storage is unusable."""
         try:
             if self.incoming(model_id).exists():
                 with self.alone(model_id):

@@ -1,4 +1,4 @@
-"""Models that housekeeping and `modeldepot storage prune` removed, kept a while: `removed/<model id>.<Unix seconds>/`."""
+"""What housekeeping and `modeldepot storage prune` removed, kept a while: `removed/<model id>.<Unix seconds>/`."""
 
 import time
 from collections.abc import Iterator
