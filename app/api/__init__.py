@@ -1,1 +1,1 @@
-"""The HTTP: routes, the shapes on the wire, and what goes wrong in HTTP's words."""
+"""The HTTP API: routes, the shapes on the wire, and errors."""

@@ -1,4 +1,4 @@
-"""Answers as bytes: validated and written by pydantic in one step each, without a Python object per value."""
+"""Answers as bytes: validated and serialized by pydantic in one step each, without a Python object per value."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,12 +19,12 @@ def json_bytes(content: bytes) -> Response:
 
 
 def body(shape: TypeAdapter[Any], value: object) -> bytes:
-    """`value` (a `plain` row, or a dictionary of lists of them) in `shape`."""
+    """Return `value` (a `plain` row, or a dictionary of lists of them) as JSON in `shape`."""
     return shape.dump_json(shape.validate_python(value), by_alias=True)
 
 
 def plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
-    """Rows as dictionaries: a row that is asked by attribute for an alias that it doesn't have takes its time to say so."""
+    """Return rows as dictionaries: on a row, the lookup of an attribute that it doesn't have is slow."""
     fields = rows[0]._fields if rows else ()
     return [dict(zip(fields, row, strict=True)) for row in rows]
 

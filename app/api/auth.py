@@ -1,7 +1,7 @@
-"""Who is calling: routes that take a key, and the record of what was changed with it.
+"""Authentication: routes that require a key, and the audit of the changes made with it.
 
-A route checks the key before it reads anything else of the request, so that a stranger learns nothing from what is wrong
-with a body.
+A route checks the key before it reads anything else of the request, so that a stranger learns nothing from a body's
+errors.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 
 class KeyedRoute(APIRoute):
-    """A route that only the holder of a key gets to, and only an operator unless it just reads."""
+    """A route that requires a key, and an operator's key unless it only reads."""
 
     readers_may_look = True
 
@@ -72,14 +72,14 @@ class KeyedRoute(APIRoute):
 
 
 class OperatorsRoute(KeyedRoute):
-    """A route that only an operator gets to, whatever it does."""
+    """A route that always requires an operator's key."""
 
     readers_may_look = False
 
 
 @asynccontextmanager
 async def audited(request: Request, depot: Depot, key: Key, action: str) -> AsyncIterator[Act]:
-    """Around one change: whoever makes it records what was accepted, this what was refused."""
+    """Wrap one change: its code records an acceptance, this function a refusal."""
     act = Act(key.id, action, address(request), request.state.request_id, _resource(request), key_name=key.name)
     if KEY_ID.fullmatch(other := request.path_params.get("key", "")):
         act.other_key_id = other
@@ -92,7 +92,7 @@ async def audited(request: Request, depot: Depot, key: Key, action: str) -> Asyn
 
 
 def describe(app: FastAPI) -> None:
-    """Say in the OpenAPI document how to send a key."""
+    """Describe in the OpenAPI document how to send a key."""
     document_of = app.openapi
 
     def openapi() -> dict[str, Any]:

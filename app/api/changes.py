@@ -1,4 +1,4 @@
-"""What a caller may change, whichever way in was taken: each change with its audit, and the wake-up that makes it soon."""
+"""Changes that a caller may make, by API or console: each with its audit and, if workers must act, a wake-up."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row[Any]:
-    """The operation that fetches a model, or that retries one in `error`."""
+    """Accept a model; return the operation that fetches it, or that retries it if it is in `error`."""
     selection = select(
         body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
     )
@@ -36,7 +36,7 @@ async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row
 
 
 async def delete_model(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
-    """The operation that deletes a model."""
+    """Accept a delete; return the operation that deletes the model."""
     try:
         row = await _request_delete(depot, act, model_id)
     except DatabaseUnreachable as error:
@@ -58,7 +58,7 @@ async def _request_delete(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
 
 
 async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployment) -> Row[Any]:
-    """The ended operation of a new deployment."""
+    """Create a deployment; return the ended operation."""
     act.resource_name = body.name
     await _check_folder(depot, body.model)
     async with depot.database.begin() as connection:
@@ -80,7 +80,7 @@ async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployme
 
 
 async def _check_folder(depot: Depot, model: schemas.ModelReference) -> None:
-    """Raise `NotReady` for a model that is ready by its row and has no folder that could be served."""
+    """Raise `NotReady` for a model that is ready by its row but has no usable folder on the storage."""
     async with depot.database.read() as connection:
         model_id = await deployments.ready_model(connection, model_id=model.id, model_name=model.name)
     if model_id is None:
@@ -95,12 +95,12 @@ async def _check_folder(depot: Depot, model: schemas.ModelReference) -> None:
 
 
 async def update_deployment(depot: Depot, act: Act, deployment_id: UUID, body: schemas.UpdateDeployment) -> Row[Any]:
-    """The ended operation of a change to a deployment: what is null is as if it were not there."""
+    """Change a deployment; return the ended operation. A null field counts as absent."""
     return await _change_deployment(depot, act, deployment_id, Command.UPDATE_DEPLOYMENT, body)
 
 
 async def scale_deployment(depot: Depot, act: Act, deployment_id: UUID, body: schemas.ScaleDeployment) -> Row[Any]:
-    """The ended operation of a deployment's other number of replicas."""
+    """Set a deployment's number of replicas; return the ended operation."""
     return await _change_deployment(depot, act, deployment_id, Command.SCALE_DEPLOYMENT, body)
 
 
@@ -115,7 +115,7 @@ async def _change_deployment(
 
 
 async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Row[Any]:
-    """The ended operation of a deployment's delete."""
+    """Delete a deployment; return the ended operation."""
     async with depot.database.begin() as connection:
         row = await deployments.remove(connection, deployment_id, request_id=act.request_id)
         await audit.accept(connection, act, row)
@@ -123,7 +123,7 @@ async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Row[
 
 
 async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: float | None) -> tuple[Row[Any], str]:
-    """A new key, and its secret, which can't be shown again; `expires` in seconds from now."""
+    """Create a key; return it and its secret, which can't be shown again. `expires`: seconds from now."""
     async with depot.database.begin() as connection:
         key_id, secret = await keys.create(connection, depot.sealer, name=name, role=role, expires=expires)
         row = await keys.get(connection, key_id)
@@ -132,7 +132,7 @@ async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: 
 
 
 async def revoke_key(depot: Depot, act: Act, key_id: str) -> None:
-    """Shut a key out. Raises `NotFound`, or `Conflict` for the caller's own."""
+    """Revoke a key. Raises `NotFound`, or `Conflict` for the caller's own."""
     _check_not_own(act, key_id)
     async with depot.database.begin() as connection:
         name = await keys.revoke(connection, key_id)
@@ -140,7 +140,7 @@ async def revoke_key(depot: Depot, act: Act, key_id: str) -> None:
 
 
 async def delete_key(depot: Depot, act: Act, identifier: UUID) -> Row[Any]:
-    """The same of a key by its UUID: the ended operation of it."""
+    """Revoke a key by its UUID, as `revoke_key` does; return the ended operation."""
     async with depot.database.read() as connection:
         key_id = (await keys.identified(connection, identifier)).id
     _check_not_own(act, key_id)

@@ -1,4 +1,4 @@
-"""What a route may ask for."""
+"""Dependencies of the routes."""
 
 import json
 import re
@@ -31,7 +31,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Depot:
-    """What the process is built of."""
+    """The parts of the API process."""
 
     database: Database
     reads: Reads
@@ -60,7 +60,7 @@ async def _depot(request: Request) -> Depot:
 async def _resource_id(
     resource_id: Annotated[str, Path(alias="id", description="A UUID.", json_schema_extra={"format": "uuid"})],
 ) -> UUID:
-    # An id that is no UUID is an id that nothing has, so it is 404 and not 400.
+    # Nothing has an id that is not a UUID, so it is 404 and not 400.
     if not _UUID.fullmatch(resource_id):
         raise NotFound("There is nothing with that id: an id is a UUID, as the lists show it.")
     return UUID(resource_id)
@@ -71,7 +71,7 @@ async def _json_only(request: Request) -> None:
     if media_type != "application/json" and (media_type or body):
         raise HTTPException(415)
     try:
-        # FastAPI's own reading takes any UTF and, of a key that is there twice, the last.
+        # FastAPI's own parsing accepts any UTF and, for a duplicate key, takes the last value.
         json.loads(body.decode() or "null", object_pairs_hook=_each_key_once)
     except (ValueError, RecursionError):
         raise HTTPException(400) from None

@@ -1,4 +1,4 @@
-"""The page that shows the OpenAPI document: its scripts are ours, and a browser runs no others in it."""
+"""The page that shows the OpenAPI document: its scripts are our own, and a browser runs no others in it."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def install(app: FastAPI) -> None:
-    """At /docs."""
+    """Add the page at /docs."""
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:

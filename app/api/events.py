@@ -1,4 +1,4 @@
-"""Progress as it happens: a few queries a second for all the watchers of this process together, however many they are."""
+"""Live progress: a few queries per second for all watchers of this process together, however many there are."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,22 +19,22 @@ from app.domain.states import OperationState
 from app.services import models, operations
 
 _INTERVAL = 1.0
-"""Seconds between looks at the database while anybody watches."""
+"""Seconds between polls of the database while there is a watcher."""
 _APART = 0.1
-"""Seconds from one look to the next that somebody new asks for."""
+"""Seconds from one poll to the next that a new watcher requests."""
 _AT_ONCE, _PAUSE = 10, 0.01
-"""So many watchers are told, then for so many seconds nobody: requests that come meanwhile don't wait for them all."""
+"""Watchers told in a row, and seconds of pause after them: other requests don't wait for all watchers."""
 LOOK_AT_KEY = 2.5
-"""Seconds between looks at whether a watcher's key may still be used; they are answered from memory, mostly."""
+"""Seconds between checks that a watcher's key may still be used; most are answered from memory."""
 _HEARTBEATS = 6
-"""So many looks without news, 15 s, and a comment is sent: proxies keep the connection and a gone client is noticed."""
+"""Checks without news, 15 s, until a comment is sent: proxies keep the connection and a gone client is noticed."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A model as it was at one look, with its newest operation. What is sent of it is made once for all watchers."""
+    """A model as of one poll, with its newest operation. Its events are serialized once for all watchers."""
 
     model: Row[Any] | None
     """`None` once it is gone."""
@@ -54,14 +54,14 @@ class Seen:
 
     @cached_property
     def end(self) -> bytes:
-        """Empty when nothing is remembered that could have ended."""
+        """Empty if no operation is remembered."""
         if self.operation is None:
             return b""
         return _event("end", operation_body(self.operation))
 
 
 class Watcher:
-    """Who watches some models. One that is slow learns the newest state of each, not every one."""
+    """A client that watches some models. A slow one gets the newest state of each model, not every state."""
 
     def __init__(self) -> None:
         self._told: dict[UUID, Seen] = {}
@@ -69,7 +69,7 @@ class Watcher:
         self._woken = asyncio.Event()
 
     async def changes(self, within: float) -> dict[UUID, Seen]:
-        """What it has not taken yet, once there is any; nothing after so many seconds. Every model's state is news at first."""
+        """Wait up to `within` seconds for news; return what is not taken yet. At first every model's state is news."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._woken.wait()
@@ -78,7 +78,7 @@ class Watcher:
         return news
 
     def tell(self, seen: Mapping[UUID, Seen]) -> bool:
-        """Whether any of it is news."""
+        """Keep what is news for `changes`; return whether any of it is."""
         news = {model_id: one for model_id, one in seen.items() if self._told.get(model_id) is not one}
         self._told |= news
         self._news |= news
@@ -88,7 +88,7 @@ class Watcher:
 
 
 class Broadcast:
-    """Looks at what is watched, and tells its watchers."""
+    """Polls the watched models, and tells their watchers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -97,7 +97,7 @@ class Broadcast:
         self._watched, self._asked = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
-        """Look, as long as there are watchers; until cancelled."""
+        """Poll while there are watchers; until cancelled."""
         while True:
             await self._watched.wait()
             self._asked.clear()
@@ -114,11 +114,11 @@ class Broadcast:
     async def watch(self, *model_ids: UUID) -> AsyncIterator[Watcher]:
         watcher = Watcher()
         if not self._watchers:
-            self._seen = {}  # Of when somebody watched.
+            self._seen = {}  # Only valid while there is a watcher.
         if model_ids:
             self._watchers[watcher] = model_ids
             self._watched.set()
-        # What had ended at the last look may have begun again since.
+        # What had ended at the last poll may have started again since.
         seen = {model_id: one for model_id in model_ids if (one := self._seen.get(model_id)) and one.under_way}
         watcher.tell(seen)
         if len(seen) < len(model_ids):
@@ -131,11 +131,11 @@ class Broadcast:
                 self._watched.clear()
 
     async def _look(self) -> None:
-        # Who comes while this looks is told by the next one: what this reads may be older than what they know of.
+        # A watcher that joins during this poll is told by the next one: this one may read an older state than it knows.
         watchers = dict(self._watchers)
         model_ids = list({model_id for watched in watchers.values() for model_id in watched})
         async with self._database.read() as connection:
-            # In this order: once nothing is under way, the model is as it was left.
+            # In this order: if no operation is under way, the model's row read after it is final.
             newest = await operations.newest(connection, model_ids)
             rows = await models.get_many(connection, model_ids)
         before, self._seen = self._seen, {}
@@ -151,9 +151,9 @@ class Broadcast:
 
 
 async def stream(broadcast: Broadcast, model_id: UUID, may_look: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
-    """The events of one watcher: `progress` with the model at each change, then `end` with its operation.
+    """Yield one watcher's events: `progress` with the model at each change, then `end` with its operation.
 
-    Without an `end` once the watcher may not look any more.
+    The stream stops without `end` once the watcher may no longer watch.
     """
     async with broadcast.watch(model_id) as watcher:
         shown, silent = b"", 0
@@ -174,7 +174,7 @@ async def stream(broadcast: Broadcast, model_id: UUID, may_look: Callable[[], Aw
 
 
 async def still(may_look: Callable[[], Awaitable[bool]]) -> bool:
-    """What `may_look` says; true while the database can't be reached."""
+    """Return the result of `may_look`; True while the database can't be reached."""
     try:
         return await may_look()
     except DatabaseUnreachable as error:

@@ -1,4 +1,4 @@
-"""What the hosted API tells of the deployments that it runs. This depot runs none, and says so in the same shapes."""
+"""The hosted API's routes on deployments that it runs. This depot runs none, and says so in the same shapes."""
 
 from typing import Annotated
 

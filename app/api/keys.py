@@ -1,4 +1,4 @@
-"""The depot's own API keys, in the hosted API's shapes: each has a UUID, and a new one its whole credential as a value."""
+"""The depot's own API keys, in the hosted API's shapes: each has a UUID, and a new one its credential as `value`."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -114,7 +114,7 @@ async def delete_key(identifier: ResourceId, depot: TheDepot, act: TheAct) -> Re
 
 
 def _shown(row: Row[Any]) -> dict[str, Any]:
-    """What a client sees of a key. It never changes, so it was updated when it was made."""
+    """Return a key as a client sees it. It never changes, so it was updated when it was created."""
     return {
         "id": identity(row.id),
         "name": row.name,

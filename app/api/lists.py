@@ -1,6 +1,6 @@
-"""Lists of any length: read, written and sent in slices, between which everything else goes on.
+"""Lists of any length: read, serialized and sent in slices, between which other requests are served.
 
-While one is sent it holds a slice of memory, and no connection to the database: also where its client does not read on.
+While one is sent it holds one slice in memory and no database connection, even if its client stops reading.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ from app.services import lists
 LONGEST_PAGE = 10_000
 """Rows that a client may limit a list to."""
 _FIRST, _SLICE = 500, 100
-"""Rows of the first slice, which most lists fit in, and of each that follows: 1 to 2 ms of work."""
+"""Rows of the first slice, which most lists fit in, and of each later one: 1 to 2 ms of work."""
 _PAUSE = 0.002
-"""Seconds between two slices, whichever list they are of: `tests/benchmarks/lists.py` tells what others notice."""
+"""Seconds between two slices of any lists: `tests/benchmarks/lists.py` measures the effect on other requests."""
 Fetch = Callable[[AsyncConnection, Row[Any] | None, int], Awaitable[Sequence[Row[Any]]]]
-"""At most so many rows: those that follow the given one."""
+"""Returns at most the given number of rows, those after the given row."""
 
 log = structlog.get_logger()
 
 
 class Listed(NamedTuple):
-    """What a list is of: its key in the answer, its rows, and those as a JSON array."""
+    """A list: its key in the answer, its rows, and the rows as a JSON array."""
 
     key: str
     fetch: Fetch
@@ -53,7 +53,7 @@ class _Slice(NamedTuple):
 
 
 class Lists:
-    """One slice is made at a time, of all lists together: however many are read, they take no more of the process."""
+    """Makes one slice at a time, of all lists together: however many are read, they take no more of the process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -61,11 +61,11 @@ class Lists:
         self._begin_models: Batcher[None, _Slice] = Batcher(self._first_models)
 
     async def models(self) -> Response:
-        """Of all models. Those who ask at the same time share its first slice."""
+        """Return the list of all models. Concurrent requests share its first slice."""
         return self._answer(_MODELS, await self._begin_models.get(None) or _Slice(0, b"", None), None)
 
     async def of(self, listed: Listed, *, after: Row[Any] | None = None, limit: int | None = None) -> Response:
-        """At most `limit` of what is listed."""
+        """Return at most `limit` items of a list."""
         first = await self._slice(listed, after, _FIRST if limit is None else min(limit, _FIRST))
         return self._answer(listed, first, limit)
 
@@ -100,7 +100,7 @@ class Lists:
 
 
 class _Streamed(StreamingResponse):
-    """Breaks off where the rest can't be had: the last chunk is never sent, so no client takes what it has for the whole."""
+    """Breaks off if the rest can't be read: the last chunk is never sent, so no client takes a part for the whole."""
 
     async def stream_response(self, send: Send) -> None:
         try:
@@ -110,7 +110,7 @@ class _Streamed(StreamingResponse):
 
 
 def write(shape: TypeAdapter[Any], rows: Sequence[Row[Any]]) -> bytes:
-    """Rows whose columns are as `shape`, a list, has them."""
+    """Return rows as JSON in `shape`, a list with the same columns."""
     return body(shape, plain(rows))
 
 
@@ -118,12 +118,12 @@ _MODELS = Listed("models", lists.models, partial(write, schemas.MODELS))
 
 
 def models(name: str | None, status: ModelStatus | None) -> Listed:
-    """Those of that name, in that status."""
+    """Return the list of the models of that name, in that status."""
     return _MODELS._replace(fetch=partial(lists.models, name=name, status=status))
 
 
 def deployments(name: str | None, model_id: UUID | None) -> Listed:
-    """The one of that name, those of that model."""
+    """Return the list of the deployments of that name, of that model."""
 
     def written(rows: Sequence[Row[Any]]) -> bytes:
         return schemas.DEPLOYMENTS.dump_json([schemas.deployment(row) for row in rows], by_alias=True)
@@ -132,5 +132,5 @@ def deployments(name: str | None, model_id: UUID | None) -> Listed:
 
 
 def files(model: Row[Any]) -> Listed:
-    """Of a model that is ready."""
+    """Return the list of a ready model's files."""
     return Listed("files", partial(lists.files, model=model), partial(write, schemas.FILES))

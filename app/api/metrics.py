@@ -1,4 +1,4 @@
-"""The API's metrics at its public port. They tell what a depot is used for, so they take a key: see app/depot/status.py."""
+"""The API's metrics at its public port. They reveal a depot's use, so they need a key: see app/depot/status.py."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response

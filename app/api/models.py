@@ -130,7 +130,7 @@ async def get_latest_commit(model_id: ResourceId, depot: TheDepot) -> Response:
         model = await models.selection(connection, model_id)
     if model.commit is None:
         raise Conflict(f"Nobody knows yet which commit of {model.name!r} this is: ask again once it is downloading.")
-    # A commit stays where it is.
+    # A commit never moves.
     latest = model.commit if model.revision == model.commit else await depot.lookups.latest(model_id)
     told = {"revision": model.revision, "commit": model.commit, "latest": latest, "moved": latest != model.commit}
     return json_answer(schemas.LATEST, told)

@@ -1,7 +1,7 @@
-"""What clients ask again and again, answered with what the answer takes and no more.
+"""Fast path for polling: GET one model or operation by id, without the framework's routing.
 
-A request that the framework hands to a route costs as much again as all else that is done for it. These say the same
-as the routes of their names, which the document describes and which answer in all but the common case.
+That routing costs as much as the rest of a request. These routes answer the same as the framework's routes of the same
+paths, which the OpenAPI document describes and which handle all but the common case.
 """
 
 import re
@@ -22,12 +22,12 @@ _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def install(app: FastAPI) -> None:
-    """Before all other routes."""
+    """Add these routes before all others."""
     app.router.routes[:0] = [_Polled(app.root_path, path, look) for path, look in _PATHS.items()]
 
 
 class _Polled(BaseRoute):
-    """GET of one thing by its id."""
+    """GET of one resource by its id."""
 
     def __init__(self, prefix: str, path: str, look: Callable[[Reads, UUID], Awaitable[bytes]]) -> None:
         self._look = look

@@ -1,4 +1,4 @@
-"""What many clients ask at the same time is looked up once: the SDKs poll, and so does everything that waits."""
+"""Concurrent reads share one query: the SDKs poll, and so does everything that waits."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -11,7 +11,7 @@ from app.services import models, operations
 
 
 class Reads:
-    """The looks that requests share, each with the answer's body."""
+    """Queries that requests share, each with the answer's body."""
 
     def __init__(self, database: Database) -> None:
         self._kept = PersistentReader(database)
@@ -19,14 +19,14 @@ class Reads:
         self._operation: Batcher[UUID, bytes] = Batcher(self._some_operations)
 
     async def model(self, model_id: UUID) -> bytes:
-        """Raises `NotFound`."""
+        """Return a model's JSON. Raises `NotFound`."""
         found = await self._model.get(model_id)
         if found is None:
             raise models.unknown(model_id)
         return found
 
     async def operation(self, operation_id: UUID) -> bytes:
-        """Raises `NotFound`."""
+        """Return an operation's JSON. Raises `NotFound`."""
         found = await self._operation.get(operation_id)
         if found is None:
             raise operations.unknown(operation_id)

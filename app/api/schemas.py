@@ -46,7 +46,7 @@ def _whole(number: Any) -> Any:
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_printable)]
 # A moment without a fraction is written as 2026-01-31T12:00:00Z, and faster than by `strftime`.
 Time = Annotated[datetime, PlainSerializer(lambda time: time.replace(microsecond=0), return_type=datetime)]
-# What an HTTP header can carry, since that is where it goes.
+# Only what an HTTP header can carry, since it is sent in one.
 Token = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[\x21-\x7e]*$")]
 # To JSON Schema, 2.0 is an integer, too.
 Count = Annotated[StrictInt, Field(ge=1, le=_MOST_GPUS), BeforeValidator(_whole)]
@@ -59,7 +59,7 @@ def _is_none(value: Any) -> bool:
     return value is None
 
 
-# Newer clients' types refuse null, so what was not given is left out.
+# Newer clients' types refuse null, so an absent value is left out.
 GivenText = Annotated[str | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "string"})]
 GivenCount = Annotated[int | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "integer"})]
 

@@ -1,4 +1,4 @@
-"""The one zone there is: this server. Clients look their endpoint up here before they have credentials."""
+"""The only zone: this server. Clients look up their endpoint here before they have credentials."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response
