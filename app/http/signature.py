@@ -53,7 +53,7 @@ def parse(parameters: str) -> Signature | None:
 
 
 def fits(signature: Signature, request: Signed, secret: bytes) -> bool:
-    """Return whether the signature was made with `secret`, for this request; in constant time."""
+    """Return whether `secret` made the signature for this request. A mismatch takes equally long."""
     try:
         query = parse_qs(request.query.decode("latin-1"), max_num_fields=_MOST_FIELDS) if request.query else {}
     except ValueError:

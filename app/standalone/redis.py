@@ -90,7 +90,7 @@ class RedisServer:
         try:
             with self.log.open("ab") as log:
                 self._said_before = log.tell()
-                return subprocess.Popen(  # noqa: S603  # the command is made of our own words
+                return subprocess.Popen(  # noqa: S603  # all arguments are our own
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

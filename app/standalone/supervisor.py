@@ -152,7 +152,7 @@ def launching(*, inherits: Collection[int]) -> Iterator[Callable[..., subprocess
     environment = {**os.environ, "DEPOT_LIFELINE": "1", "PYTHONSAFEPATH": "1"}
 
     def launch(*words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603  # our own words
+        return subprocess.Popen(  # noqa: S603  # all arguments are our own
             [sys.executable, *words],
             stdin=reader,
             env=environment,
