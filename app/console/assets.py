@@ -1,6 +1,6 @@
-"""The style, the scripts and the icon: small files, kept in memory, packed once, and named so that browsers keep them.
+"""The style sheet, scripts and icon: small files, kept in memory, compressed once, cached by browsers by their digest.
 
-htmx 2.0.11 and its SSE extension 2.2.4 are the files of npm's `htmx.org` and `htmx-ext-sse`, each with its licence beside.
+htmx 2.0.11 and its SSE extension 2.2.4 are from npm's `htmx.org` and `htmx-ext-sse`, each with its licence file.
 """
 
 import gzip
@@ -27,7 +27,7 @@ class Asset:
 
 
 class Assets:
-    """What a folder holds."""
+    """The assets in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._assets = {path.name: _read(path) for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
@@ -36,7 +36,7 @@ class Assets:
         return self._assets.get(name)
 
     def address(self, name: str) -> str:
-        """Its path below the root: another one when the content is another."""
+        """Return its path below the root, which changes with the content."""
         return f"/console/static/{name}?{self._assets[name].digest}"
 
 

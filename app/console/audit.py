@@ -1,4 +1,4 @@
-"""The audit, for operators: who changed what, or was refused it, from where; and who signed in."""
+"""The audit page, for operators: who changed what or was refused, from where; and who signed in."""
 
 from fastapi import APIRouter, Request, Response
 

@@ -1,4 +1,4 @@
-"""The lines to type for what a page does. They name secrets, and hold none."""
+"""Command lines that do what a page does. They name secrets, but hold none."""
 
 import json
 import shlex
@@ -11,18 +11,18 @@ _EXAMPLE = "owner/name"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What to type, and what for."""
+    """A command line, with a title."""
 
     title: str
     text: str
 
 
 def to_create(address: str, name: str, revision: str, include: Sequence[str], exclude: Sequence[str]) -> list[Line]:
-    """The same create by other means. `address` is the depot's, as clients see it."""
+    """Return commands for the same create. `address` is the depot's, as clients see it."""
     body: dict[str, Any] = {"name": name or _EXAMPLE}
     body |= {"revision": revision} if revision else {}
     body |= {key: list(value) for key, value in (("include", include), ("exclude", exclude)) if value}
-    # Python's own words for them are the same.
+    # The values' repr() is valid Python.
     given = ", ".join(f"{key}={value!r}" for key, value in body.items())
     flags = [
         word for key, value in (("--include", include), ("--exclude", exclude)) for one in value for word in (key, one)

@@ -1,4 +1,4 @@
-"""The deployments: listed, declared, deleted."""
+"""Pages that list, declare and delete deployments."""
 
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +20,7 @@ from app.services import deployments
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _PER_PAGE, _OFFERED = 50, 500
-"""Deployments, and models to choose from: those beyond can be named all the same."""
+"""Deployments on a page; models that the form offers: others can still be typed."""
 _TEXTS, _COUNTS = ("gpu-type", "deployment-url", "inference-engine-version"), ("gpu-count", "replicas")
 _FIELDS = ("name", "model", "inference-engine-parameters", *_TEXTS, *_COUNTS)
 
@@ -64,7 +64,7 @@ async def delete(
 
 
 def _wanted(form: Form) -> dict[str, Any]:
-    """In the API's words. The model is named by its id or its name; the parameters stand one on a line."""
+    """Return the API's fields. The form has the model's id or name, and one parameter per line."""
     model = form.get("model", "")
     lines = [line.strip() for line in form.get("inference-engine-parameters", "").splitlines()]
     return {

@@ -1,4 +1,4 @@
-"""The lines that start an engine on a ready model, by what its files are."""
+"""Command lines that start an engine on a ready model, chosen by its files."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from app.console.commands import Line
 
 CONFIG = "config.json"
 ENDINGS = (".gguf", ".safetensors", ".bin", CONFIG)
-"""Of the files that the lines depend on."""
+"""Endings of the files that decide the lines."""
 _QUANT = re.compile(
     r"(?<![A-Z0-9])(?:UD-)?((?:IQ\d|TQ\d|Q\d)(?:_[A-Z0-9]+)*|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?![A-Z0-9])",
     re.IGNORECASE,
@@ -37,16 +37,16 @@ _BEST_FIRST = (
     "FP16",
     "Q2",
 )
-"""How quantizations begin: the one that most take by default, then what is near it, larger before smaller."""
+"""Prefixes of quantizations: the most common default, then those near it, larger before smaller."""
 _BEST_PROJECTOR_FIRST = ("F16", "FP16", "BF16", "Q8")
-# What vLLM leaves out, of what trainers leave behind.
+# Files left by trainers that vLLM skips.
 _NO_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin"})
 
 
 def to_serve(model: Row[Any], paths: Sequence[str], config: bytes | None) -> tuple[list[Line], list[Line]]:
-    """The line of each engine for a model with files at `paths` in its folder; and those for its other quantizations.
+    """Return (one line per engine for a model with files at `paths` in its folder, lines for other quantizations).
 
-    `config` is what its config.json holds, or null where that can't be read.
+    `config` is the content of its config.json, `None` if that can't be read.
     """
     for_llama_cpp = _for_llama_cpp(model.path, paths)
     lines = for_llama_cpp[:1]
@@ -56,7 +56,7 @@ def to_serve(model: Row[Any], paths: Sequence[str], config: bytes | None) -> tup
 
 
 def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:
-    """One for each quantization, the best default first."""
+    """Return a line per quantization, the best default first."""
     gguf = [path for path in paths if path.lower().endswith(".gguf")]
     projectors = [path for path in gguf if "mmproj" in _stem(path).lower()]
     models = sorted((path for path in gguf if path not in projectors and _is_model(path)), key=_rank)
@@ -73,7 +73,7 @@ def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:
 
 
 def _is_model(path: str) -> bool:
-    """Not what quantizers leave behind, and of a model in several files the first, by which it is loaded."""
+    """Return False for files that quantizers leave, and for all shards but the first, which loads the model."""
     shard, quant = _SHARD.search(path), _quant(path)
     return ("imatrix" not in _stem(path).lower() or quant is not None) and (shard is None or int(shard[1]) == 1)
 
@@ -83,7 +83,7 @@ def _rank(path: str) -> tuple[int, bool, str]:
 
 
 def _projector(path: str, projectors: Sequence[str]) -> str:
-    """The one in the model's own folder, if there are several; then the most precise that runs anywhere."""
+    """Return the projector: one in the model's folder first, then the most precise that runs anywhere."""
     folder = PurePosixPath(path).parent
 
     def rank(projector: str) -> tuple[bool, int, bool, str]:
@@ -93,13 +93,13 @@ def _projector(path: str, projectors: Sequence[str]) -> str:
 
 
 def _place(quant: str | None, order: Sequence[str]) -> tuple[int, bool]:
-    """Where it stands in `order`; what is not there comes last, and what has no quantization after that."""
+    """Return a sort key: the position in `order`, then what is not in it, then what has no quantization."""
     place = next((place for place, beginning in enumerate(order) if (quant or "").startswith(beginning)), len(order))
     return place, quant is None
 
 
 def _quant(path: str) -> str | None:
-    """The quantization by the file's name or, if that names none, by its folder's: `Q4_K_M`."""
+    """Return the quantization in the file's name or, if none, in its folder's: `Q4_K_M`."""
     found = _QUANT.findall(_stem(path)) or _QUANT.findall(PurePosixPath(path).parent.name)
     return str(found[-1]).upper() if found else None
 
@@ -109,7 +109,7 @@ def _stem(path: str) -> str:
 
 
 def _suits_vllm(paths: Iterable[str], config: bytes | None) -> bool:
-    """A Transformers model at the top of the folder, and one that says which class loads it."""
+    """Return whether the folder's top has a Transformers model that names its class."""
     top = {path for path in paths if "/" not in path}
     return CONFIG in top and any(map(_is_weights, top)) and (config is None or _names_architectures(config))
 

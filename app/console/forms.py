@@ -1,4 +1,4 @@
-"""What a form says, as the API's own shapes, so that the same is accepted and the same refused."""
+"""Converts forms to the API's schemas, so that both accept and refuse the same."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ Shape = TypeVar("Shape", bound=Body)
 
 
 def filled(shape: type[Shape], words: Mapping[str, Any]) -> Shape:
-    """`words` by the names they have in the API. Raises `BadRequest`, which does not repeat them."""
+    """Validate `words`, keyed by the API's names. Raises `BadRequest`, which does not repeat them."""
     try:
         return shape.model_validate(words)
     except ValidationError as error:
@@ -24,12 +24,12 @@ def filled(shape: type[Shape], words: Mapping[str, Any]) -> Shape:
 
 
 def patterns(text: str) -> list[str] | None:
-    """One a line, or several with spaces between; `None` where there is none."""
+    """Split at line ends and spaces; return `None` if there is no pattern."""
     return text.split() or None
 
 
 def an_id(text: str) -> UUID | None:
-    """`None` for what is none."""
+    """Return `None` for an invalid id."""
     try:
         return UUID(text)
     except ValueError:
@@ -37,22 +37,22 @@ def an_id(text: str) -> UUID | None:
 
 
 def number(text: str) -> int | str | None:
-    """As a count, or as it is, to be refused by name."""
+    """Return the count, or the text for validation to refuse."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else text or None
 
 
 def is_sure(form: Mapping[str, str]) -> bool:
-    """Whether it was asked before a delete: by the page's script or, where none runs, by a page of its own."""
+    """Return whether the user confirmed a delete: in the script's dialog or, without scripts, on a page."""
     return bool(form.get("sure"))
 
 
 def page_number(text: str) -> int:
-    """From 1 on; what makes no sense is as if it were not there."""
+    """Return the page number, from 1; 1 for invalid text."""
     return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < 9 else 1
 
 
 def said(refusal: Refusal | None) -> Mapping[str, Any] | None:
-    """What a page tells of it."""
+    """Return what a page shows."""
     if refusal is None:
         return None
     in_use = isinstance(refusal, ModelInUse)

@@ -1,4 +1,4 @@
-"""The API keys, for operators: listed, made, revoked."""
+"""Pages for operators that list, make and revoke API keys."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from app.services import keys
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _DAYS = {"7": 7, "30": 30, "90": 90, "365": 365, "": None}
-"""For how long a key may be valid."""
+"""Lifetimes that the form offers, in days."""
 _DAY = 86_400.0
 _PER_PAGE = 50
 
@@ -74,7 +74,7 @@ async def revoke(request: Request, depot: TheDepot, session: TheSession, key: st
 
 
 def _wanted(form: Form) -> tuple[str, Role, float | None]:
-    """The name, the role, and in how many seconds it expires. Raises `BadRequest`."""
+    """Return the name, role and seconds until expiry. Raises `BadRequest`."""
     name, role, days = form.get("name", ""), form.get("role", ""), form.get("expires", "")
     if not name or not is_name(name):
         raise BadRequest(f"Say whose key it is or what it is for, in 1 to {LONGEST_NAME} characters.", field="name")

@@ -1,4 +1,4 @@
-"""What changes on a page while it is looked at: one stream of events for each page, no query for any of them."""
+"""Live updates of open pages: one event stream per page, and no query of its own for any of them."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ from app.console.session import Session, SessionRoute, TheSession, goes_on
 router = APIRouter(include_in_schema=False, route_class=SessionRoute)
 
 PER_PAGE = 50
-"""Models on one page, and so in one stream."""
+"""Models per page, and so per stream."""
 _STILL_HERE = b"event: still-here\ndata: -\n\n"
-"""At least every `LOOK_AT_KEY` seconds. An event and no comment: the page's script hears of no comment."""
+"""At least every `LOOK_AT_KEY` seconds. An event, because scripts do not receive SSE comments."""
 _REMEMBERED = 2000
 _TEMPLATE = {"row": "model_row.html", "page": "model_head.html"}
 View = Literal["row", "page"]
@@ -29,7 +29,7 @@ View = Literal["row", "page"]
 
 @dataclass
 class Fragments:
-    """Pieces of pages, each made once for all who watch the same."""
+    """Page fragments, each rendered once for all of its watchers."""
 
     pages: Pages
     root: str
@@ -50,7 +50,7 @@ class Fragments:
 
 
 def install(app: FastAPI) -> None:
-    """Keep the pieces as long as the application is there."""
+    """Keep the fragments for the application's lifetime."""
     app.state.fragments = Fragments(app.state.pages, app.root_path)
 
 

@@ -1,4 +1,4 @@
-"""The models: all of them, one of them; and adding, retrying and deleting one."""
+"""Pages that list and show models, and add, retry and delete one."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -31,11 +31,11 @@ from app.services.catalogue import NEWEST_FIRST, SORTS, Search
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _HISTORY, _FILES, _HOLDERS = 20, 500, 100
-"""Rows of each on a model's page."""
+"""Most rows of each on a model's page."""
 _LOADABLE = 5_000
-"""Files that are looked at for the lines that load a model."""
+"""Most files considered for the lines that load a model."""
 _LARGEST_CONFIG = 1 << 20
-"""Bytes: those that there are have some thousand."""
+"""Bytes; real ones have a few thousand."""
 
 
 @router.get("/console")
@@ -140,7 +140,7 @@ async def delete(
 
 
 def _search(request: Request) -> tuple[Search, int]:
-    """What the address asks for, and which page of it; what makes no sense is as if it were not there."""
+    """Return the search and the page number in the URL; invalid values are ignored."""
     asked = request.query_params
     status, sort, number = asked.get("status", ""), asked.get("sort", ""), asked.get("page", "")
     search = Search(
@@ -162,7 +162,7 @@ def _wanted(form: Form) -> dict[str, Any]:
 
 
 def _form(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
-    """Empty, or as it was sent: but for the token, which is never shown again."""
+    """Render the form, empty or as sent, but never with the token."""
     shown = {name: form.get(name, "") for name in ("name", "revision", "include", "exclude")}
     status = status_of(refusal) if refusal else HTTPStatus.OK
     return page(request, "add.html", status=status, form=shown, lines=_lines(depot, form), refusal=said(refusal))
@@ -199,7 +199,7 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
 
 
 async def _engines(depot: Depot, model: Row[Any], paths: Sequence[str]) -> tuple[list[Line], list[Line]]:
-    """The lines that load it, if it can be loaded; and those for its other quantizations."""
+    """Return (lines that load it, lines for its other quantizations); empty if it can't be loaded."""
     if not model.path:
         return [], []
     has_config = engines.CONFIG in paths
@@ -208,7 +208,7 @@ async def _engines(depot: Depot, model: Row[Any], paths: Sequence[str]) -> tuple
 
 
 async def _sure(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:
-    """The question whether to delete it; not asked as long as deployments hold it."""
+    """Render the confirmation of a delete; a refusal while deployments hold it."""
     async with depot.database.read() as connection:
         model = await models.get(connection, model_id)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)

@@ -1,6 +1,6 @@
-"""What one page shows once, such as a new key's secret: it travels sealed in a cookie, which that page takes away.
+"""Text that a page shows once, such as a new key's secret: sent sealed in a cookie, which that page deletes.
 
-A form is answered by a redirect, so that loading the page again sends nothing twice; whichever API process answers next.
+A form is answered by a redirect, so a reload sends nothing twice, and any API process can answer the next request.
 """
 
 from urllib.parse import quote, unquote
@@ -17,7 +17,7 @@ _LASTS = 60
 
 
 def keep_once(request: Request, response: Response, session: Session, text: str) -> None:
-    """Have the next page of the console that this browser loads, in this session, get `text`."""
+    """Pass `text` to the next console page that this browser loads, in this session."""
     depot: Depot = request.app.state.depot
     name, attributes = cookie_named(request, _NAME)
     sealed = depot.sealer.seal(text, belongs_to=_NAME + session.id)
@@ -25,7 +25,7 @@ def keep_once(request: Request, response: Response, session: Session, text: str)
 
 
 def kept_once(request: Request, session: Session) -> str | None:
-    """What was kept for this page. The answer must `forget` it."""
+    """Return the text kept for this page. The response must `forget` it."""
     depot: Depot = request.app.state.depot
     name, _ = cookie_named(request, _NAME)
     try:

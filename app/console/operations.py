@@ -1,4 +1,4 @@
-"""The operations: what is under way and what has ended, by state and command."""
+"""The page of pending and ended operations, by state and command."""
 
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -45,5 +45,5 @@ async def list_operations(request: Request, depot: TheDepot) -> Response:
 
 
 def _one_of(words: type[_Word], text: str | None) -> _Word | None:
-    """What makes no sense is as if it were not there."""
+    """Return `None` for invalid text."""
     return words(text) if text in set(words) else None

@@ -1,4 +1,4 @@
-"""Pages out of templates, and what a browser may do with them."""
+"""Pages from templates, and the headers that restrict browsers."""
 
 import gzip
 from collections.abc import Callable, Coroutine
@@ -30,12 +30,12 @@ _HEADERS = {
     "Vary": "Accept-Encoding",
 }
 _EFFORT = 5
-"""Of packing a page: from there on it takes longer and hardly gets smaller."""
+"""gzip level for pages: higher ones take longer and save little."""
 _AGAIN = "Nothing was changed; load the page again in a while."
 
 
 class Pages:
-    """The templates, and the files that they refer to."""
+    """The templates and the files that they refer to."""
 
     def __init__(self) -> None:
         self.assets = Assets(_FOLDER / "static")
@@ -55,10 +55,10 @@ class Pages:
 
 
 class PageRoute(APIRoute):
-    """A route on which what goes wrong is told by a page."""
+    """A route that reports errors by a page."""
 
     async def admit(self, request: Request) -> Response | None:
-        """An answer instead of the page; `None` if the caller may see it."""
+        """Return a response in place of the page; `None` if the caller may see it."""
         request.state.session = None
         return None
 
@@ -82,7 +82,7 @@ def install(app: FastAPI) -> None:
 
 
 def page(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """A template filled in, for whoever is signed in."""
+    """Render a template with the request's session."""
     session = request.state.session
     template = request.app.state.pages.template(name)
     text = template.render(root=root(request), session=session, here=request.url.path, **context)
@@ -93,20 +93,20 @@ def page(request: Request, name: str, *, status: int = 200, **context: Any) -> H
 
 
 def problem(request: Request, status: HTTPStatus, message: str) -> HTMLResponse:
-    """A page that says what went wrong."""
+    """Render an error page."""
     if not hasattr(request.state, "session"):
         request.state.session = None
     return page(request, "problem.html", status=status, title=status.phrase, message=message)
 
 
 def see(request: Request, path: str) -> RedirectResponse:
-    """Have the browser look at another page of the console."""
+    """Redirect to another page of the console."""
     return RedirectResponse(f"{root(request)}/console{path}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
 
 
 def sign_in_first(request: Request) -> Response:
-    """What somebody gets who is not signed in, or not any more."""
-    if "hx-request" in request.headers:  # a part of a page: the whole page has to go
+    """Redirect a caller without a valid session to sign in."""
+    if "hx-request" in request.headers:  # htmx asks for a fragment: redirect the whole page
         return Response(status_code=204, headers={"HX-Redirect": f"{root(request)}/console/sign-in"})
     if request.headers.get("accept") == "text/event-stream":
         raise HTTPException(401)
@@ -116,7 +116,7 @@ def sign_in_first(request: Request) -> Response:
 
 
 def root(request: Request) -> str:
-    """The path under which clients see this server."""
+    """Return the path under which clients see this server."""
     path: str = request.scope["root_path"]
     return path
 

@@ -1,4 +1,4 @@
-"""A model as the pages show it: in a word, how far it is, and how long it will take."""
+"""A model as the pages show it: status, progress and time left."""
 
 from dataclasses import dataclass
 from hashlib import blake2s
@@ -22,26 +22,26 @@ _IN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a row and the head of a model's page are made of. Two that are equal look the same."""
+    """The data of a model's row and page head. Equal data look the same."""
 
     id: UUID
     model: Row[Any]
     status: str
-    """The model's, or `deleting`."""
+    """The model's status, or `deleting`."""
     word: str
-    """The same for people."""
+    """The status in words."""
     figures: str
     """Bytes, rate and time left, while downloading."""
     note: str
     """Why it waits, or why it failed and what to do about it."""
     stage: str
-    """When this changes, all of the model's page does."""
+    """When this changes, the whole page is reloaded."""
     seen: str
-    """Tells it from how it looked before."""
+    """Digest of what is shown, to detect changes."""
 
 
 def show(seen: Seen) -> Shown | None:
-    """`None` once the model is gone."""
+    """Return `None` once the model is gone."""
     model, operation = seen.model, seen.operation
     if model is None:
         return None

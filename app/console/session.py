@@ -1,4 +1,4 @@
-"""Who is signed in: a sealed cookie names the key and the session. Whether both still open is looked up each time."""
+"""Sign-in sessions: a sealed cookie names the key and the session. Each request checks that both are valid."""
 
 import hashlib
 import hmac
@@ -28,7 +28,7 @@ _LASTS = 43_200
 """Seconds."""
 _MOST_FIELDS = 50
 _ANYBODYS = frozenset({"sign-out", "sign-out-everywhere"})
-"""What a reader may send, too."""
+"""Changes that readers may make, too."""
 _READER = "Your key may only read. Sign in with an operator's to change things."
 _STRANGE = (
     "This did not come from a page of this console, or from one that is too old. Load the page again, then retry."
@@ -39,7 +39,7 @@ Form = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Cookie:
-    """What is sealed in it. `secret` is the digest of the key's: with another one, whoever had the old one is out."""
+    """The cookie's sealed content. `secret` is the digest of the key's: a new secret ends the session."""
 
     key_id: str
     secret: str
@@ -49,7 +49,7 @@ class _Cookie:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The key of whoever is signed in, and what their forms are known by. `expires` is in seconds since 1970."""
+    """The key that signed in, and the token that identifies its forms. `expires` is in seconds since 1970."""
 
     key: Key
     token: str
@@ -57,17 +57,17 @@ class Session:
 
     @property
     def id(self) -> str:
-        """As the database knows it: of no use in a cookie."""
+        """The id in the database, a digest: useless in a cookie."""
         return _digest(self.token.encode())
 
     @property
     def csrf(self) -> str:
-        """What a form has to carry: another text each time, as how well a page packs would tell one that stays."""
+        """The CSRF token of a form: another each time, as the size of gzipped pages would reveal a constant one."""
         salt = secrets.token_urlsafe(9)
         return f"{salt}.{self._proof(salt)}"
 
     def gave(self, csrf: str) -> bool:
-        """Whether that is from a form of this session."""
+        """Return whether `csrf` is from a form of this session."""
         salt, _, proof = csrf.partition(".")
         return hmac.compare_digest(proof.encode(), self._proof(salt).encode())
 
@@ -80,9 +80,9 @@ class Session:
 
 
 class SessionRoute(PageRoute):
-    """A page for whoever is signed in. What changes things takes an operator, and a form of ours.
+    """A page for signed-in users. A change needs an operator and a form of this console.
 
-    The `operation_id` of a route that changes things is the action that the audit tells.
+    The `operation_id` of a route that changes something is the action in the audit.
     """
 
     async def admit(self, request: Request) -> Response | None:
@@ -117,7 +117,7 @@ async def begin(request: Request, response: Response, act: Act, key: Key) -> Non
 
 
 async def end(request: Request, response: Response, act: Act, session: Session, *, everywhere: bool) -> None:
-    """Sign out: in this browser, or in all that are signed in with the same key."""
+    """Sign out in this browser, or in all browsers signed in with the same key."""
     depot: Depot = request.app.state.depot
     async with depot.database.begin() as connection:
         if everywhere:
@@ -131,22 +131,22 @@ async def end(request: Request, response: Response, act: Act, session: Session, 
 
 
 async def goes_on(depot: Depot, session: Session) -> bool:
-    """Whether whoever is signed in still is."""
+    """Return whether the session is still valid."""
     if session.expires <= time.time():
         return False
     return await depot.authenticator.still_opens(session.key) and await depot.sessions.is_current(session.id)
 
 
 def is_secure(request: Request) -> bool:
-    """Whether browsers come by TLS: also where a proxy ends it and does not tell."""
+    """Return whether browsers use TLS, also if a proxy terminates it silently."""
     depot: Depot = request.app.state.depot
     return "https" in {request.url.scheme, urlsplit(depot.address).scheme}
 
 
 def check_origin(request: Request, depot: Depot) -> None:
-    """Raises `HTTPException` where a browser says that another site's page sent this.
+    """Raise `HTTPException` if the browser says that another site's page sent this.
 
-    Other clients say nothing, and have no cookie to be misused.
+    Other clients send no such header, and have no cookie to be misused.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:
@@ -158,7 +158,7 @@ def check_origin(request: Request, depot: Depot) -> None:
 
 
 async def read_form(request: Request) -> Form:
-    """The fields of a form, of which none is there twice."""
+    """Return a form's fields; the last of each name."""
     try:
         text = (await request.body()).decode()
         return {name: value.strip() for name, value in parse_qsl(text, max_num_fields=_MOST_FIELDS)}
@@ -186,7 +186,7 @@ async def _session_of(request: Request, depot: Depot) -> Session | None:
 def _opened(sealer: Sealer, text: str) -> _Cookie | None:
     try:
         return _Cookie(**json.loads(sealer.open(unquote(text), belongs_to=_COOKIE)))
-    except (CannotOpen, TypeError):  # not ours, or of a version that sealed something else
+    except (CannotOpen, TypeError):  # not ours, or by a version with other fields
         return None
 
 
@@ -195,7 +195,7 @@ def _digest(secret: bytes) -> str:
 
 
 def cookie_named(request: Request, name: str) -> tuple[str, dict[str, Any]]:
-    """A cookie's name, which makes a browser insist on what follows, and its attributes."""
+    """Return a cookie's name, whose prefix makes browsers enforce its attributes, and the attributes."""
     path, secure = root(request) or "/", is_secure(request)
     prefix = "" if not secure else "__Host-" if path == "/" else "__Secure-"
     return prefix + name, {"path": path, "secure": secure, "httponly": True, "samesite": "strict"}

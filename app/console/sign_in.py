@@ -1,4 +1,4 @@
-"""Signing in with an API key, and out."""
+"""Pages to sign in with an API key, and out."""
 
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ async def sign_in(request: Request, depot: TheDepot) -> Response:
         answer = _form(request, error.status_code, next=wanted, key=form.get("key", ""), refusal=error.detail)
         answer.headers.update(error.headers or {})
         return answer
-    # Only to a page of ours, whatever the form was made to say.
+    # Only to a page of this console, whatever `next` says.
     answer = see(request, wanted.removeprefix("/console") if wanted.startswith("/console/") else "")
     async with audited(request, depot, key, "sign-in") as act:
         await session.begin(request, answer, act, key)
@@ -76,7 +76,7 @@ async def front(request: Request) -> Response:
 
 
 def _form(request: Request, status: int = HTTPStatus.OK, **shown: str) -> Response:
-    """The form, and where else it must be sent from: a browser keeps no cookie for https:// that came by http://."""
+    """Render the form, with the https:// address where it came by http://: browsers would drop its cookie."""
     depot: Depot = request.app.state.depot
     public = urlsplit(depot.address)
     lost = session.is_secure(request) and request.url.scheme != "https" and request.url.netloc != public.netloc
@@ -85,12 +85,12 @@ def _form(request: Request, status: int = HTTPStatus.OK, **shown: str) -> Respon
 
 
 async def _proven(request: Request, depot: Depot, form: Form) -> Key:
-    """The key whose secret the form holds. Raises `HTTPException`."""
+    """Return the key whose secret the form holds. Raises `HTTPException`."""
     key_id = form.get("key", "")
     try:
         return await depot.authenticator.sign_in(request, key_id, form.get("secret", ""))
     except HTTPException as error:
-        # Strangers fill no audit: what names no key is in the log only, and so is what comes too often.
+        # Strangers must not fill the audit: without a known key, or after too many tries, it is only logged.
         owner = await depot.authenticator.find(key_id) if error.status_code == HTTPStatus.FORBIDDEN else None
         if owner is None:
             raise

@@ -1,4 +1,4 @@
-"""All of the console, as part of an application."""
+"""Adds the console to an application."""
 
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
@@ -23,7 +23,7 @@ _ROUTERS = (
 
 
 def install(app: FastAPI) -> None:
-    """Below /console; and `/` leads a browser there."""
+    """Add it below /console; `/` redirects browsers there."""
     pages.install(app)
     live.install(app)
     for router in _ROUTERS:

@@ -1,4 +1,4 @@
-"""The storage: how full it is, and of what."""
+"""The storage page: how full it is, and what fills it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 
 _LARGEST = 20
 _NARROWEST = 0.4
-"""Percent of a bar that whatever there is takes at least, so that it is seen."""
+"""Minimum width of a non-empty part, in percent, so that it is visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a bar, in bytes; `left` and `width` are where it is in the picture, in percent."""
+    """A part of a bar, in bytes; `left` and `width` are its place in the picture, in percent."""
 
     name: str
     title: str
@@ -54,7 +54,7 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
 
 
 def _disk(usage: Usage, content: Contents) -> Sequence[Part]:
-    """What the rows say and what the disk says are of two moments: never more than there is."""
+    """Return the disk's parts. Rows and disk are read at two moments: cap at what is used."""
     sizes, left = {}, usage.used
     for name, size in (("own", content.own), ("shared", content.shared), ("arriving", content.arriving)):
         sizes[name] = min(size, left)

@@ -1,4 +1,4 @@
-"""Figures in words: bytes, rates, durations, moments."""
+"""Formats bytes, rates, durations and times."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -10,12 +10,12 @@ _SHORT = 8
 
 
 def size(count: float | None) -> str:
-    """Bytes, in powers of ten as disks and networks are sold: `1.2 GB`."""
+    """Format bytes, in powers of ten as disks and networks are sold: `1.2 GB`."""
     if count is None:
         return "-"
     value = float(count)
     for unit in _UNITS:
-        # Such as are shown as 1000 belong to the next unit.
+        # What rounds to 1000 belongs to the next unit.
         if value < 999.5 or unit == _UNITS[-1]:
             break
         value /= 1000
@@ -23,7 +23,7 @@ def size(count: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Roughly: `12 s`, `3 min`, `2 h 5 min`, `4 d`."""
+    """Format roughly: `12 s`, `3 min`, `2 h 5 min`, `4 d`."""
     if seconds < 59.5:
         return f"{max(seconds, 0):.0f} s"
     minutes = round(seconds / 60)
@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """How long ago, or when in the future, in one unit."""
+    """Format how long ago, or how far ahead, in one unit."""
     if moment is None:
         return "never"
     seconds = (datetime.now(UTC) - moment).total_seconds()
@@ -52,12 +52,12 @@ def iso(moment: datetime) -> str:
 
 
 def full(moment: datetime) -> str:
-    """For whoever wants to know exactly."""
+    """Format to the second, for tooltips."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def short(identity: Any) -> str:
-    """The part of an id that tells it from others well enough for people."""
+    """Return the start of an id, distinct enough for people."""
     return str(identity)[:_SHORT]
 
 

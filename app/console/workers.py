@@ -1,4 +1,4 @@
-"""The workers: which there are, and what each has in hand."""
+"""The page of workers and the operations that they hold."""
 
 from fastapi import APIRouter, Request, Response
 
