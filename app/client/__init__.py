@@ -1,1 +1,1 @@
-"""A depot's client: what people's commands are made of. It knows the API from outside only."""
+"""A depot's client, on which the users' commands are built. It uses only the HTTP API."""

@@ -1,4 +1,4 @@
-"""A depot's API as a client sees it; what goes wrong is told in words that say what to do."""
+"""HTTP client of a depot's API; its error messages say what to do."""
 
 import ssl
 from collections.abc import Iterator, Mapping
@@ -17,14 +17,14 @@ Json = dict[str, Any]
 _CONNECT, _ANSWER = 5.0, 30.0
 """Seconds."""
 _QUIET = 10.0
-"""Seconds after which a stream that says nothing is opened anew."""
+"""Seconds without data after which a stream is reopened."""
 _REFUSED: Mapping[int, type[CannotDo]] = MappingProxyType(
     {400: Wrong, 404: NotThere, 405: Wrong, 413: Wrong, 415: Wrong, 429: NoDepot}
 )
 
 
 class Depot:
-    """Connections to one depot, from `with` to the end of it. Whatever it does raises `CannotDo`."""
+    """Connections to one depot; a context manager. Its methods raise `CannotDo`."""
 
     def __init__(self, place: Place, patience: float = _ANSWER) -> None:
         self.url = place.url
@@ -47,7 +47,7 @@ class Depot:
         self._client.close()
 
     def models(self, **only: object) -> list[Json]:
-        """All of them, or those of a `name`, in a `status`; at most `limit`."""
+        """List all, or only those with a `name` or `status`; at most `limit`."""
         return cast("list[Json]", self._ask("GET", "/ai/model", only=only)["models"])
 
     def model(self, model_id: str) -> Json:
@@ -57,22 +57,22 @@ class Depot:
         return cast("list[Json]", self._ask("GET", f"/ai/model/{model_id}/files")["files"])
 
     def latest(self, model_id: str) -> Json:
-        """Where its revision is on the Hub now. Raises `InTheWay` where the Hub doesn't tell, `NoDepot` while it can't."""
+        """Return its revision's Hub commit. Raises `InTheWay` if the Hub doesn't tell, `NoDepot` while it can't."""
         return self._ask("GET", f"/ai/model/{model_id}/latest")
 
     def create_model(self, body: Json) -> Json:
-        """Its operation. Raises `InTheWay` while the same selection is there already."""
+        """Return its operation. Raises `InTheWay` if the same selection exists already."""
         return self._ask("POST", "/ai/model", body)
 
     def delete_model(self, model_id: str) -> Json:
-        """Its operation. Raises `InTheWay` while deployments use it."""
+        """Return its operation. Raises `InTheWay` while deployments use it."""
         return self._ask("DELETE", f"/ai/model/{model_id}")
 
     def operation(self, operation_id: str) -> Json:
         return self._ask("GET", f"/operation/{operation_id}")
 
     def deployments(self, **only: object) -> list[Json]:
-        """All of them, or the one of a `name`, those of a `model`; at most `limit`."""
+        """List all, or only those with a `name` or `model`; at most `limit`."""
         return cast("list[Json]", self._ask("GET", "/ai/deployment", only=only)["deployments"])
 
     def deployment(self, deployment_id: str) -> Json:
@@ -85,9 +85,9 @@ class Depot:
         return self._ask("DELETE", f"/ai/deployment/{deployment_id}")
 
     def watch_model(self, model_id: str) -> Iterator[Json]:
-        """The model at each change, until nothing works on it.
+        """Yield the model at each change, until no operation works on it.
 
-        Raises `NoDepot` also when the stream breaks off before its end, or is quiet for ten seconds.
+        Raises `NoDepot` also when the stream breaks off before its end, or sends nothing for ten seconds.
         """
         patience = httpx2.Timeout(_CONNECT, read=_QUIET)
         try:
@@ -112,7 +112,7 @@ class Depot:
         return self._judge(answer)
 
     def _judge(self, answer: httpx2.Response) -> Json:
-        """What it says, or the error that it is."""
+        """Return its object, or raise its error."""
         said, status = _object(answer), answer.status_code
         if answer.is_success and said:
             return said
@@ -130,7 +130,7 @@ class Depot:
         raise _REFUSED.get(status, CannotDo)(message)
 
     def _explained(self, error: httpx2.TransportError) -> CannotDo:
-        """An error of the line, with what to do about it."""
+        """Return the transport error, with advice."""
         cause = _of_tls(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NoDepot(
@@ -151,7 +151,7 @@ class Depot:
 
 
 def _object(answer: httpx2.Response) -> Json:
-    """Empty for anything else than a JSON object."""
+    """Return {} for anything but a JSON object."""
     try:
         said = answer.json()
     except ValueError:
@@ -160,7 +160,7 @@ def _object(answer: httpx2.Response) -> Json:
 
 
 def _of_tls(error: BaseException | None) -> ssl.SSLError | None:
-    """The TLS library's own error, where that is what was behind it."""
+    """Return the TLS library's error that caused it, if any."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error

@@ -1,4 +1,4 @@
-"""Which depot the commands speak to, and with which key."""
+"""Finds the depot that the commands use, and the key."""
 
 import os
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from app.local import OTHERWISE, NoKey, key_file, own_address, read_key
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a depot is, without `/v2`, and the credentials for it."""
+    """A depot's URL, without `/v2`, and the credentials for it."""
 
     url: str
     key_id: str
@@ -19,9 +19,9 @@ class Place:
 
 
 def find_place(url: str | None, data: Path) -> Place:
-    """The depot at `url` with the key of the environment, or else that of this machine with its own key.
+    """Return the depot at `url`, by default this machine's, with the key in the environment.
 
-    The key of this machine's depot goes to no other. Raises `Wrong`.
+    Without that, the key of this machine's depot is used, but for no other depot. Raises `Wrong`.
     """
     own = _base(own_address(data) or OTHERWISE)
     url = _base(url) if url else own
@@ -44,7 +44,7 @@ def find_place(url: str | None, data: Path) -> Place:
 
 
 def _base(url: str) -> str:
-    """Without `/v2`, which the SDKs want at its end."""
+    """Strip `/v2`, which the SDKs need. Raises `Wrong`."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"http", "https"} and parts.hostname and not parts.query and parts.port != 0

@@ -1,4 +1,4 @@
-"""Why a command could not do what it was asked for, and the exit code that it ends with.
+"""The errors that end a command, and their exit codes.
 
 0    it is done, or was already
 1    anything that has no number below
@@ -22,7 +22,7 @@ from app.domain.states import OperationState
 from app.terminal import CommandError
 
 CODES = (__doc__ or "").partition("\n\n")[2].rstrip()
-"""The exit codes, for people to read."""
+"""The exit codes, as help text."""
 STOPPED = 130
 _OF_REASON: Mapping[str, int] = MappingProxyType({reason: 10 + number for number, reason in enumerate(Reason)})
 _LATE = 21
@@ -37,7 +37,7 @@ class Wrong(CannotDo):
 
 
 class NoDepot(CannotDo):
-    """It may pass."""
+    """A retry may help."""
 
     exit_code = 3
 
@@ -55,7 +55,7 @@ class InTheWay(CannotDo):
 
 
 class Failed(CannotDo):
-    """An operation ended badly, for `reason`, or because its deadline passed."""
+    """An operation failed, for `reason`, or its deadline passed."""
 
     def __init__(self, reason: str | None, message: str | None, *, state: str = OperationState.FAILURE) -> None:
         self.reason = reason

@@ -1,4 +1,4 @@
-"""Following what a depot does with a model, over lost connections and restarts, until it is done."""
+"""Follows a depot's work on a model until it is done, over lost connections and restarts."""
 
 import time
 from typing import Protocol
@@ -8,28 +8,28 @@ from app.client.exits import Failed, NoDepot, NotThere
 from app.domain.states import ModelStatus, OperationState
 
 _SILENCE = 300.0
-"""Seconds without any answer after which we give up."""
+"""Seconds without any answer until we give up."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0
-"""Seconds between tries to reach a depot that is away; the pause doubles each time."""
+"""Seconds between attempts to reach a depot; the pause doubles each time."""
 _MUTE = 2
-"""Streams in a row that may tell nothing, as behind a proxy that keeps what it gets: from then on we ask."""
+"""Streams in a row without data, as behind a buffering proxy, after which we poll instead."""
 _POLL = 2.0
 _OVER = {ModelStatus.READY, ModelStatus.ERROR}
 
 
 class Display(Protocol):
     def show(self, model: Json) -> None:
-        """How the model is now."""
+        """Show the model's state."""
 
     def note(self, text: str) -> None:
-        """Why it doesn't go on at the moment."""
+        """Show what delays it at the moment."""
 
 
 def follow(depot: Depot, model_id: str, display: Display, operation_id: str | None = None) -> Json | None:
-    """Show the model until the operation ended, or nothing works on it; then the model as it was left, `None` if gone.
+    """Show the model until its operation, or all work on it, has ended. Return its last state, `None` if gone.
 
-    Raises `Failed` when the operation did or, without one, when the model is in error; `NoDepot` when there was no
-    answer for five minutes.
+    Raises `Failed` if the operation failed or, without one, if the model is in error; `NoDepot` after five minutes
+    without an answer.
     """
     heard, pause, mute = time.monotonic(), _FIRST_PAUSE, 0
     while True:
@@ -50,7 +50,7 @@ def follow(depot: Depot, model_id: str, display: Display, operation_id: str | No
 
 
 def _watch(depot: Depot, model_id: str, display: Display) -> tuple[bool, bool]:
-    """Whether the stream told anything, and whether it came to its end. If not, a look tells whether that is serious."""
+    """Return (whether the stream sent anything, whether it was complete). If it was not, a poll shows why."""
     told = False
     try:
         for model in depot.watch_model(model_id):
@@ -64,7 +64,7 @@ def _watch(depot: Depot, model_id: str, display: Display) -> tuple[bool, bool]:
 
 
 def _look(depot: Depot, model_id: str, display: Display, operation_id: str | None, *, last_word: bool) -> bool:
-    """Whether it is over."""
+    """Poll; return whether it is over."""
     model = _model(depot, model_id)
     if model is None:
         return True
@@ -87,7 +87,7 @@ def _left(depot: Depot, model_id: str, operation_id: str | None) -> Json | None:
 
 
 def check(operation: Json) -> None:
-    """Raises `Failed` if it did."""
+    """Raise `Failed` if it failed."""
     if operation["state"] in {OperationState.FAILURE, OperationState.TIMEOUT}:
         raise Failed(operation.get("reason"), operation.get("message"), state=operation["state"])
 

@@ -1,4 +1,4 @@
-"""Which model or deployment a person means: by its id or by its name."""
+"""Finds a model or deployment by its id or its name."""
 
 import shlex
 from difflib import get_close_matches
@@ -9,11 +9,11 @@ from app.client.exits import NotThere, Wrong
 from app.domain.states import ModelStatus
 
 MOST_NAMES = 10_000
-"""So many are looked through for one that is alike, or that begins alike."""
+"""Names searched for a similar one, or for a prefix."""
 
 
 def find_model(depot: Depot, text: str) -> Json:
-    """The model with that id, or the only one of that name, or of that `name@revision`. Raises `NotThere`, `Wrong`."""
+    """Return the model with that id, or the only one with that name or `name@revision`. Raises `NotThere`, `Wrong`."""
     if is_id(text):
         return depot.model(text)
     name, _, revision = text.partition("@")
@@ -22,7 +22,7 @@ def find_model(depot: Depot, text: str) -> Json:
         known = {model["name"] for model in depot.models(limit=MOST_NAMES)}
         raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
     if len(found) > 1:
-        # What failed before a byte came, such as a wrong revision, is hardly meant.
+        # One that failed before its first byte, such as a wrong revision, is hardly meant.
         found = [model for model in found if model["status"] != ModelStatus.ERROR or model["downloaded"]] or found
     if len(found) > 1:
         which = (f"  {model['id']}  {selection(model)}" for model in found)
@@ -31,7 +31,7 @@ def find_model(depot: Depot, text: str) -> Json:
 
 
 def find_deployment(depot: Depot, text: str) -> Json:
-    """The deployment with that id, or the only one of that name. Raises `NotThere`, `Wrong`."""
+    """Return the deployment with that id, or the only one with that name. Raises `NotThere`, `Wrong`."""
     if is_id(text):
         return depot.deployment(text)
     found = depot.deployments(name=text)
@@ -53,7 +53,7 @@ def is_id(text: str) -> bool:
 
 
 def selection(model: Json) -> str:
-    """Which of the repository's files it holds, as the words of a pull, quoted for a shell; empty for all files of `main`."""
+    """Return its selection of files as options of `pull`, quoted for a shell; empty for all files of `main`."""
     words = [] if model["revision"] == "main" else ["--revision", model["revision"]]
     words += [word for key in ("include", "exclude") for pattern in model[key] for word in (f"--{key}", pattern)]
     return shlex.join(words)

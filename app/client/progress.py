@@ -1,4 +1,4 @@
-"""How a model arrives, for people: a bar on a terminal, and elsewhere one line for each change."""
+"""Shows how a model arrives: a bar on a terminal, elsewhere one line per change."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ _SAYS = {
 
 
 class Notes:
-    """Only what is in the way, one line each."""
+    """Shows only problems, one line each."""
 
     def __init__(self) -> None:
         self._noted = ""
@@ -38,7 +38,7 @@ class Notes:
 
 
 class Lines(Notes):
-    """A line for each change of the status, and for each percent that arrived."""
+    """A line for each change of the status and each percent that arrived."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Lines(Notes):
 
 
 class Bar(Notes):
-    """One line that moves: the bytes, how fast they come, and how long that will still take, as the depot tells it."""
+    """A progress bar: bytes, rate and time left, as the depot reports them."""
 
     def __init__(self, bar: "tqdm[None]") -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Bar(Notes):
 
 @contextmanager
 def display() -> Iterator[Display]:
-    """The one that fits what standard error is."""
+    """Yield the display that fits standard error."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield Lines()
         return
@@ -80,14 +80,14 @@ def display() -> Iterator[Display]:
 
 
 def size(number: int | None) -> str:
-    """Bytes for people, such as `91.6MB`."""
+    """Format bytes, such as `91.6MB`."""
     if number is None:
         return "-"
     return f"{number}B" if number < 1000 else f"{tqdm.format_sizeof(number)}B"
 
 
 def describe(model: Json) -> str:
-    """What it is at, in a few words."""
+    """Describe its state in a few words."""
     if model.get("deleting"):
         return "deleting"
     says = _SAYS.get(model["status"], str(model["status"]))
@@ -100,7 +100,7 @@ def describe(model: Json) -> str:
 
 
 def percent(model: Json) -> int | None:
-    """How much of it has arrived, while it is being fetched."""
+    """Return the percentage that arrived, while downloading."""
     if model["status"] != ModelStatus.DOWNLOADING or not model["total"] or model.get("deleting"):
         return None
     return int(100 * (model["downloaded"] or 0) / model["total"])

@@ -1,4 +1,4 @@
-"""The Hub token that a pull sends along: from a file, standard input, or the environment; never an argument."""
+"""The Hub token that a pull sends: from a file, standard input or the environment; never an argument."""
 
 import os
 import sys
@@ -17,11 +17,11 @@ VARIABLE = "HF_TOKEN"
 class Token:
     value: str = field(repr=False)
     source: str
-    """Where it was, for people."""
+    """Where it was, as shown."""
 
 
 def find_token(file: Path | None, *, stdin: bool) -> Token | None:
-    """The token to send, if there is any. Raises `Wrong`."""
+    """Return the token to send, if any. Raises `Wrong`."""
     if file is not None and stdin:
         raise Wrong("give either --token-file or --token-stdin")
     if file is not None:
@@ -36,14 +36,14 @@ def find_token(file: Path | None, *, stdin: bool) -> Token | None:
 
 
 def login() -> Path:
-    """Where `hf auth login` keeps its token. It is sent only if somebody names it: a depot is not the Hub."""
+    """Return where `hf auth login` keeps its token. It is sent only if the user names it: a depot is not the Hub."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = os.environ.get("HF_HOME") or cache / "huggingface"
     return Path(os.environ.get("HF_TOKEN_PATH") or Path(home) / "token").expanduser()
 
 
 def is_overheard(url: str) -> bool:
-    """Whether what is sent there can be read on the way."""
+    """Return whether others can read what is sent there."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     with suppress(ValueError):

@@ -1,1 +1,1 @@
-"""What `modeldepot` can do from anywhere: the commands that speak to a depot over HTTP."""
+"""The commands that run anywhere: they use a depot over HTTP."""

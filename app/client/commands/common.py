@@ -1,4 +1,4 @@
-"""What the commands for people share: the depot they speak to, how they follow it, and how they print."""
+"""Shared by the client commands: options, the depot to use, completion, and following a model."""
 
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -22,18 +22,18 @@ _Function = TypeVar("_Function", bound=Callable[..., None])
 
 EPILOG = f"\b\nExit codes:\n{CODES}"
 _COMPLETES_WITHIN = 1.0
-"""Seconds that a depot may take to tell the names that the shell asks for."""
+"""Timeout of shell completion, in seconds."""
 
 
 def depot_options(function: _Function) -> _Function:
-    """`--url`, `--data` and `--json`."""
+    """Add `--url`, `--data` and `--json`."""
     function = click.option("--json", "as_json", is_flag=True, help="Print the API's objects.")(function)
     url_help = "Where the depot is.  [DEPOT_URL; default: this machine's]"
     return click.option("--url", envvar="DEPOT_URL", metavar="URL", help=url_help)(data_option(function))
 
 
 def with_depot(function: Callable[..., None]) -> Callable[..., None]:
-    """`depot_options`; the function is given an open `Depot` and `as_json`."""
+    """Add `depot_options`; pass the function an open `Depot` and `as_json`."""
 
     @depot_options
     @wraps(function)
@@ -45,7 +45,7 @@ def with_depot(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def complete_model(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the depot's models, for the shell."""
+    """Complete a model's name, for the shell."""
     return _complete(ctx, incomplete, lambda depot: depot.models(limit=MOST_NAMES))
 
 
@@ -62,7 +62,7 @@ def followed(
     progress: bool = True,
     as_json: bool = False,
 ) -> Json | None:
-    """The model as it was left, `None` if it is gone. Ctrl-C ends the following only; `name` is how to take it up."""
+    """Follow a model; return its last state, `None` if gone. Ctrl-C ends only this; `wait` with `name` resumes it."""
     try:
         with display() if progress else nullcontext(Notes()) as shown:
             return follow(depot, model_id, shown, operation_id)

@@ -1,4 +1,4 @@
-"""`modeldepot deployments`: what declares that it uses a model, which can't be deleted until then."""
+"""`modeldepot deployments`: declarations that a model is in use, so that it can't be deleted."""
 
 from typing import Any
 
@@ -70,6 +70,6 @@ def rm(depot: Depot, deployment: str, *, as_json: bool) -> None:
 
 
 def _gpus(deployment: Json) -> str:
-    """For people: count, type, replicas, as far as they are known."""
+    """Format count, type and replicas, as far as known."""
     count, kind, replicas = (deployment.get(key) for key in ("gpu-count", "gpu-type", "replicas"))
     return " ".join(filter(None, (count and f"{count}", kind, replicas and f"x{replicas}"))) or "-"

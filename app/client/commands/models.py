@@ -194,7 +194,7 @@ def wait(depot: Depot, what: str, *, as_json: bool) -> None:
 
 
 def _fetch(depot: Depot, body: Json, *, as_json: bool) -> Json:
-    """The model once it is ready. One that turns out to be on its way out is asked for anew once it is gone."""
+    """Return the model once it is ready. One that is being deleted is requested again once it is gone."""
     while True:
         model, operation_id = _begin(depot, body)
         name = model["id"] if selection(model) else model["name"]
@@ -205,7 +205,7 @@ def _fetch(depot: Depot, body: Json, *, as_json: bool) -> Json:
 
 
 def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
-    """The model, and the operation that fetches it unless it was there already."""
+    """Return (the model, the operation that fetches it or `None` if it existed)."""
     try:
         operation = depot.create_model(body)
     except InTheWay as error:
@@ -219,7 +219,7 @@ def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
 
 
 def _say_how_it_is(depot: Depot, model: Json) -> None:
-    """A model that is there already; of one that is ready, also whether its revision has moved since."""
+    """Report the state of an existing model; if it is ready, also whether its revision has moved."""
     ready = model["status"] == ModelStatus.READY
     how = "being deleted" if model.get("deleting") else "here already" if ready else "under way already"
     say(f"{model['name']} is {how}, as model {model['id']}", err=True)
@@ -241,7 +241,7 @@ def _say_how_it_is(depot: Depot, model: Json) -> None:
 
 
 def _operation(depot: Depot, text: str) -> Json | None:
-    """The operation with that id, where there is one."""
+    """Return the operation with that id, if any."""
     try:
         return depot.operation(text) if is_id(text) else None
     except NotThere:
@@ -253,7 +253,7 @@ def _users(depot: Depot, model: Json) -> list[Json]:
 
 
 def _status(model: Json) -> str:
-    """In a word, with how far it is or what is wrong."""
+    """Return the status, with its progress or reason."""
     if model.get("deleting"):
         return "deleting"
     far = percent(model)

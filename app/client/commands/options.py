@@ -12,7 +12,7 @@ _Function = TypeVar("_Function", bound=Callable[..., None])
 
 
 def data_option(function: _Function) -> _Function:
-    """`--data`: the folder of `modeldepot up`."""
+    """Add `--data`: the folder of `modeldepot up`."""
     return click.option(
         "--data",
         type=click.Path(path_type=Path),
@@ -24,5 +24,5 @@ def data_option(function: _Function) -> _Function:
 
 
 def json_option(function: _Function) -> _Function:
-    """`--json`, as `as_json`."""
+    """Add `--json`, as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(function)
