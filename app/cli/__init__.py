@@ -1,1 +1,1 @@
-"""What `modeldepot` can do where a depot runs: its mains and its operator's commands."""
+"""The commands that run where a depot runs: its processes and its operator's."""

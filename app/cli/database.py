@@ -1,4 +1,4 @@
-"""For operators' commands that look into the database itself, and so work also while no API does."""
+"""Direct database access for operators' commands, which therefore work without an API."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ _Answer = TypeVar("_Answer")
 
 
 def in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Awaitable[_Answer]]) -> _Answer:
-    """What `work` returns; what is in its way ends the command with a line that says so."""
+    """Return the result of `work`. Raises `NotThere`, or `CannotGoOn` without a database."""
 
     async def run() -> _Answer:
         database = open_database(settings.database_url)

@@ -1,4 +1,4 @@
-"""`modeldepot key …`, `secrets rotate` and `audit`: who may come in, and what they did."""
+"""`modeldepot key …`, `secrets rotate` and `audit`: API keys, and what was done with them."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class _Duration(click.ParamType[float]):
-    """Such as `90d`, in seconds."""
+    """A duration such as `90d`, in seconds."""
 
     name = "duration"
 
@@ -171,7 +171,7 @@ def _line(row: Row[Any]) -> Sequence[object]:
 
 
 def _object(row: Row[Any]) -> dict[str, Any]:
-    """A row as JSON has it, with the names and times of the API's objects."""
+    """Convert a row to JSON, with the API's names and times."""
     return {name.replace("_", "-"): _value(value) for name, value in row._asdict().items()}
 
 

@@ -1,4 +1,4 @@
-"""The `modeldepot` command. What a command needs is imported when it is called, so that help and completion are quick."""
+"""The `modeldepot` command. A command's module is imported when it is called, so help and completion are quick."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -35,7 +35,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
         },
     }
 )
-"""Where each command is, under its own name, and what the list of commands says of it."""
+"""Each command's module, and its line in the list of commands."""
 
 
 class _Lazy(click.Group):

@@ -1,4 +1,4 @@
-"""`modeldepot operations`: what is to be done, who does it, and since when."""
+"""`modeldepot operations`: the operations, which worker holds them, and since when."""
 
 import json
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _line(row: Row[Any]) -> tuple[str, ...]:
 
 
 def _due(row: Row[Any]) -> str:
-    """Of a lease, what is left of it; otherwise when it may be taken up."""
+    """Format when it ended, the rest of its lease, or when it is due."""
     if row.ended_at is not None:
         return f"ended {time(row.ended_at)}"
     seconds = (row.due_at - row.now).total_seconds()
@@ -76,7 +76,7 @@ def _due(row: Row[Any]) -> str:
 
 
 def _object(row: Row[Any]) -> dict[str, Any]:
-    """The API's operation, and what only its operator wants to know. Times are the database's."""
+    """Return the API's operation, with more fields for operators. Times are the database's."""
     seconds = (row.due_at - row.now).total_seconds()
     held, pending = row.lease_owner is not None, row.ended_at is None
     more = {

@@ -1,4 +1,4 @@
-"""`modeldepot up`, `serve`, `worker` and `migrate`: what runs a depot, or a part of it."""
+"""`modeldepot up`, `serve`, `worker` and `migrate`: they run a depot or a part of it."""
 
 import errno
 import os
@@ -49,12 +49,12 @@ _API_GRACE = 7
 _DATABASE_WITHIN = 30.0
 """Seconds that a database may take to come up."""
 _LOOK_AGAIN = 2.0
-"""Seconds between looks for a database that is away."""
+"""Seconds between attempts to reach the database."""
 _EMBEDDED = MappingProxyType(
     {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
 )
 _NEVER_FLAGS = frozenset({"secret_key", "bootstrap_key", "bootstrap_secret"})
-"""Whatever stands on a command line is seen by all of the machine."""
+"""Command lines can be read by all users of the machine."""
 _UP_FLAGS = tuple(name for name in Settings.model_fields if name not in _NEVER_FLAGS)
 _BANNER = """
 Model Depot is up, after {seconds:.1f} s.
@@ -129,7 +129,7 @@ def serve(**given: str | None) -> None:
     """  # noqa: D301  # click's marker is that one character
     settings = settings_of(given)
     telemetry.configure(settings.log_format)
-    # uvicorn raises again what stopped it, and a stop that was asked for is no failure.
+    # uvicorn raises the signal that stopped it again, but a requested stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     if os.environ.get(f"{PREFIX}LIFELINE") == "1":
@@ -189,7 +189,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
     def greet() -> None:
         folder.say_where(direct_address(settings.host, settings.port))
         seconds = time.monotonic() - begun
-        # What is no terminal is a log, and kept.
+        # Other output than a terminal is a log: keep the secret out.
         told = is_new and sys.stdout.isatty()
         key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if told else f"in {folder.api_key}"
         shown = {
@@ -210,7 +210,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         _migrate(settings.database_url)
         is_new = _admit(settings, own)
         launch = stack.enter_context(launching(inherits=[lock]))
-        # The worker's metrics are at that port.
+        # The worker's metrics are at metrics_port.
         watched_at = ["--metrics-port", str(settings.metrics_port + 1)] if settings.metrics_port else []
         api = Part("api", partial(launch, "-m", "app.cli", "serve", *watched_at))
         hands = Part("worker", partial(launch, "-m", "worker.main"))
@@ -227,7 +227,7 @@ def _listen(host: str, port: int, client_timeout: float) -> socket.socket:
             listener = stack.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
-                # Whoever takes nothing of an answer for so long is cut off, by the kernel. Its connections inherit it.
+                # The kernel drops a client that takes nothing of a response for so long. Connections inherit it.
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(client_timeout * 1000))
             listener.bind(address)
         except OSError as error:
@@ -239,14 +239,14 @@ def _listen(host: str, port: int, client_timeout: float) -> socket.socket:
 
 
 def _stop_at_end_of_input() -> None:
-    """Stop as by SIGTERM once whoever started us, and holds the other end of our standard input, is gone."""
+    """Send SIGTERM to this process once its parent, which holds the other end of standard input, is gone."""
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _admit_bootstrap(settings: Settings) -> None:
-    """Now or, as the API starts without its database, once that is there."""
+    """Admit it now or, if the database is unreachable, once it is there."""
     bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
     own = OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None
     try:
@@ -270,7 +270,7 @@ def _admit_later(settings: Settings, own: OwnKey | None) -> None:
 
 
 def _admit(settings: Settings, own: OwnKey | None) -> bool:
-    """Whether `own` is new. Raises that the database is away."""
+    """Return whether `own` is new. Raises `DatabaseUnreachable`, `CannotGoOn`."""
     try:
         return admit(settings.database_url, Sealer(split_keys(settings.secret_key)), own)
     except CannotAdmit as error:
@@ -282,7 +282,7 @@ def _admit(settings: Settings, own: OwnKey | None) -> bool:
 
 
 def _migrate(address: str) -> str:
-    """The revision. A PostgreSQL that isn't up yet is waited for."""
+    """Return the revision. Wait for a PostgreSQL that isn't up yet."""
     shown = make_url(address).render_as_string(hide_password=True)
     deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
     told = False
@@ -303,5 +303,5 @@ def _migrate(address: str) -> str:
 
 
 def _first_line(error: BaseException | None) -> str:
-    """What a driver says, without the statement."""
+    """Return a driver's message, without the statement."""
     return telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])

@@ -1,4 +1,4 @@
-"""What the command's flags and the environment say, and how it ends when they are wrong."""
+"""Settings from a command's flags and the environment, and the errors for wrong ones."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ _METAVARS = MappingProxyType({str(int): "NUMBER", str(float): "SECONDS", str(Pat
 
 
 class CannotGoOn(CommandError):
-    """Ends the command with one line and exit code 1: something on this machine, or that it needs, is in the way."""
+    """Ends the command with one line and exit code 1: a fault of this machine, or of a service that it needs."""
 
 
 class WrongSetting(CommandError):
-    """Ends the command with one line, that names the setting, and exit code 2."""
+    """Ends the command with exit code 2 and one line that names the setting."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ def flag_of(name: str) -> str:
 
 
 def flags(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Callable[[_Function], _Function]:
-    """An option for each setting. It takes any text: `Settings` judges it, wherever it was given."""
+    """Add an option per setting. It takes any text: `Settings` validates it, from any source."""
 
     def add(function: _Function) -> _Function:
         for name in reversed(names):
@@ -56,7 +56,7 @@ def flags(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Ca
 
 
 def embedded(folder: DataFolder) -> dict[str, str]:
-    """The settings of a depot that keeps everything in one folder."""
+    """Return the settings of a depot that keeps all in one folder."""
     return {
         "DATABASE_URL": folder.database_url,
         "REDIS_URL": folder.redis.url,
@@ -66,7 +66,7 @@ def embedded(folder: DataFolder) -> dict[str, str]:
 
 
 def settings_of(given: Mapping[str, str | None], otherwise: Mapping[str, str] = MappingProxyType({})) -> Settings:
-    """What the flags say, or else the environment, or else `otherwise`. The children find it in the environment."""
+    """Load the flags, or else the environment, or else `otherwise`; set the environment for subprocesses."""
     words = {variable_of(name): value for name, value in given.items() if value is not None}
     for variable, value in words.items():
         os.environ[variable] = value
@@ -84,7 +84,7 @@ def settings_of(given: Mapping[str, str | None], otherwise: Mapping[str, str] = 
 
 
 def settings_in(data: Path) -> Settings:
-    """Those of the environment or, where it names no database, of the depot in the folder `data`."""
+    """Load the environment or, if it names no database, the settings of the depot in `data`."""
     folder = DataFolder(data.expanduser().absolute())
     if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL_FILE"):
         return settings_of({})
@@ -94,7 +94,7 @@ def settings_in(data: Path) -> Settings:
 
 
 def address_in(settings: Settings, data: Path) -> str:
-    """Where clients reach the depot of `settings_in(data)`: `up` may have been told another port than this command."""
+    """Return the address of the depot of `settings_in(data)`: `up` may have another port than this command."""
     folder = DataFolder(data.expanduser().absolute())
     if settings.public_url or settings.database_url != folder.database_url:
         return settings.address

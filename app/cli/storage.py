@@ -1,6 +1,6 @@
-"""`modeldepot storage …`: what the models take, and whether their files are still what they were.
+"""`modeldepot storage …`: the space that models take, and the integrity of their files.
 
-The worker's package knows the files, so each command becomes a process of it.
+The worker's package handles the files, so each command execs a module of it.
 """
 
 import os
