@@ -1,4 +1,4 @@
-"""Direct database access for operators' commands, which therefore work without an API."""
+"""Direct database access for operators' commands, which also work while no API runs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

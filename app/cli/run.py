@@ -129,7 +129,7 @@ def serve(**given: str | None) -> None:
     """  # noqa: D301  # click's marker is that one character
     settings = settings_of(given)
     telemetry.configure(settings.log_format)
-    # uvicorn raises the signal that stopped it again, but a requested stop is no failure.
+    # uvicorn re-raises the signal that stopped it, but a requested stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     if os.environ.get(f"{PREFIX}LIFELINE") == "1":
@@ -246,7 +246,7 @@ def _stop_at_end_of_input() -> None:
 
 
 def _admit_bootstrap(settings: Settings) -> None:
-    """Admit it now or, if the database is unreachable, once it is there."""
+    """Admit the key, in a thread if the database is unreachable: the API starts anyway."""
     bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
     own = OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None
     try:

@@ -94,7 +94,7 @@ def settings_in(data: Path) -> Settings:
 
 
 def address_in(settings: Settings, data: Path) -> str:
-    """Return the address of the depot of `settings_in(data)`: `up` may have another port than this command."""
+    """Return the address of the depot of `settings_in(data)`: `up` may use another port than this command."""
     folder = DataFolder(data.expanduser().absolute())
     if settings.public_url or settings.database_url != folder.database_url:
         return settings.address

@@ -57,7 +57,7 @@ class Depot:
         return cast("list[Json]", self._ask("GET", f"/ai/model/{model_id}/files")["files"])
 
     def latest(self, model_id: str) -> Json:
-        """Return its revision's Hub commit. Raises `InTheWay` if the Hub doesn't tell, `NoDepot` while it can't."""
+        """Return its revision's commit on the Hub. Raises `InTheWay` if the Hub refuses, `NoDepot` if it can't."""
         return self._ask("GET", f"/ai/model/{model_id}/latest")
 
     def create_model(self, body: Json) -> Json:
@@ -130,7 +130,7 @@ class Depot:
         raise _REFUSED.get(status, CannotDo)(message)
 
     def _explained(self, error: httpx2.TransportError) -> CannotDo:
-        """Return the transport error, with advice."""
+        """Return the error to raise, with advice."""
         cause = _of_tls(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NoDepot(

@@ -50,7 +50,7 @@ def follow(depot: Depot, model_id: str, display: Display, operation_id: str | No
 
 
 def _watch(depot: Depot, model_id: str, display: Display) -> tuple[bool, bool]:
-    """Return (whether the stream sent anything, whether it was complete). If it was not, a poll shows why."""
+    """Return (whether the stream sent anything, whether it was complete). If not, the caller polls."""
     told = False
     try:
         for model in depot.watch_model(model_id):
@@ -87,7 +87,7 @@ def _left(depot: Depot, model_id: str, operation_id: str | None) -> Json | None:
 
 
 def check(operation: Json) -> None:
-    """Raise `Failed` if it failed."""
+    """Raise `Failed` if it failed or timed out."""
     if operation["state"] in {OperationState.FAILURE, OperationState.TIMEOUT}:
         raise Failed(operation.get("reason"), operation.get("message"), state=operation["state"])
 

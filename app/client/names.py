@@ -9,7 +9,7 @@ from app.client.exits import NotThere, Wrong
 from app.domain.states import ModelStatus
 
 MOST_NAMES = 10_000
-"""Names searched for a similar one, or for a prefix."""
+"""Most names searched for a similar one, or for a prefix."""
 
 
 def find_model(depot: Depot, text: str) -> Json:
@@ -22,7 +22,7 @@ def find_model(depot: Depot, text: str) -> Json:
         known = {model["name"] for model in depot.models(limit=MOST_NAMES)}
         raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
     if len(found) > 1:
-        # One that failed before its first byte, such as a wrong revision, is hardly meant.
+        # One that failed before its first byte, such as for a wrong revision, is hardly meant.
         found = [model for model in found if model["status"] != ModelStatus.ERROR or model["downloaded"]] or found
     if len(found) > 1:
         which = (f"  {model['id']}  {selection(model)}" for model in found)

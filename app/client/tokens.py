@@ -17,7 +17,7 @@ VARIABLE = "HF_TOKEN"
 class Token:
     value: str = field(repr=False)
     source: str
-    """Where it was, as shown."""
+    """Where it was found, for messages."""
 
 
 def find_token(file: Path | None, *, stdin: bool) -> Token | None:
@@ -43,7 +43,7 @@ def login() -> Path:
 
 
 def is_overheard(url: str) -> bool:
-    """Return whether others can read what is sent there."""
+    """Return whether others can read what is sent to `url`."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     with suppress(ValueError):

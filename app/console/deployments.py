@@ -20,7 +20,7 @@ from app.services import deployments
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _PER_PAGE, _OFFERED = 50, 500
-"""Deployments on a page; models that the form offers: others can still be typed."""
+"""Deployments per page; models offered in the form, which accepts others, too."""
 _TEXTS, _COUNTS = ("gpu-type", "deployment-url", "inference-engine-version"), ("gpu-count", "replicas")
 _FIELDS = ("name", "model", "inference-engine-parameters", *_TEXTS, *_COUNTS)
 

@@ -14,7 +14,7 @@ from app.console.commands import Line
 
 CONFIG = "config.json"
 ENDINGS = (".gguf", ".safetensors", ".bin", CONFIG)
-"""Endings of the files that decide the lines."""
+"""Endings of the files that the lines depend on."""
 _QUANT = re.compile(
     r"(?<![A-Z0-9])(?:UD-)?((?:IQ\d|TQ\d|Q\d)(?:_[A-Z0-9]+)*|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?![A-Z0-9])",
     re.IGNORECASE,
@@ -73,7 +73,7 @@ def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:
 
 
 def _is_model(path: str) -> bool:
-    """Return False for files that quantizers leave, and for all shards but the first, which loads the model."""
+    """Return False for quantizers' imatrix files, and for all shards but the first, which loads the model."""
     shard, quant = _SHARD.search(path), _quant(path)
     return ("imatrix" not in _stem(path).lower() or quant is not None) and (shard is None or int(shard[1]) == 1)
 
@@ -83,7 +83,7 @@ def _rank(path: str) -> tuple[int, bool, str]:
 
 
 def _projector(path: str, projectors: Sequence[str]) -> str:
-    """Return the projector: one in the model's folder first, then the most precise that runs anywhere."""
+    """Return the projector: in the model's own folder if possible, then the most precise that runs anywhere."""
     folder = PurePosixPath(path).parent
 
     def rank(projector: str) -> tuple[bool, int, bool, str]:
@@ -109,7 +109,7 @@ def _stem(path: str) -> str:
 
 
 def _suits_vllm(paths: Iterable[str], config: bytes | None) -> bool:
-    """Return whether the folder's top has a Transformers model that names its class."""
+    """Return whether the folder's top holds a Transformers model that names the class to load it."""
     top = {path for path in paths if "/" not in path}
     return CONFIG in top and any(map(_is_weights, top)) and (config is None or _names_architectures(config))
 

@@ -42,7 +42,7 @@ def number(text: str) -> int | str | None:
 
 
 def is_sure(form: Mapping[str, str]) -> bool:
-    """Return whether the user confirmed a delete: in the script's dialog or, without scripts, on a page."""
+    """Return whether the user confirmed a delete: in the script's dialog or, without scripts, on a page of its own."""
     return bool(form.get("sure"))
 
 
@@ -52,7 +52,7 @@ def page_number(text: str) -> int:
 
 
 def said(refusal: Refusal | None) -> Mapping[str, Any] | None:
-    """Return what a page shows."""
+    """Return the refusal as shown."""
     if refusal is None:
         return None
     in_use = isinstance(refusal, ModelInUse)

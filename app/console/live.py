@@ -1,4 +1,4 @@
-"""Live updates of open pages: one event stream per page, and no query of its own for any of them."""
+"""Live updates of open pages: one event stream per page, none with queries of its own."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute)
 PER_PAGE = 50
 """Models per page, and so per stream."""
 _STILL_HERE = b"event: still-here\ndata: -\n\n"
-"""At least every `LOOK_AT_KEY` seconds. An event, because scripts do not receive SSE comments."""
+"""Sent at least every `LOOK_AT_KEY` seconds. An event, because scripts do not receive SSE comments."""
 _REMEMBERED = 2000
 _TEMPLATE = {"row": "model_row.html", "page": "model_head.html"}
 View = Literal["row", "page"]

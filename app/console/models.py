@@ -35,7 +35,7 @@ _HISTORY, _FILES, _HOLDERS = 20, 500, 100
 _LOADABLE = 5_000
 """Most files considered for the lines that load a model."""
 _LARGEST_CONFIG = 1 << 20
-"""Bytes; real ones have a few thousand."""
+"""Bytes; real files have a few thousand."""
 
 
 @router.get("/console")

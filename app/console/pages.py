@@ -55,7 +55,7 @@ class Pages:
 
 
 class PageRoute(APIRoute):
-    """A route that reports errors by a page."""
+    """A route that reports errors as a page."""
 
     async def admit(self, request: Request) -> Response | None:
         """Return a response in place of the page; `None` if the caller may see it."""

@@ -28,7 +28,7 @@ _LASTS = 43_200
 """Seconds."""
 _MOST_FIELDS = 50
 _ANYBODYS = frozenset({"sign-out", "sign-out-everywhere"})
-"""Changes that readers may make, too."""
+"""Actions that readers may send, too."""
 _READER = "Your key may only read. Sign in with an operator's to change things."
 _STRANGE = (
     "This did not come from a page of this console, or from one that is too old. Load the page again, then retry."
@@ -39,7 +39,7 @@ Form = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Cookie:
-    """The cookie's sealed content. `secret` is the digest of the key's: a new secret ends the session."""
+    """The cookie's sealed content. `secret` is the digest of the key's secret: a new one ends the session."""
 
     key_id: str
     secret: str
@@ -62,7 +62,7 @@ class Session:
 
     @property
     def csrf(self) -> str:
-        """The CSRF token of a form: another each time, as the size of gzipped pages would reveal a constant one."""
+        """The CSRF token of a form: salted anew each time: the size of gzipped pages would reveal a constant one."""
         salt = secrets.token_urlsafe(9)
         return f"{salt}.{self._proof(salt)}"
 
@@ -158,7 +158,7 @@ def check_origin(request: Request, depot: Depot) -> None:
 
 
 async def read_form(request: Request) -> Form:
-    """Return a form's fields; the last of each name."""
+    """Return a form's fields; of a repeated one, the last."""
     try:
         text = (await request.body()).decode()
         return {name: value.strip() for name, value in parse_qsl(text, max_num_fields=_MOST_FIELDS)}
@@ -186,7 +186,7 @@ async def _session_of(request: Request, depot: Depot) -> Session | None:
 def _opened(sealer: Sealer, text: str) -> _Cookie | None:
     try:
         return _Cookie(**json.loads(sealer.open(unquote(text), belongs_to=_COOKIE)))
-    except (CannotOpen, TypeError):  # not ours, or by a version with other fields
+    except (CannotOpen, TypeError):  # not sealed by us, or by a version with other fields
         return None
 
 

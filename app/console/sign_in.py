@@ -90,7 +90,7 @@ async def _proven(request: Request, depot: Depot, form: Form) -> Key:
     try:
         return await depot.authenticator.sign_in(request, key_id, form.get("secret", ""))
     except HTTPException as error:
-        # Strangers must not fill the audit: without a known key, or after too many tries, it is only logged.
+        # Strangers must not fill the audit: tries without a known key, or too many tries, are only logged.
         owner = await depot.authenticator.find(key_id) if error.status_code == HTTPStatus.FORBIDDEN else None
         if owner is None:
             raise

@@ -23,7 +23,7 @@ _ROUTERS = (
 
 
 def install(app: FastAPI) -> None:
-    """Add it below /console; `/` redirects browsers there."""
+    """Add the console below /console; `/` redirects browsers there."""
     pages.install(app)
     live.install(app)
     for router in _ROUTERS:
