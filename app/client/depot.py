@@ -57,7 +57,7 @@ class Depot:
         return cast("list[Json]", self._ask("GET", f"/ai/model/{model_id}/files")["files"])
 
     def latest(self, model_id: str) -> Json:
-        """Return its revision's commit on the Hub. Raises `InTheWay` if the Hub refuses, `NoDepot` if it can't."""
+        """Return its revision's commit on the Hub. Raises `InTheWay` if not told, `NoDepot` if it can't be asked."""
         return self._ask("GET", f"/ai/model/{model_id}/latest")
 
     def create_model(self, body: Json) -> Json:

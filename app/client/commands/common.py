@@ -62,7 +62,7 @@ def followed(
     progress: bool = True,
     as_json: bool = False,
 ) -> Json | None:
-    """Follow a model; return its last state, `None` if gone. Ctrl-C ends only the watching; `wait` resumes it by `name`."""
+    """Follow a model; return its last state, `None` if gone. Ctrl-C ends only this; `wait` resumes it by `name`."""
     try:
         with display() if progress else nullcontext(Notes()) as shown:
             return follow(depot, model_id, shown, operation_id)
