@@ -1,1 +1,1 @@
-"""The hands: what fetches models from the Hub and keeps them on the storage."""
+"""The worker: fetches models from the Hub and keeps them on the storage."""

@@ -1,4 +1,4 @@
-"""Keeps a lease while its operation is carried out: reports progress, notices a cancellation, renews in time."""
+"""Keeps a lease while its operation runs: reports progress, notices a cancellation, renews in time."""
 
 import asyncio
 import time
@@ -14,22 +14,22 @@ from app.services import downloads, leases
 from app.services.leases import Claim
 
 _LOOK = 1.0
-"""Seconds between looks at the row: the most that a cancellation goes unnoticed, and that progress is old."""
+"""Seconds between polls of the row: the longest that a cancellation goes unnoticed or progress is out of date."""
 
 log = structlog.get_logger()
 
 
 class LeaseHeartbeat:
-    """Renews the lease of one claim. `downloaded`, `rate` and `files` are to be reported: bytes, bytes per second, verified files."""
+    """Renews the lease of one claim and reports `downloaded` (bytes), `rate` (bytes per second), `files` (verified)."""
 
     def __init__(self, database: Database, claim: Claim, lease: float) -> None:
         self.downloaded: int | None = None
         self.rate: int | None = None
         self.files = 0
         self.reports = True
-        """Whether the model's row is to tell how far it is."""
+        """Whether progress is written to the model's row."""
         self.on_renewal: Callable[[], None] | None = None
-        """Called whenever the lease was renewed."""
+        """Called after each renewal of the lease."""
         self._database = database
         self._claim = claim
         self._lease = lease
@@ -37,12 +37,12 @@ class LeaseHeartbeat:
         self._reported: tuple[int | None, int | None, int] = (None, None, 0)
 
     async def run(self) -> None:
-        """Until the lease is lost, which raises `LeaseLost`."""
+        """Run until the lease is lost, then raise `LeaseLost`."""
         while True:
             await asyncio.sleep(min(_LOOK, self._lease / 3))
             asked = time.monotonic()
             try:
-                # A database that stalls must not hold the child's end up.
+                # A stalled database must not delay the end of the download process.
                 async with asyncio.timeout(self._renewed + self._lease - asked):
                     await self._look(asked)
             except DatabaseUnreachable as error:

@@ -1,4 +1,4 @@
-"""arq's own worker, which takes messages from Redis: kept at it while Redis comes and goes."""
+"""Runs arq's own worker, which takes messages from Redis, and restarts it after Redis was away."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,9 +23,9 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
         "job_deserializer": deserialize,
     }
 )
-"""Of every arq worker."""
+"""Options of every arq worker."""
 _PATIENCE = 2.0
-"""Seconds before another try to reach Redis."""
+"""Seconds between attempts to reach Redis."""
 _GOODBYE = 0.5
 """Seconds that closing its connections may take."""
 
@@ -34,7 +34,7 @@ _GOODBYE = 0.5
 async def taken(
     redis_url: str, make_worker: Callable[[ArqRedis], Worker], away: Callable[[Exception], None] = lambda _: None
 ) -> AsyncIterator[None]:
-    """Have the worker that `make_worker` makes take its jobs during the block; `away` is told when Redis fails."""
+    """Run the arq worker that `make_worker` returns during the block; call `away` when Redis fails."""
     taking = asyncio.create_task(_take(redis_url, make_worker, away))
     try:
         yield
@@ -50,7 +50,7 @@ async def _take(redis_url: str, make_worker: Callable[[ArqRedis], Worker], away:
             try:
                 await worker.async_run()
             finally:
-                # What fails here must not take the place of a cancellation: it would be lost.
+                # A failure here must not replace a cancellation: that would be lost.
                 with suppress(RedisError, OSError, TimeoutError):
                     await worker.close()
                 await redis.aclose(close_connection_pool=True)

@@ -1,7 +1,7 @@
-"""A worker's slots, and which operations each of them is for.
+"""A worker's slots, and which operations each slot takes.
 
 Within each lane the oldest operation goes first. So a delete never waits for a download, and a small model overtakes
-large ones. Slots for models of any size take small ones, too, in their turn: no stream of these keeps a large one waiting.
+large ones. Slots for any size take small models too, oldest first: many small ones never keep a large one waiting.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ _DELETES = 2
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a runner goes about it. Durations in seconds."""
+    """The settings of a runner. Durations are in seconds."""
 
     slots: int
     small_slots: int
     small: int
-    """The most bytes of a model that is fetched in a small slot."""
+    """The largest model that a small slot fetches, in bytes."""
     poll_interval: float
     attempts: int
     backoff: float
@@ -30,13 +30,13 @@ class Policy:
 
     @property
     def all_slots(self) -> int:
-        """How many operations there may be at a time."""
+        """The number of operations that can run at a time."""
         return self.slots + self.small_slots + _DELETES
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Slots for the operations of one command, and of these, with `small`, only for models of at most so many bytes."""
+    """Slots for the operations of one command; with `small`, only for models of at most that many bytes."""
 
     slots: int
     command: Command
@@ -49,7 +49,7 @@ class Lane:
 
 
 class Lanes(NamedTuple):
-    """In the order in which they are filled: a model that may go to a slot for any size begins there at once,
+    """The lanes in the order in which they are filled: while a slot for any size is free, a model begins there,
     however large it turns out to be.
     """
 

@@ -1,4 +1,4 @@
-"""Answers `app.depot.lookups`: asks the Hub where a model's revision is now, without a token and beside all downloads."""
+"""Answers `app.depot.lookups`: asks the Hub for the current commit of a revision, without a token or a slot."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,16 +21,16 @@ from worker.jobs import OPTIONS, taken
 
 _AT_ONCE = 4
 _KEEP_ANSWER = 10
-"""Seconds in which the API has fetched the answer."""
+"""Seconds that an answer is kept for the API to fetch."""
 _POLL = 0.5
-"""Seconds between looks for a question."""
+"""Seconds between polls for a question."""
 
 log = structlog.get_logger()
 
 
 @asynccontextmanager
 async def answering(redis_url: str, tools: Tools) -> AsyncIterator[None]:
-    """Answer what the API asks during the block."""
+    """Answer the API's questions during the block."""
 
     async def latest(_context: dict[Any, Any], model_id: str) -> dict[str, Any]:
         return await _latest(tools, UUID(model_id))
@@ -52,7 +52,7 @@ async def answering(redis_url: str, tools: Tools) -> AsyncIterator[None]:
 
 
 async def _latest(tools: Tools, model_id: UUID) -> dict[str, Any]:
-    """`{"commit": …}`, or `{"message": …, "again": …}`: why not, and whether that may pass."""
+    """Return `{"commit": …}`, or `{"message": …, "again": …}`: the reason, and whether asking again may help."""
     try:
         async with asyncio.timeout(ANSWERS_WITHIN):
             async with tools.database.read() as connection:
@@ -70,7 +70,7 @@ async def _latest(tools: Tools, model_id: UUID) -> dict[str, Any]:
 
 
 async def _ask(tools: Tools, model: Row[Any]) -> str:
-    """In a process of its own, as downloads are: it can be ended whatever it waits for."""
+    """Ask the Hub in a separate process, as downloads do: it can be killed whatever it waits for."""
     async with tools.download_pool.child(downloads=False) as child:
         request = LookupRequest(
             name=model.name,

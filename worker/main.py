@@ -42,10 +42,10 @@ from worker.scratch import scratch
 from worker.wakeup import listening
 
 _HAND_OVER = 7.0
-"""Seconds that handing everything over takes at most, also while the database is away."""
+"""Most seconds that the hand-over of all operations takes, even while the database is unreachable."""
 
 _STOP_WITHIN = 8.0
-"""Seconds that a stop may take, whatever hangs: whoever asked for it waits for ten."""
+"""Most seconds that a stop may take, whatever hangs: the caller waits for ten."""
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ def main() -> None:
     try:
         settings = load()
         _check_certificate(settings)
-        # First of all: who is refused it has changed and logged nothing.
+        # First of all: a worker that cannot listen has changed and logged nothing.
         listener = listen(settings.metrics_host, settings.metrics_port)
         storage = Storage(settings.storage, keep=settings.trash_retention)
     except (SettingsError, CannotListen) as error:
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _check_certificate(settings: Settings) -> None:
-    """Raises `SettingsError` for one that no server could be shown."""
+    """Raise `SettingsError` for a client certificate that cannot be loaded."""
     if not settings.hub_client_certificate:
         return
     try:
@@ -84,10 +84,10 @@ def _check_certificate(settings: Settings) -> None:
 
 
 def _give_way(niceness: int) -> None:
-    """Where the processor is short, the API goes before who fetches."""
+    """Lower this worker's CPU priority: when CPU is short, the API goes first."""
     os.nice(niceness)
     if niceness and os.getsid(0) == os.getpid():
-        # Linux may share the processor out between sessions first; then niceness alone counts within this one only.
+        # Linux may first divide CPU time between sessions; niceness then only counts within this session.
         with suppress(OSError):
             Path("/proc/self/autogroup").write_text(str(niceness))
 
@@ -148,9 +148,9 @@ def _policy(settings: Settings) -> Policy:
 
 
 async def _look_at(storage: Storage, database: Database) -> None:
-    """Raises `Failed` for a file system that can't keep models.
+    """Raise `Failed` for a file system that can't keep models.
 
-    That the storage is away is no reason to end: it may be mounted yet, and each operation looks again.
+    Missing storage does not end the worker: it may be mounted later, and each operation checks again.
     """
     try:
         await meet(database, storage)
@@ -163,7 +163,7 @@ async def _look_at(storage: Storage, database: Database) -> None:
 
 
 async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:
-    """Until it is asked to stop; then everything under way is handed over."""
+    """Work until asked to stop; then hand over all running operations."""
     await tools.download_pool.prepare()
     log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
     running = asyncio.create_task(runner.run())
@@ -178,7 +178,7 @@ async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:
 
 
 def _end_in_any_case() -> None:
-    """A statement that waits for SQLite's lock can't be cancelled, and at the end its thread would be waited for."""
+    """Exit after `_STOP_WITHIN`: a wait for SQLite's lock can't be cancelled, and the exit would wait for its thread."""
 
     def end_now() -> None:
         log.error("the worker could not hand over in time: others take up what it holds when its leases run out")
@@ -190,7 +190,7 @@ def _end_in_any_case() -> None:
 
 
 async def _asked_to_stop() -> None:
-    """Until SIGTERM or SIGINT comes or, for a worker on a lifeline, its standard input ends."""
+    """Wait for SIGTERM or SIGINT or, for a worker on a lifeline, the end of its standard input."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -198,7 +198,7 @@ async def _asked_to_stop() -> None:
     if lifeline is not None:
         loop.add_reader(lifeline, lambda: None if os.read(lifeline, 1024) else stop.set())
     await stop.wait()
-    if lifeline is not None:  # At its end it is readable for ever, which would keep the loop spinning.
+    if lifeline is not None:  # At end of file it stays readable, which would keep the loop spinning.
         loop.remove_reader(lifeline)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told by a worker: how its attempts end and how long they take, what it fetches, how busy it is."""
+"""A worker's Prometheus metrics: outcome and duration of attempts, bytes fetched, slots in use."""
 
 import time
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ _SECONDS = (0.1, 0.5, 2, 10, 60, 300, 1800, 7200, 43_200)
 class Outcome(StrEnum):
     """How an attempt at an operation ended.
 
-    success, failure   the operation has ended so
-    again              it will be tried again after a while
+    success, failure   the operation has ended with this state
+    again              it will be tried again later
     put-back           something else must end first
     handed-over        the worker was asked to stop
-    cancelled          the operation was ended by somebody else: a delete, or its deadline
-    lost               the lease was, or the database, and with it the word on how it ended
+    cancelled          a delete or the deadline ended the operation
+    lost               the lease or the database was lost, so the result could not be stored
     """
 
     SUCCESS = "success"
@@ -38,7 +38,7 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class AttemptResult:
-    """How one attempt ended: lost, unless it is said otherwise."""
+    """How one attempt ended: lost unless set."""
 
     outcome: Outcome = Outcome.LOST
 
@@ -67,7 +67,7 @@ class WorkerMetrics(ProcessMetrics):
 
     @contextmanager
     def attempt(self, command: Command, *, occupies: bool) -> Iterator[AttemptResult]:
-        """One slot is taken while the block runs, if it `occupies` one of those for any model; it says how it ended."""
+        """Measure one attempt; with `occupies`, count a slot for any size as used. The block sets the outcome."""
         ending, begun = AttemptResult(), time.monotonic()
         self._occupied(+occupies)
         try:

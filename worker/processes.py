@@ -1,4 +1,4 @@
-"""The worker's end of the pipe to a download's process: forked, spoken to in JSON lines, killed."""
+"""The worker's side of download processes: forks them, exchanges JSON lines with them, kills them."""
 
 import asyncio
 import os
@@ -17,13 +17,13 @@ from worker.download.protocol import Bandwidth, Crash, Done, Failure, Found, Mes
 from worker.download.trust import CERTIFICATE, KEY
 
 MESSAGE, FORK = struct.Struct("=QI"), 0
-"""What is said to `worker.download.forkserver`."""
+"""The message to `worker.download.forkserver`: the process's number, and a signal or `FORK`."""
 _DIED = "The download's process ended unexpectedly."
 _LINE = 1 << 26
-"""The longest line a child may send, in bytes: a manifest of 100,000 checksums is 7 MB."""
+"""The longest line a download process may send, in bytes: a manifest of 100,000 checksums is 7 MB."""
 _LAST_SYNC = 1.0
-"""Seconds that a child may take to put its last bytes on disk."""
-# What a child needs to find its libraries and the network; no secret of the worker is among it.
+"""Seconds that a download process may take to sync its last bytes to disk."""
+# Variables that a download process needs for its libraries and the network; none is a secret of the worker.
 _PASSED = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
@@ -32,16 +32,16 @@ _PASSED = (
 HUGGING_FACE = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_XET_TELEMETRY_ENABLED": "0",
-    # The caller's token or none: never one that happens to be on this machine.
+    # Use the caller's token or none: never one stored on this machine.
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-    # Its cache would hand one caller's files to another.
+    # The shared cache would give one caller's files to another.
     "HF_HUB_DISABLE_SHARED_BLOBS": "1",
     "HF_XET_CLIENT_READ_TIMEOUT": "30s",
     # By default hf_xet buffers up to 6 GB.
     "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_SIZE": "64mb",
     "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_PERFILE_SIZE": "16mb",
     "HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_LIMIT": "128mb",
-    # Each request over Xet takes megabytes and gives them back: glibc keeps them for the next one, which saves 7 % of CPU.
+    # Each request over Xet allocates and frees megabytes: glibc keeps them for the next one, which saves 7 % of CPU.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
@@ -59,11 +59,11 @@ class DownloadProcess:
         self._write(encode(message))
 
     def beat(self) -> None:
-        """Tell it that the lease is still held."""
+        """Tell the process that the lease is still held."""
         self._write(b"\n")
 
     async def messages(self) -> AsyncIterator[Message]:
-        """What it says, until `Done` or `Found`. Raises the error of a `Failure`, and `TryAgain` when it dies."""
+        """Yield its messages up to `Done` or `Found`. Raise the error of a `Failure`, or `TryAgain` if it dies."""
         while line := await self._stdout.readline():
             message = decode(line)
             if isinstance(message, Failure):
@@ -76,7 +76,7 @@ class DownloadProcess:
         raise TryAgain(Reason.FAULT, _DIED)
 
     async def stop(self) -> None:
-        """Let it keep what has arrived, unless that takes long, and end it."""
+        """Let it save what has arrived, for `_LAST_SYNC` seconds at most, then kill it."""
         self._end(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SYNC):
@@ -84,13 +84,13 @@ class DownloadProcess:
         await self.kill()
 
     async def kill(self) -> None:
-        """End it, whatever it is waiting for; return when it writes nothing more."""
+        """Kill it, whatever it waits for; return when it can write nothing more."""
         self._end(signal.SIGKILL)
         self._stdin.close()
         await asyncio.shield(self._ended())
 
     async def _ended(self) -> None:
-        """Its output is open until the last of its threads has closed all its files."""
+        """Read to the end of its output, which stays open until its last thread has closed all files."""
         while await self._stdout.read(_LINE):
             pass
 
@@ -100,7 +100,7 @@ class DownloadProcess:
 
 
 class ForkServer:
-    """The worker's end of `worker.download.forkserver`."""
+    """The worker's side of `worker.download.forkserver`."""
 
     def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
         self._process = process
@@ -118,15 +118,15 @@ class ForkServer:
                 "worker.download.forkserver",
                 stdin=theirs.fileno(),
                 env=environment,
-                # Out of reach of the terminal's Ctrl-C. Not in a session of its own: Linux shares the processor out
-                # between sessions, and the API's would get one small part beside those of all the workers' children.
+                # Out of reach of the terminal's Ctrl-C. Not a new session: Linux divides CPU time between sessions,
+                # and the API's session would get a small share beside those of all download processes.
                 process_group=0,
             )
         return cls(process, ours)
 
     @property
     def is_alive(self) -> bool:
-        """It never says anything, so there is nothing to read until its end of the line is closed."""
+        """Whether it runs. It never sends anything: the socket is only readable once its end is closed."""
         try:
             self._line.recv(1)
         except BlockingIOError:
@@ -136,7 +136,7 @@ class ForkServer:
         return False
 
     async def fork(self) -> DownloadProcess:
-        """Raises `TryAgain` when the process is gone."""
+        """Fork a download process. Raise `TryAgain` if the fork server is gone."""
         number = next(self._numbers)
         (job, stdin), (stdout, answers) = os.pipe(), os.pipe()
         ours = os.fdopen(stdin, "wb", buffering=0), os.fdopen(stdout, "rb", buffering=0)
@@ -161,13 +161,13 @@ class ForkServer:
         await self._process.wait()
 
     def _signal(self, number: int, signal_: int) -> None:
-        # Without the server a child ends when its standard input is closed.
+        # Without the fork server, a download process ends when its standard input is closed.
         with suppress(OSError):
             self._line.send(MESSAGE.pack(number, signal_))
 
 
 class DownloadPool:
-    """Children for one Hub. They share `bandwidth` bytes a second evenly; 0 is no limit."""
+    """Download processes for one Hub. They share `bandwidth` bytes per second evenly; 0 is no limit."""
 
     def __init__(self, hub_endpoint: str, cache: str, bandwidth: int) -> None:
         self._environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
@@ -179,7 +179,7 @@ class DownloadPool:
         self._starting = asyncio.Lock()
 
     async def prepare(self) -> ForkServer:
-        """Start what forks the children, unless it is there."""
+        """Start the fork server unless it is alive."""
         async with self._starting:
             if self._server is None or not self._server.is_alive:
                 if self._server is not None:
@@ -189,7 +189,7 @@ class DownloadPool:
 
     @asynccontextmanager
     async def child(self, *, downloads: bool = True) -> AsyncIterator[DownloadProcess]:
-        """A child of one's own; it is gone when the block ends. Only one that `downloads` takes a share of the bandwidth."""
+        """Yield a download process that is gone when the block ends. Only with `downloads` it shares the bandwidth."""
         forking = asyncio.create_task(self._fork())
         try:
             child = await asyncio.shield(forking)
@@ -204,7 +204,7 @@ class DownloadPool:
             self._share()
 
     def retire(self) -> None:
-        """Let the children at work save what has arrived: the worker stops."""
+        """Let running processes save what has arrived when they are stopped: the worker stops."""
         self._retired = True
 
     async def close(self) -> None:

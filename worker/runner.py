@@ -1,4 +1,4 @@
-"""Claims operations, has them carried out, and settles how they ended."""
+"""Claims operations, runs them, and stores their results."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -26,9 +26,9 @@ from worker.metrics import Outcome
 
 _LONGEST_BACKOFF = 300.0
 _TIDY_EVERY = 12
-"""Looks between two passes over all models in error and all of the storage: a minute by default."""
+"""Polls between two passes over all models in error and the whole storage: a minute by default."""
 _LAST_WORD = 5.0
-"""Seconds that a worker that stops waits for the database; without its word the lease runs out by itself."""
+"""Seconds that a stopping worker waits for the database; without its update the lease runs out by itself."""
 _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
 _UNTOLD = "What went wrong can't be told here; the worker's log says it. Tell whoever runs this server."
 
@@ -53,11 +53,11 @@ class Runner:
         return self._lanes.models.has_free_slot
 
     def wake(self) -> None:
-        """Look for work at once instead of at the next interval."""
+        """Poll at once instead of at the next interval."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled; then everything under way is handed over to other workers."""
+        """Run until cancelled; then hand over all running operations to other workers."""
         sweeps = asyncio.create_task(self._sweep())
         try:
             while True:
@@ -85,7 +85,7 @@ class Runner:
             await give_up_dead(self._tools.database, self._presence)
             self._dead_are_gone = True
         for lane in self._lanes:
-            # What comes while a slot for any size is free is for that one: there it needn't be put back.
+            # While a slot for any size is free, an operation goes there: it needn't be put back for its size.
             while lane.has_free_slot and not (lane is self._lanes.small and self._lanes.models.has_free_slot):
                 claim = await self._claim(lane)
                 if claim is None:
@@ -138,7 +138,7 @@ class Runner:
             except TryAgain as error:
                 ending.outcome = await self._try_again(claim, heartbeat, error)
             except DatabaseUnreachable as error:
-                # The lease runs out by itself; whoever finds it then goes on from the files.
+                # The lease runs out by itself; the next worker resumes from the files.
                 log.warning("operation is left", reason=str(error), error=error.cause)
             except Exception:
                 log.exception("operation failed by a bug")
@@ -159,7 +159,7 @@ class Runner:
         log.info("lease is lost: stopped")
         async with self._tools.database.begin() as connection:
             cancelled = await leases.let_go(connection, claim.lease)
-        if cancelled:  # What is to follow on the same model, its delete, waited for this.
+        if cancelled:  # The next operation on this model, its delete, waited for this.
             await self._tools.wakeup.send()
         return Outcome.CANCELLED if cancelled else Outcome.LOST
 
@@ -193,7 +193,7 @@ class Runner:
         except (LeaseLost, DatabaseUnreachable):
             raise
         except Exception:
-            # Without an end the operation would be claimed again and again, and end as if its workers had died.
+            # Unless it ends here, the operation would be claimed repeatedly and end as if its workers had died.
             log.exception("how the operation failed can't be stored")
             await self._settle(claim, Failed(error.reason, _UNTOLD))
         log.warning("operation failed", reason=error.reason, message=error.message)
@@ -236,7 +236,7 @@ class Runner:
             log.info("forgot models that failed before a byte arrived", models=dismissed)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
-        """Nothing but a cancellation ends a worker's loop."""
+        """Log any error of `work`: only a cancellation ends a worker's loop."""
         try:
             await work
         except LeaseLost:
@@ -248,7 +248,7 @@ class Runner:
 
 
 async def _while_kept(work: Coroutine[Any, Any, None], heartbeat: LeaseHeartbeat) -> None:
-    """Carry out `work` for as long as its lease is held. Raises what it raises, or `LeaseLost` once it has stopped."""
+    """Run `work` while its lease is held. Raise its error, or `LeaseLost` once it has stopped."""
     working = asyncio.ensure_future(work)
     keeping = asyncio.create_task(heartbeat.run())
     try:

@@ -1,4 +1,4 @@
-"""A worker's own folder under the temporary one, and those that killed workers have left there."""
+"""A worker's own folder under the temporary directory; removes the folders that killed workers left there."""
 
 import fcntl
 import os
@@ -13,16 +13,16 @@ import structlog
 from app.probe import FOLDER
 
 _LOCK = "worker.lock"
-"""A file in the folder that is locked for as long as its worker lives."""
+"""A file in the folder that stays locked while its worker lives."""
 
 log = structlog.get_logger()
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder of one's own, removed at the end; if that doesn't come, the next worker of this user removes it."""
+    """Yield a private folder and remove it at the end; after a crash, the next worker of this user removes it."""
     _remove_left()
-    # Not under its name before it is locked: nobody finds it unlocked while its worker lives.
+    # It gets its final name only once it is locked: no other worker finds it unlocked while its worker lives.
     folder = Path(tempfile.mkdtemp(prefix=f".{FOLDER}"))
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -36,7 +36,7 @@ def scratch() -> Iterator[Path]:
 
 def _remove_left() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        # What is somebody else's, or another worker removes at this moment, or has no lock: not ours to remove.
+        # Skip a folder of another user, without a lock file, or that another worker is removing now.
         with suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue

@@ -1,4 +1,4 @@
-"""Has Redis wake the runner, through arq, whose own worker does nothing else."""
+"""Wakes the runner at messages from Redis, through an arq worker that does nothing else."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def listening(redis_url: str, runner: Runner) -> AsyncIterator[None]:
-    """Wake the runner at each wake-up. While Redis is away the runner's own polls find what there is."""
+    """Wake the runner at each wake-up. While Redis is away, the runner's own polls find new operations."""
 
     async def wake(_context: dict[Any, Any]) -> None:
         runner.wake()
@@ -36,9 +36,9 @@ async def listening(redis_url: str, runner: Runner) -> AsyncIterator[None]:
 
 
 class _Listener(Worker):
-    """An arq worker that leaves wake-ups to others while its runner has no slot for any model.
+    """An arq worker that leaves wake-ups to other workers while its runner has no free slot for any model size.
 
-    Each one more that waits wakes it nevertheless: it may be for one of its other slots.
+    Each additional waiting wake-up still wakes the runner: it may be for one of its other slots.
     """
 
     runner: Runner

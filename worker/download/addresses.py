@@ -1,7 +1,7 @@
-"""Addresses: the origin of a URL, and which are inside, where a server elsewhere has no business to send a worker to.
+"""Addresses: the origin of a URL, and which addresses are inside, where no remote server may send a worker.
 
-A Hub's redirect inside would have the worker fetch what only this machine, or this machine's cloud, should be
-asked for (CWE-918). Private networks are not among them: mirrors and content stores stand there.
+A Hub's redirect to an inside address would make the worker fetch what only this machine, or its cloud, should request
+(CWE-918). Private networks are not inside: mirrors and content stores are there.
 """
 
 import socket
@@ -23,13 +23,13 @@ _METADATA = tuple(
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """The scheme, host and port of a URL."""
+    """Return the scheme, host and port of a URL."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def is_inside(address: str) -> bool:
-    """Whether an IP address is loopback, link-local, unspecified, or where a cloud keeps a machine's metadata."""
+    """Whether an IP address is loopback, link-local, unspecified, or a cloud's metadata service."""
     try:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
@@ -41,7 +41,7 @@ def is_inside(address: str) -> bool:
 
 
 def leads_inside(host: str) -> bool:
-    """Whether a host is, or a name resolves to, such an address. A name that can't be resolved does not."""
+    """Whether a host is or resolves to an inside address. A name that can't be resolved is not inside."""
     if host.lower().rstrip(".") == "localhost" or is_inside(host):
         return True
     try:

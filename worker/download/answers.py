@@ -1,4 +1,4 @@
-"""What an answer to a request for a file's bytes means, and what a connection that fails does."""
+"""Checks the answer to a request for a file's bytes; the errors of such a request."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ _PAGES = (".html", ".htm", ".xhtml")
 
 
 class Trouble(Exception):
-    """A request failed in a way that may pass. `relocate`: ask the Hub for a new link. `after`: seconds asked to wait.
+    """A request failed temporarily. `relocate`: ask the Hub for a new link. `after`: seconds the server asks to wait.
 
     `crowded`: fewer requests at once may help.
     """
@@ -37,11 +37,11 @@ class NoRanges(Exception):
 
 
 class WrongLength(Exception):
-    """What the server has is not as long as the manifest says."""
+    """The server's file does not have the manifest's size."""
 
 
 def check(status: int, headers: Mapping[str, str], file: HubFile, start: int, length: int, *, at_hub: bool) -> None:
-    """Raise unless the answer carries `length` bytes of the file from `start`, or all of it if that is 0."""
+    """Raise unless the answer carries `length` bytes of the file from `start`, or the whole file if `start` is 0."""
     if status == 416:
         raise WrongLength
     if status not in {200, 206}:
@@ -50,7 +50,7 @@ def check(status: int, headers: Mapping[str, str], file: HubFile, start: int, le
         message = f"A web page came in place of {file.path!r}: something between here and the Hub may block it."
         raise Trouble(Reason.UNAVAILABLE, message, relocate=True)
     announced = headers.get("content-length")
-    encoded = headers.get("content-encoding", "identity") != "identity"  # though not asked for: curl decodes it
+    encoded = headers.get("content-encoding", "identity") != "identity"  # although not requested; curl decodes it
     if status == 200:
         if not encoded and announced not in {None, str(file.size)}:
             raise WrongLength

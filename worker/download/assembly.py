@@ -49,13 +49,13 @@ class Means:
     xet: str
     """Whether files come over Xet: "auto", "on" or "off"."""
     snapshot: bool
-    """Whether huggingface_hub fetches them, and not this worker's own means."""
+    """Whether huggingface_hub fetches them instead of this worker's own code."""
     throttle: Throttle
     keep: Callable[[HubFile, str], None]
 
 
 class Files:
-    """What is wanted of one commit. What is `elsewhere` is linked and not fetched."""
+    """The wanted files of one commit. Contents that are `elsewhere` are linked, not fetched."""
 
     def __init__(
         self, hub: Hub, commit: str, arrival: Arrival, wanted: Sequence[HubFile], elsewhere: Elsewhere, means: Means
@@ -75,7 +75,7 @@ class Files:
         self._passing, self._passed = threading.Lock(), list[HubFile]()
         self._remove_strays()
         self._here = [file for file in wanted if self._is_here(file)]
-        # Of files with the same content one is fetched, and the others are linked to it.
+        # One of several files with the same content is fetched; the others are linked to it.
         here = {key(file) for file in self._here}
         absent = {key(file): file for file in wanted if key(file) not in here}.values()
         self._awaited = [file for file in absent if file.sha256 in elsewhere.awaited]
@@ -86,11 +86,11 @@ class Files:
 
     @property
     def awaited(self) -> list[str]:
-        """The SHA-256s of what other downloads fetch."""
+        """The SHA-256s of contents that other downloads fetch."""
         return [file.sha256 for file in self._awaited if file.sha256]
 
     def pass_on(self, checksums: Collection[str]) -> None:
-        """Leave contents to other downloads that wait for them, as far as nothing of them was asked for yet."""
+        """Leave contents to the downloads that wait for them, unless bytes of them were requested already."""
         with self._passing:
             parts = list(self._parts.values())
             passed = [part.file for part in parts if part.file.sha256 in checksums and part.pass_on()]
@@ -99,14 +99,14 @@ class Files:
                 self._elsewhere.passed([file.sha256 for file in passed if file.sha256])
 
     def complete(self) -> None:
-        """Until every file is in its tree, verified and on disk. Raises what `hub.explain` understands."""
+        """Fetch until every file is in the tree, verified and on disk. Raise errors that `hub.explain` translates."""
         awaited = sum(file.size for file in self._awaited)
         self.meter.add(sum(file.size for file in self._wanted) - self.missing - awaited)
         hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
         try:
             verdicts = {file: hashers.submit(self._keep, file) for file in self._here}
             wrong = self._fetch(self._absent, xet=self._means.xet)
-            # Files with the same content may be one file under several names.
+            # Files with the same content may be hard links to one file.
             rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
             self.meter.add(-sum(file.size for file in rotten.values()))
             wrong = self._fetch_again([*wrong, *rotten.values()])
@@ -129,14 +129,14 @@ class Files:
             sync_folder(Path(folder))
 
     def save(self) -> None:
-        """Keep all that has arrived for the next attempt: this one is about to end."""
+        """Sync all that has arrived, for the next attempt: this one is about to end."""
         for part in self._parts.values():
             part.sync()
 
     def _fetch(self, files: Sequence[HubFile], *, xet: str) -> list[HubFile]:
-        """Fetch `files`; those that did not come as the manifest says are returned, and nothing of them is kept.
+        """Fetch `files`; return those that differ from the manifest, of which nothing is kept.
 
-        Those that were passed on meanwhile are awaited from here on.
+        Files passed on meanwhile are awaited from here on.
         """
         wrong = self._bring(files, xet)
         with self._passing:
@@ -170,7 +170,7 @@ class Files:
         return self._by_snapshot(left, xet)
 
     def _by_snapshot(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
-        """The same, with what huggingface_hub has for it. It begins each file anew."""
+        """Fetch as `_bring` does, with huggingface_hub, which starts each file from its beginning."""
         for part in [self._parts.pop(file) for file in files if file in self._parts]:
             self.meter.settle(part.counted)
             part.drop()
@@ -184,11 +184,11 @@ class Files:
 
     def _fetch_again(self, wrong: Sequence[HubFile]) -> list[HubFile]:
         self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
-        # Not over Xet: it checks nothing, so what its store has wrong would only come again.
+        # Not over Xet: it verifies nothing, so its store would only send the same wrong bytes again.
         return self._fetch(wrong, xet="off")
 
     def _link_awaited(self, hashers: ThreadPoolExecutor) -> list[HubFile]:
-        """Link what other downloads fetched; those that are not as the manifest says are returned."""
+        """Link what other downloads fetched; return the files that differ from the manifest."""
         awaited, self._awaited = self._awaited, []
         self._elsewhere.wait([file.sha256 for file in awaited if file.sha256], self.meter.value)
         verdicts = {file: hashers.submit(self._keep, file) for file in awaited}
@@ -196,7 +196,7 @@ class Files:
         return [file for file, verdict in verdicts.items() if not verdict.result()]
 
     def _accept(self, file: HubFile, path: Path) -> bool:
-        """Move a verified file into the tree and say so; remove one that is not what it should be."""
+        """Verify a file; move it into the tree and report it, or remove it. Return whether it is right."""
         sha256 = verify(file, path) if path.is_file() else None
         if sha256 is None:
             path.unlink(missing_ok=True)
@@ -210,7 +210,7 @@ class Files:
         return True
 
     def _keep(self, file: HubFile) -> bool:
-        """Whether what is there already is what the manifest says; if not, it is removed."""
+        """Link a file that is elsewhere and `_accept` it. Return whether it matches the manifest."""
         target = self._tree / file.path
         for source in self._elsewhere.links.get(file.sha256 or "", ()):
             if not target.exists():
@@ -220,7 +220,7 @@ class Files:
         return self._accept(file, target)
 
     def _link_twins(self) -> None:
-        """Put files that have the same content as another one in their places."""
+        """Link files that have the same content as another file."""
         there = {key(file): file for file in self._wanted if (self._tree / file.path).exists()}
         for file in self._wanted:
             target = self._tree / file.path
@@ -234,7 +234,7 @@ class Files:
         return Part(file, self._scratch / "parts", self._flusher)
 
     def _is_here(self, file: HubFile) -> bool:
-        """Whether a file of that size is in the tree, or can be linked there. Nothing is said of what is in it."""
+        """Whether a file of that size is in the tree or can be linked there. Its content is not checked."""
         for path in (self._tree / file.path, *self._elsewhere.links.get(file.sha256 or "", ())):
             with suppress(OSError):
                 if path.stat().st_size == file.size:
@@ -242,7 +242,7 @@ class Files:
         return False
 
     def _remove_strays(self) -> None:
-        """What an attempt at another commit left, and this one does not want."""
+        """Remove what an attempt at another commit left and this one does not want."""
         wanted = {file.path: file.size for file in self._wanted}
         for folder, _, names in os.walk(self._tree, topdown=False):
             for name in names:
@@ -255,7 +255,7 @@ class Files:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the file system has no links."""
+    """Hard-link a file; copy it where the file system has no links."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,8 +1,8 @@
-"""The child's end of its pipe to the worker: the protocol's messages in both directions, and the watchdog.
+"""The download process's end of its pipe to the worker: messages in both directions, and the watchdog.
 
-Every line that comes in, an empty one too, says that the worker still holds its lease. When none has come for nearly
-as long as a lease lasts, or the pipe is closed because the worker died, the process ends at once: the lease protects
-rows, only this protects files.
+Every incoming line, even an empty one, means that the worker still holds its lease. If none arrives for 0.9 of the
+lease's duration, or the pipe is closed because the worker died, the process ends at once: the lease protects rows,
+only this protects files.
 """
 
 import os
@@ -22,23 +22,23 @@ T = TypeVar("T", bound=Message)
 
 
 class Channel:
-    """Standard input and output as a conversation. Must be made before anything else writes to standard output."""
+    """Messages over standard input and output. Create it before anything else writes to standard output."""
 
     def __init__(self) -> None:
         self._out = os.dup(sys.stdout.fileno())
-        # Nothing that a library prints may get between the lines.
+        # A library's output must not mix with the messages.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.bandwidth = 0
-        """Bytes a second that this process may use at the moment; 0 for no limit."""
+        """Bytes per second that this process may use now; 0 for no limit."""
         self.pass_on: Callable[[Sequence[str]], None] | None = None
-        """Called in a thread of its own with the SHA-256s of contents that other downloads wait for."""
+        """Called in a separate thread with the SHA-256s of contents that other downloads wait for."""
         self._silence = 0.0
         threading.Thread(target=self._listen, daemon=True, name="watchdog").start()
 
     def receive(self, kind: type[T]) -> T:
-        """The next message; waits for it. The first one is the request, whose `lease` starts the watchdog."""
+        """Wait for the next message. The first one is the request, whose `lease` starts the watchdog."""
         message = self._inbox.get()
         assert isinstance(message, kind), message  # noqa: S101  # the protocol says so
         return message
@@ -70,7 +70,7 @@ class Channel:
             case Bandwidth():
                 self.bandwidth = message.limit
             case PassOn():
-                if self.pass_on:  # not in this thread, which nothing may hold up
+                if self.pass_on:  # not in this thread, which must never block
                     threading.Thread(target=self.pass_on, args=(message.checksums,), daemon=True).start()
             case _:
                 if isinstance(message, Request):

@@ -1,4 +1,4 @@
-"""Whether a file is, byte for byte, what the Hub's manifest says."""
+"""Verifies that a file is byte for byte what the Hub's manifest says."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ _BLOCK = 1 << 20
 
 
 class Checksum:
-    """A file's checksums, computed from its bytes in order: SHA-256, and Git's blob id where the manifest has that.
+    """A file's checksums, computed from its bytes in order: SHA-256, and Git's blob id if the manifest has no SHA-256.
 
     A blob id is the SHA-1 of `blob <size>`, a NUL and the bytes (Git's object format).
     """
@@ -37,7 +37,7 @@ class Checksum:
 
 
 def verify(file: HubFile, path: Path) -> str | None:
-    """The SHA-256 of the file at `path`, on disk for good; `None` if it is not what the manifest says."""
+    """Sync the file at `path`; return its SHA-256, or `None` if it differs from the manifest."""
     checksum = Checksum(file)
     block = bytearray(_BLOCK)
     view = memoryview(block)

@@ -1,8 +1,8 @@
-"""The HTTP client of huggingface_hub as this worker uses it, for every call to the Hub's API.
+"""Sets up huggingface_hub's HTTP client, for every call to the Hub's API.
 
-What holds for all of them stands here: time limits, proxies, the token for the Hub's own origin only, no way inside.
-Addresses in answers lead to the Hub's own origin, too: huggingface_hub follows them with the headers of the first
-request, and hf_xet, which has a client of its own, takes them over with the token.
+All calls share: time limits, proxies, the token for the Hub's own origin only, no requests to inside addresses.
+Addresses in answers are rewritten to the Hub's own origin: huggingface_hub follows them with the headers of the first
+request, and hf_xet, which has its own client, uses them with the token.
 """
 
 import ssl
@@ -25,22 +25,22 @@ TIMEOUT = 15.0
 """Seconds without a byte after which a call to the Hub's API is given up."""
 _CREDENTIALS = ("authorization", "cookie")
 _FOLLOWED = ("next", "xet-auth")
-"""The links of an answer that are followed: to the next page, and to where a token for the content store is had."""
+"""The links of an answer that are followed: to the next page, and to the issuer of tokens for the content store."""
 _XET_ROUTE, _XET_STORE = "x-xet-refresh-route", "x-xet-cas-url"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a call to the Hub's API is given up: after `window` seconds without a byte, or with less than `rate` a second."""
+    """A call to the Hub's API is aborted after `window` seconds without a byte, or below `rate` bytes per second."""
 
     window: float
     rate: float
 
 
 def make_client(endpoint: str, limits: Limits, tls: ssl.SSLContext, *, redirects_inside: bool) -> None:
-    """Have huggingface_hub make its clients so.
+    """Make huggingface_hub create its clients with these settings.
 
-    Every request is timed out by a hook: several of its helpers pass `timeout=None`, which overrules a client's default.
+    A hook sets every request's timeout: several of its helpers pass `timeout=None`, which overrides a client's default.
     """
     limits = Limits(min(limits.window, TIMEOUT), limits.rate)
     home, guard = origin(endpoint), Guard(endpoint, redirects_inside=redirects_inside)
@@ -74,9 +74,9 @@ def make_client(endpoint: str, limits: Limits, tls: ssl.SSLContext, *, redirects
 
 
 def at_endpoint(endpoint: str, page: str, link: str) -> str:
-    """What `link` on `page` leads to, asked of the endpoint whatever origin it names.
+    """Return the target of `link` on `page` as a URL at the endpoint, whatever origin it names.
 
-    A mirror passes on links of the hub behind it, which has another origin and no prefix before its paths.
+    A mirror passes on links of its upstream hub, which has another origin and no path prefix.
     """
     target, prefix = urlsplit(urljoin(page, link)), urlsplit(endpoint).path.rstrip("/")
     path = target.path if target.path.startswith(f"{prefix}/") else prefix + target.path
@@ -84,7 +84,7 @@ def at_endpoint(endpoint: str, page: str, link: str) -> str:
 
 
 def _anchor(response: httpx2.Response, endpoint: str) -> None:
-    """Have the addresses that an answer names, and that are followed, lead to the endpoint."""
+    """Rewrite the addresses in an answer that are followed to the endpoint."""
     page, links = str(response.url), response.links
     if route := response.headers.get(_XET_ROUTE):
         response.headers[_XET_ROUTE] = at_endpoint(endpoint, page, route)
@@ -93,7 +93,7 @@ def _anchor(response: httpx2.Response, endpoint: str) -> None:
 
 
 class Guard:
-    """Refuses requests that a Hub sends inside, unless the Hub is inside itself or the operator allows it."""
+    """Refuses requests that a Hub directs inside, unless the Hub is inside itself or the operator allows it."""
 
     def __init__(self, endpoint: str, *, redirects_inside: bool) -> None:
         self._home = origin(endpoint)
@@ -103,7 +103,7 @@ class Guard:
         return not self._is_open and origin(url) != self._home
 
     def check(self, url: str, proxy: str | None) -> None:
-        """Raises `Failed`. What a proxy resolves is the proxy's to judge."""
+        """Raise `Failed` for an inside address. Names that a proxy resolves are not resolved here."""
         if not self.minds(url):
             return
         host = urlsplit(url).hostname or ""
@@ -111,14 +111,14 @@ class Guard:
             raise refused_inside(host)
 
     def check_store(self, url: str | None) -> None:
-        """Raises `Failed` if the content store, which hf_xet connects to by itself, is inside."""
+        """Raise `Failed` if the content store, which hf_xet connects to by itself, is inside."""
         if url:
             self.check(url, proxy_for(url))
 
     def watch(self, url: str) -> dict[str, Any]:
-        """The extension of a request by which its connection is checked before anything is sent on it.
+        """Return the request extension that checks the connection's address before anything is sent.
 
-        A name may lead to another address when it is connected to than when it was looked up a moment before.
+        A name may resolve to another address at connect time than in the check a moment before.
         """
 
         def connected(event: str, told: dict[str, Any]) -> None:
@@ -172,7 +172,7 @@ class _Transport(httpx2.BaseTransport):
 
 
 class _Watched(httpx2.SyncByteStream):
-    """An answer's body, unless it comes too slowly: each byte in time is not enough."""
+    """An answer's body; raises `ReadTimeout` if it is too slow overall, even if each byte is in time."""
 
     def __init__(self, stream: httpx2.SyncByteStream, limits: Limits) -> None:
         self._stream, self._limits = stream, limits

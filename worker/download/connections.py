@@ -1,17 +1,17 @@
-"""How many transfers run at once: few at first, more while that brings more, fewer when the other side refuses."""
+"""How many transfers run at once: few at first, more while the rate grows, fewer when the server refuses."""
 
 _FIRST = 4
 _LOOK = 0.25
-"""Seconds between looks at the rate, while connections are added."""
+"""Seconds between measurements of the rate, while connections are added."""
 _WORTH = 1.05
-"""By how much the rate must have grown to double them once more."""
+"""The factor by which the rate must have grown for the connections to be doubled again."""
 _AGAIN = 4.0
-"""Seconds until one more is tried after they brought nothing, or one was refused; doubled by each refusal."""
+"""Seconds until one more is tried after an increase did not help or one was refused; doubled by each refusal."""
 _LONGEST = 60.0
 
 
 class Connections:
-    """`allowed` of them, `most` at the most. Moments are seconds of any steady clock, counts are of bytes so far."""
+    """`allowed` connections, at most `most`. Moments are seconds of a monotonic clock, counts are total bytes."""
 
     def __init__(self, most: int, moment: float) -> None:
         self.allowed = min(_FIRST, most)
@@ -23,7 +23,7 @@ class Connections:
         self._looked = moment, 0
 
     def look(self, moment: float, count: int) -> None:
-        """Add some when it is time: as many as there are if the last ones brought more, else one."""
+        """Add connections when it is time: double them if the last increase raised the rate, else add one."""
         if moment < self._due or self.allowed >= self._most:
             return
         began, before = self._looked
@@ -33,7 +33,7 @@ class Connections:
         self._rate, self._due = rate, moment + (_LOOK if doubles else self._pause)
 
     def refused(self, moment: float, others: int) -> None:
-        """One was refused, beside so many others: they are as many as the other side takes."""
+        """Reduce `allowed` to `others`, the connections that the server accepted while it refused one."""
         self.allowed = max(1, min(self.allowed, others))
         self._refused, self._due = True, moment + self._pause
         self._pause = min(self._pause * 2, _LONGEST)

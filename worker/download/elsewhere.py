@@ -1,4 +1,4 @@
-"""Contents that a download need not fetch: they are on this storage already, or another download fetches them."""
+"""Contents that a download need not fetch: they are on this storage, or another download fetches them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,26 +10,26 @@ from worker.download.protocol import Located, PassedOn, Waiting
 
 @dataclass(slots=True)
 class Elsewhere:
-    """`links` says at which paths on this storage a content may be, `awaited` what others fetch: each by its SHA-256."""
+    """By SHA-256: `links`, the paths on this storage where a content may be; `awaited`, contents that others fetch."""
 
     channel: Channel
     links: dict[str, list[Path]] = field(default_factory=dict)
     awaited: frozenset[str] = frozenset()
 
     def hear(self) -> None:
-        """Wait for the worker's answer to what there is to fetch."""
+        """Wait for the worker's answer to the list of contents."""
         located = self.channel.receive(Located)
         self._add(located.links)
         self.awaited = frozenset(located.awaited)
 
     def passed(self, checksums: Sequence[str]) -> None:
-        """Say what is left to others from here on."""
+        """Report contents that are left to other downloads from here on."""
         self.channel.send(PassedOn(checksums))
 
     def wait(self, awaited: Sequence[str], downloaded: int) -> None:
-        """Add what others fetched to `links`; what is not there then is to be fetched.
+        """Add what others fetched to `links`; contents missing there afterwards must be fetched.
 
-        All else is here, `downloaded` bytes. While others are at it, the worker may end this process.
+        All else is here, `downloaded` bytes. While others still fetch, the worker may end this process.
         """
         self.channel.send(Waiting(awaited, downloaded))
         self._add(self.channel.receive(Located).links)

@@ -1,22 +1,22 @@
-"""Puts what arrives on disk for good, a few MiB at a time, beside those who write it.
+"""Syncs arriving bytes to disk in a background thread, a few MiB at a time.
 
-So little is lost by a kill, and the kernel never collects so much of a large model that writing it out stalls the host.
+A kill then loses little, and the kernel never buffers so much of a large model that writing it out stalls the host.
 """
 
 import threading
 from typing import Protocol
 
 _ENOUGH = 8 << 20
-"""Bytes that are worth a synchronisation."""
+"""Unsynced bytes that start a sync."""
 _MOST = 24 << 20
-"""Bytes that may wait for one: then those who write wait, too."""
+"""Most unsynced bytes: at this limit writers wait."""
 
 
 class Synced(Protocol):
-    """What can be synchronised."""
+    """Something that can be synced."""
 
     def sync(self) -> None:
-        """Put what was written so far on disk."""
+        """Sync what was written so far to disk."""
 
 
 class Flusher:
@@ -26,12 +26,12 @@ class Flusher:
         self._changed = threading.Condition()
         self._written: dict[Synced, int] = {}
         self._waiting = 0
-        """Bytes written and not synchronised."""
+        """Bytes written and not synced."""
         self._error: OSError | None = None
         threading.Thread(target=self._run, daemon=True, name="flusher").start()
 
     def wrote(self, what: Synced, count: int) -> None:
-        """Waits while the disk is behind. Raises the `OSError` of a synchronisation that failed."""
+        """Count written bytes; wait while the disk is behind. Raise the `OSError` of a failed sync."""
         with self._changed:
             self._written[what] = self._written.get(what, 0) + count
             before, self._waiting = self._waiting, self._waiting + count

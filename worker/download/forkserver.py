@@ -1,14 +1,14 @@
-"""Forks the processes of downloads off one that has imported all they need: `python -m worker.download.forkserver`.
+"""Forks download processes from one that has imported all they need: `python -m worker.download.forkserver`.
 
-Importing huggingface_hub takes a quarter of a second of a processor, a fork takes some milliseconds. Standard input is a
-socket to the worker, which sends pairs of integers: the number that it gives a child, and what to do.
+Importing huggingface_hub takes a quarter of a second of CPU, a fork takes some milliseconds. Standard input is a
+socket to the worker, which sends pairs of integers: the number that it gives a download process, and what to do.
 
-    number, FORK      start it; its standard input and output come along as descriptors
+    number, FORK      start it; its standard input and output are passed as descriptors
     number, SIGTERM   ask it to end
     number, SIGKILL   end it and forget it
 
-Until it is forgotten a child keeps its process id, also when it has ended: no other process can get its signals. No job
-comes this way, so no child knows of another's. All ends when the worker closes the socket or dies.
+Until it is forgotten, a process keeps its process id even after its end: no other process can get its signals. Requests
+do not pass here, so no process sees another's. All end when the worker closes the socket or dies.
 """
 
 import gc
@@ -24,16 +24,16 @@ from worker.download.trust import Authorities
 from worker.processes import FORK, MESSAGE
 
 _LOOK = 0.5
-"""Seconds between looks at what was killed and has not ended."""
+"""Seconds between polls of killed processes that have not ended."""
 
 log = structlog.get_logger()
 
 
 def main() -> None:
-    # The terminal's Ctrl-C is for the worker, which decides what becomes of its children.
+    # The terminal's Ctrl-C is for the worker, which stops its download processes itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     authorities = Authorities.of_the_system()
-    # The children share this memory as long as nobody writes to it, and the collector would.
+    # Forked processes share this memory until it is written to, which the garbage collector would do.
     gc.collect()
     gc.freeze()
     descriptors = _serve()
@@ -45,13 +45,13 @@ def main() -> None:
 
 
 def _serve() -> list[int]:
-    """In a child the descriptors of its standard input and output; otherwise, when the worker is gone, nothing."""
+    """Return in a forked process the descriptors of its standard input and output; here [] once the worker is gone."""
     pids: dict[int, int] = {}
     killed: list[int] = []
     with socket.socket(fileno=0) as worker:
         while True:
             ready, _, _ = select.select([worker], [], [], _LOOK if killed else None)
-            # Never waited for: one that waits for a disk that hangs would hold up all others.
+            # Poll, never block: a process on a hanging disk would delay all others.
             killed = [pid for pid in killed if not os.waitpid(pid, os.WNOHANG)[0]]
             if not ready:
                 continue
@@ -72,7 +72,7 @@ def _serve() -> list[int]:
 
 
 def _killed(pid: int) -> list[int]:
-    """What is left to wait for."""
+    """Kill a process unless it has ended; return the ids still to wait for."""
     ended, status = os.waitpid(pid, os.WNOHANG)
     if not ended:
         os.kill(pid, signal.SIGKILL)
