@@ -178,7 +178,7 @@ async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:
 
 
 def _end_in_any_case() -> None:
-    """Exit after `_STOP_WITHIN`: a wait for SQLite's lock can't be cancelled, and the exit would wait for its thread."""
+    """Exit after `_STOP_WITHIN`: a wait for SQLite's lock can't be cancelled, and a normal exit joins its thread."""
 
     def end_now() -> None:
         log.error("the worker could not hand over in time: others take up what it holds when its leases run out")

@@ -1,1 +1,1 @@
-"""The process that fetches one model: the only one that speaks to the Hub. It knows no database."""
+"""The process that fetches one model: the only one that connects to the Hub. It has no access to the database."""

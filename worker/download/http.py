@@ -1,7 +1,7 @@
-"""Byte ranges of a Hub's files over HTTP, by libcurl: many transfers in one thread.
+"""Fetches byte ranges of a Hub's files over HTTP with libcurl: many transfers in one thread.
 
-The Hub redirects large files to a CDN, by links that are signed and expire. The token goes to the Hub's own origin
-only. A transfer's bytes come as libcurl read them, in a list, so that Python does nothing for each 16 KiB of TLS.
+The Hub redirects large files to a CDN, with signed links that expire. The token is sent to the Hub's own origin only.
+libcurl appends a transfer's bytes to a list, so that no Python code runs for each 16 KiB of TLS.
 """
 
 import time
@@ -23,23 +23,23 @@ from worker.download.trust import Authorities
 
 _HOPS = 5
 _QUIET = 15.0
-"""Seconds without a byte after which a connection counts as stalled, whatever the patience."""
+"""Seconds without a byte after which a connection counts as stalled, even if `Patience` allows more."""
 _ANSWER = 1 << 18
-"""Bytes of a redirect's body that are read, so that its connection can be kept."""
+"""Bytes of a redirect's body that are read, so that the connection can be reused."""
 _NO_SOCKET = 0.002
-"""Seconds to wait where there is no socket to wait for, as names are looked up."""
+"""Seconds to sleep while there is no socket to wait for, for example during a name lookup."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """When a connection counts as stalled: less than `rate` bytes a second over `window` seconds."""
+    """A connection counts as stalled below `rate` bytes per second over `window` seconds."""
 
     window: float
     rate: float
 
 
 class Transfer(Protocol):
-    """What is asked for: bytes `start` to `end` of a file. `location`: its CDN's signed link, once it is known."""
+    """A request for bytes `start` to `end` of a file. `location`: the CDN's signed link, once it is known."""
 
     @property
     def file(self) -> HubFile: ...
@@ -51,14 +51,14 @@ class Transfer(Protocol):
     location: str | None
 
     def receive(self, chunks: list[bytes]) -> bool:
-        """Take what came, in order; false when no more is wanted."""
+        """Take the next bytes, in order; return False when no more is wanted."""
 
 
 T = TypeVar("T", bound=Transfer)
 
 
 class Wire(Generic[T]):
-    """Connections to the Hub and its CDN, kept alive. For one thread."""
+    """Persistent connections to the Hub and its CDN. For one thread."""
 
     def __init__(self, hub: Hub, commit: str, patience: Patience, authorities: Authorities, guard: Guard) -> None:
         self._hub = hub
@@ -71,7 +71,7 @@ class Wire(Generic[T]):
         self._busy: dict[pycurl.Curl, tuple[Line, T]] = {}
         self._idle: list[Line] = []
         self._clock = 0.0
-        """Seconds that passed in here: the disk and the limit on bandwidth are slow for their own reasons."""
+        """Seconds spent on the network: time for the disk and the bandwidth limit must not count as a stall."""
 
     def begin(self, transfer: T) -> None:
         line = self._idle.pop() if self._idle else Line(self._authorities)
@@ -80,9 +80,9 @@ class Wire(Generic[T]):
         self._ask(line, transfer, transfer.location or address)
 
     def turn(self, seconds: float) -> list[tuple[T, Exception | None]]:
-        """Hand over what comes within so many seconds, at the most; the transfers that ended, and why.
+        """Pass on what arrives within at most `seconds`; return the transfers that ended, each with its error.
 
-        That is `Trouble`, `NoRanges`, `WrongLength`, `Failed`, or nothing: all came, or the connection ended early.
+        That is `Trouble`, `NoRanges`, `WrongLength`, `Failed`, or `None`: all arrived, or the connection ended early.
         """
         self._work(seconds)
         _, good, bad = self._multi.info_read()
@@ -122,10 +122,10 @@ class Wire(Generic[T]):
         if self._hub.token and origin(address) == self._origin:
             headers.append(f"Authorization: Bearer {self._hub.token}")
         proxy = proxy_for(address)
-        self._guard.check(address, proxy or "")  # what a name leads to is seen as it is connected to
-        # A proxy's own address may well be inside.
+        self._guard.check(address, proxy or "")  # a name's address is checked at connect time
+        # A proxy's own address may be inside.
         guarded = proxy is None and self._guard.minds(address)
-        # As the API's client takes it, whose SOCKS proxies look names up, too.
+        # As in the API's client, a SOCKS proxy resolves the names.
         proxy = proxy.replace("socks5://", "socks5h://") if proxy else None
         line.prepare(address, headers, transfer.end - transfer.start, proxy, guarded=guarded)
         line.count(self._clock)
@@ -133,7 +133,7 @@ class Wire(Generic[T]):
         self._multi.add_handle(line.curl)
 
     def _hand_over(self, line: Line, transfer: T) -> bool:
-        """Give the transfer what came; whether it wants no more."""
+        """Pass the arrived bytes to the transfer; return whether it wants no more."""
         if not line.chunks:
             return False
         chunks = line.chunks.copy()
@@ -146,7 +146,7 @@ class Wire(Generic[T]):
         return not transfer.receive(chunks)
 
     def _watch(self, line: Line) -> None:
-        """Raise when too little comes."""
+        """Raise `Trouble` if the connection is stalled."""
         passed = self._clock - line.since
         if self._clock - line.heard >= min(_QUIET, self._patience.window):
             raise Trouble(Reason.UNAVAILABLE, "The connection sends nothing.", relocate=True)
@@ -158,7 +158,7 @@ class Wire(Generic[T]):
             line.heard = heard
 
     def _finish(self, line: Line, transfer: T, failure: tuple[int, str] | None) -> bool:
-        """A request is done; whether its transfer is, too."""
+        """Handle the end of a request; return whether its transfer ended, too (not after a redirect)."""
         if line.target:
             return self._follow(line, transfer)
         if line.status:
@@ -186,7 +186,7 @@ class Wire(Generic[T]):
                 transfer.location = line.address
 
     def _release(self, line: Line) -> None:
-        """Keep the connection if all of the answer was read, else close it."""
+        """Keep the connection if the whole answer was read, else close it."""
         if self._busy.pop(line.curl, None):
             self._multi.remove_handle(line.curl)
         self._idle.append(line)

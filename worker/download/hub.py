@@ -1,14 +1,14 @@
-"""One repository of a Hub: which files it holds, and whether the caller may read them.
+"""One repository of a Hub: its files, and whether the caller may read them.
 
-What each request is for, and what becomes of a hub without it (mirrors and artifact stores know some of them only):
+The requests, and what replaces one that a hub lacks (mirrors and artifact stores support only some):
 
-    GET /api/models/R/auth-check        whether the caller may read the files; else the first file's first byte is asked for
-    GET /api/models/R/revision/REV      which commit it is, and the names of its files; without it nothing can be fetched
-    GET /api/models/R/tree/COMMIT       the files' sizes and checksums; else the description above, with `blobs=true`
+    GET /api/models/R/auth-check        whether the caller may read the files; else the first byte of the first file
+    GET /api/models/R/revision/REV      the commit and the names of its files; without it nothing can be fetched
+    GET /api/models/R/tree/COMMIT       the files' sizes and checksums; else the request above with `blobs=true`
     GET /R/resolve/COMMIT/PATH          the files' bytes: see `wire`
-    GET /api/models/R/xet-read-token/…  a token for the content store; without it files come over plain HTTP
+    GET /api/models/R/xet-read-token/…  a token for the content store; else files are fetched over plain HTTP
 
-The Hub lists a gated repository's files to everybody, so a listing says nothing of access.
+The Hub lists a gated repository's files to everybody, so a listing does not prove access.
 """
 
 import re
@@ -30,27 +30,27 @@ from worker.download.client import TIMEOUT
 from worker.download.listing import HubFile, is_missing_route, parsing
 
 MAX_FILES = 100_000
-"""Files of one model."""
+"""Most files of one model."""
 _COMMIT = re.compile("[A-Za-z0-9._-]{1,64}")
-"""What is asked for by its address, and kept in a row."""
+"""A commit is used in URLs and stored in a row."""
 _File = TypeVar("_File")
 
 
 class Hub:
-    """One Hub, asked with one caller's token, about one repository."""
+    """One repository of one Hub, requested with one caller's token."""
 
     def __init__(self, endpoint: str, name: str, token: str | None) -> None:
         self.endpoint = endpoint
         self.name = name
-        # False, not None: None would send whatever token this machine happens to have.
+        # False, not None: None would send a token stored on this machine.
         self.token: str | bool = token or False
         self._api = HfApi(endpoint=endpoint, token=self.token, library_name="modeldepot")
         self._headers = build_hf_headers(token=self.token, library_name="modeldepot")
 
     def check_access(self) -> bool:
-        """Whether the token may read the repository's files, as far as this hub can tell without asking for a file.
+        """Whether the token may read the repository's files, as far as this hub tells without a request for a file.
 
-        False where it can't: `check_file` does. Raises what `explain` understands if the caller may not.
+        False if the hub can't tell: call `check_file` then. Raises errors that `explain` translates if it may not.
         """
         try:
             self._api.auth_check(self.name)
@@ -61,17 +61,17 @@ class Hub:
         return True
 
     def check_file(self, commit: str, file: HubFile) -> None:
-        """Raises what `explain` understands unless the caller may read the file."""
+        """Raise an error that `explain` translates unless the caller may read the file."""
         address = f"{self.endpoint}/{self.name}/resolve/{commit}/{quote(file.path)}"
         headers = self._headers | {"range": "bytes=0-0"}
-        # A redirect says enough: the Hub gives links to its CDN to those who may read.
+        # A redirect is enough: the Hub gives links to its CDN only to callers who may read.
         with get_session().stream("GET", address, headers=headers, follow_redirects=False) as response:
             if response.is_error and response.status_code != 416:
                 response.read()
                 hf_raise_for_status(response)
 
     def commit(self, revision: str) -> str:
-        """The commit that `revision` is at now. Raises what `explain` understands."""
+        """Return the current commit of `revision`. Raise errors that `explain` translates."""
         try:
             return str(self._info(revision).sha)
         except RevisionNotFoundError:
@@ -87,9 +87,9 @@ class Hub:
     def manifest(
         self, revision: str, include: Sequence[str], exclude: Sequence[str], *, pinned: str | None = None
     ) -> tuple[str, Sequence[HubFile]]:
-        """The commit that `revision` resolves to and the files selected of it, largest first.
+        """Return the commit that `revision` resolves to and its selected files, largest first.
 
-        `pinned` is the commit of an earlier attempt: it is kept until a squash or a force-push removes it from the Hub.
+        `pinned` is the commit of an earlier attempt: it is used until a squash or a force-push removes it from the Hub.
         """
         try:
             info = self._info(pinned or revision)
@@ -118,7 +118,7 @@ class Hub:
         return commit, sorted(chosen, key=lambda file: (-file.size, file.path))
 
     def store_access(self, commit: str) -> XetConnectionInfo:
-        """Where the content store is, and a token for it. Raises what huggingface_hub does, and `ValueError`."""
+        """Return the content store's address and a token. Raise huggingface_hub's errors and `ValueError`."""
         address = f"{self.endpoint}/api/models/{self.name}/xet-read-token/{commit}"
         response = get_session().get(address, headers=self._headers)
         hf_raise_for_status(response)
@@ -148,7 +148,7 @@ class Hub:
     def _check_complete(
         self, info: ModelInfo, chosen: AbstractSet[str], include: Sequence[str], exclude: Sequence[str]
     ) -> None:
-        """A file that the description names and the listing lacks: one of the two was cut short on its way here."""
+        """Raise `TryAgain` if the listing lacks a file that the description names: one of the two was truncated."""
         with parsing(self.endpoint):
             named = {sibling.rfilename for sibling in info.siblings or ()}
             missing = set(_selected(named, include, exclude, key=str)) - chosen

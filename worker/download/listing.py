@@ -1,4 +1,4 @@
-"""What a commit of a repository holds, as the Hub lists it: page by page, each answer checked before it is believed."""
+"""Lists the files of a commit from the Hub's API, page by page; checks each answer before using it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,25 +15,25 @@ from app.domain.errors import Failed, Reason, TryAgain
 from worker.download.client import TIMEOUT
 
 _MOST_ENTRIES = 1_000_000
-"""Entries of a listing after which it is given up, however few of them are selected."""
+"""Most entries of a listing, however few of them are selected."""
 _MOST_FOLDERS = 1000
-"""Folders that are asked for one by one."""
+"""Most folders that are listed one by one."""
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file as the Hub's manifest has it. `sha256` is known of LFS files, `blob_id` (git's SHA-1) is of the others."""
+    """A file in the Hub's manifest. LFS files have `sha256`; the others have `blob_id` (git's SHA-1)."""
 
     path: str
     size: int
     blob_id: str
     sha256: str | None
     xet: str | None = None
-    """What the Hub's content store calls it, where it is there, too."""
+    """Its hash in the Hub's content store, if it is there, too."""
 
     def check(self) -> None:
-        """Refuse what is not a size and a checksum: files in flight are called after the latter. Raises `Failed`."""
+        """Raise `Failed` unless size and checksum are valid: part files are named after the checksum."""
         sound = _SHA256.fullmatch(self.sha256) if self.sha256 is not None else _SHA1.fullmatch(self.blob_id)
         if not sound or self.size < 0:
             raise Failed(
@@ -45,7 +45,7 @@ class HubFile:
 
 @contextmanager
 def parsing(endpoint: str) -> Iterator[None]:
-    """Around the reading of an answer: whatever it raises says that the answer is not the Hub's. Raises `TryAgain`."""
+    """Wrap the parsing of an answer: raise `TryAgain` for an error that means that the answer is malformed."""
     try:
         yield
     except (HfHubHTTPError, HFValidationError, OSError):
@@ -56,16 +56,16 @@ def parsing(endpoint: str) -> Iterator[None]:
 
 
 def is_missing_route(error: HfHubHTTPError) -> bool:
-    """Whether it may say that this hub does not know such a request, rather than that what was asked for is not there.
+    """Whether the error may mean that this hub lacks the route, rather than that the requested item is missing.
 
     Mirrors and artifact stores answer 404 (Olah, with the Hub's own code of a missing repository), 400 (Nexus), 405 or
-    501. So the status alone decides nothing: another request for the same has to.
+    501. So the status alone is not enough: another request for the same data must decide.
     """
     return error.response.status_code in {400, 404, 405, 501}
 
 
 def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str]) -> Iterator[HubFile]:
-    """Every file of a commit. Raises what huggingface_hub does, `TryAgain`, and `Failed` for a listing without end."""
+    """Yield every file of a commit. Raise huggingface_hub's errors, `TryAgain`, and `Failed` for an endless listing."""
     listing = _Tree(endpoint, name, commit, headers)
     told = set[str]()
     try:
@@ -74,19 +74,19 @@ def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str]) -> I
                 told.add(path)
                 yield file
     except _Repeats:
-        # A mirror that does not know pages gives the first one again and again. Folders may have less than a page each.
+        # A mirror without paging returns the first page again and again. Each folder may fit in one page.
         for file in listing.by_folder():
             if file.path not in told:
                 yield file
 
 
 class _Repeats(Failed):
-    """The hub lists the same entries again and again."""
+    """The hub repeats the same entries."""
 
 
 @dataclass(slots=True)
 class _Tree:
-    """The listings of one commit. `count` is how many entries they had so far."""
+    """The listings of one commit. `count` is the number of entries so far."""
 
     endpoint: str
     name: str
@@ -95,7 +95,7 @@ class _Tree:
     count: int = 0
 
     def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, HubFile | None]]:
-        """What is in a folder, page by page: the path, and the file if it is one."""
+        """Yield a folder's entries, page by page: the path, and the file if it is one."""
         place = "/".join([quote(self.commit, safe=""), *([quote(folder)] if folder else [])])
         asks = f"recursive={str(recursive).lower()}&expand=false"
         address: str | None = f"{self.endpoint}/api/models/{self.name}/tree/{place}?{asks}"
@@ -117,7 +117,7 @@ class _Tree:
             yield from entries
 
     def by_folder(self) -> Iterator[HubFile]:
-        """Every file, one folder after the other."""
+        """Yield every file, one folder after the other."""
         folders, known = [""], {""}
         while folders:
             for path, file in self.entries(folders.pop(), recursive=False):
@@ -138,7 +138,7 @@ class _Tree:
 
 
 def siblings(endpoint: str, info: ModelInfo) -> Iterator[HubFile]:
-    """Every file of the description of a commit that was asked for with `files_metadata`, for hubs that list no tree."""
+    """Yield every file of a commit's description with `files_metadata`, for hubs without the tree route."""
     with parsing(endpoint):
         for sibling in info.siblings or ():
             sha256 = None if sibling.lfs is None else _text(sibling.lfs.sha256)
@@ -147,7 +147,7 @@ def siblings(endpoint: str, info: ModelInfo) -> Iterator[HubFile]:
 
 
 def _entry(line: Any) -> tuple[str, HubFile | None]:
-    """The path of a line of the tree, and the file if it is one."""
+    """Return the path of an entry of the tree, and the file if it is one."""
     path = _text(line["path"])
     if line["type"] != "file":
         return path, None

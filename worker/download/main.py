@@ -1,10 +1,10 @@
-"""The child process: fetches one model's files, verifies them, and says how far it is.
+"""The download process: fetches one model's files, verifies them and reports progress.
 
-`worker.download.forkserver` forks it; `python -m worker.download.main` is one by itself.
+`worker.download.forkserver` forks it; `python -m worker.download.main` runs one alone.
 
-It reads a request from standard input and answers with messages: see `worker.download.protocol`.
+It reads a request from standard input and writes messages: see `worker.download.protocol`.
 
-A process of its own because a download can't be stopped in any other way, whatever it is waiting for.
+It is a separate process because only a kill stops a download whatever it waits for.
 """
 
 import errno
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def run(authorities: Authorities) -> None:
-    """Carry out one job; the process ends with it."""
+    """Carry out one request, then end the process."""
     channel = Channel()
     request = channel.receive(Request)
     limits = Limits(request.stall_window, request.stall_rate)
@@ -67,9 +67,9 @@ def run(authorities: Authorities) -> None:
             Download(request, hub, channel, authorities).run()
         else:
             channel.send(Found(hub.commit(request.revision)))
-    except Exception as error:  # noqa: BLE001  # the one place that turns whatever happened into the contract's words
+    except Exception as error:  # noqa: BLE001  # the one place that maps every error to the contract
         _report(error, hub, request.revision, channel)
-    # Threads that still wait for a stalled server must not hold the process up.
+    # Threads that wait for a stalled server must not delay the end of the process.
     os._exit(0)
 
 
@@ -113,14 +113,14 @@ class Download:
             self.channel.send(Planned(files.missing, list(files.awaited)))
             self.channel.receive(Go)
             self.channel.pass_on = files.pass_on
-            # In a thread: what the signal interrupts may hold the lock that saving needs.
+            # In a thread: the code that the signal interrupts may hold a lock that saving needs.
             signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(files,)).start())
             with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):
                 files.complete()
         self.channel.send(Done())
 
     def _rotten(self, wanted: Sequence[HubFile], published: Path) -> Sequence[HubFile]:
-        """Those of `wanted` that a published model's folder lacks; the others are told of as verified."""
+        """Return the `wanted` files that are missing or wrong in the published folder; report the others as verified."""
         good = dict(sound(wanted, published))
         for file, sha256 in good.items():
             self._keep(file, sha256)
@@ -144,7 +144,7 @@ class Download:
 
 
 def _stop(files: Files) -> None:
-    """The worker is asked to stop, and lets go of its lease only when this process is gone."""
+    """Save what arrived and exit: a stopping worker releases its lease only when this process is gone."""
     with suppress(OSError):
         files.save()
     os._exit(0)
@@ -152,7 +152,7 @@ def _stop(files: Files) -> None:
 
 @contextmanager
 def _room_told(meter: Meter, total: int, storage: Storage) -> Iterator[None]:
-    """Say how much room is missing when the disk fills up under the block."""
+    """Raise `Failed` with the missing space if the disk becomes full during the block."""
     try:
         yield
     except OSError as error:
@@ -167,7 +167,7 @@ def _room_told(meter: Meter, total: int, storage: Storage) -> Iterator[None]:
 
 @contextmanager
 def _ticking(meter: Meter, total: int, channel: Channel) -> Iterator[None]:
-    """Tell how far it is while the block runs."""
+    """Report progress during the block."""
     stop = threading.Event()
 
     def tick() -> None:

@@ -1,4 +1,4 @@
-"""Repairs a published model in its place: it stays ready, and only the files that rotted are replaced."""
+"""Repairs a published model in place: it stays ready, and only corrupt or missing files are replaced."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,26 +12,26 @@ from worker.download.listing import HubFile
 
 
 def sound(files: Sequence[HubFile], published: Path) -> Iterator[tuple[HubFile, str]]:
-    """Yield each of `files` that is in the folder as the Hub has it, with its SHA-256. Reads them all."""
+    """Yield each of `files` that is intact in the folder, with its SHA-256. Reads them all."""
     for file in files:
         try:
             sha256 = verify(file, published / file.path)
-        except OSError:  # missing, or its blocks can't be read any more
+        except OSError:  # missing or unreadable
             continue
         if sha256 is not None:
             yield file, sha256
 
 
 def mend(storage: Storage, attempt: Attempt, manifest: Manifest) -> None:
-    """Put the attempt's verified files in the places of the published model's, each by one rename; the others stay.
+    """Replace files of the published model by the attempt's verified files, each with one rename; the others stay.
 
-    What the manifest does not name is removed. May be repeated. Raises `TryAgain` when the attempt was replaced.
+    Files that are not in the manifest are removed. Idempotent. Raises `TryAgain` if the attempt was replaced.
     """
     target = storage.published(attempt.model_id)
     if not target.exists():
         storage.publish(attempt, manifest)
         return
-    # The folder's old name may lead to what another attempt took over, on a mount that remembers it.
+    # On a mount that caches names, the folder's old name may lead to one that another attempt took over.
     tree = storage.claim(attempt)
     storage.manifests.write(manifest)
     for path in _files(tree):

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 
 _WINDOW = 5.0
-"""Seconds that a rate is the mean of."""
+"""Seconds over which the rate is averaged."""
 
 
 class Meter:
@@ -19,7 +19,7 @@ class Meter:
         self._samples: deque[tuple[float, int]] = deque()
 
     def add(self, count: int, *, fetched: bool = False) -> None:
-        """`count` more bytes are here (fewer, when negative). Those that were `fetched` now make the rate."""
+        """Add `count` bytes (negative: remove). Only bytes `fetched` now count for the rate."""
         with self._lock:
             if fetched:
                 self.fetched += count
@@ -28,12 +28,12 @@ class Meter:
             self.value += count - owed
 
     def settle(self, count: int) -> None:
-        """`count` bytes come once more: as many of those that come next don't count."""
+        """Ignore the next `count` bytes: they are fetched a second time."""
         with self._lock:
             self._owed += count
 
     def sample(self, moment: float) -> None:
-        """Take the rate at `moment`, in seconds of any steady clock."""
+        """Compute the rate at `moment`, in seconds of a monotonic clock."""
         self._samples.append((moment, self.fetched))
         while moment - self._samples[0][0] > _WINDOW:
             self._samples.popleft()

@@ -1,10 +1,9 @@
-"""A file in flight on disk: which of its bytes are there, whoever wrote them and whatever died meanwhile.
+"""A part file on disk, and a durable record of which bytes it has, across processes and crashes.
 
-The bytes stand at their own offsets in `parts/<checksum>`. A second file, `parts/<checksum>.steps`, says how much of
-which step of 4 MiB is there: a line with the number of a step that is complete, or that number and a count of bytes from
-the step's beginning, each written only after the bytes were synchronised. So neither a kill nor a power failure loses
-more than what was not synchronised yet and what the network's buffers held: less than 64 MiB with eight connections.
-Who is asked to stop loses nothing.
+The bytes are at their own offsets in `parts/<checksum>`. A second file, `parts/<checksum>.steps`, records how much of
+each step of 4 MiB is there: a line with the number of a complete step, or that number and a count of bytes from the
+step's beginning, each written only after the bytes were synced. So a kill or a power failure loses only what was not
+synced and what was in network buffers: less than 64 MiB with eight connections. A regular stop loses nothing.
 """
 
 import os
@@ -18,21 +17,21 @@ from worker.download.listing import HubFile
 from worker.download.pieces import STEP, Piece, Pieces
 
 _BLOCK = 1 << 20
-"""Bytes that are worth waking the hasher for."""
+"""Readable bytes that wake the hasher."""
 _VECTOR = 512
-"""Chunks that one call writes; systems take 1024."""
+"""Chunks per write call; the system's limit is 1024."""
 _PATIENCE = 0.5
-"""Seconds between looks whether all was stopped."""
+"""Seconds between polls of whether all was stopped."""
 
 
 class Part:
-    """One file in flight. Connections take pieces of it; a hasher follows them in order."""
+    """One file that is being downloaded. Connections take pieces of it; a hasher reads it in order."""
 
     def __init__(self, file: HubFile, folder: Path, flusher: Flusher) -> None:
         self.file = file
         self.path = folder / key(file)
         self.location: str | None = None
-        """Where the Hub redirected the last request for this file: its CDN's signed link."""
+        """Where the Hub redirected the last request for this file: the CDN's signed link."""
         self._flusher = flusher
         self._pieces = Pieces(file.size)
         self._changed = threading.Condition()
@@ -49,26 +48,26 @@ class Part:
 
     @property
     def counted(self) -> int:
-        """Bytes of it that are here, those in unfinished steps too."""
+        """Bytes that are here, including those in unfinished steps."""
         return sum(self._pieces.reached)
 
     @property
     def given_up(self) -> bool:
-        """Whether more bytes of it are of no use."""
+        """Whether no more bytes are needed."""
         return self._abandoned or self._over
 
     @property
     def is_taken(self) -> bool:
-        """Whether nobody else is needed for it."""
+        """Whether no piece is left for another connection."""
         return self._in_one_piece or self.given_up or self._pieces.is_taken
 
     @property
     def free(self) -> int:
-        """Bytes that nobody fetches yet, or somewhat more."""
+        """Bytes that no connection fetches yet, rounded up to steps."""
         return self._pieces.free
 
     def take(self, length: int) -> Piece | None:
-        """The next bytes to fetch, about `length`; `None` when it is taken, or the hasher is too far behind."""
+        """Take the next piece of about `length` bytes; `None` if all is taken or the hasher is too far behind."""
         with self._changed:
             if self.is_taken:
                 return None
@@ -79,29 +78,29 @@ class Part:
             return piece
 
     def divide(self, piece: Piece) -> Piece | None:
-        """Half of what another connection has left to fetch, unless that is little."""
+        """Take half of another connection's remaining bytes; `None` if too few are left."""
         with self._changed:
             return None if self._in_one_piece or self.given_up else self._pieces.divide(piece)
 
     def give_back(self, piece: Piece) -> None:
-        """Let other connections take what is left of a piece."""
+        """Return the rest of a piece, for other connections."""
         with self._changed:
             self._pieces.give_back(piece)
 
     def take_all(self) -> Piece | None:
-        """The whole file for one connection, because its server ignores ranges; `None` if one has it already."""
+        """Take the whole file, for a server that ignores ranges; `None` if another connection has it already."""
         with self._changed:
             mine, self._in_one_piece = not self._in_one_piece, True
             return Piece(0, self.file.size) if mine else None
 
     def abandon(self) -> None:
-        """Let nobody wait for the rest of it."""
+        """Give up the rest of it and wake all waiting threads."""
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
 
     def pass_on(self) -> bool:
-        """Abandon it if nothing of it is here yet, nor asked for; whether that is so."""
+        """Abandon it if none of it is here or requested. Return whether it was abandoned."""
         with self._changed:
             if self.given_up or self._in_one_piece or not self._pieces.is_untouched:
                 return False
@@ -110,10 +109,10 @@ class Part:
             return True
 
     def write(self, piece: Piece, chunks: list[bytes]) -> int:
-        """Put `chunks` at the start of `piece`, and that behind them; how many of their bytes were not there before.
+        """Write `chunks` at the start of `piece` and advance it. Return how many bytes were not there before.
 
-        What reaches over the piece's end is left out: another connection brings it. Nothing is written once the part
-        is kept or dropped, which may happen at any moment.
+        Bytes past the piece's end are left out: another connection fetches them. Nothing is written after `keep` or
+        `drop`, which may be called at any moment.
         """
         with self._changed:
             if self._over:
@@ -121,13 +120,13 @@ class Part:
             self._users += 1
             start, end = piece.start, min(piece.start + sum(map(len, chunks)), piece.end)
         try:
-            # The kernel lets one writer at a time into a file, and those that wait for it there spin.
+            # The kernel admits one writer at a time to a file, and the others would spin.
             with self._writing:
                 self._write(chunks, start, end)
         finally:
             with self._changed:
                 self._users -= 1
-                if not self._users:  # somebody may wait to close it
+                if not self._users:  # a thread may wait to close it
                     self._changed.notify_all()
         with self._changed:
             piece.start = end
@@ -138,7 +137,7 @@ class Part:
         return fresh
 
     def read(self, block: bytearray, offset: int, stopped: threading.Event) -> int:
-        """Read what follows `offset` into `block`, as soon as it is there; 0 at the end, or when it won't come."""
+        """Wait for bytes at `offset`, read them into `block`, return their count; 0 at the end or after a stop."""
         if offset >= self.file.size:
             return 0
         with self._changed:
@@ -155,12 +154,12 @@ class Part:
         return os.preadv(self._handle, [memoryview(block)[:count]], offset)
 
     def sync(self) -> None:
-        """Keep all that is here for the next attempt, also of steps that are not complete."""
+        """Sync and record all that is here, including incomplete steps, for the next attempt."""
         with self._changed:
             if self._over or not self._unsynced or self._handle is None or self._log is None:
                 return
             self._users += 1
-            # Noted before they are synchronised: so all that are noted are.
+            # Noted before the sync, so that every noted byte is synced.
             noted = {step: self._pieces.reached[step] for step in self._unsynced}
             self._unsynced.clear()
         try:
@@ -174,7 +173,7 @@ class Part:
                 self._changed.notify_all()
 
     def keep(self, target: Path) -> None:
-        """Make the part the file `target`, for good."""
+        """Sync the part and rename it to `target`."""
         self._open()
         assert self._handle is not None  # noqa: S101  # opened above
         os.fsync(self._handle)
@@ -198,19 +197,19 @@ class Part:
             if start + count <= end and os.pwritev(self._handle, some, start) == count:
                 start += count
                 continue
-            # The last ones, or a disk that takes less than it is given: it says why when it is given the rest.
+            # The last chunks, or a short write: the disk reports the reason when the rest is written.
             rest = memoryview(b"".join(some))[: end - start]
             while rest:
                 written = os.pwrite(self._handle, rest, start)
                 rest, start = rest[written:], start + written
 
     def _is_readable(self, offset: int) -> bool:
-        """Whether enough is here to be worth a look: a block, or the rest of the step."""
+        """Whether enough is here for the hasher: a block, or the rest of the step."""
         ready = self._pieces.ready(offset)
         return ready >= _BLOCK or 0 < ready == self._pieces.length(offset // STEP) - offset % STEP
 
     def _wake(self) -> None:
-        """For each write all would wake up, to find that one may go on."""
+        """Wake the waiting threads only if the hasher can go on: a wake-up per write would be wasted."""
         if self._read_at is not None and self._is_readable(self._read_at):
             self._read_at = None
             self._changed.notify_all()
@@ -219,7 +218,7 @@ class Part:
         with suppress(FileNotFoundError):
             if self.path.stat().st_size != self.file.size:
                 return
-            # The last line may be torn: only whole ones count.
+            # The last line may be torn: use complete ones only.
             for line in self._journal.read_text().split("\n")[:-1]:
                 step, begun, count = line.partition(" ")
                 if step.isdigit() and int(step) < self._pieces.count and (count.isdigit() or not begun):
@@ -230,14 +229,14 @@ class Part:
             return
         if not any(self._pieces.reached):
             self._journal.unlink(missing_ok=True)
-        # A disk may refuse any of this: then nothing is open, and whoever asks next is told.
+        # The disk may refuse any of this: then nothing stays open, and the next call raises again.
         with ExitStack() as opened:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             opened.callback(os.close, handle)
             os.ftruncate(handle, self.file.size)
             log = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             opened.callback(os.close, log)
-            # What is appended to a torn line would make another number of it.
+            # Text appended to a torn line would change its number.
             lines = os.pread(log, os.fstat(log).st_size, 0)
             os.ftruncate(log, lines.rfind(b"\n") + 1)
             opened.pop_all()
@@ -254,5 +253,5 @@ class Part:
 
 
 def key(file: HubFile) -> str:
-    """What a file is called while it is in flight: equal for equal content."""
+    """Return the name of the file's part file: equal for equal content."""
     return file.sha256 or file.blob_id

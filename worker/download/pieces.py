@@ -1,17 +1,17 @@
-"""Which bytes of a file are here, which are being fetched, and which to fetch next. Nothing here knows of disk or network.
+"""Which bytes of a file are here, which are being fetched, and which are next. Pure: no disk, no network.
 
-A file is counted in steps of 4 MiB, of each of which a part from its beginning is here. Connections take pieces, rows of
-steps; where nothing is left to take, a piece can be divided, so that no slow connection is left alone with the end.
+A file is divided into steps of 4 MiB; of each step, some bytes from its beginning are here. Connections take pieces,
+runs of steps; if none is left, a piece can be divided, so that no slow connection fetches the end alone.
 """
 
 STEP = 4 << 20
-"""Bytes that become resumable together, at the most."""
+"""Most bytes that become resumable together."""
 _AHEAD = 64
-"""Steps that connections may be ahead of the hasher: on a fast link it would starve beside them, and end long after."""
+"""Steps that connections may be ahead of the hasher: on a fast link it would else starve and end long after them."""
 
 
 class Piece:
-    """Bytes that one connection fetches: what is left of them. Another one may take over its end."""
+    """The bytes that one connection still has to fetch. Another connection may take over their end."""
 
     __slots__ = ("end", "start")
 
@@ -21,7 +21,7 @@ class Piece:
 
 
 class Pieces:
-    """The steps of one file of `size` bytes. Not for several threads."""
+    """The steps of one file of `size` bytes. Not thread-safe."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -39,13 +39,13 @@ class Pieces:
         return min(STEP, self.size - step * STEP)
 
     def note(self, step: int, reached: int) -> None:
-        """So much of a step was here before."""
+        """Note that `reached` bytes of a step were here before."""
         self.reached[step] = max(self.reached[step], min(reached, self.length(step)))
         if self.reached[step] == self.length(step):
             self._taken[step] = 1
 
     def begin(self) -> None:
-        """All that was here is noted."""
+        """Start, once all that was here is noted."""
         self._begun_at = self._taken.find(0)
 
     @property
@@ -54,19 +54,19 @@ class Pieces:
 
     @property
     def free(self) -> int:
-        """Bytes of the steps that nobody took."""
+        """Bytes of the steps that are not taken."""
         return self._taken.count(0, self._free) * STEP
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nothing of it is here, nor asked for."""
+        """Whether none of it is here or requested."""
         return not any(self._taken) and not any(self.reached)
 
     def take(self, length: int) -> Piece | None:
-        """The next bytes to fetch, about `length` of them; none while the hasher is too far behind."""
+        """Take the next piece of about `length` bytes; `None` if none is left or the hasher is too far behind."""
         first = self._taken.find(0, self._free)
         self._free = first if first >= 0 else self.count
-        # What was here at the start must not hold up the rest.
+        # Bytes that were here at the start must not delay the rest.
         if first < 0 or (self.followed >= self._begun_at and first - self.followed >= _AHEAD):
             return None
         last = first + 1
@@ -76,7 +76,7 @@ class Pieces:
         return Piece(first * STEP + self.reached[first], min(last * STEP, self.size))
 
     def divide(self, piece: Piece) -> Piece | None:
-        """The second half of what is left of a piece, in whole steps, which is no longer that piece's."""
+        """Cut the second half, in whole steps, off the rest of a piece and return it; `None` if too little is left."""
         middle = -(-(piece.start + piece.end) // 2 // STEP) * STEP
         if not piece.start + STEP <= middle < piece.end:
             return None
@@ -84,14 +84,14 @@ class Pieces:
         return Piece(middle, end)
 
     def give_back(self, piece: Piece) -> None:
-        """Let others take what is left of a piece."""
+        """Return the rest of a piece, for other connections."""
         first, last = piece.start // STEP, -(-piece.end // STEP)
         if piece.start < piece.end:
             self._taken[first:last] = bytes(last - first)
             self._free = min(self._free, first)
 
     def wrote(self, start: int, end: int) -> int:
-        """These bytes are here, after those before them in their step; how many of them were not."""
+        """Count bytes that follow those already here in their step. Return how many of them are new."""
         fresh = 0
         for step in range(start // STEP, -(-end // STEP)):
             reached = min(end - step * STEP, STEP)
@@ -100,6 +100,6 @@ class Pieces:
         return fresh
 
     def ready(self, offset: int) -> int:
-        """Bytes from `offset` to the end of its step, or of what is here of it."""
+        """Return how many bytes from `offset` on are here, within its step."""
         step = offset // STEP
         return max(0, step * STEP + self.reached[step] - offset)

@@ -1,4 +1,4 @@
-"""What a worker and the process of a download say to each other: frozen messages, each a JSON object on a line.
+"""The messages between a worker and a download process: frozen dataclasses, each sent as a JSON object on a line.
 
     the worker                 the download's process
     DownloadRequest     ->
@@ -8,12 +8,12 @@
     Go                  ->
                         <-     Progress       twice a second
                         <-     Verified       once for each file
-                        <-     Waiting        all the rest is here; comes when contents were left to other downloads
+                        <-     Waiting        all the rest is here; only if contents were left to other downloads
     Located             ->
                         <-     Done, Failure or Crash
 
-`PassOn` and `Bandwidth` may come at any time, and an empty line, which says that the lease is still held. `PassedOn`
-answers `PassOn`. A `LookupRequest` is answered by `Found`, or as above.
+The worker may send `PassOn`, `Bandwidth` and an empty line, which means that the lease is still held, at any time.
+`PassedOn` answers `PassOn`. A `LookupRequest` is answered by `Found`, `Failure` or `Crash`.
 """
 
 import json
@@ -27,7 +27,7 @@ from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 
 
 class Content(NamedTuple):
-    """One that a model needs. `path` is where one of its files has it."""
+    """A content that a model needs. `path` is one of the model's files with it."""
 
     sha256: str
     size: int
@@ -36,14 +36,14 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Any of them."""
+    """Base class of all messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Message):
-    """What a process is for. `lease`: seconds without a word from the worker after which it ends.
+    """The task of a process. `lease`: the lease's seconds; without a line from the worker for nearly as long, it ends.
 
-    `stall_rate`: bytes a second, over `stall_window` seconds, under which a connection counts as stalled.
+    A connection counts as stalled below `stall_rate` bytes per second over `stall_window` seconds.
     """
 
     name: str
@@ -58,14 +58,14 @@ class Request(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupRequest(Request):
-    """Say which commit the revision is."""
+    """Resolve the revision to a commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadRequest(Request):
-    """Fetch the files of the revision. `commit`: the one that it was before, to go on with.
+    """Fetch the files of the revision. `commit`: the commit of an earlier attempt, to resume.
 
-    `mends`: what rotted of a published model. `backoff`: seconds after the first failure of a request.
+    `mends`: repair a published model. `backoff`: seconds to wait after the first failure of a request.
     """
 
     model_id: UUID
@@ -84,7 +84,7 @@ class DownloadRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class Located(Message):
-    """Where contents may be on this storage, and which ones other downloads fetch: each by its SHA-256."""
+    """By SHA-256: where contents may be on this storage, and which contents other downloads fetch."""
 
     links: Mapping[str, Sequence[str]]
     awaited: Sequence[str] = ()
@@ -92,33 +92,33 @@ class Located(Message):
 
 @dataclass(frozen=True, slots=True)
 class Go(Message):
-    """There is room: fetch it."""
+    """There is space: start fetching."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassOn(Message):
-    """Contents, by their SHA-256, that other downloads wait for: leave to them those that are not begun."""
+    """SHA-256s of contents that other downloads wait for: leave those not begun to them."""
 
     checksums: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Bandwidth(Message):
-    """Bytes a second that this process may use from here on; 0 is no limit."""
+    """Bytes per second that this process may use from now on; 0 is no limit."""
 
     limit: int
 
 
 @dataclass(frozen=True, slots=True)
 class Found(Message):
-    """The commit that the revision is."""
+    """The revision's commit."""
 
     commit: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved(Message):
-    """What there is to fetch: `total` bytes in so many `files`."""
+    """The selected files: their `total` bytes, the number of `files`, and their `contents`."""
 
     commit: str
     total: int
@@ -128,7 +128,7 @@ class Resolved(Message):
 
 @dataclass(frozen=True, slots=True)
 class Planned(Message):
-    """`missing`: bytes to fetch. `awaited`: what is left to other downloads, by its SHA-256."""
+    """`missing`: bytes to fetch. `awaited`: SHA-256s of contents left to other downloads."""
 
     missing: int
     awaited: Sequence[str]
@@ -136,7 +136,7 @@ class Planned(Message):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Message):
-    """Bytes that are here, and bytes a second."""
+    """Bytes that are here, and bytes per second."""
 
     downloaded: int
     rate: int
@@ -153,7 +153,7 @@ class Verified(Message):
 
 @dataclass(frozen=True, slots=True)
 class PassedOn(Message):
-    """What is left to other downloads from here on, by its SHA-256."""
+    """SHA-256s of contents that are left to other downloads from now on."""
 
     checksums: Sequence[str]
 
@@ -173,7 +173,7 @@ class Done(Message):
 
 @dataclass(frozen=True, slots=True)
 class Failure(Message):
-    """Why it can't be done. `again`: it may pass; `waits`: that was no attempt; `after`: seconds asked to wait."""
+    """Why it failed. `again`: try again; `waits`: this does not count as an attempt; `after`: seconds to wait."""
 
     reason: Reason
     message: str
@@ -187,7 +187,7 @@ class Failure(Message):
         return cls(error.reason, error.message, isinstance(error, TryAgain), isinstance(error, NotYet), after)
 
     def error(self) -> OperationError:
-        """The error that it was made of."""
+        """Return the original error."""
         if not self.again:
             return Failed(self.reason, self.message)
         return (NotYet if self.waits else TryAgain)(self.reason, self.message, after=self.after)
@@ -195,7 +195,7 @@ class Failure(Message):
 
 @dataclass(frozen=True, slots=True)
 class Crash(Message):
-    """A bug ended it; its log says more."""
+    """A bug ended the process; details are in its log."""
 
     message: str
 
@@ -214,17 +214,17 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "reason": Reason,
     "contents": lambda contents: [Content(*one) for one in contents],
 }
-"""What is made of a field's JSON, by its name, where that is not JSON's own type."""
+"""Field name to the converter from JSON, for types that JSON does not have."""
 
 
 def encode(message: Message) -> bytes:
-    """The line."""
+    """Return the message as a line."""
     values = {one.name: getattr(message, one.name) for one in fields(message)}
     return json.dumps({"kind": type(message).__name__, **values}, default=str).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """The message of a line that is not empty."""
+    """Return the message of a non-empty line."""
     values = json.loads(line)
     kind = _KINDS[values.pop("kind")]
     return kind(**{name: _READ[name](value) if name in _READ else value for name, value in values.items()})

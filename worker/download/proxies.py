@@ -1,8 +1,8 @@
-"""Which proxy a request goes through: the one reading of the environment, for the Hub's API and for its files.
+"""Selects a request's proxy: the only place that reads the environment for it, for the Hub's API and files.
 
-`HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` name proxies, and `NO_PROXY` what is asked without one, in either case of
-letters; the lower case wins. The clients read `NO_PROXY` differently (httpx2 knows no bare IPv6 address), so both are
-told which proxy to use and read nothing themselves.
+`HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` name proxies, `NO_PROXY` hosts to connect to directly, in upper or lower
+case; lower case wins. The two clients read `NO_PROXY` differently (httpx2 supports no bare IPv6 address), so both are
+given the proxy and read nothing themselves.
 """
 
 from ipaddress import ip_address, ip_network
@@ -16,9 +16,9 @@ _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy's URL, or `None` if the address is asked directly.
+    """Return the proxy's URL, or `None` for a direct connection.
 
-    Raises `Failed` for a proxy of a kind that is not supported, unless `NO_PROXY` excepts the address.
+    Raises `Failed` for an unsupported kind of proxy, unless `NO_PROXY` excepts the address.
     """
     proxies, (kind, host, port) = getproxies(), origin(url)
     proxy = proxies.get(kind) or proxies.get("all")
@@ -37,11 +37,11 @@ def proxy_for(url: str) -> str | None:
 
 
 def is_excepted(no_proxy: str, host: str, port: int | None) -> bool:
-    """Whether `NO_PROXY` names the host.
+    """Whether `NO_PROXY` covers the host.
 
-    Its entries, between commas or spaces: `*`; a name, which stands for all names below it, too (`.name` and `*.name`
-    likewise); an IPv4 or IPv6 address, bare or in brackets; a network such as 10.0.0.0/8. Each but a network may end in
-    `:port`.
+    Its entries, separated by commas or spaces: `*`; a name, which includes its subdomains (`.name` and `*.name` mean
+    the same); an IPv4 or IPv6 address, bare or in brackets; a network such as 10.0.0.0/8. Each but a network may end
+    in `:port`.
     """
     host = host.lower().rstrip(".")
     return any(_names(entry, host, port) for entry in no_proxy.lower().replace(",", " ").split())
@@ -65,7 +65,7 @@ def _names(entry: str, host: str, port: int | None) -> bool:
 
 
 def _split(entry: str) -> tuple[str, str | None]:
-    """The entry's host, without brackets, and its port."""
+    """Return the entry's host, without brackets, and its port."""
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
         return name, rest.removeprefix(":") or None

@@ -1,13 +1,13 @@
-"""Fetches files over HTTP: several connections, in ranges, from where the last attempt stopped, hashed meanwhile.
+"""Fetches files over HTTP in ranges, over several connections; resumes the last attempt; hashes while it fetches.
 
-huggingface_hub 2.x starts every file again after a kill, checks no content, reads one connection a file and can't be
-told to stop. Large files come in pieces over several connections, in order, so that one hasher can follow them. One
-thread serves all connections; a request that is refused waits while others make progress. Pieces come over Xet as well,
-in threads of their own, where the Hub offers that.
+huggingface_hub 2.x starts every file again after a kill, verifies no content, uses one connection per file and can't be
+stopped. Here large files are fetched in pieces over several connections, in order, so that one hasher can follow. One
+thread serves all connections; a refused request waits while others make progress. Where the Hub offers Xet, separate
+threads fetch pieces over it, too.
 
-One process: the thread of the connections takes 1.1 s of CPU for a GiB over TLS, so that a download comes to about 8
-Gbit/s at the most. Several would go beyond that where cores are to spare, but models that are fetched at the same time
-have a process each, and the hasher of a file is next in the way (0.8 s for a GiB).
+One process per model: the connections' thread takes 1.1 s of CPU per GiB over TLS, which limits a download to about 8
+Gbit/s. Several processes would be faster with spare cores, but concurrent models have a process each already, and a
+file's hasher is the next bottleneck (0.8 s per GiB).
 """
 
 import threading
@@ -33,30 +33,30 @@ from worker.download.ways import Ways
 from worker.download.xet import Store
 
 SMALL = 1 << 20
-"""Files up to this size, in bytes, are fetched whole, in memory, many at a time."""
+"""Files up to this many bytes are fetched whole, in memory, many at a time."""
 _SMALL_AT_ONCE = 16
 _HASHERS = 2
 _BLOCK = 1 << 20
 _TURN = 0.1
-"""Seconds between looks at what else there is to do."""
+"""Most seconds that one `Wire.turn` lasts, and so between checks for other work."""
 _SECONDS = 3.0
-"""Of a connection's rate, that one request asks for: long enough to be worth its round trip."""
+"""Seconds that one request should take at the connection's rate: long compared to its round trip."""
 _PIECE = 2 * STEP, 8 * STEP
-"""The shortest and the longest of them: short enough to be hashed in order."""
+"""Shortest and longest piece in bytes: short enough to be hashed in order."""
 _WORTH_DIVIDING = 0.3
-"""Seconds that a connection has before it, for another one to take half of that over."""
+"""Seconds that a connection must still need before another one takes over half of its piece."""
 _TROUBLES = 5
-"""Times in a row that a request may fail before the attempt is given up, unless something came meanwhile."""
+"""Failures in a row of a request, without progress between them, that end the attempt."""
 _PROGRESS = 1 << 20
 _OTHERS_PROGRESS = 1 << 16
-"""Bytes that are something: of a request that is alone, and of others beside it."""
+"""Bytes that count as progress: when no other request runs, and while others run."""
 _LONGEST_WAIT = 30.0
 _DOUBLINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How to go about it: `connections` for large files, `backoff` seconds after the first trouble.
+    """The number of `connections` for large files; `backoff`: seconds to wait after the first failure.
 
     `window`: seconds after which Xet counts as stalled.
     """
@@ -89,7 +89,7 @@ class Writer:
         self._wrong: set[HubFile] = set()
         self._parts: deque[Part] = deque()
         self._both: list[Part] = []
-        """What comes over Xet as well."""
+        """Parts that can be fetched over Xet, too."""
         self._small: deque[HubFile] = deque()
         self._running: set[Transfer] = set()
         self._waiting: list[Transfer] = []
@@ -98,9 +98,9 @@ class Writer:
         self._hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
 
     def fetch(self, parts: Sequence[Part], small: Sequence[HubFile]) -> list[HubFile]:
-        """Fetch all; those that are not what the manifest says are returned, and nothing of them is kept.
+        """Fetch all; return the files that differ from the manifest, of which nothing is kept.
 
-        Raises `TryAgain`, `Failed` or `OSError`; threads may then still run, and write nothing but bytes in flight.
+        Raises `TryAgain`, `Failed` or `OSError`; threads may then still run and write bytes that already arrived.
         """
         self._both = [part for part in parts if part.file.xet]
         self._parts.extend(part for part in parts if not part.file.xet)
@@ -125,7 +125,7 @@ class Writer:
         return list(self._wrong)
 
     def finish(self) -> None:
-        """After a failure: return when no file is put in its place any more."""
+        """Wait, after a failure, until no thread moves a file to its place any more."""
         self._end(wait=True)
 
     def _end(self, *, wait: bool) -> None:
@@ -134,7 +134,7 @@ class Writer:
         self._saver.end(wait=wait)
 
     def _transfer(self) -> None:
-        """Serve all connections until everything came."""
+        """Serve all connections until everything is fetched."""
         began = self._meter.fetched
         over_xet = self._ways.xet
         self._connections = Connections(self._most, time.monotonic())
@@ -167,7 +167,7 @@ class Writer:
         self._ways.look(moment, self._meter.fetched, left)
 
     def _is_more(self, moment: float) -> bool:
-        """Whether anything is left to do, while nothing runs. Raises `TryAgain` when that takes too long to wait for."""
+        """Whether work is left while no transfer runs. Raises `TryAgain` if the next retry is too far away."""
         if self._waiting:
             soonest = min(self._waiting, key=lambda transfer: transfer.tried.due)
             if soonest.tried.due - moment > _LONGEST_WAIT:
@@ -175,14 +175,14 @@ class Writer:
         return bool(self._waiting or self._parts or self._small or not self._streams.is_over)
 
     def _next(self, moment: float) -> Transfer | None:
-        """What to ask for next: what failed and may be tried again, a small file, a piece of the largest file."""
+        """Return the next transfer: one that is due for a retry, a small file, or a piece of the largest file."""
         self._waiting = [transfer for transfer in self._waiting if not transfer.done]
         for transfer in self._waiting:
             if transfer.tried.due <= moment:
                 self._waiting.remove(transfer)
                 return transfer
         if self._waiting and not self._running and any(_crowded(transfer) for transfer in self._waiting):
-            return None  # The other side refuses all: more requests help nobody.
+            return None  # The server refuses all: more requests would not help.
         while self._parts and self._parts[0].is_taken:
             self._parts.popleft()
         wholes = sum(isinstance(transfer, Whole) for transfer in self._running)
@@ -195,12 +195,12 @@ class Writer:
         return self._piece(moment)
 
     def _piece(self, moment: float) -> OfPart | None:
-        """A piece that nobody fetches, or at the end half of what another connection has before it."""
+        """Return a piece that is not being fetched or, at the end, half of another connection's remaining piece."""
         shortest, longest = _PIECE
         length = min(max(shortest, int(self._meter.rate / max(len(self._running), 1) * _SECONDS)), longest)
         parts = [*self._parts, *([] if self._ways.xet else self._both)]
         for part in parts:
-            # Shorter towards the end, so that all connections come to it at about the same time.
+            # Shorter towards the end, so that all connections finish at about the same time.
             if piece := part.take(min(length, max(shortest, part.free // self._pace.connections))):
                 return OfPart(part, piece, self._sink, moment)
         if self._waiting or not all(part.is_taken for part in parts):
@@ -232,7 +232,7 @@ class Writer:
                 raise error
 
     def _without_ranges(self, transfer: OfPart) -> None:
-        """Ask once more; then have one connection fetch the file from its beginning to its end."""
+        """Request once more; then fetch the whole file from its beginning over one connection."""
         transfer.tried.ignored += 1
         if transfer.alone:
             transfer.piece.start = 0
@@ -244,7 +244,7 @@ class Writer:
         self._again(transfer, _no_ranges(transfer.file))
 
     def _again(self, transfer: Transfer, trouble: Trouble) -> None:
-        """Let some time pass, or raise `TryAgain` when it was enough. While others make progress it never is."""
+        """Retry later, or raise `TryAgain` after `_TROUBLES` failures. While other requests progress, it never is raised."""
         tried, moment = transfer.tried, time.monotonic()
         came, tried.seen = self._meter.fetched - tried.seen, self._meter.fetched
         enough = _OTHERS_PROGRESS if self._running else _PROGRESS
@@ -263,7 +263,7 @@ class Writer:
         self._waiting.append(transfer)
 
     def _hash(self, part: Part) -> None:
-        """Follow a part in order; keep it when it is whole and right."""
+        """Hash a part in order; keep it if it is complete and matches its checksum."""
         checksum, block, offset = Checksum(part.file), bytearray(_BLOCK), 0
         view = memoryview(block)
         while count := part.read(block, offset, self._stopped):

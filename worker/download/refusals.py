@@ -1,4 +1,4 @@
-"""What an exception of huggingface_hub, of the network or of the disk means for the operation, in the contract's words."""
+"""Translates exceptions of huggingface_hub, the network and the disk to the contract's errors."""
 
 import errno
 import re
@@ -24,11 +24,11 @@ from app.domain.errors import DepotError, Failed, OperationError, Reason, TryAga
 RATE_LIMITED = "The Hub limits our rate. A huggingface-token raises the limit."
 PROXY_REFUSES = "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
 _LONGEST_WORDS = 300
-"""Characters of the Hub's own message that are passed on."""
+"""Most characters of the Hub's own message that are passed on."""
 
 
 class Asked(Protocol):
-    """Which repository of which Hub was asked for, and with which token."""
+    """The repository, its Hub and the token of a request."""
 
     endpoint: str
     name: str
@@ -36,7 +36,7 @@ class Asked(Protocol):
 
 
 def explain(error: Exception, hub: Asked, revision: str) -> OperationError:  # noqa: PLR0911  # a table, one line each
-    """Return what `error` means. Raises `DepotError` for what only a bug raises."""
+    """Return the operation's error for `error`. Raises `DepotError` for an exception that only a bug causes."""
     if isinstance(error, OperationError):
         return error
     if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
@@ -60,14 +60,14 @@ def explain(error: Exception, hub: Asked, revision: str) -> OperationError:  # n
 
 
 def is_unforeseen(error: Exception) -> bool:
-    """Whether it is neither the network, the disk nor a refusal: the Hub, or this program, is not as expected."""
+    """Whether the error is none of the network, the disk or a refusal: the Hub or this program behaves unexpectedly."""
     if isinstance(error, OperationError):
         return error.reason is Reason.UNKNOWN
     return not isinstance(error, HfHubHTTPError | httpx2.HTTPError) and not (isinstance(error, OSError) and error.errno)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """How many seconds the Hub asks to wait, by `Retry-After` (seconds, or a date) or the `t` of its `RateLimit`."""
+    """Return the seconds to wait from the Hub's `Retry-After` (seconds or a date) or the `t` of its `RateLimit`."""
     asked = headers.get("retry-after", "")
     if asked.isascii() and asked.isdigit():
         return float(asked)
@@ -76,15 +76,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, OverflowError):
         window = re.search(r"\bt=([0-9]+)", headers.get("ratelimit", ""))
         return float(window[1]) if window else None
-    # A zone of "-0000" says that it is UTC and gives a time without one.
+    # The zone "-0000" means UTC but is parsed to a datetime without a zone.
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def own_words(headers: Mapping[str, str]) -> str:
-    """The Hub's own message, trimmed and escaped, to be put behind ours; empty if there is none.
+    """Return the Hub's own message, trimmed and escaped, to append to ours; empty if there is none.
 
-    The query of an address in it, which may be a signature, is left out.
+    The query of a URL in it, which may be a signature, is removed.
     """
     told = " ".join(headers.get("x-error-message", "").split())
     told = re.sub(r"(https?://[^\s?#]+)[?#]\S*", r"\1", told)
@@ -130,9 +130,9 @@ def _gated(hub: Asked) -> str:
 
 
 def _not_shown(error: HfHubHTTPError, hub: Asked, status: int) -> OperationError:
-    """The Hub does not tell who may not see a private repository that there is one, so both are possible."""
+    """Return the error for a missing or private repository: the Hub does not distinguish them without access."""
     words = own_words(error.response.headers)
-    # Olah says the latter of a wrong token and of a missing repository alike.
+    # Olah sends RepoNotFound both for a wrong token and for a missing repository.
     if hub.token and status == 401 and error.response.headers.get("x-error-code") != "RepoNotFound":
         message = "The Hub does not accept this huggingface-token: it is wrong or has expired."
         return Failed(Reason.FORBIDDEN, message + words)
@@ -146,7 +146,7 @@ def _not_shown(error: HfHubHTTPError, hub: Asked, status: int) -> OperationError
 
 
 def _kind(error: Exception) -> str:
-    """The error's type and the operating system's word for it; never its text, which may hold a signed URL."""
+    """Return the error's type and the operating system's message; never its text, which may contain a signed URL."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

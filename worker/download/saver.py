@@ -1,4 +1,4 @@
-"""Puts small files, which come whole, in their places: checked, and on disk for good."""
+"""Writes small files, which are fetched whole: verifies them and syncs them to disk."""
 
 import os
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from worker.download.listing import HubFile
 
 _THREADS = 4
 _UNSAVED = 64
-"""Files that may wait to be written."""
+"""Most files that may wait to be written."""
 
 Keep = Callable[[HubFile, str], None]
-"""Told of each file that is verified and in its place, with its SHA-256."""
+"""Called with each file that is verified and in its place, and its SHA-256."""
 
 
 class Saver:
-    """Writes files into a tree. `refuse` is told of those that are not what the manifest says."""
+    """Writes files into a tree. `refuse` is called with each file that differs from the manifest."""
 
     def __init__(self, tree: Path, keep: Keep, refuse: Callable[[HubFile], None]) -> None:
         self._tree, self._keep, self._refuse = tree, keep, refuse
@@ -30,7 +30,7 @@ class Saver:
         return len(self._saving) >= _UNSAVED
 
     def is_done(self, *, within: float = 0.0) -> bool:
-        """Whether all are written, `within` so many seconds. Raises what went wrong."""
+        """Whether all are written; wait up to `within` seconds for that. Raises the error of a failed write."""
         if within:
             futures.wait(self._saving, within)
         for future in [future for future in self._saving if future.done()]:
@@ -56,7 +56,7 @@ class Saver:
 
 def _write(target: Path, data: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # What stands there may be a link to another model's file: it must not be written through.
+    # The target may be a hard link to another model's file, which must not be overwritten.
     target.unlink(missing_ok=True)
     with target.open("xb") as output:
         output.write(data)

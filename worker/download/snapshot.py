@@ -1,4 +1,4 @@
-"""Fetching with huggingface_hub's `snapshot_download`: slower, and the first to follow what changes at the Hub."""
+"""Fetches with huggingface_hub's `snapshot_download`: slower, but the first to support changes of the Hub."""
 
 import re
 import threading
@@ -21,11 +21,11 @@ _LOOK = 0.2
 def snapshot(
     hub: Hub, commit: str, files: Sequence[HubFile], folder: Path, sink: Sink, *, window: float, xet: bool
 ) -> Iterator[tuple[HubFile, Path]]:
-    """Yield each of `files` with its path under `folder` as soon as it is there. Nothing is verified but sizes.
+    """Yield each of `files` with its path under `folder` as soon as it is there. Only sizes are verified.
 
-    Raises what `explain` understands, and `TryAgain` after `window` seconds without a byte.
+    Raises errors that `explain` translates, and `TryAgain` after `window` seconds without a byte.
     """
-    # It fetches no larger files over plain HTTP. Read by it with every file.
+    # It fetches no larger files over plain HTTP. It reads this constant for every file.
     constants.HF_HUB_DISABLE_XET = not xet and max(file.size for file in files) <= constants.MAX_HTTP_DOWNLOAD_SIZE
     remaining = {file: folder / file.path for file in files}
     executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
@@ -59,16 +59,16 @@ def snapshot(
 
 
 def _literal(path: str) -> str:
-    """A pattern for fnmatch that only `path` matches."""
+    """Return an fnmatch pattern that matches only `path`."""
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
 def _bars(sink: Sink) -> type[Any]:
-    """What snapshot_download takes for tqdm: tells `sink` of the bytes that arrive."""
+    """Return a substitute for tqdm that reports arriving bytes to `sink`."""
     lock = threading.RLock()
 
     class Bar:
-        """As much of tqdm's interface as huggingface_hub 2.4 uses. Its own class counts nothing without a terminal."""
+        """The part of tqdm's interface that huggingface_hub 2.4 uses. Its own class counts nothing without a terminal."""
 
         def __init__(self, iterable: Any = (), **options: Any) -> None:
             self.iterable = iterable

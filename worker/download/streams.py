@@ -1,7 +1,7 @@
-"""Pieces of large files over Xet: threads that take them from parts, beside the connections for plain HTTP.
+"""Fetches pieces of large files over Xet, in threads, beside the plain HTTP connections.
 
-hf_xet hands over nothing before all of a request came, and can't be interrupted. So requests are short: a kill loses
-little, a limit on the bandwidth holds, and what is stalled is left to itself while others fetch its piece.
+hf_xet returns nothing before a request is complete, and can't be interrupted. So requests are short: a kill loses
+little, a bandwidth limit holds, and a stalled request is abandoned while others fetch its piece.
 """
 
 import threading
@@ -17,20 +17,20 @@ from worker.download.ways import Ways
 from worker.download.xet import Refused, Store
 
 _MOST = 4
-"""At once: each holds a request's bytes several times in memory."""
+"""Most threads: each holds a request's bytes several times in memory."""
 _FIRST = 256 << 10
-"""Bytes of the first request, and of the shortest one: it brings whole chunks, of 64 KiB, that have any of them."""
+"""Bytes of the first and of the shortest request: each fetches whole chunks, of 64 KiB, that overlap its range."""
 _LIMITED = 512 << 10
-"""Bytes of a request where the bandwidth is limited, unless its share of that is more in a second."""
+"""Most bytes of a request under a bandwidth limit, unless a thread's share per second is more."""
 _SECONDS = 2.0
-"""That a request may take, unless patience is short."""
+"""Seconds that a request should take, or a quarter of the stall window if that is shorter."""
 _PAUSE = 0.05
-"""Seconds between looks whether the hasher has caught up."""
+"""Seconds between polls of whether the hasher has caught up."""
 
 
 @dataclass(slots=True, eq=False)
 class _Hold:
-    """A piece that a thread fetches. `asked`: the moment its request began, while there is one."""
+    """A piece that a thread fetches. `asked`: when its running request began."""
 
     part: Part
     piece: Piece
@@ -38,7 +38,7 @@ class _Hold:
 
 
 class Streams:
-    """Fetches `parts` for as long as they come over Xet."""
+    """Fetches `parts` while Xet is the chosen way."""
 
     def __init__(
         self, store: Store, parts: Sequence[Part], sink: Sink, ways: Ways, *, window: float, most: int
@@ -58,12 +58,12 @@ class Streams:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is being fetched, and nothing left to take."""
+        """Whether nothing is being fetched and nothing is left to take."""
         with self._lock:
             return not self._holds and all(part.is_taken for part in self._parts)
 
     def turn(self, moment: float) -> None:
-        """Set threads to what there is to do, and give back what is stalled. Raises what ended one of them."""
+        """Start threads for the remaining work and return stalled pieces. Raise an error that ended a thread."""
         if self._error:
             raise self._error
         with self._lock:
@@ -79,7 +79,7 @@ class Streams:
                 thread.start()
 
     def stop(self) -> None:
-        """Let the threads end; those that are stalled do so whenever they can."""
+        """Let the threads end; stalled threads end when their request does."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -92,7 +92,7 @@ class Streams:
                     return
                 else:
                     self._stopped.wait(_PAUSE)
-        except Exception as error:  # noqa: BLE001  # whoever turns is told
+        except Exception as error:  # noqa: BLE001  # `turn` raises it
             self._error = error
 
     def _take(self) -> _Hold | None:
@@ -105,14 +105,14 @@ class Streams:
         return None
 
     def _let_go(self, hold: _Hold) -> None:
-        """Let others fetch what is left of a piece."""
+        """Return the rest of a piece, for other connections."""
         with self._lock:
             if hold in self._holds:
                 self._holds.discard(hold)
                 hold.part.give_back(hold.piece)
 
     def _bring(self, hold: _Hold, length: int) -> int:
-        """Fetch a piece, in requests of `length` bytes at first; the length for the next one."""
+        """Fetch a piece, in requests of `length` bytes at first. Return the length for the next request."""
         try:
             while self._is_wanted(hold):
                 length = self._ask(hold, length)

@@ -1,15 +1,15 @@
-"""Keeps a process to its share of the bandwidth."""
+"""Limits a process to its share of the bandwidth."""
 
 import threading
 import time
 from collections.abc import Callable
 
 _BURST = 0.2
-"""Seconds' worth of bytes that may come at once after a pause."""
+"""Burst after a pause, in seconds of the limit."""
 
 
 class Throttle:
-    """Call it with each count of bytes: it returns when they are paid for. `limit` tells the bytes a second; 0: no limit."""
+    """Call it with each count of bytes: it sleeps to keep the rate. `limit` returns bytes per second; 0: no limit."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""What the writer asks the wire for: a piece of a large file, or a small file whole."""
+"""The transfers that the writer starts: a piece of a large file, or a whole small file."""
 
 from dataclasses import dataclass, field
 
@@ -10,12 +10,12 @@ from worker.download.pieces import Piece
 from worker.download.throttle import Throttle
 
 _KNOWN = 0.5
-"""Seconds after which a rate means something."""
+"""Seconds after which a rate is meaningful."""
 
 
 @dataclass(slots=True)
 class Sink:
-    """What is told of bytes. `throttle` is called with every count of them before more are read."""
+    """Where arriving bytes are counted. `throttle` is called with each count before more are read."""
 
     meter: Meter
     throttle: Throttle
@@ -23,16 +23,16 @@ class Sink:
 
 @dataclass(slots=True, eq=False)
 class Tried:
-    """How often a request failed. `failures`: since it last brought something. `troubles`: since anything came."""
+    """How often a request failed. `failures`: since its own last bytes. `troubles`: since any request's progress."""
 
     failures: int = 0
     troubles: int = 0
     seen: int = 0
-    """Bytes that had come, of everything, when it last failed."""
+    """Bytes fetched by all requests when it last failed."""
     due: float = 0.0
     trouble: Trouble | None = None
     ignored: int = 0
-    """Answers in a row that were not the range that was asked for."""
+    """Answers in a row that were not the requested range."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +73,7 @@ class OfPart:
         return self.piece.start >= self.piece.end or self.part.given_up
 
     def left(self, moment: float) -> float:
-        """Seconds until all of it is here, at its rate so far; 0 while that is not known."""
+        """Return the seconds until the piece is complete, at its rate so far; 0 while that is unknown."""
         return (
             0.0 if moment - self.began < _KNOWN else (self.end - self.start) * (moment - self.began) / max(self.came, 1)
         )
@@ -87,7 +87,7 @@ class OfPart:
         self.sink.meter.add(self.part.write(self.piece, chunks), fetched=True)
         self.sink.throttle(count)
         self.tried.failures = self.tried.ignored = 0
-        # At its end the answer ends by itself, and its connection is kept.
+        # At the piece's end the answer ends by itself, and the connection is kept.
         return whole and not self.part.given_up
 
 
@@ -120,7 +120,7 @@ class Whole:
         return b"".join(self._chunks)
 
     def forget(self) -> None:
-        """It comes from its beginning again."""
+        """Discard the bytes: the file is fetched from its beginning again."""
         self._chunks.clear()
 
 

@@ -1,6 +1,6 @@
-"""The certificate authorities that are trusted: the system's, by both of the clients that speak to the Hub.
+"""The trusted certificate authorities: the system's, for both clients that connect to the Hub.
 
-And the certificate of one's own that both show a server that asks for one, as a mirror may.
+Also the client certificate that both present to a server that requests one, as a mirror may.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Self
 import pycurl
 
 CERTIFICATE, KEY = "DEPOT_HUB_CLIENT_CERTIFICATE", "DEPOT_HUB_CLIENT_KEY"
-"""The files of one's own, in the environment."""
+"""Environment variables with the files of the client certificate and its key."""
 _PLACES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -23,14 +23,14 @@ _PLACES = (
     "/usr/local/share/certs/ca-root-nss.crt",
     "/opt/homebrew/etc/ca-certificates/cert.pem",
 )
-"""Where systems keep them, for a Python or a libcurl that was built elsewhere and looks in another place."""
+"""Where systems keep the authorities, for a Python or libcurl that was built to look in another place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """A file and a folder of certificates, either of which may lack, and the same for Python's own client.
+    """A file and a folder of certificates, each optional, and the same as an SSL context for Python's client.
 
-    `own` are the files of one's own certificate and its key.
+    `own` are the files of the client certificate and its key.
     """
 
     file: str | None
@@ -40,7 +40,7 @@ class Authorities:
 
     @classmethod
     def of_the_system(cls) -> Self:
-        """By SSL_CERT_FILE and SSL_CERT_DIR, where Python's OpenSSL looks, or where this system keeps them."""
+        """Find them by SSL_CERT_FILE and SSL_CERT_DIR, where Python's OpenSSL looks, or in `_PLACES`."""
         context = ssl.create_default_context()
         paths = ssl.get_default_verify_paths()
         file: str | None = paths.cafile
@@ -55,7 +55,7 @@ class Authorities:
         return cls(file, folder, context, own if own[0] else None)
 
     def trust(self, curl: pycurl.Curl) -> None:
-        """Have a handle trust these and no others; a wheel's own path is right on one system only."""
+        """Make a handle trust only these; the path built into a wheel is right on one system only."""
         for option, place in (
             (pycurl.CAINFO, self.file),
             (pycurl.CAPATH, self.folder),
@@ -74,7 +74,7 @@ class Authorities:
 
 
 def show(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Have it show this certificate to who asks for one. Raises `OSError`, also for a key that has a password."""
+    """Make `context` present this certificate on request. Raises `OSError`, also for a key with a password."""
     context.load_cert_chain(certificate, key or None, password=lambda: "")
 
 

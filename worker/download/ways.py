@@ -1,27 +1,27 @@
-"""Which way large files come that the Hub offers over both: over Xet, or over plain HTTP."""
+"""Chooses Xet or plain HTTP for large files that the Hub offers over both."""
 
 import threading
 
 import structlog
 
 _WARM = 1.0
-"""Seconds that a way takes to come to its rate."""
+"""Seconds that a way takes to reach its full rate."""
 _MEASURED = 3.0
-"""Seconds that its rate is then taken over."""
+"""Seconds over which its rate is then measured."""
 _WORTH = 15.0
-"""Seconds that must be left at the rate over Xet, for plain HTTP to be tried as well."""
+"""Seconds that must remain at Xet's rate for plain HTTP to be tried, too."""
 _MARGIN = 1.1
-"""By how much plain HTTP must be faster."""
+"""The factor by which plain HTTP must be faster."""
 _TROUBLES = 8
-"""Times that Xet may fail, since it brought something, before it is given up."""
+"""Failures of Xet since its last success after which it is given up."""
 
 log = structlog.get_logger()
 
 
 class Ways:
-    """`mode`: "on" and "auto" begin over Xet, and give it up when it fails; "auto" also when plain HTTP is faster.
+    """`mode`: "on" and "auto" begin with Xet and give it up when it fails; "auto" also if plain HTTP is faster.
 
-    Moments are seconds of any steady clock.
+    Moments are seconds of a monotonic clock.
     """
 
     def __init__(self, mode: str, moment: float) -> None:
@@ -34,7 +34,7 @@ class Ways:
         self._lock = threading.Lock()
 
     def look(self, moment: float, count: int, left: int) -> None:
-        """Measure, and choose: `count` bytes came so far, `left` are to come that both ways could bring."""
+        """Measure and choose: `count` bytes are fetched so far, `left` bytes remain that both ways offer."""
         with self._lock:
             if not self._trying or moment < self._due:
                 return
@@ -54,11 +54,11 @@ class Ways:
         log.info("large files come the faster way", way=way, xet_rate=int(self._over_xet), plain_rate=int(rate))
 
     def brought(self) -> None:
-        """Something came over Xet."""
+        """Note a success of Xet."""
         self._failures = 0
 
     def failed(self, why: str) -> None:
-        """A request over Xet failed; after enough of them it is given up."""
+        """Note a failed request over Xet; give Xet up after `_TROUBLES` of them."""
         with self._lock:
             self._failures += 1
             enough = self._failures >= _TROUBLES
@@ -66,7 +66,7 @@ class Ways:
             self.give_up(why)
 
     def give_up(self, why: str) -> None:
-        """Nothing more over Xet."""
+        """Use plain HTTP only from now on."""
         with self._lock:
             was, self.xet, self._trying = self.xet or self._trying, False, False
         if was:

@@ -1,7 +1,7 @@
-"""The content store that the Hub keeps large files in: their bytes, put together by hf_xet.
+"""Fetches bytes of large files from the Hub's content store, with hf_xet.
 
-hf_xet is given a token for the store only, never the caller's own: that goes to the Hub's origin, through the client
-that all calls to its API go through. It checks nothing of what it brings.
+hf_xet only gets a token for the store, never the caller's own: that is sent to the Hub's origin only, by the client
+for all calls to its API. hf_xet does not verify the bytes.
 """
 
 import importlib
@@ -20,10 +20,10 @@ from worker.download.hub import Hub
 from worker.download.listing import HubFile
 
 _FRESH = 30.0
-"""Seconds that a token must still be good for, to be used for one more request."""
+"""Seconds that a token must still be valid to be used for another request."""
 _TRIES = 1
 _DELAY = timedelta(seconds=0.5)
-"""How often, and after which pause, hf_xet itself repeats a request that failed: five times and minutes by default."""
+"""How often, and after which pause, hf_xet itself retries a failed request: five times and minutes by default."""
 
 
 class Refused(Exception):
@@ -34,7 +34,7 @@ class Store:
     """The content store, for the files of one commit."""
 
     def __init__(self, hub: Hub, commit: str, patience: float) -> None:
-        """`patience`: seconds without a byte after which hf_xet gives a request up."""
+        """`patience`: seconds without a byte after which hf_xet aborts a request."""
         self._hub, self._commit = hub, commit
         self._patience = timedelta(seconds=patience)
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Store:
         self._good_until = 0.0
 
     def fetch(self, file: HubFile, start: int, end: int) -> list[bytes]:
-        """Bytes `start` to `end` of a file, all at once. Raises `Trouble`, `Refused`, or `Failed` for a store inside."""
+        """Return bytes `start` to `end` of a file. Raises `Trouble`, `Refused`, or `Failed` for a store inside."""
         with self._lock:
             if self._group is None or time.time() > self._good_until:
                 self._group = self._open(self._access())
@@ -51,7 +51,7 @@ class Store:
         try:
             info = hf_xet().XetFileInfo(file.xet, file.size)
             chunks = list(group.download_stream(info, start=start, end=end))
-        except BaseException as error:  # what goes wrong in Rust may be no Exception
+        except BaseException as error:  # a Rust panic is not an Exception
             self._close(group)
             raise Trouble(Reason.UNAVAILABLE, f"The Hub's content store failed ({type(error).__name__}).") from error
         if sum(map(len, chunks)) != end - start:
@@ -59,7 +59,7 @@ class Store:
         return chunks
 
     def _open(self, access: XetConnectionInfo) -> Any:
-        """What asks the store, for as long as the token is good."""
+        """Return a group for requests to the store, valid as long as the token."""
         self._good_until = access.expiration_unix_epoch - _FRESH
         limits = {"read_timeout": self._patience, "retry_max_attempts": _TRIES, "retry_base_delay": _DELAY}
         try:
@@ -75,7 +75,7 @@ class Store:
             raise Refused(f"hf_xet does not work ({type(error).__name__})") from error
 
     def _close(self, group: Any) -> None:
-        """Ask for another token before the next request: this one may be what it failed for."""
+        """Request a new token before the next request: this one may be the cause of the failure."""
         with self._lock:
             if self._group is group:
                 self._group = None
@@ -95,5 +95,5 @@ class Store:
 
 
 def hf_xet() -> Any:
-    """Imported as late as this because it starts a thread: what forks the downloads must have no other ones."""
+    """Import hf_xet only here because it starts a thread: the fork server must have no other threads."""
     return importlib.import_module("hf_xet")
