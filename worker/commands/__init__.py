@@ -1,4 +1,4 @@
-"""What workers can do: one module per command."""
+"""The commands that workers carry out: one module per command."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -11,4 +11,4 @@ COMMANDS: Mapping[Command, Callable[[Work], Coroutine[Any, Any, None]]] = {
     Command.CREATE_MODEL: create_model.run,
     Command.DELETE_MODEL: delete_model.run,
 }
-"""Each carries an operation out and ends it in success, or raises `Failed`, `TryAgain` or `LeaseLost`."""
+"""Each runs an operation and ends it in success, or raises `Failed`, `TryAgain` or `LeaseLost`."""

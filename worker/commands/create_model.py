@@ -1,7 +1,7 @@
-"""create-model: fetch what the model's row names, publish it, say so.
+"""create-model: fetch the files that the model's row selects, publish them, update the row.
 
-For a model that is ready it is a repair: what rotted is fetched again, and put in its place in the published folder. The
-row stays as it is, whatever comes of it.
+For a ready model it is a repair: corrupt or missing files are fetched again and replaced in the published folder. The
+model's row does not change, whatever the result.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ def _request(work: Work, model: Row[Any], attempt: Attempt) -> DownloadRequest:
         storage=tools.storage.root,
         lease=tools.lease,
         connections=tools.connections,
-        # Within an attempt a shorter breath is enough: the bytes that came are kept.
+        # Within an attempt a shorter wait is enough: the bytes that arrived are kept.
         backoff=tools.backoff / 4,
         xet=tools.xet,
         fetcher=tools.fetcher,
@@ -110,7 +110,7 @@ def _token(work: Work) -> str | None:
 
 
 async def _follow(work: Work, model: Row[Any], child: DownloadProcess) -> tuple[str, list[File]]:
-    """Hear the child out; the commit, and every file, all of them verified."""
+    """Handle the download process's messages to the end. Return the commit and all files, each verified."""
     heartbeat = work.heartbeat
     resolved = Resolved("", 0, 0, ())
     sharing = Sharing(work, ())
@@ -149,14 +149,14 @@ async def _follow(work: Work, model: Row[Any], child: DownloadProcess) -> tuple[
 
 
 def _count(work: Work, before: int, downloaded: int) -> int:
-    """Count what arrived since `before` bytes were here; the most that were ever here."""
+    """Count bytes beyond the maximum so far, `before`, in the metrics. Return the new maximum."""
     fresh = max(downloaded - before, 0)
     work.tools.metrics.downloaded.inc(fresh)
     return before + fresh
 
 
 async def _check_size(work: Work, model: Row[Any], resolved: Resolved) -> None:
-    """Raise `NotYet` where the download is too large for its slot; the row then knows how large it is."""
+    """Raise `NotYet` if the download is too large for its slot, after storing its size in the row."""
     claim, total = work.claim, resolved.total
     if work.small is None or total <= work.small or _mends(model):
         return
@@ -166,9 +166,9 @@ async def _check_size(work: Work, model: Row[Any], resolved: Resolved) -> None:
 
 
 async def _begin(work: Work, model: Row[Any], resolved: Resolved, planned: Planned, sharing: Sharing) -> int:
-    """Say what there is to fetch; how many bytes are here.
+    """Store the download's plan in the database. Return how many bytes are here.
 
-    Raises `Failed` unless the rest fits beside what other downloads still need.
+    Raises `Failed` unless the missing bytes fit beside those that other downloads still need.
     """
     claim, total = work.claim, resolved.total
     missing = planned.missing

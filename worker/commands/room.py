@@ -1,4 +1,4 @@
-"""Whether a download fits on the storage, beside those that are under way."""
+"""Checks that a download fits on the storage beside those that are running."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,21 +17,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What was measured: `free` bytes on the storage, and those that `arrived` of models under way."""
+    """Measured: `free` bytes on the storage, and the bytes that `arrived` of models being downloaded."""
 
     free: int
     arrived: Mapping[UUID, int]
 
 
 class NoRoom(Failed):
-    """It does not fit, as far as was measured."""
+    """The download does not fit by the measurement."""
 
 
 async def in_room(work: Work, begin: Callable[[Room], Awaitable[T]]) -> T:
-    """Carry out `begin`, whose transaction says what the download needs and asks `check_room`. Raises `NoRoom`.
+    """Run `begin`, whose transaction stores what the download needs and calls `check_room`. Raises `NoRoom`.
 
-    What a download has taken in advance, or not reported yet, is no more free, and still to come by its report. So where
-    there is no room by the reports, it is measured what has arrived, and `begin` carried out once more.
+    Space that a download has allocated in advance, or not reported yet, counts twice: it is not free, and still needed
+    by the report. So if there is no room by the reports, measure what has arrived and run `begin` once more.
     """
     storage = work.tools.storage
     try:
@@ -42,7 +42,7 @@ async def in_room(work: Work, begin: Callable[[Room], Awaitable[T]]) -> T:
 
 
 async def check_room(connection: AsyncConnection, work: Work, missing: int, room: Room) -> None:
-    """Raise `NoRoom` unless `missing` bytes fit in, beside what other downloads still need."""
+    """Raise `NoRoom` unless `missing` bytes fit beside those that other downloads still need."""
     under_way = await downloads.under_way(connection, without=work.claim.resource_id)
     others = sum(
         max(size - max(reported, room.arrived.get(model_id, 0)), 0) for model_id, (size, reported) in under_way.items()

@@ -1,7 +1,7 @@
-"""A download's dealings with the others: what it links of theirs, what it waits for, and what it fetches for all.
+"""Shares contents between downloads: which ones it links, which it waits for, and which it fetches for all.
 
-What others have is looked for on the disk, in models that are ready and in those that arrive. The child has the caller's
-right to read the repository confirmed by the Hub before it asks, in each attempt.
+Contents are looked up on disk, in ready models and in models being downloaded. In each attempt, the download process
+first asks the Hub whether the caller may read the repository.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ from worker.commands.work import Work
 from worker.download.protocol import Content
 
 _LARGE = 1 << 20
-"""Bytes above which a content is worth a row, and a wait."""
+"""Contents above this many bytes get a row and are waited for."""
 _LOOK = 1.0
-"""Seconds between two looks for what others fetch."""
+"""Seconds between polls of what others fetch."""
 _ASK = 5.0
-"""Seconds between two looks for what others wait for."""
+"""Seconds between polls of what others wait for."""
 _SHARE = 4
-"""How many times as much there must be left to fetch as one that waits needs of it, for this to be passed on."""
+"""Contents are passed on to a waiting download if the bytes left here are at least this many times what it needs."""
 _REREAD = 1 << 29
-"""Bytes a second."""
+"""Bytes per second at which a later attempt reads again what is here."""
 
 Places = dict[str, list[str]]
-"""Paths at one of which a content is, by its SHA-256."""
+"""SHA-256 to the paths where the content may be."""
 
 log = structlog.get_logger()
 
 
 class Sharing:
-    """That of one attempt."""
+    """The sharing of one attempt."""
 
     def __init__(self, work: Work, contents: Iterable[Content]) -> None:
         self._work = work
@@ -49,13 +49,13 @@ class Sharing:
         self._contents = {content.sha256: content for content in contents}
         self._news: list[str] = []
         self._kept: set[str] = set()
-        """What is not passed on: it was once, to no avail."""
+        """Contents not to pass on: they were passed on once, without success."""
         self._asked = 0.0
 
     async def begin(self) -> tuple[Places, list[str]]:
-        """Where contents are on this storage already, and those of the others that are left to other downloads.
+        """Return the places of contents on this storage, and the other contents that other downloads fetch.
 
-        What is neither is claimed. Raises `LeaseLost`.
+        The rest is claimed. Raises `LeaseLost`.
         """
         large = [content.sha256 for content in self._contents.values() if content.size > _LARGE]
         if not large:
@@ -71,24 +71,24 @@ class Sharing:
                 self._work.claim.lease,
                 [(sha256, content.path) for sha256, content in self._contents.items() if sha256 in free],
             )
-        # After the claim: who published a moment ago has no claim any more, but a ready model.
+        # After the claim: a download that was just published has a ready model instead of its claim.
         awaited = {fetch.sha256 for fetch in await self._by_others(large)}
         links |= await self._copies(self._contents)
         return links, sorted(awaited - links.keys())
 
     async def plan(self, connection: AsyncConnection, awaited: Sequence[str]) -> None:
-        """Note what is left to others, in the transaction in which the download begins."""
+        """Store what is left to others, in the transaction in which the download begins."""
         await fetches.wait_for(connection, self._operation_id, self._sizes(awaited))
 
     def verified(self, sha256: str) -> None:
-        """Others are to hear of a content at the next `tell`."""
+        """Note a content for the next `tell`."""
         if sha256 in self._contents and self._contents[sha256].size > _LARGE:
             self._news.append(sha256)
 
     async def tell(self, left: int) -> list[str]:
-        """Let those go on that wait for what has arrived; what is better passed on to others.
+        """Release downloads that wait for verified contents. Return contents to pass on to others.
 
-        That is, now and then, what those wait for that need little in comparison with the `left` bytes to fetch.
+        Every `_ASK` seconds, these are the contents of waiting downloads that need little compared to `left` bytes.
         """
         with _without_database():
             if self._news:
@@ -101,20 +101,20 @@ class Sharing:
         return []
 
     async def pass_on(self, checksums: Sequence[str]) -> None:
-        """Let others fetch these contents."""
+        """Leave these contents to other downloads."""
         with _without_database():
             async with self._work.tools.database.begin() as connection:
                 await fetches.pass_on(connection, self._work.claim.lease, self._sizes(checksums))
             await self._work.tools.wakeup.send()
 
     async def wait(self, awaited: Sequence[str], downloaded: int) -> Places:
-        """Where on this storage what was left to others is. What is left out nobody fetches: it is this one's now.
+        """Return the places of awaited contents on this storage. This download has claimed those left out.
 
-        Raises `NotYet` while others fetch it, `Failed` if there is no room to fetch it here, or `LeaseLost`.
+        Raises `NotYet` while others fetch them, `Failed` if there is no room to fetch them here, or `LeaseLost`.
         """
         await self.tell(0)
         self._work.heartbeat.downloaded, self._work.heartbeat.rate = downloaded, None
-        # To wait costs a slot. To go on later costs reading again all that is here, so that much time it may take.
+        # Waiting occupies a slot; a later attempt must read again all that is here. So wait as long as that would take.
         until = time.monotonic() + downloaded / _REREAD
         while True:
             others = await self._by_others(awaited)
@@ -139,7 +139,7 @@ class Sharing:
         return sorted(few)
 
     async def _take_over(self, checksums: Sequence[str]) -> bool:
-        """Claim what nobody fetches; false if another download was quicker with some of it."""
+        """Claim contents that no download fetches. Return False if another download claimed some of them first."""
         contents = [(sha256, self._contents[sha256].path) for sha256 in checksums]
 
         async def claim(room: Room) -> bool:
@@ -163,7 +163,7 @@ class Sharing:
                 )
 
     def size(self, checksums: Iterable[str]) -> int:
-        """Bytes of these contents."""
+        """Return the bytes of these contents."""
         return sum(size for _, size in self._sizes(checksums))
 
     def _told(self, missing: Sequence[str], fetch: Fetch) -> str:
@@ -176,14 +176,14 @@ class Sharing:
             return await fetches.by_others(connection, self._operation_id, checksums)
 
     async def _copies(self, checksums: Iterable[str]) -> Places:
-        """Those in other models that are ready. This one is, too, while it is repaired."""
+        """Return places in other ready models. During a repair this model is ready, too: it is left out."""
         storage = self._work.tools.storage
         async with self._work.tools.database.read() as connection:
             copies = await files.find_by_checksum(connection, list(checksums), without=self._work.claim.resource_id)
         return {sha256: [str(storage.published(model_id) / path)] for sha256, model_id, path in copies}
 
     async def _find(self, others: Sequence[Fetch]) -> Places:
-        """Those of models that arrive."""
+        """Return places in models that are being downloaded."""
 
         def look() -> dict[str, list[Path]]:
             return {fetch.sha256: self._work.tools.storage.find(fetch.model_id, fetch.path) for fetch in others}
@@ -197,7 +197,7 @@ class Sharing:
 
 @contextmanager
 def _without_database() -> Iterator[None]:
-    """Around what a download can do without: others hear of it later, or at its end."""
+    """Log a database failure of the block: the download can go on, and others are told later or at its end."""
     try:
         yield
     except DatabaseUnreachable as error:
@@ -205,5 +205,5 @@ def _without_database() -> Iterator[None]:
 
 
 def _after(on_its_way: Sequence[Fetch]) -> float | None:
-    """`None` where nobody claims it before something has arrived: then it keeps its place in the queue."""
+    """Return seconds to wait, or `None` if it can't be claimed before a content arrives: it keeps its queue place."""
     return _LOOK if all(fetch.arrived for fetch in on_its_way) else None

@@ -1,4 +1,4 @@
-"""What a command is given to work with."""
+"""The arguments of a command."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from worker.processes import DownloadPool
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What all operations of a worker share. `reserve` is how many bytes to leave free, durations are in seconds."""
+    """Shared by all operations of a worker. `reserve` is the bytes to leave free; durations are in seconds."""
 
     database: Database
     wakeup: Wakeup
@@ -27,7 +27,7 @@ class Tools:
     lease: float
     reserve: int
     keep_partial: bool
-    """Whether what arrived stays when the disk is full."""
+    """Whether partial files stay when the disk is full."""
     connections: int
     backoff: float
     xet: str
@@ -44,4 +44,4 @@ class Work:
     heartbeat: LeaseHeartbeat
     tools: Tools
     small: int | None
-    """The most bytes that may be fetched in this slot; `None` where it takes any."""
+    """Most bytes of a model for this slot; `None` for any size."""

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _serve() -> list[int]:
-    """Return in a forked process the descriptors of its standard input and output; here [] once the worker is gone."""
+    """Return a forked process's standard input and output descriptors; in the server, [] once the worker is gone."""
     pids: dict[int, int] = {}
     killed: list[int] = []
     with socket.socket(fileno=0) as worker:

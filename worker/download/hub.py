@@ -48,7 +48,7 @@ class Hub:
         self._headers = build_hf_headers(token=self.token, library_name="modeldepot")
 
     def check_access(self) -> bool:
-        """Whether the token may read the repository's files, as far as this hub tells without a request for a file.
+        """Whether the token may read the repository's files, as far as this hub can tell without a file request.
 
         False if the hub can't tell: call `check_file` then. Raises errors that `explain` translates if it may not.
         """

@@ -120,7 +120,7 @@ class Download:
         self.channel.send(Done())
 
     def _rotten(self, wanted: Sequence[HubFile], published: Path) -> Sequence[HubFile]:
-        """Return the `wanted` files that are missing or wrong in the published folder; report the others as verified."""
+        """Return the `wanted` files that are missing or wrong in the published folder; report the rest as verified."""
         good = dict(sound(wanted, published))
         for file, sha256 in good.items():
             self._keep(file, sha256)

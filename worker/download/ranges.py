@@ -38,7 +38,7 @@ _SMALL_AT_ONCE = 16
 _HASHERS = 2
 _BLOCK = 1 << 20
 _TURN = 0.1
-"""Most seconds that one `Wire.turn` lasts, and so between checks for other work."""
+"""Seconds between checks for other work."""
 _SECONDS = 3.0
 """Seconds that one request should take at the connection's rate: long compared to its round trip."""
 _PIECE = 2 * STEP, 8 * STEP
@@ -244,7 +244,7 @@ class Writer:
         self._again(transfer, _no_ranges(transfer.file))
 
     def _again(self, transfer: Transfer, trouble: Trouble) -> None:
-        """Retry later, or raise `TryAgain` after `_TROUBLES` failures. While other requests progress, it never is raised."""
+        """Retry later, or raise `TryAgain` after `_TROUBLES` failures in a row without progress of any request."""
         tried, moment = transfer.tried, time.monotonic()
         came, tried.seen = self._meter.fetched - tried.seen, self._meter.fetched
         enough = _OTHERS_PROGRESS if self._running else _PROGRESS

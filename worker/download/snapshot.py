@@ -68,7 +68,7 @@ def _bars(sink: Sink) -> type[Any]:
     lock = threading.RLock()
 
     class Bar:
-        """The part of tqdm's interface that huggingface_hub 2.4 uses. Its own class counts nothing without a terminal."""
+        """The part of tqdm that huggingface_hub 2.4 uses. Its own class counts nothing without a terminal."""
 
         def __init__(self, iterable: Any = (), **options: Any) -> None:
             self.iterable = iterable

@@ -1,1 +1,1 @@
-"""What keeps the storage and the rows true to each other, by itself and at an operator's command."""
+"""Keeps the storage and the rows consistent, automatically and by operators' commands."""

@@ -1,4 +1,4 @@
-"""Leases of workers of this host that are dead: a worker that is started again need not wait for its own."""
+"""Releases the leases of dead workers of this host: a restarted worker need not wait for its own."""
 
 import os
 
@@ -12,9 +12,9 @@ log = structlog.get_logger()
 
 
 async def give_up_dead(database: Database, presence: Presence) -> None:
-    """Release what workers of this host held that are dead: the one before this one in its container, above all.
+    """Release leases of dead workers of this host, above all of the previous worker in this container.
 
-    To be called before the worker claims anything: in a container it has the name of the one before it.
+    Call it before the worker claims anything: in a container it has the name of the previous one.
     """
     async with database.read() as connection:
         owners = await leases.owners(connection, presence.host)
@@ -25,7 +25,7 @@ async def give_up_dead(database: Database, presence: Presence) -> None:
 
 
 def _is_alive(owner: str) -> bool:
-    """Whether a worker of this host, by its name, may be alive."""
+    """Whether the worker of this host with this name may be alive."""
     pid = owner.rpartition(":")[2]
     if not pid.isdecimal():
         return True

@@ -20,7 +20,7 @@ from worker.maintenance.marking import accept, meet
 
 
 def main() -> None:
-    """Exit code 1: something differs, or could not be done."""
+    """Exit with code 1 if something differs or could not be done."""
     parser = argparse.ArgumentParser(prog="modeldepot storage")
     parser.add_argument("command", choices=["check", "adopt", "prune", "restore", "accept"])
     parser.add_argument("--all", action="store_true")
@@ -99,7 +99,7 @@ async def _accept(database: Database, storage: Storage) -> bool:
 
 
 async def _told(results: AsyncIterator[tuple[bool, str]]) -> bool:
-    """Print each line, or that there is none; whether all was done."""
+    """Print each line, or that there is nothing to do. Return whether all was done."""
     outcomes = []
     async for done, line in results:
         say(line)

@@ -1,6 +1,6 @@
-"""Whether what is mounted is the storage that the database knows, by the mark in both: looked at before files are touched.
+"""Checks before any file access, by a mark in both, that the mounted storage is the one the database knows.
 
-The first worker on a new storage writes the mark. The first one on a new database takes the mark that it finds.
+The first worker on a new storage writes the mark. The first one on a new database adopts the mark that it finds.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from app.services import holdings, storages
 from app.storage.posix import Storage
 
 _LOOKED_FOR = 100
-"""Ready models of which at least one must have its folder in a storage that is marked anew."""
+"""Number of ready models checked: at least one must have its folder before a storage is marked anew."""
 
 log = structlog.get_logger()
 
 
 async def check_storage(database: Database, storage: Storage) -> None:
-    """Raises `TryAgain` while the storage is not the one that the database knows, or can't be used."""
+    """Raise `TryAgain` if the storage is not the one that the database knows, or can't be used."""
     try:
         await meet(database, storage)
     except VolumeAway as error:
@@ -31,9 +31,9 @@ async def check_storage(database: Database, storage: Storage) -> None:
 
 
 async def meet(database: Database, storage: Storage) -> None:
-    """Make storage and database know each other, unless they do, and the storage's folders.
+    """Check the storage's mark against the database's, set a missing one, and make the storage's folders.
 
-    Nothing is written where it is not the storage. Raises `VolumeAway`, and that the database is away.
+    Nothing is written if it is the wrong storage. Raises `VolumeAway` or `DatabaseUnreachable`.
     """
     async with database.read() as connection:
         known = (await storages.known(connection)).mark
@@ -52,7 +52,7 @@ async def meet(database: Database, storage: Storage) -> None:
 
 
 async def accept(database: Database, storage: Storage) -> UUID:
-    """Make the database know the storage that is mounted, whatever it knew before. Raises `OSError`."""
+    """Make the database accept the mounted storage, whatever it knew before. Raises `OSError`."""
     found = await asyncio.to_thread(read_mark, storage.root)
     mark = found or uuid4()
     if not found:
@@ -78,7 +78,7 @@ async def _introduce(database: Database, storage: Storage, found: UUID | None) -
     if known != mark:
         if found:
             raise VolumeAway(not_the_storage(known, found))
-        # Of several workers that started at once, the one that the database heard first is right.
+        # If several workers start at once, the mark that the database stored first wins.
         await asyncio.to_thread(_write, storage.root, known)
     log.info("the database knows the storage from here on", mark=str(known))
 

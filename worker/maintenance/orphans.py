@@ -1,10 +1,10 @@
-"""Removes what is left on the storage of models that were deleted, and tells what is wrong between storage and rows.
+"""Removes leftovers of deleted models from the storage, and reports differences between storage and rows.
 
-One worker does it, hourly. What is removed is little and proven: a published folder goes only if the database remembers
-the successful delete-model of that very model, and then into the trash, from where `modeldepot storage restore` brings it
-back for some days. What arrived of a model that the database does not know goes once nothing touched it for as long. If
-there are no models at all, or if more than a few would go at once, a restore went wrong: nothing is removed, and
-/readyz, the log and the metrics say so.
+One worker does this hourly. It removes little, and only with proof: a published folder only if the database has the
+successful delete-model of that model, and then to the trash, from which `modeldepot storage restore` restores it for
+some days. Partial files of a model that the database does not know are removed once they were unchanged for as long.
+If there are no models at all, or more than a few would be removed at once, a restore went wrong: nothing is removed,
+and /readyz, the log and the metrics report it.
 """
 
 import asyncio
@@ -26,33 +26,33 @@ from app.storage.posix import Storage
 from worker.maintenance.marking import meet
 
 _EVERY = 3600.0
-"""Seconds between two rounds, whichever worker does them."""
+"""Seconds between two rounds, over all workers."""
 _FEW = 3
-"""The most folders that one round removes."""
+"""Most folders that one round removes."""
 _SLICE = 200
-"""Models that are looked at before others get their turn."""
+"""Ready models that are checked at a time, before other work gets its turn."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is where on the storage."""
+    """The models on the storage, by place."""
 
     published: set[UUID]
     arriving: set[UUID]
     linked: set[UUID]
-    """Models that a link for engines leads to, whether they are there or not."""
+    """Models that links for engines point to, whether their folders exist or not."""
 
 
 async def tidy(database: Database, storage: Storage, *, every: float = _EVERY) -> None:
-    """Do a round if one is due. Safe at any time, also while other workers write."""
+    """Do a round if one is due. Safe at any time, even while other workers write."""
     async with database.begin() as connection:
         if not await storages.begin_tidying(connection, every=every):
             return
     try:
         await meet(database, storage)
-        # The files first: a row that is missing afterwards is missing for good.
+        # Files first: a row that is missing afterwards will not appear later.
         found = await asyncio.to_thread(look, storage)
         complaints = [await _remove_leftovers(database, storage, found), await _tell_lost(database, storage)]
         await asyncio.to_thread(storage.empty_trash, time.time())
@@ -68,12 +68,12 @@ async def tidy(database: Database, storage: Storage, *, every: float = _EVERY) -
 
 
 def look(storage: Storage) -> Found:
-    """Raises `OSError`."""
+    """Return the models on the storage. Raise `OSError`."""
     return Found(storage.published_ids(), storage.arriving_ids(), {model_id for _, model_id in storage.links.all()})
 
 
 async def _remove_leftovers(database: Database, storage: Storage, found: Found) -> str:
-    """Remove what is nobody's any more; or say why not."""
+    """Remove leftovers of deleted models. Return the reason if nothing may be removed, else an empty string."""
     ids = list(found.published | found.arriving | found.linked)
     async with database.read() as connection:
         missing, deleted = await holdings.missing(connection, ids)
@@ -105,7 +105,7 @@ def _remove(model_ids: set[UUID], remove: Callable[[UUID], None]) -> None:
     for model_id in model_ids:
         try:
             remove(model_id)
-        except TryAgain:  # A worker that lost its lease may still be writing it: in the next round then.
+        except TryAgain:  # A worker that lost its lease may still write it: retry in the next round.
             continue
         except OSError as error:
             log.warning("a leftover can't be removed: look at it", model_id=str(model_id), error=error.strerror)
@@ -114,7 +114,7 @@ def _remove(model_ids: set[UUID], remove: Callable[[UUID], None]) -> None:
 
 
 def _untouched(storage: Storage, model_ids: set[UUID]) -> set[UUID]:
-    """Those of which nothing that arrived was touched for as long as the trash is kept."""
+    """Return the models whose partial files were all unchanged for as long as the trash is kept."""
     until = time.time() - storage.keep
     return {
         model_id for model_id in model_ids if all(moment < until for moment in _touched(storage.arriving(model_id)))
@@ -127,12 +127,12 @@ def _touched(folders: Sequence[Path]) -> Iterator[float]:
             for path in (Path(place), *(Path(place, name) for name in names)):
                 try:
                     yield path.lstat().st_mtime
-                except FileNotFoundError:  # it moves: somebody is at work
+                except FileNotFoundError:  # it was moved: a worker uses it
                     yield time.time()
 
 
 async def _tell_lost(database: Database, storage: Storage) -> str:
-    """Put the ready models whose folders are gone in error; or say why not."""
+    """Put ready models without a folder in error. Return the reason if that is not done, else an empty string."""
     lost: list[UUID] = []
     seen = 0
     async for ids in ready(database, settled=True):
@@ -150,7 +150,7 @@ async def _tell_lost(database: Database, storage: Storage) -> str:
 
 
 async def ready(database: Database, *, settled: bool) -> AsyncIterator[Sequence[UUID]]:
-    """All that `holdings.ready` tells, a slice at a time."""
+    """Yield all ids of `holdings.ready`, `_SLICE` at a time."""
     last = None
     while True:
         async with database.read() as connection:
@@ -166,7 +166,7 @@ def without_folder(storage: Storage, model_ids: Sequence[UUID]) -> list[UUID]:
 
 
 async def _write_manifests(database: Database, storage: Storage) -> None:
-    """Of ready models that an older version published."""
+    """Write missing manifests, of ready models that an older version published."""
     have = await asyncio.to_thread(storage.manifests.ids)
     async for ids in ready(database, settled=True):
         async with database.read() as connection:

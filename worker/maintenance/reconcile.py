@@ -1,4 +1,4 @@
-"""Brings the storage and the rows to agree again, after a restore or a loss: what differs, and what an operator does."""
+"""Reconciles the storage and the rows after a restore or a loss: finds differences and carries out an operator's fixes."""
 
 import asyncio
 import time
@@ -30,14 +30,14 @@ class Differences:
     unknown: Sequence[UUID]
     """Published folders without a row."""
     arriving: Sequence[UUID]
-    """What arrived of models without a row."""
+    """Partial files of models without a row."""
 
     def __bool__(self) -> bool:
         return bool(self.lost or self.unknown or self.arriving)
 
 
 async def compare(database: Database, storage: Storage) -> Differences:
-    """Raises `OSError`."""
+    """Return the differences between storage and rows. Raise `OSError`."""
     found = await asyncio.to_thread(look, storage)
     async with database.read() as connection:
         missing, _ = await holdings.missing(connection, list(found.published | found.arriving))
@@ -48,7 +48,7 @@ async def compare(database: Database, storage: Storage) -> Differences:
 
 
 async def report(database: Database, storage: Storage, differences: Differences) -> AsyncIterator[str]:
-    """A line for each difference, for what is in the trash, and for what housekeeping complains of."""
+    """Yield a line for each difference, each entry of the trash, and housekeeping's complaint."""
     async with database.read() as connection:
         complaint = (await storages.known(connection)).complaint
     for model_id in differences.lost:
@@ -69,7 +69,7 @@ async def report(database: Database, storage: Storage, differences: Differences)
 
 
 async def adopt(database: Database, storage: Storage, model_ids: Sequence[UUID]) -> AsyncIterator[tuple[bool, str]]:
-    """Make rows for published folders, each verified against its manifest; for each whether that was done, and a line."""
+    """Insert rows for published folders, verified against their manifests. Yield (done, line to print) for each."""
     for model_id in model_ids:
         problem = await _adopt(database, storage, model_id)
         yield not problem, problem or f"adopted   {model_id}"
@@ -79,7 +79,7 @@ async def adopt(database: Database, storage: Storage, model_ids: Sequence[UUID])
 async def prune(
     database: Database, storage: Storage, model_ids: Sequence[UUID], *, at_once: bool
 ) -> AsyncIterator[tuple[bool, str]]:
-    """Take away what has no row: published folders into the trash, unless `at_once`. As `adopt` tells it."""
+    """Remove folders without a row: published ones to the trash, unless `at_once`. Yield as `adopt` does."""
     async with database.read() as connection:
         missing, _ = await holdings.missing(connection, model_ids)
     for model_id in model_ids:
@@ -97,7 +97,7 @@ async def prune(
 
 
 async def restore(database: Database, storage: Storage, model_id: UUID) -> tuple[bool, str]:
-    """Put a folder back from the trash, and its row if that is gone. As `adopt` tells it."""
+    """Restore a folder from the trash, and its row if that is missing. Return as `adopt` yields."""
     try:
         if not await asyncio.to_thread(storage.trash.restore, model_id, storage.published(model_id)):
             return False, f"The trash holds nothing of {model_id}; `modeldepot storage check` lists what it holds."
@@ -117,7 +117,7 @@ def _take_away(storage: Storage, model_id: UUID, *, at_once: bool) -> None:
 
 
 async def _adopt(database: Database, storage: Storage, model_id: UUID) -> str:
-    """What is in the way; empty when there is a row, and a link to the folder."""
+    """Ensure a row and a link for the folder. Return the problem, or an empty string on success."""
     async with database.read() as connection:
         missing, _ = await holdings.missing(connection, [model_id])
         described = await holdings.described(connection, model_id)
@@ -144,7 +144,7 @@ async def _adopt(database: Database, storage: Storage, model_id: UUID) -> str:
 
 
 def _fitting(storage: Storage, model_id: UUID) -> Manifest:
-    """The manifest that the folder is byte for byte as. Raises `ValueError`."""
+    """Return the manifest that the folder matches byte for byte. Raise `ValueError` if there is none."""
     problems = ["there is no manifest of it: send a create for what it is, then prune this folder"]
     for manifest in storage.manifests.of(model_id):
         recorded = {file.path: (file.size, file.sha256) for file in manifest.files}
@@ -176,6 +176,6 @@ async def _audit(database: Database, action: str, model_id: UUID) -> None:
 
 
 async def _look_again(database: Database) -> None:
-    """Let a worker look anew, so that what /readyz says is of now."""
+    """Make a worker tidy soon, so that /readyz is up to date."""
     async with database.begin() as connection:
         await storages.tidy_soon(connection)

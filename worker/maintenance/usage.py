@@ -1,6 +1,6 @@
-"""What the models take on the storage: `modeldepot storage usage`.
+"""Disk usage of the models: `modeldepot storage usage`.
 
-Files with the same content are kept once: such a file counts as shared for each model that has it.
+Files with the same content are stored once: such a file counts as shared for each model that has it.
 """
 
 import argparse
@@ -32,9 +32,9 @@ class Usage:
     """Bytes on disk of one model."""
 
     own: int
-    """Freed when it is deleted."""
+    """Freed when the model is deleted."""
     shared: int
-    """Of published files that other models have, too."""
+    """In published files that other models have, too."""
     arriving: int
 
 
@@ -75,7 +75,7 @@ async def _models(address: str) -> Sequence[Row[Any]]:
 
 
 def measure(storage: Storage) -> tuple[Mapping[UUID, Usage], int]:
-    """The usage of every model that has files, and what all of them take together. Raises `OSError`."""
+    """Return the usage of every model that has files, and their total in bytes. Raise `OSError`."""
     published, arriving = {}, {}
     for model_id in storage.published_ids() | storage.arriving_ids():
         published[model_id] = _inodes([storage.published(model_id)])
@@ -84,7 +84,7 @@ def measure(storage: Storage) -> tuple[Mapping[UUID, Usage], int]:
     usages = {}
     for model_id, inodes in published.items():
         shared = sum(size for inode, size in inodes.items() if holders[inode] > 1)
-        # What is linked from a published model is no byte more.
+        # Files linked from a published model need no more space.
         fresh = sum(size for inode, size in arriving[model_id].items() if inode not in holders)
         usages[model_id] = Usage(sum(inodes.values()) - shared, shared, fresh)
     everything = {
@@ -99,9 +99,9 @@ def _inodes(folders: Sequence[Path]) -> _Inodes:
         for name in names:
             try:
                 status = Path(place, name).lstat()
-            except FileNotFoundError:  # it moves while it arrives
+            except FileNotFoundError:  # it was moved during the download
                 continue
-            # A file in flight has its full length from the start: what counts is the blocks it has.
+            # A part file has its full length from the start: count its allocated blocks.
             found[status.st_dev, status.st_ino] = min(status.st_size, status.st_blocks * 512)
     return found
 
@@ -109,7 +109,7 @@ def _inodes(folders: Sequence[Path]) -> _Inodes:
 def _named(
     rows: Sequence[Row[Any]], usages: Mapping[UUID, Usage]
 ) -> Iterator[tuple[UUID, str | None, str | None, Usage]]:
-    """The id, name, status and usage of each model; without a name and a status if only the storage knows it."""
+    """Yield id, name, status and usage of each model; name and status are `None` if only the storage knows it."""
     known = {row.id: row for row in rows}
     for row in rows:
         yield row.id, row.name, row.status.value, usages.get(row.id, Usage(0, 0, 0))

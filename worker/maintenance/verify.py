@@ -1,4 +1,4 @@
-"""Whether published files are still what was published: `modeldepot storage verify`."""
+"""Verifies that published files are unchanged: `modeldepot storage verify`."""
 
 import argparse
 import asyncio
@@ -27,12 +27,12 @@ from app.terminal import print_json, say, shown
 from app.wakeup import Wakeup, connect
 
 _NOT_THERE = 5
-"""The exit code, as of all commands."""
+"""The exit code, the same for all commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found of one model."""
+    """The result for one model."""
 
     model: Row[Any]
     status: str
@@ -41,9 +41,9 @@ class Verdict:
     files: int = 0
     size: int = 0
     operation: UUID | None = None
-    """It fetches again what is wrong."""
+    """The repair, which fetches wrong files again."""
     refusal: str = ""
-    """Why that is not done."""
+    """Why there is no repair."""
 
     def lines(self) -> Iterator[str]:
         model = f"{self.model.id}  {self.model.name}:"
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 async def _run(settings: Settings, name: str | None, *, repair: bool, token: Token | None, as_json: bool) -> int:
-    """The exit code."""
+    """Verify the selected models. Return the exit code."""
     database, storage = open_database(settings.database_url), Storage(settings.storage)
     verdicts = []
     try:
@@ -110,7 +110,7 @@ async def _run(settings: Settings, name: str | None, *, repair: bool, token: Tok
 
 
 async def _verify(database: Database, storage: Storage, model: Row[Any]) -> Verdict | None:
-    """`None` if its files went while they were read."""
+    """Verify one model. Return `None` if its files were removed meanwhile."""
     if model.status != ModelStatus.READY:
         return Verdict(model, "skipped")
     async with database.read() as connection:
@@ -124,7 +124,7 @@ async def _verify(database: Database, storage: Storage, model: Row[Any]) -> Verd
 
 
 async def _repair(database: Database, settings: Settings, verdict: Verdict, token: Token | None) -> Verdict:
-    """The same, with what is done about it."""
+    """Request a repair. Return the verdict with the operation or the refusal."""
     operation_id = uuid4()
     sealer = Sealer(split_keys(settings.secret_key))
     sealed = sealer.seal(token.value, belongs_to=str(operation_id)) if token else None
@@ -147,7 +147,7 @@ async def _repair(database: Database, settings: Settings, verdict: Verdict, toke
 
 
 def check(folder: Path, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
-    """What is wrong with the files in `folder`, by their recorded sizes and SHA-256; a line each."""
+    """Compare the files in `folder` with their recorded sizes and SHA-256. Return a line per problem."""
     problems = []
     for path, (size, sha256) in sorted(recorded.items()):
         try:
