@@ -1,4 +1,4 @@
-"""The files of one manifest in one attempt's folder: found, linked, fetched and verified until all are there."""
+"""The files of one manifest in one attempt's folder: finds, links, fetches and verifies them until all are there."""
 
 import os
 import shutil
@@ -47,7 +47,7 @@ class Means:
     authorities: Authorities
     guard: Guard
     xet: str
-    """Whether files come over Xet: "auto", "on" or "off"."""
+    """Whether files are fetched over Xet: "auto", "on" or "off"."""
     snapshot: bool
     """Whether huggingface_hub fetches them instead of this worker's own code."""
     throttle: Throttle

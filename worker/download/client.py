@@ -22,7 +22,7 @@ from worker.download.addresses import is_inside, leads_inside, origin
 from worker.download.proxies import proxy_for
 
 TIMEOUT = 15.0
-"""Seconds without a byte after which a call to the Hub's API is given up."""
+"""Seconds without a byte after which a call to the Hub's API is aborted."""
 _CREDENTIALS = ("authorization", "cookie")
 _FOLLOWED = ("next", "xet-auth")
 """The links of an answer that are followed: to the next page, and to the issuer of tokens for the content store."""

@@ -5,7 +5,7 @@ The requests, and what replaces one that a hub lacks (mirrors and artifact store
     GET /api/models/R/auth-check        whether the caller may read the files; else the first byte of the first file
     GET /api/models/R/revision/REV      the commit and the names of its files; without it nothing can be fetched
     GET /api/models/R/tree/COMMIT       the files' sizes and checksums; else the request above with `blobs=true`
-    GET /R/resolve/COMMIT/PATH          the files' bytes: see `wire`
+    GET /R/resolve/COMMIT/PATH          the files' bytes: see `http`
     GET /api/models/R/xet-read-token/…  a token for the content store; else files are fetched over plain HTTP
 
 The Hub lists a gated repository's files to everybody, so a listing does not prove access.

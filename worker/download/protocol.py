@@ -1,6 +1,6 @@
 """The messages between a worker and a download process: frozen dataclasses, each sent as a JSON object on a line.
 
-    the worker                 the download's process
+    the worker                 the download process
     DownloadRequest     ->
                         <-     Resolved       what there is to fetch
     Located             ->

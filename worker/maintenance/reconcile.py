@@ -1,4 +1,4 @@
-"""Reconciles the storage and the rows after a restore or a loss: finds differences and carries out an operator's fixes."""
+"""Reconciles the storage and the rows after a restore or a loss: finds differences and applies an operator's choice."""
 
 import asyncio
 import time
