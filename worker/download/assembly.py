@@ -99,7 +99,7 @@ class Files:
                 self._elsewhere.passed([file.sha256 for file in passed if file.sha256])
 
     def complete(self) -> None:
-        """Fetch until every file is in the tree, verified and on disk. Raise errors that `hub.explain` translates."""
+        """Fetch until every file is in the tree, verified and on disk. Raise errors that `explain` translates."""
         awaited = sum(file.size for file in self._awaited)
         self.meter.add(sum(file.size for file in self._wanted) - self.missing - awaited)
         hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
