@@ -86,7 +86,7 @@ async def get_logs(deployment_id: ResourceId, depot: TheDepot, stream: Stream = 
     responses={200: {"model": DeploymentKey, "description": "Never sent by this depot."}, **documented(404, 503)},
 )
 async def reveal_key(deployment_id: ResourceId, depot: TheDepot) -> Response:
-    """Always 404: this depot does not have it."""
+    """Always 404: this depot does not have it."""  # noqa: D401  # the document shows it
     async with depot.database.read() as connection:
         deployment = await deployments.get(connection, deployment_id)
     where = f" at {deployment.deployment_url}" if deployment.deployment_url else ""

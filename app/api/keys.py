@@ -94,7 +94,7 @@ async def get_key(identifier: ResourceId, depot: TheDepot) -> Response:
     responses={200: {"model": NewApiKey}, **documented(400, 413, 415, 503)},
 )
 async def create_key(body: CreateKey, depot: TheDepot, act: TheAct) -> Response:
-    """The secret is in this answer and nowhere else."""
+    """The secret is in this answer and nowhere else."""  # noqa: D401  # the document shows it
     row, secret = await changes.create_key(depot, act, name=body.name, role=body.role, expires=None)
     answer = json_answer(_NEW, _shown(row) | {"value": f"{row.id}:{secret}"})
     answer.headers["Cache-Control"] = "no-store"
@@ -109,7 +109,7 @@ async def create_key(body: CreateKey, depot: TheDepot, act: TheAct) -> Response:
     responses={200: {"model": Operation}, **documented(404, 409, 503)},
 )
 async def delete_key(identifier: ResourceId, depot: TheDepot, act: TheAct) -> Response:
-    """It opens nothing from now on. Refused for the key that asks."""
+    """It opens nothing from now on. Refused for the key that asks."""  # noqa: D401  # the document shows it
     return operation_answer(await changes.delete_key(depot, act, identifier))
 
 

@@ -108,7 +108,7 @@ async def delete_model(model_id: ResourceId, depot: TheDepot, act: TheAct) -> Re
     responses={200: {"model": schemas.FileList}, **documented(404, 409, 503)},
 )
 async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
-    """The files of a ready model with the checksums they were verified to have."""
+    """The files of a ready model with the checksums they were verified to have."""  # noqa: D401  # the document shows it
     async with depot.database.read() as connection:
         model = await models.get(connection, model_id)
     return await depot.lists.of(lists.files(model))

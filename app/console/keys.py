@@ -38,7 +38,7 @@ async def list_keys(request: Request, depot: TheDepot) -> Response:
 
 @router.post("/console/keys", operation_id="create-key")
 async def create(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
-    """The secret is on the one page that follows, which no browser keeps, and nowhere else."""
+    """Make a key. Only the page that follows shows its secret, and no browser keeps that page."""
     try:
         async with audited(request, depot, session.key, "create-key") as act:
             name, role, expires = _wanted(form)

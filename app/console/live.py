@@ -56,7 +56,7 @@ def install(app: FastAPI) -> None:
 
 @router.get("/console/events")
 async def events(request: Request, depot: TheDepot, session: TheSession, models: str, view: View = "row") -> Response:
-    """An event `model-<id>` with its piece of the page whenever a model changes; `signed-out`, which is the last.
+    """Stream an event `model-<id>` with its piece of the page at each change of a model; `signed-out` is the last.
 
     `still-here` comes with each, and every few seconds: a page that hears nothing says that its connection is lost.
     """

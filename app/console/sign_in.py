@@ -69,7 +69,7 @@ async def sign_out_everywhere(request: Request, depot: TheDepot, who: TheSession
 
 @front_door.get("/")
 async def front(request: Request) -> Response:
-    """A browser is shown the console."""
+    """Redirect a browser to the console."""
     if "text/html" not in request.headers.get("accept", ""):
         raise HTTPException(404)
     return see(request, "")

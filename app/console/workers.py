@@ -12,7 +12,7 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 
 @router.get("/console/workers")
 async def list_workers(request: Request, depot: TheDepot) -> Response:
-    """Looked at again and again by whoever has it open: all of them share what is asked of the database."""
+    """Show the workers. Open pages ask for it again and again, and share one query."""
     async with depot.database.read() as connection:
         listed = await depot.figures.crew.look(connection)
         census = await depot.figures.census.look(connection)
