@@ -23,3 +23,18 @@ def test_each_room_is_in_the_architecture() -> None:
     ]
     assert rooms
     assert [room.name for room in rooms if f"`{room.relative_to(_ROOT).as_posix()}/`" not in text] == []
+
+
+def test_each_module_has_a_test_of_its_name_or_a_line_that_says_where_it_is_tested() -> None:
+    tests = _ROOT / "tests"
+    named = {path.stem.removeprefix("test_") for path in tests.rglob("test_*.py")}
+    lines = re.findall(r"(?m)^\| `((?:app|worker)/[\w/]+\.py)` \| (.+) \|$", (tests / "README.md").read_text())
+    listed = {module: re.findall(r"`([\w/]+\.py)`", where) for module, where in lines}
+    modules = {
+        path.relative_to(_ROOT).as_posix()
+        for part in ("app", "worker")
+        for path in (_ROOT / part).rglob("*.py")
+        if not path.stem.startswith("__") and path.stem not in named
+    }
+    assert sorted(modules ^ listed.keys()) == []
+    assert [one for where in listed.values() for one in where if not (tests / one).exists()] == []
