@@ -16,11 +16,9 @@ from types import MappingProxyType
 import click
 import structlog
 import uvicorn
-from alembic.util import CommandError
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import telemetry
+from app.cli.prepare import admit_bootstrap, admit_own, migrated
 from app.cli.settings import (
     CannotGoOn,
     WrongSetting,
@@ -31,25 +29,19 @@ from app.cli.settings import (
     variable_of,
 )
 from app.client.commands.options import data_option
-from app.db.errors import DatabaseUnreachable, translated
-from app.db.migrate import revisions, upgrade
-from app.depot.bootstrap import CannotAdmit, OwnKey, admit
+from app.db.migrate import revisions
+from app.depot.bootstrap import OwnKey
 from app.depot.status import CannotListen, listen
 from app.http.server import allow_connections, calm_garbage_collection, configured
 from app.local import default_data, direct_address, own_command
 from app.main import build
-from app.sealing import Sealer
-from app.settings import PREFIX, Settings, split, split_keys
+from app.settings import PREFIX, Settings, split
 from app.standalone.folder import CannotRun, DataFolder
 from app.standalone.supervisor import Part, Supervisor, answers, launching
 from app.terminal import say
 
 _API_GRACE = 7
 """Seconds that requests may take to end once the API is asked to stop."""
-_DATABASE_WITHIN = 30.0
-"""Seconds that a database may take to come up."""
-_LOOK_AGAIN = 2.0
-"""Seconds between attempts to reach the database."""
 _EMBEDDED = MappingProxyType(
     {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
 )
@@ -138,7 +130,7 @@ def serve(**given: str | None) -> None:
         watched_at = listen(settings.metrics_host, settings.metrics_port)
     except CannotListen as error:
         raise CannotGoOn(str(error)) from None
-    _admit_bootstrap(settings)
+    admit_bootstrap(settings)
     try:
         config = configured(
             build(settings, watched_at=watched_at),
@@ -178,7 +170,7 @@ def migrate() -> None:
     """
     settings = settings_of({})
     telemetry.configure(settings.log_format)
-    revision, these = _migrate(settings.database_url), revisions()
+    revision, these = migrated(settings.database_url), revisions()
     newer = f", newer than this version's {these.head}, which works with it: nothing to do"
     say(f"the database is at revision {revision}{'' if revision in these.known else newer}")
 
@@ -207,8 +199,8 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
     with ExitStack() as stack:
         lock = stack.enter_context(folder.claimed())
         _listen(settings.host, settings.port, settings.client_timeout).close()
-        _migrate(settings.database_url)
-        is_new = _admit(settings, own)
+        migrated(settings.database_url)
+        is_new = admit_own(settings, own)
         launch = stack.enter_context(launching(inherits=[lock]))
         # The worker's metrics are at metrics_port.
         watched_at = ["--metrics-port", str(settings.metrics_port + 1)] if settings.metrics_port else []
@@ -243,65 +235,3 @@ def _stop_at_end_of_input() -> None:
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _admit_bootstrap(settings: Settings) -> None:
-    """Admit the key, in a thread if the database is unreachable: the API starts anyway."""
-    bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
-    own = OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None
-    try:
-        _admit(settings, own)
-    except DatabaseUnreachable as error:
-        log.warning("API keys are checked later", reason=str(error), error=error.cause)
-        threading.Thread(target=_admit_later, args=(settings, own), daemon=True).start()
-
-
-def _admit_later(settings: Settings, own: OwnKey | None) -> None:
-    while True:
-        time.sleep(_LOOK_AGAIN)
-        try:
-            _admit(settings, own)
-        except DatabaseUnreachable:
-            continue
-        except CannotGoOn as error:
-            log.error("the API stops", reason=error.message)  # noqa: TRY400  # the reason says it all
-            os.kill(os.getpid(), signal.SIGTERM)
-        return
-
-
-def _admit(settings: Settings, own: OwnKey | None) -> bool:
-    """Return whether `own` is new. Raises `DatabaseUnreachable`, `CannotGoOn`."""
-    try:
-        return admit(settings.database_url, Sealer(split_keys(settings.secret_key)), own)
-    except CannotAdmit as error:
-        raise CannotGoOn(str(error)) from None
-    except DatabaseUnreachable as error:
-        if not error.is_lasting:
-            raise
-        raise CannotGoOn(f"{error} {error.advice}") from None
-
-
-def _migrate(address: str) -> str:
-    """Return the revision. Wait for a PostgreSQL that isn't up yet."""
-    shown = make_url(address).render_as_string(hide_password=True)
-    deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
-    told = False
-    while True:
-        try:
-            with translated():
-                return upgrade(address)
-        except DatabaseUnreachable as error:
-            reason = _first_line(error.__cause__)
-            if error.is_lasting or time.monotonic() > deadline:
-                raise CannotGoOn(f"can't migrate the database at {shown}: {reason}") from None
-        except (SQLAlchemyError, CommandError) as error:
-            raise CannotGoOn(f"can't migrate the database at {shown}: {_first_line(error)}") from None
-        if not told:
-            told = True
-            say(f"waiting for the database at {shown}: {reason}", err=True)
-        time.sleep(0.5)
-
-
-def _first_line(error: BaseException | None) -> str:
-    """Return a driver's message, without the statement."""
-    return telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])

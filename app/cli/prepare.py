@@ -1,0 +1,89 @@
+"""What must be so before a depot serves: a migrated database, and keys whose secrets can be opened."""
+
+import os
+import signal
+import threading
+import time
+
+import structlog
+from alembic.util import CommandError
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import telemetry
+from app.cli.settings import CannotGoOn
+from app.db.errors import DatabaseUnreachable, translated
+from app.db.migrate import upgrade
+from app.depot.bootstrap import CannotAdmit, OwnKey, admit
+from app.sealing import Sealer
+from app.settings import PREFIX, Settings, split_keys
+from app.terminal import say
+
+_DATABASE_WITHIN = 30.0
+"""Seconds that a database may take to come up."""
+_LOOK_AGAIN = 2.0
+"""Seconds between looks for a database that is away."""
+
+log = structlog.get_logger()
+
+
+def admit_bootstrap(settings: Settings) -> None:
+    """Admit the key, in a thread if the database is unreachable: the API starts anyway."""
+    bootstrap = settings.bootstrap_key, settings.bootstrap_secret.get_secret_value()
+    own = OwnKey(*bootstrap, name="bootstrap", place=f"{PREFIX}BOOTSTRAP_KEY") if all(bootstrap) else None
+    try:
+        admit_own(settings, own)
+    except DatabaseUnreachable as error:
+        log.warning("API keys are checked later", reason=str(error), error=error.cause)
+        threading.Thread(target=_admit_later, args=(settings, own), daemon=True).start()
+
+
+def _admit_later(settings: Settings, own: OwnKey | None) -> None:
+    while True:
+        time.sleep(_LOOK_AGAIN)
+        try:
+            admit_own(settings, own)
+        except DatabaseUnreachable:
+            continue
+        except CannotGoOn as error:
+            log.error("the API stops", reason=error.message)  # noqa: TRY400  # the reason says it all
+            os.kill(os.getpid(), signal.SIGTERM)
+        return
+
+
+def admit_own(settings: Settings, own: OwnKey | None) -> bool:
+    """Return whether `own` is new. Raises `DatabaseUnreachable`, `CannotGoOn`."""
+    try:
+        return admit(settings.database_url, Sealer(split_keys(settings.secret_key)), own)
+    except CannotAdmit as error:
+        raise CannotGoOn(str(error)) from None
+    except DatabaseUnreachable as error:
+        if not error.is_lasting:
+            raise
+        raise CannotGoOn(f"{error} {error.advice}") from None
+
+
+def migrated(address: str) -> str:
+    """Migrate the database and return its revision. Wait for a PostgreSQL that isn't up yet."""
+    shown = make_url(address).render_as_string(hide_password=True)
+    deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
+    told = False
+    while True:
+        try:
+            with translated():
+                return upgrade(address)
+        except DatabaseUnreachable as error:
+            reason = _first_line(error.__cause__)
+            if error.is_lasting or time.monotonic() > deadline:
+                raise CannotGoOn(f"can't migrate the database at {shown}: {reason}") from None
+        except (SQLAlchemyError, CommandError) as error:
+            raise CannotGoOn(f"can't migrate the database at {shown}: {_first_line(error)}") from None
+        if not told:
+            told = True
+            say(f"waiting for the database at {shown}: {reason}", err=True)
+        time.sleep(0.5)
+
+
+def _first_line(error: BaseException | None) -> str:
+    """Return a driver's message, without the statement."""
+    return telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
