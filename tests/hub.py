@@ -16,15 +16,17 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from tests.hubs.certificates import Certificates
 from tests.hubs.content import Content, Synthetic
 from tests.hubs.exchange import Answer, Log, Request
 from tests.hubs.faults import Fault, FaultKind, Faults
 from tests.hubs.protocol import Protocol
 from tests.hubs.repository import Account, Catalogue, Files, Repo
 from tests.hubs.wire import Reply, Server
+
+if TYPE_CHECKING:  # what it is made with is not in the image, in which the fleet's test runs this
+    from tests.hubs.certificates import Certificates
 
 __all__ = ["Account", "Content", "Fault", "FaultKind", "Files", "Hub", "Repo", "Request", "Synthetic", "main"]
 
@@ -44,7 +46,7 @@ class Hub(Catalogue):
         *,
         host: str = _LOOPBACK,
         port: int = 0,
-        certificates: Certificates | None = None,
+        certificates: "Certificates | None" = None,
     ) -> None:
         """`host` is where it listens and what its links name; elsewhere than on loopback, its CDN has no other name.
 
