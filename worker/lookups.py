@@ -10,11 +10,11 @@ import structlog
 from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
-from sqlalchemy import Row
 
 from app.depot.lookups import ANSWERS_WITHIN, LATEST, QUEUE
 from app.domain.errors import DepotError, OperationError, Refusal, TryAgain
 from app.services import models
+from app.services.rows import SelectedModel
 from worker.commands.work import Tools
 from worker.download.protocol import Found, LookupRequest
 from worker.jobs import OPTIONS, taken
@@ -69,7 +69,7 @@ async def _latest(tools: Tools, model_id: UUID) -> dict[str, Any]:
     return {"commit": commit}
 
 
-async def _ask(tools: Tools, model: Row[Any]) -> str:
+async def _ask(tools: Tools, model: SelectedModel) -> str:
     """Ask the Hub in a separate process, as downloads do: it can be killed whatever it waits for."""
     async with tools.download_pool.child(downloads=False) as child:
         request = LookupRequest(

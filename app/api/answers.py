@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row
 
 from app.api.schemas import OPERATION, operation
+from app.services.rows import SeenOperation
 
 
 def json_answer(shape: TypeAdapter[Any], value: object) -> Response:
@@ -29,9 +30,9 @@ def plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(fields, row, strict=True)) for row in rows]
 
 
-def operation_answer(row: Row[Any]) -> Response:
+def operation_answer(row: SeenOperation) -> Response:
     return json_bytes(operation_body(row))
 
 
-def operation_body(row: Row[Any]) -> bytes:
+def operation_body(row: SeenOperation) -> bytes:
     return OPERATION.dump_json(operation(row), by_alias=True, exclude_none=True)

@@ -16,11 +16,12 @@ from app.domain.keys import Role
 from app.domain.repositories import select
 from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
+from app.services.rows import AcceptedOperation
 
 log = structlog.get_logger()
 
 
-async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row[Any]:
+async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> AcceptedOperation:
     """Accept a model; return the operation that fetches it, or that retries it if it is in `error`."""
     selection = select(
         body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
@@ -35,7 +36,7 @@ async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Row
     return row
 
 
-async def delete_model(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
+async def delete_model(depot: Depot, act: Act, model_id: UUID) -> AcceptedOperation:
     """Accept a delete; return the operation that deletes the model."""
     try:
         row = await _request_delete(depot, act, model_id)
@@ -48,7 +49,7 @@ async def delete_model(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
     return row
 
 
-async def _request_delete(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
+async def _request_delete(depot: Depot, act: Act, model_id: UUID) -> AcceptedOperation:
     async with depot.database.begin() as connection:
         row = await models.request_delete(
             connection, model_id, deadline=depot.operation_deadline, request_id=act.request_id
@@ -57,7 +58,7 @@ async def _request_delete(depot: Depot, act: Act, model_id: UUID) -> Row[Any]:
     return row
 
 
-async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployment) -> Row[Any]:
+async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployment) -> AcceptedOperation:
     """Create a deployment; return the ended operation."""
     act.resource_name = body.name
     await _check_folder(depot, body.model)
@@ -94,19 +95,23 @@ async def _check_folder(depot: Depot, model: schemas.ModelReference) -> None:
         raise NotReady(message, field="model")
 
 
-async def update_deployment(depot: Depot, act: Act, deployment_id: UUID, body: schemas.UpdateDeployment) -> Row[Any]:
+async def update_deployment(
+    depot: Depot, act: Act, deployment_id: UUID, body: schemas.UpdateDeployment
+) -> AcceptedOperation:
     """Change a deployment; return the ended operation. A null field counts as absent."""
     return await _change_deployment(depot, act, deployment_id, Command.UPDATE_DEPLOYMENT, body)
 
 
-async def scale_deployment(depot: Depot, act: Act, deployment_id: UUID, body: schemas.ScaleDeployment) -> Row[Any]:
+async def scale_deployment(
+    depot: Depot, act: Act, deployment_id: UUID, body: schemas.ScaleDeployment
+) -> AcceptedOperation:
     """Set a deployment's number of replicas; return the ended operation."""
     return await _change_deployment(depot, act, deployment_id, Command.SCALE_DEPLOYMENT, body)
 
 
 async def _change_deployment(
     depot: Depot, act: Act, deployment_id: UUID, command: Command, body: schemas.Body
-) -> Row[Any]:
+) -> AcceptedOperation:
     values = body.model_dump(exclude_none=True)
     async with depot.database.begin() as connection:
         row = await deployments.change(connection, deployment_id, command, request_id=act.request_id, **values)
@@ -114,7 +119,7 @@ async def _change_deployment(
     return row
 
 
-async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Row[Any]:
+async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> AcceptedOperation:
     """Delete a deployment; return the ended operation."""
     async with depot.database.begin() as connection:
         row = await deployments.remove(connection, deployment_id, request_id=act.request_id)
@@ -139,7 +144,7 @@ async def revoke_key(depot: Depot, act: Act, key_id: str) -> None:
         await audit.accept_for_key(connection, act, key_id, name)
 
 
-async def delete_key(depot: Depot, act: Act, identifier: UUID) -> Row[Any]:
+async def delete_key(depot: Depot, act: Act, identifier: UUID) -> AcceptedOperation:
     """Revoke a key by its UUID, as `revoke_key` does; return the ended operation."""
     async with depot.database.read() as connection:
         key_id = (await keys.identified(connection, identifier)).id

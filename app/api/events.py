@@ -17,6 +17,7 @@ from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.domain.states import OperationState
 from app.services import models, operations
+from app.services.rows import SeenOperation
 
 _INTERVAL = 1.0
 """Seconds between polls of the database while there is a watcher."""
@@ -38,7 +39,7 @@ class Seen:
 
     model: Row[Any] | None
     """`None` once it is gone."""
-    operation: Row[Any] | None
+    operation: SeenOperation | None
     """`None` once it is forgotten."""
 
     @property

@@ -25,6 +25,7 @@ from app.domain.errors import BadRequest, Reason
 from app.domain.repositories import NAME_PATTERN
 from app.domain.states import DeploymentStatus, ModelStatus, OperationState
 from app.http.wire import Error, Wire, kebab
+from app.services.rows import SeenOperation
 
 _MOST_GPUS = 1_000_000
 
@@ -266,7 +267,7 @@ DEPLOYMENTS = TypeAdapter(list[Deployment])
 ZONES = TypeAdapter(ZoneList)
 
 
-def operation(row: Row[Any]) -> Operation:
+def operation(row: SeenOperation) -> Operation:
     command, link = RESOURCE[row.command]
     reference = Reference(id=row.resource_id, link=f"{link}{row.resource_id}", command=command)
     return Operation(id=row.id, state=row.state, reason=row.reason, message=row.message, reference=reference)

@@ -1,15 +1,13 @@
 """Commits concurrent creates together: each statement, and the commit, serve all of them."""
 
 from collections.abc import Mapping
-from typing import Any
-
-from sqlalchemy import Row
 
 from app.batcher import Batcher
 from app.db.session import Database
 from app.services import audit, models
 from app.services.audit import Act
 from app.services.models import Create
+from app.services.rows import AcceptedOperation
 
 _Asked = tuple[Act, Create]
 
@@ -19,9 +17,9 @@ class Creates:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._together: Batcher[_Asked, Row[Any]] = Batcher(self._commit)
+        self._together: Batcher[_Asked, AcceptedOperation] = Batcher(self._commit)
 
-    async def accept(self, act: Act, wanted: Create) -> Row[Any]:
+    async def accept(self, act: Act, wanted: Create) -> AcceptedOperation:
         """Return the committed operation that fetches what is wanted. Raises `Conflict` while a model of it exists."""
         row = await self._together.get((act, wanted))
         if row is None:
@@ -31,7 +29,7 @@ class Creates:
                 await audit.accept(connection, act, row)
         return row
 
-    async def _commit(self, asked: set[_Asked]) -> Mapping[_Asked, Row[Any]]:
+    async def _commit(self, asked: set[_Asked]) -> Mapping[_Asked, AcceptedOperation]:
         """Create what has no model yet, and return those operations."""
         # The same order in every process: of two that insert the same models, one waits for the other.
         in_order = sorted(asked, key=lambda one: one[1].selection.fingerprint)

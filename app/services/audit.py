@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now
 from app.db.tables import AuditRow, DeploymentRow, KeyRow, ModelRow
+from app.services.rows import AcceptedOperation
 
 ACCEPTED = "accepted"
 _SHOWN: tuple[Any, ...] = (
@@ -79,12 +80,12 @@ async def record(connection: AsyncConnection, acts: Sequence[Act], outcome: str)
     )
 
 
-async def accept(connection: AsyncConnection, act: Act, operation: Row[Any]) -> None:
+async def accept(connection: AsyncConnection, act: Act, operation: AcceptedOperation) -> None:
     """Record an accepted change. Call it in the change's transaction, so that both are committed or neither."""
     await accept_all(connection, {act: operation})
 
 
-async def accept_all(connection: AsyncConnection, acts: Mapping[Act, Row[Any]]) -> None:
+async def accept_all(connection: AsyncConnection, acts: Mapping[Act, AcceptedOperation]) -> None:
     """Record several accepted changes, each with its operation, as `accept` does."""
     for act, operation in acts.items():
         act.resource_id, act.resource_name = operation.resource_id, operation.resource_name

@@ -15,6 +15,7 @@ from app.domain.commands import Command
 from app.domain.errors import BadRequest, Conflict, NotFound, NotReady
 from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
+from app.services.rows import AcceptedOperation
 
 SEEN: tuple[Any, ...] = (
     DeploymentRow.id,
@@ -43,7 +44,7 @@ async def create(
     name: str,
     request_id: str | None = None,
     **values: Any,
-) -> Row[Any]:
+) -> AcceptedOperation:
     """Deploy the model with that id, or the only one of that name. Return the ended operation.
 
     Raises `NotFound`, `NotReady`, `Conflict` if the deployment's name is taken, or `BadRequest` if several models have
@@ -84,7 +85,7 @@ async def change(
     *,
     request_id: str | None = None,
     **values: Any,
-) -> Row[Any]:
+) -> AcceptedOperation:
     """Set `values` of a deployment. Return the ended operation. Raises `NotFound`, or `Conflict` for a taken name."""
     statement = update(DeploymentRow).where(DeploymentRow.id == deployment_id).values(updated_at=now(), **values)
     try:
@@ -131,7 +132,9 @@ async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
     return row
 
 
-async def remove(connection: AsyncConnection, deployment_id: UUID, *, request_id: str | None = None) -> Row[Any]:
+async def remove(
+    connection: AsyncConnection, deployment_id: UUID, *, request_id: str | None = None
+) -> AcceptedOperation:
     """Delete a deployment. Return the ended operation. Raises `NotFound`."""
     statement = delete(DeploymentRow).where(DeploymentRow.id == deployment_id).returning(DeploymentRow.name)
     name = (await connection.execute(statement)).scalar_one_or_none()

@@ -1,7 +1,7 @@
 """The storage compared with the rows: orphaned folders, models without a folder, folders to adopt."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, exists, select
@@ -18,6 +18,7 @@ from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import files as recorded
 from app.services import models
+from app.services.rows import ResolvedModel
 
 _AT_ONCE = 1000
 """Ids in one statement."""
@@ -74,7 +75,7 @@ async def lose(connection: AsyncConnection, model_id: UUID) -> bool:
     )
 
 
-async def described(connection: AsyncConnection, model_id: UUID) -> tuple[Row[Any], Sequence[Row[Any]]] | None:
+async def described(connection: AsyncConnection, model_id: UUID) -> tuple[ResolvedModel, Sequence[Row[Any]]] | None:
     """Return a ready model's row and its files as (path, size, sha256), by path, or `None` if it is no longer ready."""
     try:
         model = await models.selection(connection, model_id)
@@ -82,7 +83,7 @@ async def described(connection: AsyncConnection, model_id: UUID) -> tuple[Row[An
         return None
     if model.status != ModelStatus.READY or model.commit is None:
         return None
-    return model, await recorded.of(connection, model_id)
+    return cast("ResolvedModel", model), await recorded.of(connection, model_id)
 
 
 async def adopt(

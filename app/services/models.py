@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row, and_, bindparam, case, delete, exists, func, select
@@ -18,6 +18,7 @@ from app.domain.errors import Conflict, DepotError, ModelInUse, NotFound, Reason
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import downloads, operations
+from app.services.rows import AcceptedOperation, SelectedModel
 
 SEEN: tuple[Any, ...] = (
     ModelRow.id,
@@ -69,7 +70,7 @@ class Create:
     request_id: str | None = None
 
 
-async def create(connection: AsyncConnection, wanted: Create) -> Row[Any]:
+async def create(connection: AsyncConnection, wanted: Create) -> AcceptedOperation:
     """Begin to fetch a model and return the operation. A model in `error` is retried under its old id.
 
     Raises `Conflict` if the model exists in another status, or is being deleted.
@@ -80,7 +81,7 @@ async def create(connection: AsyncConnection, wanted: Create) -> Row[Any]:
     return (await operations.begin_all(connection, [_fetching(wanted, model_id)]))[0]
 
 
-async def create_new(connection: AsyncConnection, wanted: Sequence[Create]) -> dict[UUID, Row[Any]]:
+async def create_new(connection: AsyncConnection, wanted: Sequence[Create]) -> dict[UUID, AcceptedOperation]:
     """Begin to fetch those of `wanted` without a model row. Return the operations by id."""
     by_model = {uuid4(): one for one in wanted}
     models = [
@@ -121,7 +122,7 @@ async def get_many(connection: AsyncConnection, model_ids: Sequence[UUID]) -> di
 
 async def request_delete(
     connection: AsyncConnection, model_id: UUID, *, deadline: float, request_id: str | None = None
-) -> Row[Any]:
+) -> AcceptedOperation:
     """Begin to delete a model and return the operation, or the one under way. A pending fetch is cancelled.
 
     A model that no worker has claimed yet is deleted at once, and the returned operation has ended.
@@ -157,7 +158,7 @@ async def request_delete(
     )
 
 
-async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
+async def selection(connection: AsyncConnection, model_id: UUID) -> SelectedModel:
     """Return a model's selection, status and resolved commit. Raises `NotFound`."""
     columns: tuple[Any, ...] = (
         ModelRow.id,
@@ -169,10 +170,10 @@ async def selection(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
         ModelRow.fingerprint,
         ModelRow.commit,
     )
-    row: Row[Any] | None = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
+    row = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
     if row is None:
         raise unknown(model_id)
-    return row
+    return cast("SelectedModel", row)
 
 
 async def forget(connection: AsyncConnection, model_id: UUID) -> None:
@@ -187,7 +188,7 @@ async def is_ready(connection: AsyncConnection, model_id: UUID) -> bool:
 
 async def repair(
     connection: AsyncConnection, model_id: UUID, *, operation_id: UUID, sealed_token: str | None, deadline: float
-) -> Row[Any]:
+) -> AcceptedOperation:
     """Begin to fetch a ready model's wrong files again, at its commit. Return the operation.
 
     The model stays ready, even if that fails. Raises `Conflict` if it is not ready any more, or busy.

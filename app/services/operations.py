@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Float, Row, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import Float, and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
@@ -18,6 +18,7 @@ from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
 from app.domain.states import OperationState
 from app.services.fetches import is_held_up
+from app.services.rows import AcceptedOperation, SeenOperation
 
 SEEN: tuple[Any, ...] = (
     OperationRow.id,
@@ -54,24 +55,24 @@ class New(NamedTuple):
     request_id: str | None
 
 
-async def some(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+async def some(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> dict[UUID, SeenOperation]:
     """Return the existing operations of `operation_ids`, ended or not, by id."""
-    return {row.id: row for row in (await connection.execute(_SOME, {"operation_ids": operation_ids})).all()}
+    rows = (await connection.execute(_SOME, {"operation_ids": operation_ids})).all()
+    return {row.id: cast("SeenOperation", row) for row in rows}
 
 
-async def pending(connection: AsyncConnection, resource_id: UUID) -> Row[Any] | None:
+async def pending(connection: AsyncConnection, resource_id: UUID) -> AcceptedOperation | None:
     """Return the pending operation on a resource, or `None`."""
     query = select(*_ACCEPTED).where(
         OperationRow.resource_id == resource_id, OperationRow.state == OperationState.PENDING
     )
-    row: Row[Any] | None = (await connection.execute(query)).one_or_none()
-    return row
+    return cast("AcceptedOperation | None", (await connection.execute(query)).one_or_none())
 
 
-async def newest(connection: AsyncConnection, resource_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+async def newest(connection: AsyncConnection, resource_ids: Sequence[UUID]) -> dict[UUID, SeenOperation]:
     """Return the newest stored operation on each resource that has one, by the resource's id."""
     rows = (await connection.execute(_NEWEST, {"resource_ids": resource_ids})).all()
-    return {row.resource_id: row for row in rows}
+    return {row.resource_id: cast("SeenOperation", row) for row in rows}
 
 
 async def begin(
@@ -82,16 +83,19 @@ async def begin(
     *,
     deadline: float,
     request_id: str | None = None,
-) -> Row[Any]:
+) -> AcceptedOperation:
     """Begin a pending operation, due at once, that may take `deadline` seconds."""
     new = New(uuid4(), command, resource_id, resource_name, deadline, None, request_id)
     return (await begin_all(connection, [new]))[0]
 
 
-async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence[Row[Any]]:
+async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence[AcceptedOperation]:
     """Begin pending operations, due at once. Return them in any order."""
     pending = {"state": OperationState.PENDING}
-    return (await connection.execute(_BEGIN, [one._asdict() | pending for one in new])).all()
+    return cast(
+        "Sequence[AcceptedOperation]",
+        (await connection.execute(_BEGIN, [one._asdict() | pending for one in new])).all(),
+    )
 
 
 async def record(
@@ -101,7 +105,7 @@ async def record(
     resource_name: str,
     *,
     request_id: str | None = None,
-) -> Row[Any]:
+) -> AcceptedOperation:
     """Insert an operation that ended in success within its request."""
     values = {
         "id": uuid4(),

@@ -5,16 +5,15 @@ model's row does not change, whatever the result.
 """
 
 import asyncio
-from typing import Any
 
 import structlog
-from sqlalchemy import Row
 
 from app.domain.errors import Failed, NotYet, Reason
 from app.domain.states import ModelStatus
 from app.sealing import CannotOpen
 from app.services import downloads, models
 from app.services.downloads import Begun
+from app.services.rows import SelectedModel
 from app.storage.abilities import check_abilities
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
@@ -64,7 +63,7 @@ async def run(work: Work) -> None:
     await _publish(work, model, attempt, commit, verified)
 
 
-def _request(work: Work, model: Row[Any], attempt: Attempt) -> DownloadRequest:
+def _request(work: Work, model: SelectedModel, attempt: Attempt) -> DownloadRequest:
     tools = work.tools
     return DownloadRequest(
         model_id=attempt.model_id,
@@ -91,7 +90,7 @@ def _request(work: Work, model: Row[Any], attempt: Attempt) -> DownloadRequest:
     )
 
 
-def _mends(model: Row[Any]) -> bool:
+def _mends(model: SelectedModel) -> bool:
     return bool(model.status == ModelStatus.READY)
 
 
@@ -109,7 +108,7 @@ def _token(work: Work) -> str | None:
         raise Failed(Reason.FAULT, message) from None
 
 
-async def _follow(work: Work, model: Row[Any], child: DownloadProcess) -> tuple[str, list[File]]:
+async def _follow(work: Work, model: SelectedModel, child: DownloadProcess) -> tuple[str, list[File]]:
     """Handle the download process's messages to the end. Return the commit and all files, each verified."""
     heartbeat = work.heartbeat
     resolved = Resolved("", 0, 0, ())
@@ -155,7 +154,7 @@ def _count(work: Work, before: int, downloaded: int) -> int:
     return before + fresh
 
 
-async def _check_size(work: Work, model: Row[Any], resolved: Resolved) -> None:
+async def _check_size(work: Work, model: SelectedModel, resolved: Resolved) -> None:
     """Raise `NotYet` if the download is too large for its slot, after storing its size in the row."""
     claim, total = work.claim, resolved.total
     if work.small is None or total <= work.small or _mends(model):
@@ -165,7 +164,7 @@ async def _check_size(work: Work, model: Row[Any], resolved: Resolved) -> None:
     raise NotYet(Reason.BUSY, f"It waits for a slot: {total} bytes are too many for those of small models.")
 
 
-async def _begin(work: Work, model: Row[Any], resolved: Resolved, planned: Planned, sharing: Sharing) -> int:
+async def _begin(work: Work, model: SelectedModel, resolved: Resolved, planned: Planned, sharing: Sharing) -> int:
     """Store the download's plan in the database. Return how many bytes are here.
 
     Raises `Failed` unless the missing bytes fit beside those that other downloads still need.
@@ -191,7 +190,7 @@ async def _begin(work: Work, model: Row[Any], resolved: Resolved, planned: Plann
     return here
 
 
-async def _publish(work: Work, model: Row[Any], attempt: Attempt, commit: str, verified: list[File]) -> None:
+async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: str, verified: list[File]) -> None:
     storage, claim = work.tools.storage, work.claim
     name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
     manifest = Manifest.of(model, commit, sorted(verified))

@@ -5,15 +5,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 from uuid import UUID
-
-from sqlalchemy import Row
 
 from app.db.session import Database
 from app.domain.errors import BadRequest, TryAgain
 from app.domain.repositories import Selection, select
 from app.services import audit, holdings, storages
+from app.services.rows import SelectedModel
 from app.storage.manifests import Manifest
 from app.storage.names import label
 from app.storage.posix import Storage
@@ -155,7 +153,7 @@ def _fitting(storage: Storage, model_id: UUID) -> Manifest:
     raise ValueError(f"{problems[0]}{more}")
 
 
-def _selection(model: Row[Any]) -> Selection:
+def _selection(model: SelectedModel) -> Selection:
     return Selection(model.name, model.revision, tuple(model.include), tuple(model.exclude))
 
 
