@@ -33,7 +33,7 @@ def in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Await
     except NotFound as error:
         raise NotThere(error.message) from None
     except DatabaseUnreachable as error:
-        raise CannotGoOn(f"{error} {error.advice}") from None
+        raise CannotGoOn(error.explanation) from None
 
 
 def time(moment: datetime | None) -> str:

@@ -60,7 +60,7 @@ def admit_own(settings: Settings, own: OwnKey | None) -> bool:
     except DatabaseUnreachable as error:
         if not error.is_lasting:
             raise
-        raise CannotGoOn(f"{error} {error.advice}") from None
+        raise CannotGoOn(error.explanation) from None
 
 
 def migrated(address: str) -> str:

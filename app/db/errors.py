@@ -34,8 +34,8 @@ _RAISED = (DBAPIError, PoolTimeout, OSError, asyncpg.PostgresError)
 class DatabaseUnreachable(Exception):
     """The database can't be used now: it is unreachable, too busy, full, read-only or not migrated.
 
-    `str()` is a sentence that says which of these, `advice` a sentence that says what to do. `cause` is the class name
-    of the original error. `is_lasting`: an operator has to act.
+    `str()` is a sentence that says which of these, `advice` a sentence that says what to do, `explanation` both. `cause`
+    is the class name of the original error. `is_lasting`: an operator has to act.
     """
 
     def __init__(self, error: BaseException) -> None:
@@ -43,6 +43,7 @@ class DatabaseUnreachable(Exception):
         super().__init__(reason)
         self.advice = _DO[reason]
         self.cause = type(error).__name__
+        self.explanation = f"{reason} {self.advice}"
         self.is_full = reason == _FULL
         self.is_lasting = reason in {_REFUSED, _OLD}
 

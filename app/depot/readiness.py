@@ -59,7 +59,7 @@ class _Writing:
         except TimeoutError:
             return ""  # Others are writing at the moment.
         except DatabaseUnreachable as error:
-            return f"{error} {error.advice}"
+            return error.explanation
         return ""
 
 
@@ -98,7 +98,7 @@ class Readiness:
                 wrong = self.revisions.judge(shape)
                 kept = "" if wrong else (await storages.known(connection)).complaint
         except DatabaseUnreachable as error:
-            return f"{error} {error.advice}", "This can't be told without the database.", ""
+            return error.explanation, "This can't be told without the database.", ""
         return "" if wrong else await self._writing.look(self.database), wrong, kept
 
     async def _redis(self) -> str:

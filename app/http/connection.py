@@ -10,7 +10,7 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.http.errors import answer
+from app.http.errors import RETRY_AFTER, answer
 
 MAX_HEAD, MAX_HEADERS = 65_536, 100
 """Bytes of a request's line and headers, and how many headers."""
@@ -24,7 +24,6 @@ _FIRST_REQUEST = 0.5
 """Seconds that a new connection has for its first request when the server stops."""
 _VERSIONS = frozenset({"1.0", "1.1"})
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
-_RETRY_AFTER = "5"
 _NOT_HTTP = "This is not a request that HTTP/1.1 knows. /docs lists what there is."
 _NO_PROXY = "This is not a proxy: it does not take CONNECT. /docs lists what there is."
 _HOSTS = "A request names its host in one Host header: send exactly one."
@@ -253,7 +252,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if not self._is_answering():
-            again = {"Retry-After": _RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+            again = {"Retry-After": RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
             said = answer(status, message, headers={"Connection": "close"} | again)
             headers = [*self.server_state.default_headers, *said.raw_headers]
             lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode(), *(b": ".join(header) for header in headers)]

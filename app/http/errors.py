@@ -31,7 +31,8 @@ _SAYS: Mapping[int, str] = {
     413: "The body is too large: at most 1 MiB is read.",
     415: "Send the body as JSON, with 'Content-Type: application/json'.",
 }
-_RETRY_AFTER = "5"
+RETRY_AFTER = "5"
+"""Seconds after which to send a refused request again."""
 
 log = structlog.get_logger()
 
@@ -53,7 +54,7 @@ def install(app: FastAPI) -> None:
         extra: dict[str, Any] = {"field": error.field} if error.field else {}
         if isinstance(error, ModelInUse):
             extra["deployments"] = [str(deployment) for deployment in error.deployments]
-        headers = {"Retry-After": _RETRY_AFTER} if isinstance(error, NoAnswer) else None
+        headers = {"Retry-After": RETRY_AFTER} if isinstance(error, NoAnswer) else None
         return answer(_STATUS[type(error)], error.message, headers=headers, **extra)
 
     @app.exception_handler(RequestValidationError)
@@ -74,7 +75,7 @@ def install(app: FastAPI) -> None:
     async def _database(_request: Request, error: DatabaseUnreachable) -> JSONResponse:
         then = "delete a model, or free space otherwise, then" if error.is_full else "in a while"
         message = f"{error} Nothing was changed; {then} send the request again."
-        return answer(HTTPStatus.SERVICE_UNAVAILABLE, message, headers={"Retry-After": _RETRY_AFTER})
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, message, headers={"Retry-After": RETRY_AFTER})
 
     async def _bug(request: Request, error: Exception) -> JSONResponse:
         log.error("a request failed", method=request.method, path=request.url.path, exc_info=error)

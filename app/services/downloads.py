@@ -5,6 +5,7 @@ creating -> `begin` -> downloading -> `publish` -> ready, or `fail` -> error -> 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import exists, func, select, update
@@ -41,19 +42,14 @@ async def begin(connection: AsyncConnection, lease: Lease, model_id: UUID, begun
 
 async def measure(connection: AsyncConnection, lease: Lease, model_id: UUID, *, commit: str, total: int) -> None:
     """Write the size of a model whose download can't begin yet. `total` is in bytes. Raises `LeaseLost`."""
-    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
-    if (await connection.execute(mine.values(commit=commit, total=total, updated_at=now()))).rowcount != 1:
-        raise LeaseLost
+    await _write(connection, lease, model_id, commit=commit, total=total, updated_at=now())
 
 
 async def report(
     connection: AsyncConnection, lease: Lease, model_id: UUID, *, downloaded: int | None, files: int, rate: int | None
 ) -> None:
     """Write a download's progress, which also checks the lease. Raises `LeaseLost`."""
-    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
-    statement = mine.values(downloaded=downloaded, files_verified=files, rate=rate)
-    if (await connection.execute(statement)).rowcount != 1:
-        raise LeaseLost
+    await _write(connection, lease, model_id, downloaded=downloaded, files_verified=files, rate=rate)
 
 
 async def publish(
@@ -132,3 +128,10 @@ async def under_way(connection: AsyncConnection, *, without: UUID) -> Mapping[UU
         ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, exists().where(*leased)
     )
     return {row[0]: (int(row[1] or 0), int(row[2])) for row in (await connection.execute(query)).all()}
+
+
+async def _write(connection: AsyncConnection, lease: Lease, model_id: UUID, **values: Any) -> None:
+    """Write `values` to the model's row while the lease is held. Raises `LeaseLost`."""
+    mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
+    if (await connection.execute(mine.values(**values))).rowcount != 1:
+        raise LeaseLost

@@ -35,7 +35,7 @@ def main() -> None:
     except (SettingsError, VolumeAway) as error:
         sys.exit(shown(f"modeldepot storage {options.command}: {error}"))
     except DatabaseUnreachable as error:
-        sys.exit(f"modeldepot storage {options.command}: {error} {error.advice} ({error.cause})")
+        sys.exit(f"modeldepot storage {options.command}: {error.explanation} ({error.cause})")
     except OSError as error:
         sys.exit(
             shown(

@@ -48,7 +48,7 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(shown(f"modeldepot storage usage: {error}"))
     except DatabaseUnreachable as error:
-        sys.exit(f"modeldepot storage usage: {error} {error.advice} ({error.cause})")
+        sys.exit(f"modeldepot storage usage: {error.explanation} ({error.cause})")
     storage = Storage(settings.storage)
     try:
         usages, total = measure(storage)

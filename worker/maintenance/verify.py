@@ -81,7 +81,7 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(shown(f"modeldepot storage verify: {error}"))
     except DatabaseUnreachable as error:
-        sys.exit(f"modeldepot storage verify: {error} {error.advice} ({error.cause})")
+        sys.exit(f"modeldepot storage verify: {error.explanation} ({error.cause})")
 
 
 async def _run(settings: Settings, name: str | None, *, repair: bool, token: Token | None, as_json: bool) -> int:
