@@ -11,8 +11,9 @@ from redis import Redis as Client
 
 from app.db.migrate import upgrade
 from app.db.session import Database, open_database
+from tests.by_hand import Api
 from tests.depot import Depot
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 from tests.servers import PostgreSQL, Redis
 
 StartDepot = Callable[..., Depot]
@@ -97,3 +98,15 @@ def start_depot(database_url: str, redis_url: str, hub: Hub, tmp_path: Path) -> 
     yield start
     for depot in started:
         depot.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def api(request: pytest.FixtureRequest, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("api")
+    database_url = migrated(request, folder)
+    depot = Depot(
+        folder, database_url=database_url, redis_url=redis_server.url, hub_endpoint="http://127.0.0.1:9", workers=0
+    )
+    yield Api(depot, database_url)
+    depot.close()
+    assert "Traceback" not in depot.logs()

@@ -15,7 +15,7 @@ from exoscale.api.v2 import Client
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 from tests.processes import BUSY, free_port, until
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"

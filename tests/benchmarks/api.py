@@ -29,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tests.app.api.test_auth import sign
+from tests.api.test_auth import sign
 from tests.depot import Depot
 from tests.processes import free_port, until
 from tests.servers import PostgreSQL, Redis

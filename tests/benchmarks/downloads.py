@@ -18,8 +18,8 @@ from tests.benchmarks.costs import Cost, of_all, of_download
 from tests.benchmarks.distance import Distance
 from tests.benchmarks.nginx import Nginx, Site
 from tests.benchmarks.rivals import here
+from tests.fakehub.certificates import Certificates
 from tests.faults.engine import Engine
-from tests.hubs.certificates import Certificates
 from worker.download.protocol import Message, Progress, Verified
 
 GIB, MIB, KIB = 1 << 30, 1 << 20, 1 << 10

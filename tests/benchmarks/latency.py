@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx2
 
 from app.standalone.supervisor import answers
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 from tests.processes import free_port
 
 _START, _FIRST_BYTE, _IDLE = 5.0, 0.3, 3.0

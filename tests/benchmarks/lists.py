@@ -12,11 +12,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.app import many
-from tests.app.by_hand import run
-from tests.app.raw import Memory, connect
+from tests import many
+from tests.api.raw import Memory, connect
 from tests.benchmarks.api import request
 from tests.benchmarks.load import HEADERS, ask, quantile
+from tests.by_hand import run
 from tests.depot import Depot
 from tests.servers import PostgreSQL, Redis
 

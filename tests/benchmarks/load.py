@@ -193,7 +193,7 @@ def _repositories(folder: Path, number: int) -> list[str]:
 @contextmanager
 def _hub(folder: Path) -> Iterator[str]:
     port = free_port()
-    words = [sys.executable, "-m", "tests.hub", str(folder), "--port", str(port)]
+    words = [sys.executable, "-m", "tests.fakehub", str(folder), "--port", str(port)]
     # In a session of its own, as all the depot's processes are: Linux shares the processor out between sessions.
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tests.hubs.certificates import Certificates
+from tests.fakehub.certificates import Certificates
 from tests.processes import free_port
 
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -26,7 +26,7 @@ import uvloop
 
 from tests.benchmarks.api import request
 from tests.depot import CREDENTIALS, KEY, SECRET, Depot
-from tests.hub import Hub, Synthetic
+from tests.fakehub.hub import Hub, Synthetic
 from tests.processes import until
 from tests.servers import PostgreSQL, Redis
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tests.benchmarks.costs import Cost, of_all, of_download
 from tests.benchmarks.rivals import hf
+from tests.fakehub.certificates import Certificates
+from tests.fakehub.hub import Files, Hub
 from tests.faults.engine import Engine
-from tests.hub import Files, Hub
-from tests.hubs.certificates import Certificates
 from worker.download.protocol import Bandwidth, Message, Progress
 
 GIB, MIB = 1 << 30, 1 << 20

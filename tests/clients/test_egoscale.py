@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import StartDepot
 from tests.depot import KEY, SECRET
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 
 SOURCE = Path(__file__).with_name("egoscale")
 NAME = "acme/small"

@@ -21,7 +21,7 @@ from exoscale.api.v2 import Client
 
 from tests.conftest import StartDepot
 from tests.depot import KEY, SECRET, Depot
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 
 NAME = "acme/small"
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}

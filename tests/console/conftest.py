@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from app.domain.keys import Role
-from tests.app.api.test_auth import make_key
-from tests.app.conftest import Api
+from tests.api.test_auth import make_key
+from tests.by_hand import Api
 from tests.conftest import migrated
 from tests.depot import KEY, SECRET, Depot
 from tests.servers import Redis

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from app.domain.keys import Role
-from tests.app import many
-from tests.app.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
-from tests.app.by_hand import run
+from tests import many
+from tests.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
+from tests.by_hand import run
 from tests.console.conftest import Site, User
 from tests.depot import KEY
 from tests.processes import until

@@ -17,7 +17,7 @@ from app.domain.errors import Reason
 from app.domain.states import ModelStatus, OperationState
 from app.services import downloads, files, workers
 from app.services.workers import Presence
-from tests.app import by_hand
+from tests import by_hand
 from tests.console.conftest import Site, User
 from tests.depot import KEY
 from tests.processes import until

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from app.db.session import Database
-from tests.app.api.test_auth import SECONDS_TO_REVOKE, make_key
-from tests.app.by_hand import run
+from tests.api.test_auth import SECONDS_TO_REVOKE, make_key
+from tests.by_hand import run
 from tests.console.conftest import Site, User
 from tests.processes import until
 

@@ -11,8 +11,7 @@ from app.db.session import Database
 from app.db.tables import ModelRow
 from app.domain.errors import Reason
 from app.services import files
-from tests.app.by_hand import run
-from tests.app.conftest import Api
+from tests.by_hand import Api, run
 from tests.console.conftest import Site, User
 from tests.console.rows import add_models
 from tests.console.test_session import PAGES

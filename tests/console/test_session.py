@@ -12,8 +12,8 @@ from app.db.session import Database
 from app.domain.keys import Role
 from app.sealing import Sealer
 from app.services import keys
-from tests.app.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
-from tests.app.by_hand import run
+from tests.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
+from tests.by_hand import run
 from tests.console.conftest import Site
 from tests.console.test_live import listening
 from tests.depot import KEY, SECRET, SECRET_KEY, Depot

@@ -25,11 +25,11 @@ from redis.retry import Retry
 
 from app.db.migrate import upgrade
 from tests.depot import Depot
+from tests.fakehub.certificates import Certificates
+from tests.fakehub.hub import Hub
 from tests.faults.traffic import Traffic
 from tests.faults.verdict import Verdict, judge
 from tests.faults.watching import Overlaps, children
-from tests.hub import Hub
-from tests.hubs.certificates import Certificates
 from tests.processes import until
 from tests.servers import PostgreSQL, Redis
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakehub.certificates import Certificates
+from tests.fakehub.hub import Content, Files, Hub, Repo, Synthetic
 from tests.faults.engine import Engine
-from tests.hub import Content, Files, Hub, Repo, Synthetic
-from tests.hubs.certificates import Certificates
 
 NAME = "acme/model"
 LARGE = 40 << 20

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Self
 
+from tests.fakehub.hub import Hub
 from tests.faults.engine import CLEAN
-from tests.hub import Hub
 from tests.processes import free_port, until
 
 _VERSION = "0.5.4"

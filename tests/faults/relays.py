@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 
 Address = tuple[str, int]
 _ANYONE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -20,10 +20,10 @@ from app.db.clock import now
 from app.db.migrate import revisions
 from app.db.session import Database
 from app.db.tables import OperationRow, StorageRow
-from tests.app import by_hand
+from tests import by_hand
 from tests.depot import Depot
+from tests.fakehub.hub import Fault, Hub, Synthetic
 from tests.faults.conftest import mounted
-from tests.hub import Fault, Hub, Synthetic
 from tests.processes import BUSY, free_port, until
 from tests.servers import PostgreSQL, Redis
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+from tests.fakehub.exchange import Place
+from tests.fakehub.hub import Fault, FaultKind, Hub, Repo, Synthetic
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine, Outcome
-from tests.hub import Fault, FaultKind, Hub, Repo, Synthetic
-from tests.hubs.exchange import Place
 from worker.download.protocol import Failure
 
 CALLS: tuple[Place, ...] = ("auth", "revision", "tree", "redirect", "file")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakehub.hub import Fault, Hub, Repo, Synthetic
 from tests.faults.conftest import NAME, contents, published
 from tests.faults.engine import UNDER_WAY, Engine
-from tests.hub import Fault, Hub, Repo, Synthetic
 from worker.download.protocol import Planned
 
 MIB = 1 << 20

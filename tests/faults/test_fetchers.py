@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.fakehub.hub import Fault, Files, Hub, Repo
 from tests.faults.conftest import FILES, contents, published
 from tests.faults.engine import Engine
-from tests.hub import Fault, Files, Hub, Repo
 from worker.download.protocol import Bandwidth, Progress, Verified
 
 MIB = 1 << 20

@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import StartDepot
 from tests.depot import Depot
+from tests.fakehub.hub import Hub, Synthetic
 from tests.faults.conftest import mounted
-from tests.hub import Hub, Synthetic
 from tests.processes import until
 from tests.servers import PostgreSQL
 

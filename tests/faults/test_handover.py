@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import StartDepot
 from tests.depot import Depot
+from tests.fakehub.hub import Hub, Synthetic
 from tests.faults.watching import children, writers
-from tests.hub import Hub, Synthetic
 from tests.processes import BUSY, alive, until
 from tests.servers import PostgreSQL, Redis
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakehub.content import Bytes
+from tests.fakehub.hub import Fault, Hub, Repo, Synthetic
 from tests.faults.conftest import NAME, contents, published
 from tests.faults.engine import UNDER_WAY, Engine
-from tests.hub import Fault, Hub, Repo, Synthetic
-from tests.hubs.content import Bytes
 from worker.download.protocol import Failure, Planned, Resolved, decode
 
 MIB = 1 << 20

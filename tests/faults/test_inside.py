@@ -14,10 +14,10 @@ import pytest
 from huggingface_hub import get_session
 
 from app.domain.errors import Failed
+from tests.fakehub.hub import Fault, Hub, Repo
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
 from tests.faults.relays import Proxy
-from tests.hub import Fault, Hub, Repo
 from worker.download.client import Limits, make_client
 
 SCHEMES = ["http"]

@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fakehub.certificates import Certificates
+from tests.fakehub.hub import Fault, Files, Hub, Repo, Synthetic
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine, Outcome
-from tests.hub import Fault, Files, Hub, Repo, Synthetic
-from tests.hubs.certificates import Certificates
 from worker.download.protocol import Planned
 
 MIB = 1 << 20

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakehub.hub import Fault, Hub, Repo
 from tests.faults.conftest import LARGE, contents, published
 from tests.faults.engine import UNDER_WAY, Engine
-from tests.hub import Fault, Hub, Repo
 from worker.download.protocol import Failure
 
 MODEL = "model.safetensors"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from huggingface_hub import get_hf_file_metadata
 
+from tests.fakehub.exchange import Place
+from tests.fakehub.hub import Fault, Hub, Repo
 from tests.faults.conftest import FILES, contents, published
 from tests.faults.engine import Engine
 from tests.faults.relays import Below
-from tests.hub import Fault, Hub, Repo
-from tests.hubs.exchange import Place
 from worker.download.client import Limits, make_client
 from worker.download.protocol import Failure
 

@@ -15,9 +15,9 @@ import pytest
 from app.storage.posix import FOLDERS
 from tests.conftest import StartDepot
 from tests.depot import CREDENTIALS, Depot
+from tests.fakehub.exchange import Place
+from tests.fakehub.hub import Fault, Hub, Synthetic
 from tests.faults.watching import writers
-from tests.hub import Fault, Hub, Synthetic
-from tests.hubs.exchange import Place
 from tests.processes import BUSY, until
 from tests.servers import Redis
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.fakehub.hub import Hub, Repo, Synthetic
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
 from tests.faults.relays import Proxy, Relay, Socks
-from tests.hub import Hub, Repo, Synthetic
 from worker.download.protocol import Failure
 
 SCHEMES = ["http"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDepot
+from tests.fakehub.hub import Fault, Hub, Synthetic
 from tests.faults.conftest import FILES, contents, files_below, published
 from tests.faults.engine import UNDER_WAY, Engine
 from tests.faults.olah import Olah, install
-from tests.hub import Fault, Hub, Synthetic
 from worker.download.protocol import Failure
 
 TOKEN, OTHER = "hf_planted", "hf_planted_too"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakehub.hub import Fault, Hub, Repo, Synthetic
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
-from tests.hub import Fault, Hub, Repo, Synthetic
 from tests.processes import BUSY
 from worker.download.protocol import Bandwidth, Planned, Progress, Verified
 

@@ -10,7 +10,7 @@ import pytest
 from app.db.migrate import revisions
 from tests.conftest import StartDepot
 from tests.depot import Depot
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 from tests.processes import BUSY
 
 _ROOT = Path(__file__).parents[2]

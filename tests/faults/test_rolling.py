@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import StartDepot
 from tests.depot import Depot
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 from tests.processes import BUSY, until
 from tests.sources import ROOT, version_before
 

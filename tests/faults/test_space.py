@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakehub.hub import Hub, Synthetic
 from tests.faults.conftest import FILES, NAME, contents, published
 from tests.faults.engine import UNDER_WAY, Engine
-from tests.hub import Hub, Synthetic
 from worker.download.protocol import Failure
 
 MIB = 1 << 20

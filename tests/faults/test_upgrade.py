@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import StartDepot
 from tests.depot import KEY, SECRET
+from tests.fakehub.hub import Hub, Synthetic
 from tests.faults.conftest import files_below
-from tests.hub import Hub, Synthetic
 from tests.processes import until
 from tests.sources import version_before
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakehub.hub import Fault, Hub, Repo
 from tests.faults.conftest import contents, published
 from tests.faults.engine import UNDER_WAY, Engine
-from tests.hub import Fault, Hub, Repo
 from tests.processes import BUSY
 from worker.download.protocol import Bandwidth, Planned, Progress
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx2
 
+from tests.fakehub.hub import Files, Hub, Synthetic
 from tests.faults.background import Background
-from tests.hub import Files, Hub, Synthetic
 
 _REPOS = 8
 _PAUSE = 0.15

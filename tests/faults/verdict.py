@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from app.db.session import open_database
 from tests.depot import Depot
+from tests.fakehub.content import content_of
+from tests.fakehub.hub import Hub
 from tests.faults.traffic import Traffic
-from tests.hub import Hub
-from tests.hubs.content import content_of
 
 _ENDS = {"model is ready", "model is deleted", "operation failed"}
 

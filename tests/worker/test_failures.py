@@ -8,7 +8,7 @@ import pytest
 from app.sealing import new_key
 from tests.conftest import StartDepot
 from tests.depot import Depot
-from tests.hub import Fault, Hub
+from tests.fakehub.hub import Fault, Hub
 
 TOKEN = "hf_knownToTheHub"
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

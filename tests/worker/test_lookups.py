@@ -11,11 +11,11 @@ from redis import Redis as Client
 from app.depot.lookups import QUEUE, Lookups
 from app.domain.errors import NoAnswer
 from app.wakeup import connect
-from tests.app import contract
+from tests.api import contract
 from tests.conftest import StartDepot
 from tests.depot import Depot
+from tests.fakehub.hub import Fault, Hub, Repo, Synthetic
 from tests.faults.watching import children, writers
-from tests.hub import Fault, Hub, Repo, Synthetic
 from tests.processes import free_port, until
 
 NAME = "acme/model"

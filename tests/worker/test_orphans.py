@@ -21,9 +21,9 @@ from app.storage.abilities import PREFIX
 from app.storage.names import label
 from app.storage.posix import Attempt, Storage
 from app.wakeup import Wakeup, connect
-from tests.app import by_hand
+from tests import by_hand
 from tests.conftest import StartDepot
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 from tests.processes import until
 from worker.maintenance.orphans import tidy
 

@@ -8,9 +8,9 @@ import pytest
 from app.db.session import Database
 from app.services import workers
 from app.services.workers import Listed
-from tests.app import by_hand
+from tests import by_hand
 from tests.conftest import StartDepot
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 from tests.processes import BUSY, until
 
 

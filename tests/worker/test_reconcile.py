@@ -14,10 +14,10 @@ from sqlalchemy import delete
 
 from app.db.session import open_database
 from app.db.tables import ModelRow
+from tests.cli.test_storage_commands import ready, run
 from tests.conftest import StartDepot
 from tests.depot import Depot
-from tests.hub import Hub
-from tests.worker.test_storage_commands import ready, run
+from tests.fakehub.hub import Hub
 from worker.maintenance.inventory import main
 
 WEIGHTS = os.urandom(1 << 20)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.cli.test_storage_commands import ready, rot, storage_command
 from tests.conftest import StartDepot
 from tests.depot import Depot
-from tests.hub import Fault, Hub
-from tests.worker.test_storage_commands import ready, rot, storage_command
+from tests.fakehub.hub import Fault, Hub
 
 WEIGHTS = os.urandom(2 << 20)
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -11,7 +11,7 @@ import pytest
 from app.db.session import Database
 from app.domain.errors import Reason
 from app.storage.posix import Attempt, Storage
-from tests.app import by_hand
+from tests import by_hand
 from tests.faults.conftest import mounted
 from worker.commands.room import NoRoom, Room, check_room, in_room
 from worker.commands.work import Tools, Work

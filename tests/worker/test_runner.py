@@ -20,7 +20,7 @@ from app.services import operations
 from app.services.workers import Presence
 from app.storage.posix import Storage
 from app.wakeup import Wakeup, connect
-from tests.app import by_hand
+from tests import by_hand
 from tests.depot import SECRET_KEY
 from worker.commands.work import Tools, Work
 from worker.lanes import Policy

@@ -25,12 +25,12 @@ from sqlalchemy import inspect, text
 
 from app.db.session import Database
 from app.sealing import new_key
-from tests.app.api.test_auth import sign
-from tests.app.by_hand import run
+from tests.api.test_auth import sign
+from tests.by_hand import run
 from tests.conftest import StartDepot
 from tests.depot import Depot
+from tests.fakehub.hub import Fault, Hub, Synthetic
 from tests.faults.watching import children, family, writers
-from tests.hub import Fault, Hub, Synthetic
 from tests.processes import free_port, said, until
 from tests.servers import Redis
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.conftest import StartDepot
 from tests.depot import Depot
+from tests.fakehub.hub import Fault, Hub, Synthetic
 from tests.faults.conftest import mounted
 from tests.faults.engine import UNDER_WAY
-from tests.hub import Fault, Hub, Synthetic
 from tests.processes import until
 
 MIB = 1 << 20

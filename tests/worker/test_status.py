@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.probe import FOLDER
 from tests.conftest import StartDepot
 from tests.depot import Depot
-from tests.hub import Fault, Hub, Synthetic
+from tests.fakehub.hub import Fault, Hub, Synthetic
 from tests.processes import BUSY, free_port, until
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

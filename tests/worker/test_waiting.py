@@ -14,7 +14,7 @@ from app.domain.errors import Failed, NotYet
 from app.services import fetches, leases
 from app.services.leases import Claim
 from app.storage.posix import Attempt, Storage
-from tests.app import by_hand
+from tests import by_hand
 from worker.commands import sharing
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.app.test_keys_command import made
+from tests.cli.test_keys_command import made
 from tests.console.browser.views import PATIENCE, Views
 from tests.depot import Depot
-from tests.hub import Hub
+from tests.fakehub.hub import Hub
 from tests.servers import PostgreSQL, Redis
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")

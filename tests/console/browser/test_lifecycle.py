@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.console.browser.conftest import Served
 from tests.console.browser.views import Views
 from tests.depot import KEY, SECRET
-from tests.hub import Hub, Synthetic
+from tests.fakehub.hub import Hub, Synthetic
 
 _SIZE, _RATE = 16 << 20, 1 << 20
 _MODEL = re.compile(r"/console/models/[0-9a-f-]{36}$")

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.console.browser.conftest import Served
 from tests.console.browser.views import PHONE, Scheme, View, Views
-from tests.hub import Synthetic
+from tests.fakehub.hub import Synthetic
 from tests.processes import until
 
 _PAGES = {

@@ -1,0 +1,62 @@
+"""What is polled is answered on a short way, and says what the framework's route says, which answers other spellings."""
+
+from uuid import uuid4
+
+import pytest
+
+from tests.by_hand import Api
+
+KINDS = ("model", "operation")
+
+
+@pytest.fixture
+def paths(api: Api) -> dict[str, str]:
+    operation = api.depot.create(api.name())
+    api.carry_out()
+    return {
+        "model": f"/ai/model/{operation['reference']['id']}",
+        "operation": f"/operation/{operation['id']}",
+    }
+
+
+@pytest.mark.parametrize("prefix", ["", "/v2"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_ways_give_the_same_answer(api: Api, paths: dict[str, str], kind: str, prefix: str) -> None:
+    base = f"http://127.0.0.1:{api.depot.port}{prefix}"
+    head, _, last = paths[kind].rpartition("/")
+    short, long = (api.ask("GET", f"{base}{head}/{spelling}") for spelling in (last, last.upper()))
+    assert short.status_code == 200
+    assert short.content == long.content
+    changing = {"x-request-id", "date"}
+    assert [item for item in short.headers.multi_items() if item[0] not in changing] == [
+        item for item in long.headers.multi_items() if item[0] not in changing
+    ]
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": ""}, {"Authorization": f"Bearer EXO{'0' * 24}:wrong"}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_ways_want_a_key(api: Api, paths: dict[str, str], kind: str, headers: dict[str, str]) -> None:
+    head, _, last = paths[kind].rpartition("/")
+    short, long = (api.ask("GET", f"{head}/{one}", headers=headers) for one in (last, last.upper()))
+    assert short.status_code in (401, 403)
+    assert (short.status_code, short.content) == (long.status_code, long.content)
+
+
+@pytest.mark.parametrize("head", ["/ai/model", "/operation"])
+def test_both_ways_say_that_there_is_nothing(api: Api, head: str) -> None:
+    nothing = "ab" + str(uuid4())[2:]
+    short, long = (api.ask("GET", f"{head}/{one}") for one in (nothing, nothing.upper()))
+    assert (short.status_code, short.json()["status"]) == (404, 404)
+    assert short.content == long.content
+
+
+@pytest.mark.parametrize(("kind", "allowed"), [("model", {"GET", "DELETE"}), ("operation", {"GET"})])
+def test_other_methods_are_told_which_there_are(api: Api, paths: dict[str, str], kind: str, allowed: set[str]) -> None:
+    answer = api.ask("PUT", paths[kind])
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("end", ["/", "x", "%20", "?limit=1"])
+def test_a_path_that_only_begins_alike_is_another(api: Api, paths: dict[str, str], end: str) -> None:
+    assert api.ask("GET", paths["model"] + end).status_code == (200 if end.startswith("?") else 404)

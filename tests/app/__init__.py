@@ -1,1 +1,0 @@
-"""Tests of the product: rules, rows, HTTP and the command."""

@@ -1,1 +1,0 @@
-"""The parts of the Hub on loopback; `tests.hub` is its face."""

@@ -1,0 +1,1 @@
+"""The storage of the models, on real folders."""

@@ -1,0 +1,1 @@
+"""Rules, rows and small parts of the product, without a running depot."""

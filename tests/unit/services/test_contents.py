@@ -1,0 +1,51 @@
+"""What the files come to: each content once on the disk, whoever has it."""
+
+from uuid import UUID
+
+from app.db.session import Database
+from app.db.transitions import move_model
+from app.domain.states import ModelStatus
+from app.services import contents, files
+from app.services.contents import Contents
+from tests import by_hand
+
+BASE, ADAPTER, TOKENIZER = "a" * 64, "b" * 64, "c" * 64
+
+
+async def test_an_empty_depot_comes_to_nothing(database: Database) -> None:
+    async with database.read() as connection:
+        assert await contents.total(connection) == Contents(listed=0, own=0, shared=0, arriving=0)
+        assert await contents.largest(connection, 9) == []
+
+
+async def test_a_content_counts_once_however_many_files_have_it(database: Database) -> None:
+    await _model(database, "acme/base", ("base.bin", 100, BASE), ("tokenizer.json", 7, TOKENIZER))
+    await _model(
+        database, "acme/tuned", ("base.bin", 100, BASE), ("adapter.bin", 10, ADAPTER), ("again.bin", 10, ADAPTER)
+    )
+    operation = await by_hand.create(database, "acme/arriving")
+    async with database.begin() as connection:
+        await move_model(connection, operation.resource_id, ModelStatus.DOWNLOADING, downloaded=30, total=90)
+
+    async with database.read() as connection:
+        total = await contents.total(connection)
+        rows = await contents.largest(connection, 9)
+        (first,) = await contents.largest(connection, 1)
+    assert total == Contents(listed=227, own=17, shared=100, arriving=30)
+    assert total.saved == 110
+    assert [(row.name, row.model_size, row.own, row.shared) for row in rows] == [
+        ("acme/tuned", 120, 10, 100),
+        ("acme/base", 107, 7, 100),
+    ]
+    assert first == rows[0]
+    assert {type(number) for number in (total.listed, total.own, first.own, first.shared)} == {int}
+
+
+async def _model(database: Database, name: str, *kept: tuple[str, int, str]) -> UUID:
+    model_id: UUID = (await by_hand.create(database, name)).resource_id
+    async with database.begin() as connection:
+        size = sum(size for _, size, _ in kept)
+        await move_model(connection, model_id, ModelStatus.DOWNLOADING, model_size=size, downloaded=size, total=size)
+        await files.record(connection, model_id, kept)
+        await move_model(connection, model_id, ModelStatus.READY)
+    return model_id

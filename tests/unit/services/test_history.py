@@ -1,0 +1,93 @@
+"""The operations as people read them: the newest first, a page at a time, by state and command."""
+
+from typing import Any
+
+from sqlalchemy import update
+
+from app.db.clock import now
+from app.db.session import Database
+from app.db.tables import OperationRow
+from app.domain.commands import Command
+from app.domain.states import OperationState
+from app.services import deployments, history, models
+from tests import by_hand
+
+NOTHING: dict[str, Any] = dict.fromkeys(
+    ("gpu_type", "gpu_count", "replicas", "deployment_url", "inference_engine_version")
+) | {"inference_engine_parameters": []}
+
+
+async def test_pages_hold_every_operation_once_the_newest_first(database: Database) -> None:
+    made = [(await by_hand.create(database, f"acme/model-{number}")).id for number in range(7)]
+    await by_hand.carry_out(database)
+    await by_hand.fail(database)
+    async with database.begin() as connection:  # two of the same moment are told apart by their ids
+        await connection.execute(update(OperationRow).where(OperationRow.id.in_(made[2:4])).values(created_at=now(-60)))
+
+    everything = [row.id for row in await _page(database, limit=100)]
+    assert sorted(everything) == sorted(made)
+    assert everything[:3] == made[:-4:-1]
+    assert set(everything[-2:]) == set(made[2:4])
+    paged, before = [], None
+    while rows := await _page(database, limit=2, before=before):
+        paged += [row.id for row in rows]
+        before = paged[-1]
+    assert paged == everything
+
+
+async def test_a_page_may_be_of_one_state_or_one_command_or_both(database: Database) -> None:
+    model_id = await by_hand.ready_model(database, "acme/ready")
+    failed = await by_hand.create(database, "acme/failed")
+    await by_hand.fail(database)
+    async with database.begin() as connection:
+        made = await deployments.create(connection, model_id=model_id, model_name=None, name="chat", **NOTHING)
+        pending = await models.request_delete(connection, failed.resource_id, deadline=60.0)
+
+    assert [row.id for row in await _page(database, limit=9, state=OperationState.FAILURE)] == [failed.id]
+    assert [row.id for row in await _page(database, limit=9, command=Command.DELETE_MODEL)] == [pending.id]
+    success = {"state": OperationState.SUCCESS, "command": Command.CREATE_DEPLOYMENT}
+    (deployed,) = await _page(database, limit=9, **success)
+    assert (deployed.id, deployed.subject, deployed.model_id) == (made.id, "chat", None)
+    assert await _page(database, limit=9, state=OperationState.TIMEOUT) == []
+
+
+async def test_what_an_operation_is_about_who_holds_it_and_why_it_failed_is_told(database: Database) -> None:
+    failed = await by_hand.create(database, "acme/failed")
+    await by_hand.fail(database)
+    held = await by_hand.create(database, "acme/held")
+    await by_hand.claim(database, "host-1:7")
+    lost = await by_hand.create(database, "acme/lost")
+    await by_hand.claim(database, "host-2:7", lease=-1.0)
+
+    rows = {row.id: row for row in await _page(database, limit=9)}
+    assert (rows[failed.id].subject, rows[failed.id].reason) == ("acme/failed", "not-found")
+    assert rows[failed.id].message == "The Hub has no such repository."
+    assert (rows[held.id].lease_owner, rows[held.id].later, rows[held.id].attempts) == ("host-1:7", True, 1)
+    assert (rows[lost.id].lease_owner, rows[lost.id].later) == ("host-2:7", False)
+
+    async with database.begin() as connection:
+        await models.request_delete(connection, failed.resource_id, deadline=60.0)
+    async with database.read() as connection:
+        of_one = await history.of(connection, failed.resource_id, limit=9)
+    assert [row.command for row in of_one] == [Command.DELETE_MODEL, Command.CREATE_MODEL]
+
+
+async def test_an_operation_keeps_the_name_of_what_is_gone(database: Database) -> None:
+    model_id = await by_hand.ready_model(database, "acme/gone")
+    async with database.begin() as connection:
+        made = await deployments.create(connection, model_id=model_id, model_name=None, name="chat", **NOTHING)
+        await deployments.remove(connection, made.resource_id)
+        await models.request_delete(connection, model_id, deadline=60.0)
+    await by_hand.carry_out(database)
+    told = [(row.command, row.subject, row.model_id) for row in await _page(database, limit=9)]
+    assert told == [
+        (Command.DELETE_MODEL, "acme/gone", None),
+        (Command.DELETE_DEPLOYMENT, "chat", None),
+        (Command.CREATE_DEPLOYMENT, "chat", None),
+        (Command.CREATE_MODEL, "acme/gone", None),
+    ]
+
+
+async def _page(database: Database, **given: Any) -> list[Any]:
+    async with database.read() as connection:
+        return list(await history.page(connection, **given))
