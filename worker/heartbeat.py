@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
@@ -19,22 +21,55 @@ _LOOK = 1.0
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    downloaded: int | None = None
+    rate: int | None = None
+    """Bytes per second."""
+    files: int = 0
+
+
 class LeaseHeartbeat:
-    """Renews the lease of one claim and reports `downloaded` (bytes), `rate` (bytes per second), `files` (verified)."""
+    """Renews the lease of one claim and writes the progress of its download to the model's row."""
 
     def __init__(self, database: Database, claim: Claim, lease: float) -> None:
-        self.downloaded: int | None = None
-        self.rate: int | None = None
-        self.files = 0
-        self.reports = True
-        """Whether progress is written to the model's row."""
-        self.on_renewal: Callable[[], None] | None = None
-        """Called after each renewal of the lease."""
         self._database = database
         self._claim = claim
         self._lease = lease
         self._renewed = time.monotonic()
-        self._reported: tuple[int | None, int | None, int] = (None, None, 0)
+        self._on_renewal: Callable[[], None] = lambda: None
+        self._reports = True
+        self._progress = self._reported = _Progress()
+
+    @property
+    def downloaded(self) -> int:
+        """Bytes that are here."""
+        return self._progress.downloaded or 0
+
+    def attach(self, on_renewal: Callable[[], None], *, reports: bool) -> None:
+        """Call `on_renewal` after each renewal of the lease from now on; write progress only if `reports`."""
+        self._on_renewal, self._reports = on_renewal, reports
+
+    def count_bytes(self, downloaded: int, rate: int | None = None) -> None:
+        """Note how many bytes are here, and how many arrive per second."""
+        self._progress = replace(self._progress, downloaded=downloaded, rate=rate)
+
+    def count_files(self, verified: int) -> None:
+        """Note how many files are verified."""
+        self._progress = replace(self._progress, files=verified)
+
+    async def write_progress(self, connection: AsyncConnection) -> None:
+        """Write the progress now, in the caller's transaction, unless it is not reported."""
+        if self._reports:
+            claim, progress = self._claim, self._progress
+            await downloads.report(
+                connection,
+                claim.lease,
+                claim.resource_id,
+                downloaded=progress.downloaded,
+                rate=progress.rate,
+                files=progress.files,
+            )
 
     async def run(self) -> None:
         """Run until the lease is lost, then raise `LeaseLost`."""
@@ -54,25 +89,17 @@ class LeaseHeartbeat:
 
     async def _look(self, asked: float) -> None:
         renewal = asked - self._renewed >= self._lease / 3
-        progress = (self.downloaded, self.rate, self.files) if self.reports else self._reported
+        progress = self._progress if self._reports else self._reported
         if not renewal and progress == self._reported:
             async with self._database.read() as connection:
                 await leases.confirm(connection, self._claim.lease)
             return
         async with self._database.begin() as connection:
             if self._claim.command is Command.CREATE_MODEL and progress != self._reported:
-                await downloads.report(
-                    connection,
-                    self._claim.lease,
-                    self._claim.resource_id,
-                    downloaded=progress[0],
-                    rate=progress[1],
-                    files=progress[2],
-                )
+                await self.write_progress(connection)
             if renewal:
-                await leases.renew(connection, self._claim.lease, seconds=self._lease, reached=self.downloaded or 0)
+                await leases.renew(connection, self._claim.lease, seconds=self._lease, reached=self.downloaded)
         self._reported = progress
         if renewal:
             self._renewed = asked
-            if self.on_renewal:
-                self.on_renewal()
+            self._on_renewal()

@@ -174,7 +174,7 @@ class Runner:
     async def _try_again(self, claim: Claim, heartbeat: LeaseHeartbeat, error: TryAgain) -> Outcome:
         async with self._tools.database.begin() as connection:
             attempts = await leases.renew(
-                connection, claim.lease, seconds=self._tools.lease, reached=heartbeat.downloaded or 0
+                connection, claim.lease, seconds=self._tools.lease, reached=heartbeat.downloaded
             )
             if attempts < self._policy.attempts:
                 wait = max(self._policy.backoff * 2 ** (attempts - 1), error.after or 0.0)

@@ -25,11 +25,9 @@ async def listening(redis_url: str, runner: Runner) -> AsyncIterator[None]:
 
     def make(redis: ArqRedis) -> Worker:
         function = func(cast("WorkerCoroutine", wake), name=WAKE)
-        listener = _Listener(
-            functions=[function], redis_pool=redis, queue_name=QUEUE, keep_result=0, poll_delay=0.1, **OPTIONS
+        return _Listener(
+            runner, functions=[function], redis_pool=redis, queue_name=QUEUE, keep_result=0, poll_delay=0.1, **OPTIONS
         )
-        listener.runner = runner
-        return listener
 
     async with taken(redis_url, make, _warn):
         yield
@@ -41,8 +39,10 @@ class _Listener(Worker):
     Each additional waiting wake-up still wakes the runner: it may be for one of its other slots.
     """
 
-    runner: Runner
-    waiting = 0
+    def __init__(self, runner: Runner, **options: Any) -> None:
+        super().__init__(**options)
+        self.runner = runner
+        self.waiting = 0
 
     async def _poll_iteration(self) -> None:
         self.allow_pick_jobs = self.runner.has_free_slot

@@ -46,13 +46,12 @@ async def run(work: Work) -> None:
     async with tools.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
-    work.heartbeat.reports = not _mends(model)
     await check_storage(tools.database, tools.storage)
     await asyncio.to_thread(check_abilities, tools.storage.root)
     await asyncio.to_thread(tools.storage.check_alone, claim.resource_id)
     try:
         async with tools.download_pool.child() as child:
-            work.heartbeat.on_renewal = child.beat
+            work.heartbeat.attach(child.beat, reports=not _mends(model))
             child.send(_request(work, model, attempt))
             with tools.metrics.downloads.track_inprogress():
                 commit, verified = await _follow(work, model, child)
@@ -125,16 +124,16 @@ async def _follow(work: Work, model: SelectedModel, child: DownloadProcess) -> t
                 child.send(Located(links, awaited))
             case Planned():
                 arrived = await _begin(work, model, resolved, message, sharing)
-                heartbeat.downloaded = arrived
+                heartbeat.count_bytes(arrived)
                 child.send(Go())
             case Progress():
-                heartbeat.downloaded, heartbeat.rate = message.downloaded, message.rate
+                heartbeat.count_bytes(message.downloaded, message.rate)
                 arrived = _count(work, arrived, message.downloaded)
                 if wanted := await sharing.tell(resolved.total - message.downloaded):
                     child.send(PassOn(wanted))
             case Verified():
                 verified.append(File(message.path, message.size, message.sha256))
-                heartbeat.files = len(verified)
+                heartbeat.count_files(len(verified))
                 sharing.verified(message.sha256)
             case PassedOn():
                 await sharing.pass_on(message.checksums)

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
 from app.domain.errors import NotYet, Reason
-from app.services import downloads, fetches, files
+from app.services import fetches, files
 from app.services.fetches import Fetch
 from worker.commands.room import Room, check_room, in_room
 from worker.commands.work import Work
@@ -113,7 +113,7 @@ class Sharing:
         Raises `NotYet` while others fetch them, `Failed` if there is no room to fetch them here, or `LeaseLost`.
         """
         await self.tell(0)
-        self._work.heartbeat.downloaded, self._work.heartbeat.rate = downloaded, None
+        self._work.heartbeat.count_bytes(downloaded)
         # Waiting occupies a slot; a later attempt must read again all that is here. So wait as long as that would take.
         until = time.monotonic() + downloaded / _REREAD
         while True:
@@ -124,7 +124,7 @@ class Sharing:
             if not on_its_way and await self._take_over(missing):
                 return links
             if on_its_way and time.monotonic() >= until:
-                await self._report(downloaded, missing)
+                await self._report(missing)
                 raise NotYet(Reason.BUSY, self._told(missing, on_its_way[0]), after=_after(on_its_way))
             await asyncio.sleep(_LOOK)
 
@@ -153,14 +153,10 @@ class Sharing:
 
         return await in_room(self._work, claim)
 
-    async def _report(self, downloaded: int, missing: Sequence[str]) -> None:
-        claim, heartbeat = self._work.claim, self._work.heartbeat
+    async def _report(self, missing: Sequence[str]) -> None:
         async with self._work.tools.database.begin() as connection:
             await fetches.wait_for(connection, self._operation_id, self._sizes(missing))
-            if heartbeat.reports:  # or it is a repair: the model stays as it is
-                await downloads.report(
-                    connection, claim.lease, claim.resource_id, downloaded=downloaded, files=heartbeat.files, rate=None
-                )
+            await self._work.heartbeat.write_progress(connection)
 
     def size(self, checksums: Iterable[str]) -> int:
         """Return the bytes of these contents."""

@@ -32,8 +32,7 @@ class Channel:
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.bandwidth = 0
         """Bytes per second that this process may use now; 0 for no limit."""
-        self.pass_on: Callable[[Sequence[str]], None] | None = None
-        """Called in a separate thread with the SHA-256s of contents that other downloads wait for."""
+        self._pass_on: Callable[[Sequence[str]], None] | None = None
         self._silence = 0.0
         threading.Thread(target=self._listen, daemon=True, name="watchdog").start()
 
@@ -48,6 +47,10 @@ class Channel:
             view = memoryview(encode(message))
             while view:
                 view = view[os.write(self._out, view) :]
+
+    def on_pass_on(self, call: Callable[[Sequence[str]], None]) -> None:
+        """Call `call` from now on, in a separate thread, with SHA-256s of contents that other downloads wait for."""
+        self._pass_on = call
 
     def _listen(self) -> None:
         source, pending = sys.stdin.fileno(), b""
@@ -70,8 +73,8 @@ class Channel:
             case Bandwidth():
                 self.bandwidth = message.limit
             case PassOn():
-                if self.pass_on:  # not in this thread, which must never block
-                    threading.Thread(target=self.pass_on, args=(message.checksums,), daemon=True).start()
+                if self._pass_on:  # not in this thread, which must never block
+                    threading.Thread(target=self._pass_on, args=(message.checksums,), daemon=True).start()
             case _:
                 if isinstance(message, Request):
                     self._silence = message.lease * _OF_A_LEASE

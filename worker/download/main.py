@@ -112,7 +112,7 @@ class Download:
             files = Files(self.hub, commit, arrival, wanted, elsewhere, self._means())
             self.channel.send(Planned(files.missing, list(files.awaited)))
             self.channel.receive(Go)
-            self.channel.pass_on = files.pass_on
+            self.channel.on_pass_on(files.pass_on)
             # In a thread: the code that the signal interrupts may hold a lock that saving needs.
             signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(files,)).start())
             with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):
