@@ -39,14 +39,10 @@ def test_who_says_so_has_one_way_only(mode: str, over_xet: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "on"])
-def test_xet_that_fails_again_and_again_is_given_up_for_good(mode: str) -> None:
+def test_xet_is_given_up_for_good_and_once(mode: str) -> None:
     ways = Ways(mode, 0.0)
-    for _ in range(100):
-        ways.failed("once")
-        ways.brought()
-    assert ways.xet
     with capture_logs() as logs:
-        for _ in range(100):
-            ways.failed("always")
+        for _ in range(3):
+            ways.give_up("always")
     assert [line["why"] for line in logs] == ["always"]
     assert set(_fetch(ways, 10 * MIB, 10 * MIB, 2000 * MIB)) == {False}

@@ -18,7 +18,8 @@ from tests.fakehub.hub import Fault, Hub, Repo
 from tests.faults.conftest import contents, published
 from tests.faults.engine import Engine
 from tests.faults.relays import Proxy
-from worker.download.client import Limits, make_client
+from worker.download.client import Guard, make_client
+from worker.download.stalls import StallLimit
 
 SCHEMES = ["http"]
 """Its name is known to a proxy that speaks plain http."""
@@ -88,7 +89,12 @@ def test_a_name_that_leads_inside_only_when_it_is_connected_to(
     def resolve(*_: Any, **__: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (next(answers), port))]
 
-    make_client("http://192.0.2.7", Limits(5, 1), ssl.create_default_context(), redirects_inside=False)
+    make_client(
+        "http://192.0.2.7",
+        StallLimit(5, 1),
+        ssl.create_default_context(),
+        Guard("http://192.0.2.7", redirects_inside=False),
+    )
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(Failed, match="DEPOT_HUB_REDIRECTS_INSIDE"):
         get_session().get(f"http://rebound.example:{port}/latest")

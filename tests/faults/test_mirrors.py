@@ -16,8 +16,9 @@ from tests.fakehub.hub import Fault, Hub, Repo
 from tests.faults.conftest import FILES, contents, published
 from tests.faults.engine import Engine
 from tests.faults.relays import Below
-from worker.download.client import Limits, make_client
+from worker.download.client import Guard, make_client
 from worker.download.protocol import Failure
+from worker.download.stalls import StallLimit
 
 TOKEN = "hf_planted"
 
@@ -176,7 +177,9 @@ def test_a_token_for_the_content_store_is_asked_of_the_endpoint(hub: Hub, header
     route = f"{hub.cdn}/api/models/{repo.name}/xet-read-token/{repo.branches['main']}"
     value = f'<{route}>; rel="xet-auth"' if header == "Link" else route
     hub.misbehave(Fault("rewrite", on="file", headers={"Link": "", header: value}, times=None))
-    make_client(hub.endpoint, Limits(5, 1), ssl.create_default_context(), redirects_inside=False)
+    make_client(
+        hub.endpoint, StallLimit(5, 1), ssl.create_default_context(), Guard(hub.endpoint, redirects_inside=False)
+    )
     told = get_hf_file_metadata(
         f"{hub.endpoint}/{repo.name}/resolve/main/model.safetensors", token=TOKEN, endpoint=hub.endpoint
     )

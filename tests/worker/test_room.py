@@ -15,7 +15,7 @@ from tests import by_hand
 from tests.faults.conftest import mounted
 from worker.commands.room import NoRoom, Room, check_room, in_room
 from worker.commands.work import Tools, Work
-from worker.download.allocation import allocate
+from worker.download.preallocation import allocate
 from worker.heartbeat import LeaseHeartbeat
 
 MIB = 1 << 20

@@ -1,36 +1,29 @@
-"""The files of one manifest in one attempt's folder: finds, links, fetches and verifies them until all are there."""
+"""Completes the files of one manifest in one attempt's folder: links, fetches and verifies them until all are there."""
 
-import os
-import shutil
 import threading
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from app.domain.errors import Failed, Reason
-from app.storage.folders import open_to_all, sync_folder
-from app.storage.posix import Arrival
-from worker.download.checksums import verify
-from worker.download.client import Guard
+from worker.download.allocator import RangeAllocator
 from worker.download.elsewhere import Elsewhere
 from worker.download.flusher import Flusher
-from worker.download.http import Patience, Wire
+from worker.download.http import Wire
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
-from worker.download.meter import Meter
-from worker.download.partial import Part, key
-from worker.download.ranges import SMALL, Pace, Writer
+from worker.download.options import DownloadOptions
+from worker.download.partial import FOLDER, PartialFile, key
+from worker.download.ranges import SMALL, Fetcher
 from worker.download.refusals import is_unforeseen
+from worker.download.saver import Keep
 from worker.download.snapshot import snapshot
-from worker.download.throttle import Throttle
+from worker.download.survey import Survey
 from worker.download.transfers import Sink, Transfer
-from worker.download.trust import Authorities
-from worker.download.ways import Ways
+from worker.download.tree import VerifiedTree
 from worker.download.xet import Store
 
 _HASHERS = 2
@@ -38,62 +31,46 @@ _HASHERS = 2
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """How files are fetched. `keep` is called with each verified file."""
-
-    pace: Pace
-    patience: Patience
-    authorities: Authorities
-    guard: Guard
-    xet: str
-    """Whether files are fetched over Xet: "auto", "on" or "off"."""
-    snapshot: bool
-    """Whether huggingface_hub fetches them instead of this worker's own code."""
-    throttle: Throttle
-    keep: Callable[[HubFile, str], None]
-
-
-class Files:
+class Assembly:
     """The wanted files of one commit. Contents that are `elsewhere` are linked, not fetched."""
 
     def __init__(
-        self, hub: Hub, commit: str, arrival: Arrival, wanted: Sequence[HubFile], elsewhere: Elsewhere, means: Means
+        self,
+        hub: Hub,
+        commit: str,
+        wanted: Sequence[HubFile],
+        survey: Survey,
+        elsewhere: Elsewhere,
+        *,
+        tree: VerifiedTree,
+        scratch: Path,
+        wire: Wire[Transfer],
+        sink: Sink,
+        flusher: Flusher,
+        keep: Keep,
+        options: DownloadOptions,
     ) -> None:
-        self.meter = Meter()
         self._hub = hub
         self._commit = commit
-        self._scratch = arrival.scratch
-        self._tree = arrival.tree
         self._wanted = wanted
+        self._survey = survey
         self._elsewhere = elsewhere
-        self._means = means
-        self._wire: Wire[Transfer] = Wire(hub, commit, means.patience, means.authorities, means.guard)
-        self._store = Store(hub, commit, means.patience.window)
-        self._sink = Sink(self.meter, means.throttle)
-        self._flusher = Flusher()
+        self._tree, self._scratch = tree, scratch
+        self._wire = wire
+        self._store = Store(hub, commit, options.stall.window)
+        self._sink, self._meter = sink, sink.meter
+        self._flusher = flusher
+        self._keep = keep
+        self._options = options
+        self._allocators = {file: RangeAllocator(partial) for file, partial in survey.partials.items()}
+        self._awaited = list(survey.awaited)
         self._passing, self._passed = threading.Lock(), list[HubFile]()
-        self._remove_strays()
-        self._here = [file for file in wanted if self._is_here(file)]
-        # One of several files with the same content is fetched; the others are linked to it.
-        here = {key(file) for file in self._here}
-        absent = {key(file): file for file in wanted if key(file) not in here}.values()
-        self._awaited = [file for file in absent if file.sha256 in elsewhere.awaited]
-        self._absent = [file for file in absent if file.sha256 not in elsewhere.awaited]
-        self._parts = {file: self._part(file) for file in self._absent if file.size > SMALL}
-        self.missing = sum(file.size for file in self._absent) - sum(part.counted for part in self._parts.values())
-        """Bytes to fetch."""
-
-    @property
-    def awaited(self) -> list[str]:
-        """The SHA-256s of contents that other downloads fetch."""
-        return [file.sha256 for file in self._awaited if file.sha256]
 
     def pass_on(self, checksums: Collection[str]) -> None:
         """Leave contents to the downloads that wait for them, unless bytes of them were requested already."""
         with self._passing:
-            parts = list(self._parts.values())
-            passed = [part.file for part in parts if part.file.sha256 in checksums and part.pass_on()]
+            allocators = [each for each in self._allocators.values() if each.file.sha256 in checksums]
+            passed = [allocator.file for allocator in allocators if allocator.pass_on()]
             self._passed += passed
             if passed:
                 self._elsewhere.passed([file.sha256 for file in passed if file.sha256])
@@ -101,17 +78,10 @@ class Files:
     def complete(self) -> None:
         """Fetch until every file is in the tree, verified and on disk. Raise errors that `explain` translates."""
         awaited = sum(file.size for file in self._awaited)
-        self.meter.add(sum(file.size for file in self._wanted) - self.missing - awaited)
+        self._meter.add(sum(file.size for file in self._wanted) - self._survey.missing - awaited)
         hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
         try:
-            verdicts = {file: hashers.submit(self._keep, file) for file in self._here}
-            wrong = self._fetch(self._absent, xet=self._means.xet)
-            # Files with the same content may be hard links to one file.
-            rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
-            self.meter.add(-sum(file.size for file in rotten.values()))
-            wrong = self._fetch_again([*wrong, *rotten.values()])
-            while self._awaited and not wrong:
-                wrong = self._fetch_again(self._link_awaited(hashers))
+            wrong = self._fetch_all(hashers)
         except BaseException:
             with suppress(OSError):
                 self.save()
@@ -122,16 +92,26 @@ class Files:
             more = f", and so do {len(wrong) - 1} more" if len(wrong) > 1 else ""
             message = f"{wrong[0].path!r} differs from the Hub's checksum, again after a clean retry{more}."
             raise Failed(Reason.PARTIAL, message)
-        self._link_twins()
-        self._remove_strays()
-        for folder, _, _ in os.walk(self._tree):
-            open_to_all(Path(folder))
-            sync_folder(Path(folder))
+        self._tree.link_twins()
+        self._tree.remove_strays()
+        self._tree.sync()
 
     def save(self) -> None:
         """Sync all that has arrived, for the next attempt: this one is about to end."""
-        for part in self._parts.values():
-            part.sync()
+        for allocator in self._allocators.values():
+            allocator.partial.sync()
+
+    def _fetch_all(self, hashers: ThreadPoolExecutor) -> list[HubFile]:
+        """Bring every content into the tree. Return the files that differ from the manifest after a second try."""
+        verdicts = {file: hashers.submit(self._link, file) for file in self._survey.here}
+        wrong = self._fetch(self._survey.absent, xet=self._options.xet)
+        # Files with the same content may be hard links to one file.
+        rotten = {key(file): file for file, verdict in verdicts.items() if not verdict.result()}
+        self._meter.add(-sum(file.size for file in rotten.values()))
+        wrong = self._fetch_again([*wrong, *rotten.values()])
+        while self._awaited and not wrong:
+            wrong = self._fetch_again(self._link_awaited(hashers))
+        return wrong
 
     def _fetch(self, files: Sequence[HubFile], *, xet: str) -> list[HubFile]:
         """Fetch `files`; return those that differ from the manifest, of which nothing is kept.
@@ -147,116 +127,63 @@ class Files:
     def _bring(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
         if not files:
             return []
-        if self._means.snapshot:
+        if self._options.snapshot:
             return self._by_snapshot(files, xet)
-        writer = Writer(
-            self._wire,
-            self._store,
-            Ways(xet, time.monotonic()),
-            self._tree,
-            self._sink,
-            self._means.pace,
-            keep=self._means.keep,
+        fetcher = Fetcher(
+            [self._allocators[file] for file in files if file in self._allocators],
+            [file for file in files if file not in self._allocators],
+            wire=self._wire,
+            store=self._store,
+            tree=self._tree.folder,
+            sink=self._sink,
+            keep=self._keep,
+            options=self._options,
+            xet=xet,
         )
-        parts = [self._parts[file] for file in files if file in self._parts]
         try:
-            return writer.fetch(parts, [file for file in files if file not in self._parts])
+            return fetcher.fetch()
         except Exception as error:
             if not is_unforeseen(error):
                 raise
             log.warning("the Hub is not as expected: going on with huggingface_hub", error=type(error).__name__)
-            writer.finish()
-        left = [file for file in files if file not in self._passed and not (self._tree / file.path).exists()]
-        return self._by_snapshot(left, xet)
+            fetcher.finish()
+        return self._by_snapshot([file for file in files if file not in self._passed and not self._tree.has(file)], xet)
 
     def _by_snapshot(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
         """Fetch as `_bring` does, with huggingface_hub, which starts each file from its beginning."""
-        for part in [self._parts.pop(file) for file in files if file in self._parts]:
-            self.meter.settle(part.counted)
-            part.drop()
-        window, over_xet = self._means.patience.window, xet != "off" and not self._sink.throttle.limit
+        if not files:
+            return []
+        for allocator in [self._allocators.pop(file) for file in files if file in self._allocators]:
+            self._meter.settle(allocator.partial.counted)
+            allocator.partial.drop()
         arriving = snapshot(
-            self._hub, self._commit, files, self._scratch / "hub", self._sink, window=window, xet=over_xet
+            self._hub,
+            self._commit,
+            files,
+            self._scratch / "hub",
+            self._sink,
+            window=self._options.stall.window,
+            xet=xet != "off" and not self._sink.throttle.limit,
         )
-        wrong = [file for file, path in arriving if not self._accept(file, path)] if files else []
-        self.meter.add(-sum(file.size for file in wrong))
+        wrong = [file for file, path in arriving if not self._tree.accept(file, path)]
+        self._meter.add(-sum(file.size for file in wrong))
         return wrong
 
     def _fetch_again(self, wrong: Sequence[HubFile]) -> list[HubFile]:
-        self._parts = {file: self._part(file) for file in wrong if file.size > SMALL}
+        folder = self._scratch / FOLDER
+        partials = [PartialFile(file, folder, self._flusher) for file in wrong if file.size > SMALL]
+        self._allocators = {partial.file: RangeAllocator(partial) for partial in partials}
         # Not over Xet: it verifies nothing, so its store would only send the same wrong bytes again.
         return self._fetch(wrong, xet="off")
 
     def _link_awaited(self, hashers: ThreadPoolExecutor) -> list[HubFile]:
         """Link what other downloads fetched; return the files that differ from the manifest."""
         awaited, self._awaited = self._awaited, []
-        self._elsewhere.wait([file.sha256 for file in awaited if file.sha256], self.meter.value)
-        verdicts = {file: hashers.submit(self._keep, file) for file in awaited}
-        self.meter.add(sum(file.size for file, verdict in verdicts.items() if verdict.result()))
+        self._elsewhere.wait([file.sha256 for file in awaited if file.sha256], self._meter.value)
+        verdicts = {file: hashers.submit(self._link, file) for file in awaited}
+        self._meter.add(sum(file.size for file, verdict in verdicts.items() if verdict.result()))
         return [file for file, verdict in verdicts.items() if not verdict.result()]
 
-    def _accept(self, file: HubFile, path: Path) -> bool:
-        """Verify a file; move it into the tree and report it, or remove it. Return whether it is right."""
-        sha256 = verify(file, path) if path.is_file() else None
-        if sha256 is None:
-            path.unlink(missing_ok=True)
-            return False
-        target = self._tree / file.path
-        if path != target:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-        target.chmod(0o444)
-        self._means.keep(file, sha256)
-        return True
-
-    def _keep(self, file: HubFile) -> bool:
-        """Link a file that is elsewhere and `_accept` it. Return whether it matches the manifest."""
-        target = self._tree / file.path
-        for source in self._elsewhere.links.get(file.sha256 or "", ()):
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with suppress(OSError):
-                    _link(source, target)
-        return self._accept(file, target)
-
-    def _link_twins(self) -> None:
-        """Link files that have the same content as another file."""
-        there = {key(file): file for file in self._wanted if (self._tree / file.path).exists()}
-        for file in self._wanted:
-            target = self._tree / file.path
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(self._tree / there[key(file)].path, target)
-                if not self._accept(file, target):
-                    raise Failed(Reason.FAULT, f"The storage does not keep what is written to it: {file.path!r}.")
-
-    def _part(self, file: HubFile) -> Part:
-        return Part(file, self._scratch / "parts", self._flusher)
-
-    def _is_here(self, file: HubFile) -> bool:
-        """Whether a file of that size is in the tree or can be linked there. Its content is not checked."""
-        for path in (self._tree / file.path, *self._elsewhere.links.get(file.sha256 or "", ())):
-            with suppress(OSError):
-                if path.stat().st_size == file.size:
-                    return True
-        return False
-
-    def _remove_strays(self) -> None:
-        """Remove what an attempt at another commit left and this one does not want."""
-        wanted = {file.path: file.size for file in self._wanted}
-        for folder, _, names in os.walk(self._tree, topdown=False):
-            for name in names:
-                path = Path(folder, name)
-                if wanted.get(path.relative_to(self._tree).as_posix()) != path.lstat().st_size:
-                    path.unlink()
-            if folder != str(self._tree):
-                with suppress(OSError):
-                    Path(folder).rmdir()  # refused unless it is empty
-
-
-def _link(source: Path, target: Path) -> None:
-    """Hard-link a file; copy it where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    def _link(self, file: HubFile) -> bool:
+        """Verify a file, linked if it is elsewhere. Return whether it matches the manifest."""
+        return self._tree.accept_or_link(file, self._elsewhere.links.get(file.sha256 or "", ()))

@@ -8,7 +8,7 @@ request, and hf_xet, which has its own client, uses them with the token.
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -20,6 +20,7 @@ from huggingface_hub.utils._http import hf_request_event_hook
 from app.domain.errors import Failed, Reason
 from worker.download.addresses import is_inside, leads_inside, origin
 from worker.download.proxies import proxy_for
+from worker.download.stalls import StallLimit
 
 TIMEOUT = 15.0
 """Seconds without a byte after which a call to the Hub's API is aborted."""
@@ -29,25 +30,17 @@ _FOLLOWED = ("next", "xet-auth")
 _XET_ROUTE, _XET_STORE = "x-xet-refresh-route", "x-xet-cas-url"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """A call to the Hub's API is aborted after `window` seconds without a byte, or below `rate` bytes per second."""
-
-    window: float
-    rate: float
-
-
-def make_client(endpoint: str, limits: Limits, tls: ssl.SSLContext, *, redirects_inside: bool) -> None:
+def make_client(endpoint: str, stall: StallLimit, tls: ssl.SSLContext, guard: "Guard") -> None:
     """Make huggingface_hub create its clients with these settings.
 
-    A hook sets every request's timeout: several of its helpers pass `timeout=None`, which overrides a client's default.
+    A call is also aborted after `stall.window` seconds without a byte, or `TIMEOUT` if that is shorter. A hook sets every request's timeout: several of its helpers pass `timeout=None`, which overrides a client's default.
     """
-    limits = Limits(min(limits.window, TIMEOUT), limits.rate)
-    home, guard = origin(endpoint), Guard(endpoint, redirects_inside=redirects_inside)
+    stall = replace(stall, window=min(stall.window, TIMEOUT))
+    home = origin(endpoint)
 
     def prepare(request: httpx2.Request) -> None:
         asked = request.extensions.get("timeout") or {}
-        most = {"connect": 10.0, "read": limits.window, "write": limits.window, "pool": 60.0}
+        most = {"connect": 10.0, "read": stall.window, "write": stall.window, "pool": 60.0}
         request.extensions["timeout"] = {
             kind: min(asked.get(kind) or longest, longest) for kind, longest in most.items()
         }
@@ -60,7 +53,7 @@ def make_client(endpoint: str, limits: Limits, tls: ssl.SSLContext, *, redirects
         _anchor(response, endpoint)
         guard.check_store(response.headers.get(_XET_STORE))
         if isinstance(response.stream, httpx2.SyncByteStream):
-            response.stream = _Watched(response.stream, limits)
+            response.stream = _Watched(response.stream, stall)
 
     set_client_factory(
         lambda: httpx2.Client(
@@ -174,16 +167,15 @@ class _Transport(httpx2.BaseTransport):
 class _Watched(httpx2.SyncByteStream):
     """An answer's body; raises `ReadTimeout` if it is too slow overall, even if each byte is in time."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, limits: Limits) -> None:
-        self._stream, self._limits = stream, limits
+    def __init__(self, stream: httpx2.SyncByteStream, stall: StallLimit) -> None:
+        self._stream, self._stall = stream, stall
 
     def __iter__(self) -> Iterator[bytes]:
         began, got = time.monotonic(), 0
         for data in self._stream:
             yield data
             got += len(data)
-            passed = time.monotonic() - began
-            if passed >= self._limits.window and got < self._limits.rate * passed:
+            if self._stall.is_reached(got, time.monotonic() - began):
                 raise httpx2.ReadTimeout("the answer hardly comes")
 
     def close(self) -> None:

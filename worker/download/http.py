@@ -5,7 +5,8 @@ libcurl appends a transfer's bytes to a list, so that no Python code runs for ea
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote, urljoin
 
@@ -19,27 +20,18 @@ from worker.download.hub import Hub
 from worker.download.line import Line
 from worker.download.listing import HubFile
 from worker.download.proxies import proxy_for
+from worker.download.stalls import StallLimit, StallWatch
 from worker.download.trust import Authorities
 
 _HOPS = 5
-_QUIET = 15.0
-"""Seconds without a byte after which a connection counts as stalled, even if `Patience` allows more."""
 _ANSWER = 1 << 18
 """Bytes of a redirect's body that are read, so that the connection can be reused."""
 _NO_SOCKET = 0.002
 """Seconds to sleep while there is no socket to wait for, for example during a name lookup."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """A connection counts as stalled below `rate` bytes per second over `window` seconds."""
-
-    window: float
-    rate: float
-
-
 class Transfer(Protocol):
-    """A request for bytes `start` to `end` of a file. `location`: the CDN's signed link, once it is known."""
+    """A request for bytes `start` to `end` of a file, at `location`, the CDN's signed link, once it is known."""
 
     @property
     def file(self) -> HubFile: ...
@@ -47,65 +39,97 @@ class Transfer(Protocol):
     def start(self) -> int: ...
     @property
     def end(self) -> int: ...
-
-    location: str | None
-
-    def receive(self, chunks: list[bytes]) -> bool:
-        """Take the next bytes, in order; return False when no more is wanted."""
+    @property
+    def location(self) -> str | None: ...
 
 
 T = TypeVar("T", bound=Transfer)
 
 
+@dataclass(frozen=True, slots=True)
+class Response(Generic[T]):
+    """What arrived for a transfer since its last response: `chunks`, in order."""
+
+    transfer: T
+    location: str | None
+    """The link that the Hub redirected to."""
+    chunks: list[bytes]
+    is_over: bool
+    """Whether the answer has ended: completely, early, or with `error`."""
+    error: Exception | None = None
+    """What went wrong after these bytes: `Trouble`, `NoRanges`, `WrongLength` or `Failed`."""
+
+
+@dataclass(slots=True)
+class _Exchange(Generic[T]):
+    """A transfer's running request."""
+
+    line: Line
+    transfer: T
+    watch: StallWatch
+    hops: int
+    is_accepted: bool = field(default=False, init=False)
+
+    @property
+    def location(self) -> str | None:
+        return self.line.address if self.hops else None
+
+    def take(self, moment: float) -> list[bytes]:
+        """Return the bytes that arrived."""
+        chunks = self.line.take()
+        if chunks:
+            self.watch.add(sum(map(len, chunks)), moment)
+        return chunks
+
+    def check(self, *, at_hub: bool) -> None:
+        """Raise unless the answer carries the requested bytes."""
+        if not self.is_accepted:
+            line, transfer = self.line, self.transfer
+            check(line.status, line.headers, transfer.file, transfer.start, line.length, at_hub=at_hub)
+            self.is_accepted = True
+
+
 class Wire(Generic[T]):
     """Persistent connections to the Hub and its CDN. For one thread."""
 
-    def __init__(self, hub: Hub, commit: str, patience: Patience, authorities: Authorities, guard: Guard) -> None:
+    def __init__(self, hub: Hub, commit: str, stall: StallLimit, authorities: Authorities, guard: Guard) -> None:
         self._hub = hub
         self._commit = commit
-        self._patience = patience
+        self._stall = stall
         self._authorities = authorities
         self._origin = origin(hub.endpoint)
         self._guard = guard
         self._multi = pycurl.CurlMulti()
-        self._busy: dict[pycurl.Curl, tuple[Line, T]] = {}
+        self._busy: dict[T, _Exchange[T]] = {}
         self._idle: list[Line] = []
         self._clock = 0.0
         """Seconds spent on the network: time for the disk and the bandwidth limit must not count as a stall."""
 
     def begin(self, transfer: T) -> None:
         line = self._idle.pop() if self._idle else Line(self._authorities)
-        line.hops = 0
         address = f"{self._hub.endpoint}/{self._hub.name}/resolve/{self._commit}/{quote(transfer.file.path)}"
-        self._ask(line, transfer, transfer.location or address)
+        self._ask(line, transfer, transfer.location or address, hops=0)
 
-    def turn(self, seconds: float) -> list[tuple[T, Exception | None]]:
-        """Pass on what arrives within at most `seconds`; return the transfers that ended, each with its error.
-
-        That is `Trouble`, `NoRanges`, `WrongLength`, `Failed`, or `None`: all arrived, or the connection ended early.
-        """
+    def turn(self, seconds: float) -> Iterator[Response[T]]:
+        """Yield what arrives within at most `seconds`, and the ends of answers."""
         self._work(seconds)
         _, good, bad = self._multi.info_read()
         finished = dict.fromkeys(good, None) | {curl: (code, text) for curl, code, text in bad}
-        ended: list[tuple[T, Exception | None]] = []
-        for curl, (line, transfer) in list(self._busy.items()):
-            try:
-                over = self._hand_over(line, transfer)
-                if curl in finished and not over:
-                    over = self._finish(line, transfer, finished[curl])
-                elif not over:
-                    self._watch(line)
-                error = None
-            except (Trouble, NoRanges, WrongLength, Failed) as failure:
-                over, error = True, failure
-            if over:
-                self._release(line)
-                ended.append((transfer, error))
-        return ended
+        for exchange in list(self._busy.values()):
+            if response := self._respond(exchange, finished):
+                if response.is_over:
+                    self.stop(exchange.transfer)
+                yield response
+
+    def stop(self, transfer: T) -> None:
+        """End a transfer. Its connection is kept if the whole answer was read, else closed."""
+        if exchange := self._busy.pop(transfer, None):
+            self._multi.remove_handle(exchange.line.curl)
+            self._idle.append(exchange.line)
 
     def close(self) -> None:
-        for line, _ in list(self._busy.values()):
-            self._release(line)
+        for transfer in list(self._busy):
+            self.stop(transfer)
 
     def _work(self, seconds: float) -> None:
         began = time.monotonic()
@@ -115,7 +139,7 @@ class Wire(Generic[T]):
         self._multi.perform()
         self._clock += time.monotonic() - began
 
-    def _ask(self, line: Line, transfer: T, address: str) -> None:
+    def _ask(self, line: Line, transfer: T, address: str, *, hops: int) -> None:
         headers = ["User-Agent: modeldepot"]
         if (transfer.start, transfer.end) != (0, transfer.file.size):
             headers.append(f"Range: bytes={transfer.start}-{transfer.end - 1}")
@@ -128,65 +152,40 @@ class Wire(Generic[T]):
         # As in the API's client, a SOCKS proxy resolves the names.
         proxy = proxy.replace("socks5://", "socks5h://") if proxy else None
         line.prepare(address, headers, transfer.end - transfer.start, proxy, guarded=guarded)
-        line.count(self._clock)
-        self._busy[line.curl] = line, transfer
+        self._busy[transfer] = _Exchange(line, transfer, StallWatch(self._stall, self._clock), hops)
         self._multi.add_handle(line.curl)
 
-    def _hand_over(self, line: Line, transfer: T) -> bool:
-        """Pass the arrived bytes to the transfer; return whether it wants no more."""
-        if not line.chunks:
-            return False
-        chunks = line.chunks.copy()
-        line.chunks.clear()
-        line.heard = self._clock
-        line.got += sum(map(len, chunks))
-        if line.target:
-            return line.got > _ANSWER and self._follow(line, transfer)
-        self._check(line, transfer)
-        return not transfer.receive(chunks)
+    def _respond(
+        self, exchange: _Exchange[T], finished: Mapping[pycurl.Curl, tuple[int, str] | None]
+    ) -> Response[T] | None:
+        """Return what is new of a request, or `None`."""
+        line, transfer = exchange.line, exchange.transfer
+        is_over, chunks = line.curl in finished, exchange.take(self._clock)
+        error: Exception | None = None
+        if chunks or is_over:
+            try:
+                if line.target:
+                    if is_over or exchange.watch.count > _ANSWER:
+                        self._follow(exchange)
+                    return None
+                if chunks or line.status:
+                    exchange.check(at_hub=origin(line.address) == self._origin)
+            except (Trouble, NoRanges, WrongLength, Failed) as failure:
+                return Response(transfer, None, [], is_over=True, error=failure)
+        if failed := finished.get(line.curl):
+            error = line.broken(*failed)
+        elif not is_over and (stalled := exchange.watch.look(self._clock)):
+            error = Trouble(Reason.UNAVAILABLE, stalled, relocate=True)
+        if not chunks and not is_over and not error:
+            return None
+        return Response(transfer, exchange.location, chunks, is_over=is_over or error is not None, error=error)
 
-    def _watch(self, line: Line) -> None:
-        """Raise `Trouble` if the connection is stalled."""
-        passed = self._clock - line.since
-        if self._clock - line.heard >= min(_QUIET, self._patience.window):
-            raise Trouble(Reason.UNAVAILABLE, "The connection sends nothing.", relocate=True)
-        if passed >= self._patience.window:
-            if line.got < self._patience.rate * passed:
-                raise Trouble(Reason.UNAVAILABLE, "The connection hardly sends anything.", relocate=True)
-            heard = line.heard
-            line.count(self._clock)
-            line.heard = heard
-
-    def _finish(self, line: Line, transfer: T, failure: tuple[int, str] | None) -> bool:
-        """Handle the end of a request; return whether its transfer ended, too (not after a redirect)."""
-        if line.target:
-            return self._follow(line, transfer)
-        if line.status:
-            self._check(line, transfer)
-        if failure:
-            raise line.broken(*failure)
-        return True
-
-    def _follow(self, line: Line, transfer: T) -> bool:
-        line.hops += 1
-        if line.hops >= _HOPS:
+    def _follow(self, exchange: _Exchange[T]) -> None:
+        """Send the request again, to the target of a redirect."""
+        line, hops = exchange.line, exchange.hops + 1
+        if hops >= _HOPS:
             raise Trouble(Reason.UNAVAILABLE, "The Hub's redirects lead in a circle.", relocate=True)
         address = urljoin(line.address, line.target)
-        del self._busy[line.curl]
         self._multi.remove_handle(line.curl)
-        self._ask(line, transfer, address)
-        return False
-
-    def _check(self, line: Line, transfer: T) -> None:
-        if not line.accepted:
-            at_hub = origin(line.address) == self._origin
-            check(line.status, line.headers, transfer.file, transfer.start, line.length, at_hub=at_hub)
-            line.accepted = True
-            if line.hops:
-                transfer.location = line.address
-
-    def _release(self, line: Line) -> None:
-        """Keep the connection if the whole answer was read, else close it."""
-        if self._busy.pop(line.curl, None):
-            self._multi.remove_handle(line.curl)
-        self._idle.append(line)
+        del self._busy[exchange.transfer]
+        self._ask(line, exchange.transfer, address, hops=hops)

@@ -23,15 +23,14 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 
 
 class Line:
-    """`heard` is when bytes last arrived; `got` counts the bytes since `since`."""
+    """A reusable handle: one request at a time, on a connection that outlives it."""
 
     def __init__(self, authorities: Authorities) -> None:
-        self.chunks: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._head: list[bytes] = []
         self._answer: dict[str, str] | None = None
         self._guarded = False
         self._refused = ""
-        self.hops = 0
         self.curl = curl = pycurl.Curl()
         authorities.trust(curl)
         curl.setopt(pycurl.NOSIGNAL, 1)
@@ -48,26 +47,26 @@ class Line:
         curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open)
         # Built-in list methods, not Python functions: they are called for every 16 KiB.
-        curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
+        curl.setopt(pycurl.WRITEFUNCTION, self._chunks.append)
         curl.setopt(pycurl.HEADERFUNCTION, self._head.append)
 
     def prepare(self, address: str, headers: Sequence[str], length: int, proxy: str | None, *, guarded: bool) -> None:
         """Prepare a request for `length` bytes. `guarded`: refuse an inside address."""
         self.address, self.length = address, length
-        self.accepted = False
-        self.got, self._refused = 0, ""
+        self._refused = ""
         self._guarded = guarded
         self._answer = None
-        self.chunks.clear()
+        self._chunks.clear()
         self._head.clear()
         self.curl.setopt(pycurl.URL, address.encode())
         self.curl.setopt(pycurl.HTTPHEADER, headers)
         self.curl.setopt(pycurl.PROXY, proxy or "")
 
-    def count(self, moment: float) -> None:
-        """Count bytes from `moment` on."""
-        self.since = self.heard = moment
-        self.got = 0
+    def take(self) -> list[bytes]:
+        """Return what has arrived since the last call."""
+        chunks = self._chunks.copy()
+        self._chunks.clear()
+        return chunks
 
     @property
     def status(self) -> int:

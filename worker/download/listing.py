@@ -33,7 +33,7 @@ class HubFile:
     """Its hash in the Hub's content store, if it is there, too."""
 
     def check(self) -> None:
-        """Raise `Failed` unless size and checksum are valid: part files are named after the checksum."""
+        """Raise `Failed` unless size and checksum are valid: partial files are named after the checksum."""
         sound = _SHA256.fullmatch(self.sha256) if self.sha256 is not None else _SHA1.fullmatch(self.blob_id)
         if not sound or self.size < 0:
             raise Failed(

@@ -19,16 +19,18 @@ from pathlib import Path
 
 from app.domain.errors import DepotError, Failed, Reason
 from app.storage.names import check_paths
-from app.storage.posix import Attempt, Storage
-from worker.download.assembly import Files, Means
+from app.storage.posix import Arrival, Attempt, Storage
+from worker.download.assembly import Assembly
 from worker.download.channel import Channel
-from worker.download.client import Guard, Limits, make_client
+from worker.download.client import Guard, make_client
 from worker.download.elsewhere import Elsewhere
-from worker.download.http import Patience
+from worker.download.flusher import Flusher
+from worker.download.http import Wire
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
 from worker.download.mending import sound
 from worker.download.meter import Meter
+from worker.download.options import DownloadOptions
 from worker.download.protocol import (
     Content,
     Crash,
@@ -43,9 +45,13 @@ from worker.download.protocol import (
     Resolved,
     Verified,
 )
-from worker.download.ranges import Pace
 from worker.download.refusals import explain
+from worker.download.retries import RetryPolicy
+from worker.download.stalls import StallLimit
+from worker.download.survey import Survey
 from worker.download.throttle import Throttle
+from worker.download.transfers import Sink
+from worker.download.tree import VerifiedTree
 from worker.download.trust import Authorities
 
 _TICK = 0.5
@@ -59,12 +65,13 @@ def run(authorities: Authorities) -> None:
     """Carry out one request, then end the process."""
     channel = Channel()
     request = channel.receive(Request)
-    limits = Limits(request.stall_window, request.stall_rate)
-    make_client(request.endpoint, limits, authorities.context, redirects_inside=request.redirects_inside)
+    guard = Guard(request.endpoint, redirects_inside=request.redirects_inside)
+    stall = StallLimit(request.stall_window, request.stall_rate)
+    make_client(request.endpoint, stall, authorities.context, guard)
     hub = Hub(request.endpoint, request.name, request.token)
     try:
         if isinstance(request, DownloadRequest):
-            Download(request, hub, channel, authorities).run()
+            Download(request, hub, channel, authorities, guard).run()
         else:
             channel.send(Found(hub.commit(request.revision)))
     except Exception as error:  # noqa: BLE001  # the one place that maps every error to the contract
@@ -90,6 +97,7 @@ class Download:
     hub: Hub
     channel: Channel
     authorities: Authorities
+    guard: Guard
 
     def run(self) -> None:
         request = self.request
@@ -109,15 +117,45 @@ class Download:
             arrival = storage.adopt(attempt, mends=request.mends)
             if request.mends:
                 wanted = self._rotten(wanted, storage.published(attempt.model_id))
-            files = Files(self.hub, commit, arrival, wanted, elsewhere, self._means())
-            self.channel.send(Planned(files.missing, list(files.awaited)))
-            self.channel.receive(Go)
-            self.channel.on_pass_on(files.pass_on)
-            # In a thread: the code that the signal interrupts may hold a lock that saving needs.
-            signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(files,)).start())
-            with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):
-                files.complete()
+            self._complete(storage, commit, wanted, arrival, elsewhere, total)
         self.channel.send(Done())
+
+    def _complete(
+        self,
+        storage: Storage,
+        commit: str,
+        wanted: Sequence[HubFile],
+        arrival: Arrival,
+        elsewhere: Elsewhere,
+        total: int,
+    ) -> None:
+        """Fetch what is missing of the `wanted` files, once the worker has found room for it."""
+        flusher, options = Flusher(), self._options()
+        survey = Survey.of(wanted, arrival, elsewhere, flusher)
+        tree = VerifiedTree(arrival.tree, wanted, self._keep)
+        tree.remove_strays()  # before the worker measures the free space
+        self.channel.send(Planned(survey.missing, survey.awaited_checksums))
+        self.channel.receive(Go)
+        meter = Meter()
+        assembly = Assembly(
+            self.hub,
+            commit,
+            wanted,
+            survey,
+            elsewhere,
+            tree=tree,
+            scratch=arrival.scratch,
+            wire=Wire(self.hub, commit, options.stall, self.authorities, self.guard),
+            sink=Sink(meter, Throttle(lambda: self.channel.bandwidth)),
+            flusher=flusher,
+            keep=self._keep,
+            options=options,
+        )
+        self.channel.on_pass_on(assembly.pass_on)
+        # In a thread: the code that the signal interrupts may hold a lock that saving needs.
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(assembly,)).start())
+        with _ticking(meter, total, self.channel), _room_told(meter, total, storage):
+            assembly.complete()
 
     def _rotten(self, wanted: Sequence[HubFile], published: Path) -> Sequence[HubFile]:
         """Return the `wanted` files that are missing or wrong in the published folder; report the rest as verified."""
@@ -129,24 +167,21 @@ class Download:
     def _keep(self, file: HubFile, sha256: str) -> None:
         self.channel.send(Verified(file.path, file.size, sha256))
 
-    def _means(self) -> Means:
-        request, channel = self.request, self.channel
-        return Means(
-            pace=Pace(request.connections, request.backoff, request.stall_window),
-            patience=Patience(request.stall_window, request.stall_rate),
-            authorities=self.authorities,
-            guard=Guard(request.endpoint, redirects_inside=request.redirects_inside),
+    def _options(self) -> DownloadOptions:
+        request = self.request
+        return DownloadOptions(
+            connections=request.connections,
+            retries=RetryPolicy(request.backoff),
+            stall=StallLimit(request.stall_window, request.stall_rate),
             xet=request.xet,
             snapshot=request.fetcher == "snapshot",
-            throttle=Throttle(lambda: channel.bandwidth),
-            keep=self._keep,
         )
 
 
-def _stop(files: Files) -> None:
+def _stop(assembly: Assembly) -> None:
     """Save what arrived and exit: a stopping worker releases its lease only when this process is gone."""
     with suppress(OSError):
-        files.save()
+        assembly.save()
     os._exit(0)
 
 

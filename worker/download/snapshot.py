@@ -67,44 +67,46 @@ def _bars(sink: Sink) -> type[Any]:
     """Return a substitute for tqdm that reports arriving bytes to `sink`."""
     lock = threading.RLock()
 
-    class Bar:
-        """The part of tqdm that huggingface_hub 2.4 uses. Its own class counts nothing without a terminal."""
-
-        def __init__(self, iterable: Any = (), **options: Any) -> None:
-            self.iterable = iterable
-            self.n = options.get("initial", 0)
-            self.total = options.get("total")
-            self.desc = options.get("desc") or ""
-            self.format_dict: dict[str, Any] = {"rate": None}
-            self._counts = options.get("unit") == "B" and self.desc.startswith("Downloading")
-
+    class Bar(_Bar):
         def update(self, count: float | None = 1) -> None:
             with lock:
                 self.n += int(count or 0)
-            if self._counts and count:
+            if self.counts and count:
                 sink.meter.add(int(count), fetched=True)
                 sink.throttle(int(count))
-
-        def __iter__(self) -> Iterator[Any]:
-            return iter(self.iterable)
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def _nothing(self, *_: Any, **__: Any) -> None:
-            pass
-
-        close = refresh = set_description = set_description_str = set_postfix_str = reset = clear = _nothing
 
         @classmethod
         def get_lock(cls) -> Any:
             return lock
 
-        @classmethod
-        def set_lock(cls, _lock: Any) -> None:
-            pass
-
     return Bar
+
+
+class _Bar:
+    """The part of tqdm that huggingface_hub 2.4 uses. Its own class counts nothing without a terminal."""
+
+    def __init__(self, iterable: Any = (), **options: Any) -> None:
+        self.iterable = iterable
+        self.n = options.get("initial", 0)
+        self.total = options.get("total")
+        self.desc = options.get("desc") or ""
+        self.format_dict: dict[str, Any] = {"rate": None}
+        self.counts = options.get("unit") == "B" and self.desc.startswith("Downloading")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.iterable)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def _nothing(self, *_: Any, **__: Any) -> None:
+        pass
+
+    close = refresh = set_description = set_description_str = set_postfix_str = reset = clear = _nothing
+
+    @classmethod
+    def set_lock(cls, _lock: Any) -> None:
+        pass

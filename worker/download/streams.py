@@ -1,7 +1,7 @@
-"""Fetches pieces of large files over Xet, in threads, beside the plain HTTP connections.
+"""Fetches ranges of large files over Xet, in threads, beside the plain HTTP connections.
 
 hf_xet returns nothing before a request is complete, and can't be interrupted. So requests are short: a kill loses
-little, a bandwidth limit holds, and a stalled request is abandoned while others fetch its piece.
+little, a bandwidth limit holds, and a stalled request is abandoned while others fetch its range.
 """
 
 import threading
@@ -9,9 +9,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from worker.download.allocator import Range, RangeAllocator
 from worker.download.answers import Trouble
-from worker.download.partial import Part
-from worker.download.pieces import STEP, Piece
+from worker.download.blocks import BLOCK
+from worker.download.retries import Retries, RetryPolicy
 from worker.download.transfers import Sink
 from worker.download.ways import Ways
 from worker.download.xet import Refused, Store
@@ -26,29 +27,54 @@ _SECONDS = 2.0
 """Seconds that a request should take, or a quarter of the stall window if that is shorter."""
 _PAUSE = 0.05
 """Seconds between polls of whether the hasher has caught up."""
+_FAILURES = 8
+"""Failures of Xet since its last success after which it is given up."""
 
 
 @dataclass(slots=True, eq=False)
 class _Hold:
-    """A piece that a thread fetches. `asked`: when its running request began."""
+    """A range that a thread fetches."""
 
-    part: Part
-    piece: Piece
+    allocator: RangeAllocator
+    range: Range
     asked: float | None = None
+    """When its running request began."""
+
+    def ask(self) -> float:
+        """Note that a request begins; return when."""
+        self.asked = moment = time.monotonic()
+        return moment
+
+    def answered(self) -> None:
+        self.asked = None
+
+    def give_back(self) -> None:
+        """Return the rest of the range, for other connections."""
+        self.allocator.give_back(self.range)
 
 
 class Streams:
-    """Fetches `parts` while Xet is the chosen way."""
+    """Fetches files while Xet is the chosen way."""
 
     def __init__(
-        self, store: Store, parts: Sequence[Part], sink: Sink, ways: Ways, *, window: float, most: int
+        self,
+        store: Store,
+        allocators: Sequence[RangeAllocator],
+        sink: Sink,
+        ways: Ways,
+        *,
+        window: float,
+        most: int,
     ) -> None:
         """`window`: seconds without an answer after which Xet is stalled."""
         self._store = store
-        self._parts = parts
+        self._allocators = allocators
         self._sink = sink
         self._ways = ways
         self._window = window
+        self._long = min(_SECONDS, window / 4)
+        self._retries = Retries(RetryPolicy(self._long, limit=_FAILURES, doublings=0))
+        self._fetched = 0
         self._most = min(_MOST, most)
         self._lock = threading.Lock()
         self._holds: set[_Hold] = set()
@@ -60,10 +86,10 @@ class Streams:
     def is_over(self) -> bool:
         """Whether nothing is being fetched and nothing is left to take."""
         with self._lock:
-            return not self._holds and all(part.is_taken for part in self._parts)
+            return not self._holds and self._is_taken
 
     def turn(self, moment: float) -> None:
-        """Start threads for the remaining work and return stalled pieces. Raise an error that ended a thread."""
+        """Start threads for the remaining work and return stalled ranges. Raise an error that ended a thread."""
         if self._error:
             raise self._error
         with self._lock:
@@ -72,7 +98,7 @@ class Streams:
             self._ways.give_up("the content store is stalled")
             self._let_go(hold)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if self._ways.xet and not all(part.is_taken for part in self._parts):
+        if self._ways.xet and not self._is_taken:
             for _ in range(self._most - len(self._threads)):
                 thread = threading.Thread(target=self._run, daemon=True, name="xet")
                 self._threads.append(thread)
@@ -82,13 +108,17 @@ class Streams:
         """Let the threads end; stalled threads end when their request does."""
         self._stopped.set()
 
+    @property
+    def _is_taken(self) -> bool:
+        return all(allocator.is_taken for allocator in self._allocators)
+
     def _run(self) -> None:
         length = _FIRST
         try:
             while self._ways.xet and not self._stopped.is_set():
                 if hold := self._take():
                     length = self._bring(hold, length)
-                elif all(part.is_taken for part in self._parts):
+                elif self._is_taken:
                     return
                 else:
                     self._stopped.wait(_PAUSE)
@@ -97,51 +127,60 @@ class Streams:
 
     def _take(self) -> _Hold | None:
         with self._lock:
-            for part in self._parts:
-                if piece := part.take(STEP):
-                    hold = _Hold(part, piece)
+            for allocator in self._allocators:
+                if taken := allocator.take(BLOCK):
+                    hold = _Hold(allocator, taken)
                     self._holds.add(hold)
                     return hold
         return None
 
     def _let_go(self, hold: _Hold) -> None:
-        """Return the rest of a piece, for other connections."""
+        """Return the rest of a range, for other connections."""
         with self._lock:
             if hold in self._holds:
                 self._holds.discard(hold)
-                hold.part.give_back(hold.piece)
+                hold.give_back()
 
     def _bring(self, hold: _Hold, length: int) -> int:
-        """Fetch a piece, in requests of `length` bytes at first. Return the length for the next request."""
+        """Fetch a range, in requests of `length` bytes at first. Return the length for the next request."""
         try:
             while self._is_wanted(hold):
                 length = self._ask(hold, length)
         except Trouble as trouble:
-            self._ways.failed(trouble.message)
             self._let_go(hold)
-            self._stopped.wait(min(_SECONDS, self._window / 4))
+            self._stopped.wait(self._failed(trouble))
         except Refused as refusal:
             self._ways.give_up(str(refusal))
         finally:
             self._let_go(hold)
         return length
 
+    def _failed(self, trouble: Trouble) -> float:
+        """Note a failed request; give Xet up after too many. Return the seconds to wait."""
+        moment = time.monotonic()
+        with self._lock:
+            self._retries.failed(trouble, moment, fetched=self._fetched, progress=1)
+            wait, is_exhausted = self._retries.due - moment, self._retries.is_exhausted
+        if is_exhausted:
+            self._ways.give_up(trouble.message)
+        return wait
+
     def _is_wanted(self, hold: _Hold) -> bool:
-        piece = hold.piece
-        there = hold in self._holds and piece.start < piece.end and not hold.part.given_up
+        there = hold in self._holds and not hold.range.is_empty and not hold.allocator.is_given_up
         return there and self._ways.xet and not self._stopped.is_set()
 
     def _ask(self, hold: _Hold, length: int) -> int:
-        piece, throttle = hold.piece, self._sink.throttle
+        wanted, throttle = hold.range, self._sink.throttle
         if throttle.limit:
             length = min(length, max(_LIMITED, throttle.limit // self._most))
-        count = min(length, piece.end - piece.start)
+        count = min(length, wanted.end - wanted.start)
         throttle(count)
-        began = hold.asked = time.monotonic()
-        chunks = self._store.fetch(hold.part.file, piece.start, piece.start + count)
-        passed, hold.asked = time.monotonic() - began, None
+        began = hold.ask()
+        chunks = self._store.fetch(hold.allocator.file, wanted.start, wanted.start + count)
+        passed = time.monotonic() - began
+        hold.answered()
         if hold in self._holds:
-            self._ways.brought()
-            self._sink.meter.add(hold.part.write(piece, chunks), fetched=True)
-        long = min(_SECONDS, self._window / 4)
-        return max(_FIRST, min(int(count * long / max(passed, 0.001)), STEP))
+            with self._lock:
+                self._fetched += count
+            self._sink.meter.add(hold.allocator.write(wanted, chunks), fetched=True)
+        return max(_FIRST, min(int(count * self._long / max(passed, 0.001)), BLOCK))

@@ -1,12 +1,12 @@
-"""The transfers that the writer starts: a piece of a large file, or a whole small file."""
+"""The transfers of a download: a range of a large file, or a whole small file."""
 
 from dataclasses import dataclass, field
 
-from worker.download.answers import Trouble
+from worker.download.allocator import Range, RangeAllocator
+from worker.download.http import Response
 from worker.download.listing import HubFile
 from worker.download.meter import Meter
-from worker.download.partial import Part
-from worker.download.pieces import Piece
+from worker.download.retries import Retries
 from worker.download.throttle import Throttle
 
 _KNOWN = 0.5
@@ -22,82 +22,91 @@ class Sink:
 
 
 @dataclass(slots=True, eq=False)
-class Tried:
-    """How often a request failed. `failures`: since its own last bytes. `troubles`: since any request's progress."""
+class RangeTransfer:
+    """A range of a large file."""
 
-    failures: int = 0
-    troubles: int = 0
-    seen: int = 0
-    """Bytes fetched by all requests when it last failed."""
-    due: float = 0.0
-    trouble: Trouble | None = None
-    ignored: int = 0
-    """Answers in a row that were not the requested range."""
-
-
-@dataclass(slots=True, eq=False)
-class OfPart:
-    """A piece of a large file."""
-
-    part: Part
-    piece: Piece
+    allocator: RangeAllocator
+    range: Range
     sink: Sink
+    retries: Retries
     began: float
-    came: int = 0
-    tried: Tried = field(default_factory=Tried)
-    alone: bool = False
+    _received: int = 0
+    _ignored: int = 0
+    """Answers in a row that were not the requested range."""
+    _is_whole: bool = False
     """Whether it fetches the whole file, because the server ignores ranges."""
 
     @property
     def file(self) -> HubFile:
-        return self.part.file
+        return self.allocator.file
 
     @property
     def start(self) -> int:
-        return self.piece.start
+        return self.range.start
 
     @property
     def end(self) -> int:
-        return self.piece.end
+        return self.range.end
 
     @property
     def location(self) -> str | None:
-        return self.part.location
-
-    @location.setter
-    def location(self, address: str | None) -> None:
-        self.part.location = address
+        return self.allocator.location
 
     @property
     def done(self) -> bool:
-        return self.piece.start >= self.piece.end or self.part.given_up
+        return self.range.is_empty or self.allocator.is_given_up
 
     def left(self, moment: float) -> float:
-        """Return the seconds until the piece is complete, at its rate so far; 0 while that is unknown."""
-        return (
-            0.0 if moment - self.began < _KNOWN else (self.end - self.start) * (moment - self.began) / max(self.came, 1)
-        )
+        """Return the seconds until the range is complete, at its rate so far; 0 while that is unknown."""
+        passed = moment - self.began
+        return 0.0 if passed < _KNOWN else (self.end - self.start) * passed / max(self._received, 1)
 
-    def receive(self, chunks: list[bytes]) -> bool:
+    def receive(self, response: "Response[Transfer]") -> bool:
+        """Take the bytes of a response; return whether more are wanted."""
+        if response.location:
+            self.allocator.redirect(response.location)
         if self.done:
             return False
-        count = sum(map(len, chunks))
-        self.came += count
-        whole = self.piece.start + count <= self.piece.end
-        self.sink.meter.add(self.part.write(self.piece, chunks), fetched=True)
+        count = sum(map(len, response.chunks))
+        self._received += count
+        fits = self.range.start + count <= self.range.end
+        self.sink.meter.add(self.allocator.write(self.range, response.chunks), fetched=True)
         self.sink.throttle(count)
-        self.tried.failures = self.tried.ignored = 0
-        # At the piece's end the answer ends by itself, and the connection is kept.
-        return whole and not self.part.given_up
+        self.retries.received()
+        self._ignored = 0
+        # At the range's end the answer ends by itself, and the connection is kept.
+        return fits and not self.allocator.is_given_up
+
+    def restart(self, *, relocate: bool) -> None:
+        """Prepare for another request; `relocate`: ask the Hub for a new link."""
+        if relocate:
+            self.allocator.redirect(None)
+
+    def abandon(self) -> None:
+        """Give up the whole file."""
+        self.allocator.partial.abandon()
+
+    def without_ranges(self) -> bool:
+        """Prepare for a server that ignored the range: ask once more, then for the whole file from its beginning.
+
+        Return False if another connection fetches the whole file.
+        """
+        self._ignored += 1
+        if self._ignored > 1 or self._is_whole:
+            whole = Range(0, self.file.size) if self._is_whole else self.allocator.take_all()
+            if whole is None:
+                return False
+            self.range, self._is_whole = whole, True
+        return True
 
 
 @dataclass(slots=True, eq=False)
-class Whole:
+class FileTransfer:
     """A small file, in memory."""
 
     file: HubFile
     sink: Sink
-    tried: Tried = field(default_factory=Tried)
+    retries: Retries
     location: str | None = None
     start: int = 0
     _chunks: list[bytes] = field(default_factory=list)
@@ -110,18 +119,22 @@ class Whole:
     def done(self) -> bool:
         return sum(map(len, self._chunks)) >= self.file.size
 
-    def receive(self, chunks: list[bytes]) -> bool:
-        self.sink.throttle(sum(map(len, chunks)))
-        self._chunks += chunks
+    def receive(self, response: "Response[Transfer]") -> bool:
+        """Take the bytes of a response; return whether more are wanted."""
+        self.location = response.location or self.location
+        self.sink.throttle(sum(map(len, response.chunks)))
+        self._chunks += response.chunks
         return sum(map(len, self._chunks)) <= self.file.size
 
     def data(self) -> bytes:
         self.sink.meter.add(self.file.size, fetched=True)
         return b"".join(self._chunks)
 
-    def forget(self) -> None:
+    def restart(self, *, relocate: bool) -> None:
         """Discard the bytes: the file is fetched from its beginning again."""
         self._chunks.clear()
+        if relocate:
+            self.location = None
 
 
-Transfer = OfPart | Whole
+Transfer = RangeTransfer | FileTransfer

@@ -12,8 +12,6 @@ _WORTH = 15.0
 """Seconds that must remain at Xet's rate for plain HTTP to be tried, too."""
 _MARGIN = 1.1
 """The factor by which plain HTTP must be faster."""
-_TROUBLES = 8
-"""Failures of Xet since its last success after which it is given up."""
 
 log = structlog.get_logger()
 
@@ -30,7 +28,6 @@ class Ways:
         self._due = moment + _WARM
         self._began: tuple[float, int] | None = None
         self._over_xet = 0.0
-        self._failures = 0
         self._lock = threading.Lock()
 
     def look(self, moment: float, count: int, left: int) -> None:
@@ -52,18 +49,6 @@ class Ways:
             self.xet, self._trying = rate < self._over_xet * _MARGIN, False
         way = "xet" if self.xet else "plain http"
         log.info("large files come the faster way", way=way, xet_rate=int(self._over_xet), plain_rate=int(rate))
-
-    def brought(self) -> None:
-        """Note a success of Xet."""
-        self._failures = 0
-
-    def failed(self, why: str) -> None:
-        """Note a failed request over Xet; give Xet up after `_TROUBLES` of them."""
-        with self._lock:
-            self._failures += 1
-            enough = self._failures >= _TROUBLES
-        if enough:
-            self.give_up(why)
 
     def give_up(self, why: str) -> None:
         """Use plain HTTP only from now on."""

@@ -18,12 +18,12 @@ from app.domain.errors import Reason
 from worker.download.answers import Trouble
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
+from worker.download.retries import RetryPolicy
 
 _FRESH = 30.0
 """Seconds that a token must still be valid to be used for another request."""
-_TRIES = 1
-_DELAY = timedelta(seconds=0.5)
-"""How often, and after which pause, hf_xet itself retries a failed request: five times and minutes by default."""
+_INNER = RetryPolicy(backoff=0.5, limit=1)
+"""How hf_xet itself retries a failed request: five times and minutes by default."""
 
 
 class Refused(Exception):
@@ -33,10 +33,10 @@ class Refused(Exception):
 class Store:
     """The content store, for the files of one commit."""
 
-    def __init__(self, hub: Hub, commit: str, patience: float) -> None:
-        """`patience`: seconds without a byte after which hf_xet aborts a request."""
+    def __init__(self, hub: Hub, commit: str, window: float) -> None:
+        """`window`: seconds without a byte after which hf_xet aborts a request."""
         self._hub, self._commit = hub, commit
-        self._patience = timedelta(seconds=patience)
+        self._window = timedelta(seconds=window)
         self._lock = threading.Lock()
         self._session: Any = None
         self._group: Any = None
@@ -61,7 +61,11 @@ class Store:
     def _open(self, access: XetConnectionInfo) -> Any:
         """Return a group for requests to the store, valid as long as the token."""
         self._good_until = access.expiration_unix_epoch - _FRESH
-        limits = {"read_timeout": self._patience, "retry_max_attempts": _TRIES, "retry_base_delay": _DELAY}
+        limits = {
+            "read_timeout": self._window,
+            "retry_max_attempts": _INNER.limit,
+            "retry_base_delay": timedelta(seconds=_INNER.backoff),
+        }
         try:
             if self._session is None:
                 config = hf_xet().XetConfig().with_config({f"client.{name}": value for name, value in limits.items()})

@@ -1,0 +1,49 @@
+"""What is there already is found, and looking changes nothing."""
+
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from app.storage.posix import Attempt, Storage
+from worker.download.elsewhere import Elsewhere
+from worker.download.flusher import Flusher
+from worker.download.listing import HubFile
+from worker.download.partial import PartialFile
+from worker.download.survey import Survey
+
+MIB = 1 << 20
+
+
+def _file(path: str, size: int, letter: str) -> HubFile:
+    return HubFile(path, size, "0" * 40, letter * 64)
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_file_is_found_where_its_content_is(tmp_path: Path) -> None:
+    here, stale, twin = _file("here", 5, "a"), _file("stale", 6, "b"), _file("twin", 6, "b")
+    linked, awaited, begun = _file("linked", 7, "c"), _file("awaited", 8, "d"), _file("begun", 3 * MIB, "e")
+    storage = Storage(tmp_path / "storage")
+    storage.prepare()
+    (tmp_path / "other").write_bytes(b"x" * 7)
+    elsewhere = Elsewhere(cast("Any", None), {"c" * 64: [tmp_path / "other"]}, frozenset({"d" * 64}))
+    attempt, flusher = Attempt(uuid4(), uuid4(), 1), Flusher()
+    with storage.alone(attempt.model_id):
+        arrival = storage.adopt(attempt)
+        (arrival.tree / "here").write_bytes(b"x" * 5)
+        (arrival.tree / "stale").write_bytes(b"of another commit")
+        (arrival.tree / "stray").write_bytes(b"x")
+        earlier = PartialFile(begun, arrival.scratch / "parts", flusher)
+        earlier.write([b"x" * MIB], 0, begun.size)
+        earlier.sync()
+        before = _content(tmp_path)
+        found = Survey.of([here, stale, twin, linked, awaited, begun], arrival, elsewhere, flusher)
+        assert _content(tmp_path) == before
+    assert found.here == [here, linked]
+    assert found.awaited == [awaited]
+    assert found.awaited_checksums == ["d" * 64]
+    assert found.absent == [twin, begun], "a content is listed once"
+    assert list(found.partials) == [begun]
+    assert found.missing == 6 + 2 * MIB

@@ -1,0 +1,60 @@
+"""What is there of the wanted files before a download begins. Changes nothing."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from app.storage.posix import Arrival
+from worker.download.elsewhere import Elsewhere
+from worker.download.flusher import Flusher
+from worker.download.listing import HubFile
+from worker.download.partial import FOLDER, PartialFile, key
+from worker.download.ranges import SMALL
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The wanted files by where their contents are. Of several absent files with the same content, one is listed."""
+
+    here: Sequence[HubFile]
+    """In the attempt's tree, or to be linked there; their contents are not checked."""
+    awaited: Sequence[HubFile]
+    """To be fetched by other downloads."""
+    absent: Sequence[HubFile]
+    """To be fetched."""
+    partials: Mapping[HubFile, PartialFile]
+    """What earlier attempts left of the large ones among the absent files."""
+
+    @classmethod
+    def of(cls, wanted: Sequence[HubFile], arrival: Arrival, elsewhere: Elsewhere, flusher: Flusher) -> Self:
+        here = [file for file in wanted if _is_here(file, arrival.tree, elsewhere)]
+        contents = {key(file) for file in here}
+        missing = {key(file): file for file in wanted if key(file) not in contents}.values()
+        absent = [file for file in missing if file.sha256 not in elsewhere.awaited]
+        folder = arrival.scratch / FOLDER
+        return cls(
+            here=here,
+            awaited=[file for file in missing if file.sha256 in elsewhere.awaited],
+            absent=absent,
+            partials={file: PartialFile(file, folder, flusher) for file in absent if file.size > SMALL},
+        )
+
+    @property
+    def missing(self) -> int:
+        """Bytes to fetch."""
+        return sum(file.size for file in self.absent) - sum(partial.counted for partial in self.partials.values())
+
+    @property
+    def awaited_checksums(self) -> list[str]:
+        return [file.sha256 for file in self.awaited if file.sha256]
+
+
+def _is_here(file: HubFile, tree: Path, elsewhere: Elsewhere) -> bool:
+    """Whether a file of that size is in the tree or can be linked there."""
+    for path in (tree / file.path, *elsewhere.links.get(file.sha256 or "", ())):
+        with suppress(OSError):
+            if path.stat().st_size == file.size:
+                return True
+    return False
