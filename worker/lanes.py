@@ -14,7 +14,7 @@ _DELETES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RunnerOptions:
     """The settings of a runner. Durations are in seconds."""
 
     slots: int
@@ -58,11 +58,11 @@ class Lanes(NamedTuple):
     small: Lane
 
     @classmethod
-    def of(cls, policy: Policy) -> Self:
+    def of(cls, options: RunnerOptions) -> Self:
         return cls(
             deletes=Lane(_DELETES, Command.DELETE_MODEL),
-            models=Lane(policy.slots, Command.CREATE_MODEL),
-            small=Lane(policy.small_slots, Command.CREATE_MODEL, policy.small),
+            models=Lane(options.slots, Command.CREATE_MODEL),
+            small=Lane(options.small_slots, Command.CREATE_MODEL, options.small),
         )
 
     @property

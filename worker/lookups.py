@@ -15,7 +15,7 @@ from app.depot.lookups import ANSWERS_WITHIN, LATEST, QUEUE
 from app.domain.errors import DepotError, OperationError, Refusal, TryAgain
 from app.services import models
 from app.services.rows import SelectedModel
-from worker.commands.work import Tools
+from worker.commands.work import WorkerContext
 from worker.download.protocol import Found, LookupRequest
 from worker.jobs import OPTIONS, taken
 
@@ -29,11 +29,11 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def answering(redis_url: str, tools: Tools) -> AsyncIterator[None]:
+async def answering(redis_url: str, context: WorkerContext) -> AsyncIterator[None]:
     """Answer the API's questions during the block."""
 
     async def latest(_context: dict[Any, Any], model_id: str) -> dict[str, Any]:
-        return await _latest(tools, UUID(model_id))
+        return await _latest(context, UUID(model_id))
 
     def make(redis: ArqRedis) -> Worker:
         function = func(cast("WorkerCoroutine", latest), name=LATEST)
@@ -51,16 +51,16 @@ async def answering(redis_url: str, tools: Tools) -> AsyncIterator[None]:
         yield
 
 
-async def _latest(tools: Tools, model_id: UUID) -> dict[str, Any]:
+async def _latest(context: WorkerContext, model_id: UUID) -> dict[str, Any]:
     """Return `{"commit": …}`, or `{"message": …, "again": …}`: the reason, and whether asking again may help."""
     try:
         async with asyncio.timeout(ANSWERS_WITHIN):
-            async with tools.database.read() as connection:
+            async with context.database.read() as connection:
                 model = await models.selection(connection, model_id)
-            commit = await _ask(tools, model)
+            commit = await _ask(context, model)
     except TimeoutError:
         message = (
-            f"The Hub at {tools.hub_endpoint} did not answer within {ANSWERS_WITHIN:.0f} seconds: ask again later."
+            f"The Hub at {context.hub_endpoint} did not answer within {ANSWERS_WITHIN:.0f} seconds: ask again later."
         )
         return {"message": message, "again": True}
     except (OperationError, Refusal) as error:
@@ -69,18 +69,18 @@ async def _latest(tools: Tools, model_id: UUID) -> dict[str, Any]:
     return {"commit": commit}
 
 
-async def _ask(tools: Tools, model: SelectedModel) -> str:
+async def _ask(context: WorkerContext, model: SelectedModel) -> str:
     """Ask the Hub in a separate process, as downloads do: it can be killed whatever it waits for."""
-    async with tools.download_pool.child(downloads=False) as child:
+    async with context.download_pool.child(downloads=False) as child:
         request = LookupRequest(
             name=model.name,
             revision=model.revision,
             token=None,
-            endpoint=tools.hub_endpoint,
-            redirects_inside=tools.redirects_inside,
+            endpoint=context.hub_endpoint,
+            redirects_inside=context.redirects_inside,
             lease=2 * ANSWERS_WITHIN,
             stall_window=ANSWERS_WITHIN,
-            stall_rate=tools.stall_rate,
+            stall_rate=context.stall_rate,
         )
         child.send(request)
         async for message in child.messages():

@@ -29,10 +29,10 @@ from app.storage.abilities import check_abilities
 from app.storage.posix import Storage
 from app.terminal import shown
 from app.wakeup import Wakeup, connect
-from worker.commands.work import Tools
+from worker.commands.work import WorkerContext
 from worker.download.trust import CERTIFICATE, KEY, show
 from worker.ending import cancel_and_wait
-from worker.lanes import Policy
+from worker.lanes import RunnerOptions
 from worker.lookups import answering
 from worker.maintenance.marking import meet
 from worker.metrics import WorkerMetrics
@@ -94,8 +94,8 @@ def _give_way(niceness: int) -> None:
 
 async def _serve(settings: Settings, storage: Storage, listener: socket.socket | None) -> None:
     host = socket.gethostname()
-    policy = _policy(settings)
-    presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), policy.all_slots, settings.poll_interval)
+    options = _options(settings)
+    presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), options.all_slots, settings.poll_interval)
     structlog.contextvars.bind_contextvars(worker=presence.name)
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
@@ -106,7 +106,7 @@ async def _serve(settings: Settings, storage: Storage, listener: socket.socket |
     status = StatusServer(Readiness(database, revisions(), wakeup, volume), metrics)
     with scratch() as cache:
         download_pool = DownloadPool(settings.hub_endpoint, str(cache), settings.bandwidth)
-        tools = Tools(
+        context = WorkerContext(
             database=database,
             wakeup=wakeup,
             metrics=metrics,
@@ -125,16 +125,16 @@ async def _serve(settings: Settings, storage: Storage, listener: socket.socket |
             stall_window=settings.stall_window,
             stall_rate=settings.stall_rate,
         )
-        runner = Runner(presence, tools, policy, Pulse(cache, settings.poll_interval))
+        runner = Runner(presence, context, options, Pulse(cache, settings.poll_interval))
         async with status.listening(listener):
             await _look_at(storage, database)
-            await _work(runner, tools, settings)
+            await _work(runner, context, settings)
         await wakeup.close()
         await database.close()
 
 
-def _policy(settings: Settings) -> Policy:
-    return Policy(
+def _options(settings: Settings) -> RunnerOptions:
+    return RunnerOptions(
         slots=settings.slots,
         small_slots=settings.small_slots,
         small=settings.small,
@@ -162,19 +162,19 @@ async def _look_at(storage: Storage, database: Database) -> None:
         log.warning("storage and database can't be compared", reason=str(error), error=error.cause)
 
 
-async def _work(runner: Runner, tools: Tools, settings: Settings) -> None:
+async def _work(runner: Runner, context: WorkerContext, settings: Settings) -> None:
     """Work until asked to stop; then hand over all running operations."""
-    await tools.download_pool.prepare()
+    await context.download_pool.prepare()
     log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
     running = asyncio.create_task(runner.run())
-    async with listening(settings.redis_url, runner), answering(settings.redis_url, tools):
+    async with listening(settings.redis_url, runner), answering(settings.redis_url, context):
         await _asked_to_stop()
         log.info("worker stops")
         _end_in_any_case()
-        tools.download_pool.retire()
+        context.download_pool.retire()
         handing_over = asyncio.create_task(cancel_and_wait(running, patience=_HAND_OVER))
     await handing_over
-    await tools.download_pool.close()
+    await context.download_pool.close()
 
 
 def _end_in_any_case() -> None:

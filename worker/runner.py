@@ -17,9 +17,9 @@ from app.services import audit, downloads, leases, models, operations, sessions,
 from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
-from worker.commands.work import Tools, Work
+from worker.commands.work import Work, WorkerContext
 from worker.heartbeat import LeaseHeartbeat
-from worker.lanes import Lane, Lanes, Policy
+from worker.lanes import Lane, Lanes, RunnerOptions
 from worker.maintenance.dead import give_up_dead
 from worker.maintenance.orphans import tidy
 from worker.metrics import Outcome
@@ -38,14 +38,14 @@ log = structlog.get_logger()
 class Runner:
     """One worker's slots."""
 
-    def __init__(self, presence: Presence, tools: Tools, policy: Policy, pulse: Pulse) -> None:
+    def __init__(self, presence: Presence, context: WorkerContext, options: RunnerOptions, pulse: Pulse) -> None:
         self._presence = presence
-        self._tools = tools
-        self._policy = policy
+        self._context = context
+        self._options = options
         self._pulse = pulse
         self._wake = asyncio.Event()
         self._dead_are_gone = False
-        self._lanes = Lanes.of(policy)
+        self._lanes = Lanes.of(options)
 
     @property
     def has_free_slot(self) -> bool:
@@ -66,7 +66,7 @@ class Runner:
                 self._pulse.beat()
                 # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the wake.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._policy.poll_interval):
+                    async with asyncio.timeout(self._options.poll_interval):
                         await self._wake.wait()
         finally:
             running = self._lanes.running
@@ -77,12 +77,12 @@ class Runner:
             await asyncio.gather(self._or_log(self._leave()), *running, return_exceptions=True)
 
     async def _leave(self) -> None:
-        async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
+        async with asyncio.timeout(_LAST_WORD), self._context.database.begin() as connection:
             await workers.sign_out(connection, self._presence.name)
 
     async def _fill_slots(self) -> None:
         if not self._dead_are_gone:
-            await give_up_dead(self._tools.database, self._presence)
+            await give_up_dead(self._context.database, self._presence)
             self._dead_are_gone = True
         for lane in self._lanes:
             # While a slot for any size is free, an operation goes there: it needn't be put back for its size.
@@ -99,18 +99,18 @@ class Runner:
         try:
             return await self._try_claim(lane)
         except DatabaseUnreachable as error:
-            if lane is not self._lanes.deletes or not self._tools.database.make_room(error):
+            if lane is not self._lanes.deletes or not self._context.database.make_room(error):
                 raise
             log.warning("the database's disk is full: its ballast was given up for a delete")
             return await self._try_claim(lane)
 
     async def _try_claim(self, lane: Lane) -> Claim | None:
-        name, lease = self._presence.name, self._tools.lease
-        async with self._tools.database.begin() as connection:
+        name, lease = self._presence.name, self._context.lease
+        async with self._context.database.begin() as connection:
             return await leases.claim(connection, name, lease=lease, commands=(lane.command,), small=lane.small)
 
     async def _carry_out(self, claim: Claim, lane: Lane) -> None:
-        context = {
+        fields = {
             "operation_id": claim.lease.operation_id,
             "model_id": claim.resource_id,
             "name": claim.resource_name,
@@ -119,11 +119,11 @@ class Runner:
             "request_id": claim.request_id,
         }
         occupies = lane is self._lanes.models
-        with bound_contextvars(**context), self._tools.metrics.attempt(claim.command, occupies=occupies) as ending:
-            heartbeat = LeaseHeartbeat(self._tools.database, claim, self._tools.lease)
+        with bound_contextvars(**fields), self._context.metrics.attempt(claim.command, occupies=occupies) as ending:
+            heartbeat = LeaseHeartbeat(self._context.database, claim, self._context.lease)
             try:
                 self._check_attempts(claim)
-                await _while_kept(COMMANDS[claim.command](Work(claim, heartbeat, self._tools, lane.small)), heartbeat)
+                await _while_kept(COMMANDS[claim.command](Work(claim, heartbeat, self._context, lane.small)), heartbeat)
                 ending.outcome = Outcome.SUCCESS
             except asyncio.CancelledError:
                 await self._hand_over(claim)
@@ -145,44 +145,46 @@ class Runner:
                 ending.outcome = await self._fail(claim, Failed(Reason.FAULT, _BUG))
 
     def _check_attempts(self, claim: Claim) -> None:
-        if claim.attempts > self._policy.attempts:
+        if claim.attempts > self._options.attempts:
             died = f"{claim.attempts - 1} workers in a row died at this."
             raise Failed(Reason.INTERRUPTED, f"{died} Send the request again to try once more.")
 
     async def _hand_over(self, claim: Claim) -> None:
-        async with asyncio.timeout(_LAST_WORD), self._tools.database.begin() as connection:
+        async with asyncio.timeout(_LAST_WORD), self._context.database.begin() as connection:
             await leases.put_back(connection, claim.lease)
         log.info("operation is handed over")
-        await self._tools.wakeup.send()
+        await self._context.wakeup.send()
 
     async def _let_go(self, claim: Claim) -> Outcome:
         log.info("lease is lost: stopped")
-        async with self._tools.database.begin() as connection:
+        async with self._context.database.begin() as connection:
             cancelled = await leases.let_go(connection, claim.lease)
         if cancelled:  # The next operation on this model, its delete, waited for this.
-            await self._tools.wakeup.send()
+            await self._context.wakeup.send()
         return Outcome.CANCELLED if cancelled else Outcome.LOST
 
     async def _put_back(self, claim: Claim, error: NotYet) -> Outcome:
-        async with self._tools.database.begin() as connection:
+        async with self._context.database.begin() as connection:
             await leases.put_back(connection, claim.lease, after=error.after, message=error.message)
         log.info("operation waits", message=error.message)
         if error.after is None:
-            await self._tools.wakeup.send()
+            await self._context.wakeup.send()
         return Outcome.PUT_BACK
 
     async def _try_again(self, claim: Claim, heartbeat: LeaseHeartbeat, error: TryAgain) -> Outcome:
-        async with self._tools.database.begin() as connection:
+        async with self._context.database.begin() as connection:
             attempts = await leases.renew(
-                connection, claim.lease, seconds=self._tools.lease, reached=heartbeat.downloaded
+                connection, claim.lease, seconds=self._context.lease, reached=heartbeat.downloaded
             )
-            if attempts < self._policy.attempts:
-                wait = max(self._policy.backoff * 2 ** (attempts - 1), error.after or 0.0)
+            if attempts < self._options.attempts:
+                wait = max(self._options.backoff * 2 ** (attempts - 1), error.after or 0.0)
                 wait = min(wait, _LONGEST_BACKOFF)
-                message = f"{error.message} Attempt {attempts} of {self._policy.attempts}; the next is in {wait:.0f} s."
+                message = (
+                    f"{error.message} Attempt {attempts} of {self._options.attempts}; the next is in {wait:.0f} s."
+                )
                 await leases.release(connection, claim.lease, after=wait, message=message)
                 log.warning("operation will be tried again", reason=error.reason, message=error.message, wait=wait)
-                self._tools.metrics.tried_again(error.reason)
+                self._context.metrics.tried_again(error.reason)
                 return Outcome.AGAIN
         message = f"{error.message} {attempts} attempts failed; send the request again to go on from what is there."
         return await self._fail(claim, Failed(error.reason, message))
@@ -200,7 +202,7 @@ class Runner:
         return Outcome.FAILURE
 
     async def _settle(self, claim: Claim, error: OperationError) -> None:
-        async with self._tools.database.begin() as connection:
+        async with self._context.database.begin() as connection:
             await downloads.fail(connection, claim.lease, claim.resource_id, claim.command, error)
 
     async def _sweep(self) -> None:
@@ -208,30 +210,30 @@ class Runner:
             await self._or_log(self._announce(fresh=look == 0))
             await self._or_log(self._sweep_once())
             if look % _TIDY_EVERY == 0:
-                if self._tools.database.ballast:
-                    await asyncio.to_thread(self._tools.database.ballast.keep)
+                if self._context.database.ballast:
+                    await asyncio.to_thread(self._context.database.ballast.keep)
                 await self._or_log(self._dismiss())
-                await self._or_log(tidy(self._tools.database, self._tools.storage))
-            await asyncio.sleep(self._policy.poll_interval)
+                await self._or_log(tidy(self._context.database, self._context.storage))
+            await asyncio.sleep(self._options.poll_interval)
 
     async def _announce(self, *, fresh: bool) -> None:
-        async with self._tools.database.begin() as connection:
+        async with self._context.database.begin() as connection:
             await workers.announce(connection, self._presence, fresh=fresh)
             await workers.forget_silent(connection)
 
     async def _sweep_once(self) -> None:
-        async with self._tools.database.begin() as connection:
+        async with self._context.database.begin() as connection:
             expired = await operations.expire(connection)
-        async with self._tools.database.begin() as connection:
-            purged = await operations.purge(connection, self._policy.retention)
-            forgotten = await audit.purge(connection, self._policy.audit_retention)
+        async with self._context.database.begin() as connection:
+            purged = await operations.purge(connection, self._options.retention)
+            forgotten = await audit.purge(connection, self._options.audit_retention)
             await sessions.purge(connection)
         if expired or purged or forgotten:
             log.info("swept", expired=expired, purged=purged, audit=forgotten)
 
     async def _dismiss(self) -> None:
-        async with self._tools.database.begin() as connection:
-            dismissed = await models.dismiss(connection, self._policy.error_retention)
+        async with self._context.database.begin() as connection:
+            dismissed = await models.dismiss(connection, self._options.error_retention)
         if dismissed:
             log.info("forgot models that failed before a byte arrived", models=dismissed)
 

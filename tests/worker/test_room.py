@@ -14,7 +14,7 @@ from app.storage.posix import Attempt, Storage
 from tests import by_hand
 from tests.faults.conftest import mounted
 from worker.commands.room import NoRoom, Room, check_room, in_room
-from worker.commands.work import Tools, Work
+from worker.commands.work import Work, WorkerContext
 from worker.download.preallocation import allocate
 from worker.heartbeat import LeaseHeartbeat
 
@@ -36,17 +36,17 @@ async def _work(database: Database, storage: Storage, name: str) -> Work:
     await by_hand.create(database, name)
     claim = await by_hand.claim(database)
     assert claim is not None
-    tools = cast("Tools", SimpleNamespace(database=database, storage=storage, reserve=0))
-    return Work(claim, LeaseHeartbeat(database, claim, 30), tools, None)
+    context = cast("WorkerContext", SimpleNamespace(database=database, storage=storage, reserve=0))
+    return Work(claim, LeaseHeartbeat(database, claim, 30), context, None)
 
 
 async def _needs(work: Work, size: int) -> UUID:
     """It begins if there is room."""
 
     async def begin(room: Room) -> UUID:
-        async with work.tools.database.begin() as connection:
+        async with work.context.database.begin() as connection:
             await check_room(connection, work, size, room)
-        await by_hand.arrive(work.tools.database, work.claim, 0, total=size)
+        await by_hand.arrive(work.context.database, work.claim, 0, total=size)
         return work.claim.resource_id
 
     return await in_room(work, begin)

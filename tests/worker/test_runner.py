@@ -22,8 +22,8 @@ from app.storage.posix import Storage
 from app.wakeup import Wakeup, connect
 from tests import by_hand
 from tests.depot import SECRET_KEY
-from worker.commands.work import Tools, Work
-from worker.lanes import Policy
+from worker.commands.work import Work, WorkerContext
+from worker.lanes import RunnerOptions
 from worker.metrics import WorkerMetrics
 from worker.processes import DownloadPool
 from worker.runner import Runner
@@ -56,7 +56,7 @@ async def test_what_the_database_refuses_to_store_ends_the_operation_all_the_sam
     async def work(work: Work) -> None:
         if said == "message":
             raise Failed(Reason.INCORRECT, "refuse this")
-        async with work.tools.database.begin() as connection:
+        async with work.context.database.begin() as connection:
             await connection.execute(update(ModelRow).values(commit="c" * 65))
 
     if said == "message":
@@ -108,7 +108,7 @@ class _Told(Pulse):
 def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Runner:
     storage = Storage(folder / "storage")
     storage.prepare()
-    tools = Tools(
+    context = WorkerContext(
         database=database,
         wakeup=Wakeup(connect(redis_url)),
         metrics=WorkerMetrics(Volume(storage.root, writes=True), slots=1),
@@ -127,7 +127,7 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         stall_window=30,
         stall_rate=1024,
     )
-    policy = Policy(
+    options = RunnerOptions(
         slots=1,
         small_slots=0,
         small=0,
@@ -138,4 +138,4 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         audit_retention=3600,
         error_retention=3600,
     )
-    return Runner(Presence("test:1", "test", "0", slots=1, poll_interval=30), tools, policy, pulse)
+    return Runner(Presence("test:1", "test", "0", slots=1, poll_interval=30), context, options, pulse)

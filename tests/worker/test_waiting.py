@@ -127,8 +127,8 @@ async def _begun(database: Database, name: str) -> Claim:
 
 async def _waiter(database: Database, storage: Storage, number: int = 0, *, reserve: int = 0) -> tuple[Claim, Sharing]:
     claim = await _begun(database, f"acme/waiter-{number}")
-    tools: Any = SimpleNamespace(database=database, storage=storage, reserve=reserve, wakeup=_Silent())
-    work = Work(claim, LeaseHeartbeat(database, claim, 30), cast("Any", tools), None)
+    context: Any = SimpleNamespace(database=database, storage=storage, reserve=reserve, wakeup=_Silent())
+    work = Work(claim, LeaseHeartbeat(database, claim, 30), cast("Any", context), None)
     return claim, Sharing(work, [CONTENT])
 
 

@@ -42,28 +42,28 @@ log = structlog.get_logger()
 
 
 async def run(work: Work) -> None:
-    claim, tools = work.claim, work.tools
-    async with tools.database.read() as connection:
+    claim, context = work.claim, work.context
+    async with context.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
-    await check_storage(tools.database, tools.storage)
-    await asyncio.to_thread(check_abilities, tools.storage.root)
-    await asyncio.to_thread(tools.storage.check_alone, claim.resource_id)
+    await check_storage(context.database, context.storage)
+    await asyncio.to_thread(check_abilities, context.storage.root)
+    await asyncio.to_thread(context.storage.check_alone, claim.resource_id)
     try:
-        async with tools.download_pool.child() as child:
+        async with context.download_pool.child() as child:
             work.heartbeat.attach(child.beat, reports=not _mends(model))
             child.send(_request(work, model, attempt))
-            with tools.metrics.downloads.track_inprogress():
+            with context.metrics.downloads.track_inprogress():
                 commit, verified = await _follow(work, model, child)
     except Failed as error:
-        if error.reason is Reason.FAULT and not tools.keep_partial:
-            await asyncio.to_thread(tools.storage.discard_incoming, claim.resource_id)
+        if error.reason is Reason.FAULT and not context.keep_partial:
+            await asyncio.to_thread(context.storage.discard_incoming, claim.resource_id)
         raise
     await _publish(work, model, attempt, commit, verified)
 
 
 def _request(work: Work, model: SelectedModel, attempt: Attempt) -> DownloadRequest:
-    tools = work.tools
+    context = work.context
     return DownloadRequest(
         model_id=attempt.model_id,
         operation_id=attempt.operation_id,
@@ -75,17 +75,17 @@ def _request(work: Work, model: SelectedModel, attempt: Attempt) -> DownloadRequ
         include=model.include,
         exclude=model.exclude,
         token=_token(work),
-        endpoint=tools.hub_endpoint,
-        redirects_inside=tools.redirects_inside,
-        storage=tools.storage.root,
-        lease=tools.lease,
-        connections=tools.connections,
+        endpoint=context.hub_endpoint,
+        redirects_inside=context.redirects_inside,
+        storage=context.storage.root,
+        lease=context.lease,
+        connections=context.connections,
         # Within an attempt a shorter wait is enough: the bytes that arrived are kept.
-        backoff=tools.backoff / 4,
-        xet=tools.xet,
-        fetcher=tools.fetcher,
-        stall_window=tools.stall_window,
-        stall_rate=tools.stall_rate,
+        backoff=context.backoff / 4,
+        xet=context.xet,
+        fetcher=context.fetcher,
+        stall_window=context.stall_window,
+        stall_rate=context.stall_rate,
     )
 
 
@@ -98,7 +98,7 @@ def _token(work: Work) -> str | None:
     if sealed is None:
         return None
     try:
-        return work.tools.sealer.open(sealed, belongs_to=str(work.claim.lease.operation_id))
+        return work.context.sealer.open(sealed, belongs_to=str(work.claim.lease.operation_id))
     except CannotOpen as error:
         message = (
             f"The huggingface-token can't be opened ({error}). Give the worker the same DEPOT_SECRET_KEY as the API, "
@@ -149,7 +149,7 @@ async def _follow(work: Work, model: SelectedModel, child: DownloadProcess) -> t
 def _count(work: Work, before: int, downloaded: int) -> int:
     """Count bytes beyond the maximum so far, `before`, in the metrics. Return the new maximum."""
     fresh = max(downloaded - before, 0)
-    work.tools.metrics.downloaded.inc(fresh)
+    work.context.metrics.downloaded.inc(fresh)
     return before + fresh
 
 
@@ -158,7 +158,7 @@ async def _check_size(work: Work, model: SelectedModel, resolved: Resolved) -> N
     claim, total = work.claim, resolved.total
     if work.small is None or total <= work.small or _mends(model):
         return
-    async with work.tools.database.begin() as connection:
+    async with work.context.database.begin() as connection:
         await downloads.measure(connection, claim.lease, claim.resource_id, commit=resolved.commit, total=total)
     raise NotYet(Reason.BUSY, f"It waits for a slot: {total} bytes are too many for those of small models.")
 
@@ -177,7 +177,7 @@ async def _begin(work: Work, model: SelectedModel, resolved: Resolved, planned: 
         )
 
     async def begin(room: Room) -> None:
-        async with work.tools.database.begin() as connection:
+        async with work.context.database.begin() as connection:
             await check_room(connection, work, missing, room)
             if not _mends(model):
                 begun = Begun(resolved.commit, total, here, resolved.files)
@@ -190,7 +190,7 @@ async def _begin(work: Work, model: SelectedModel, resolved: Resolved, planned: 
 
 
 async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: str, verified: list[File]) -> None:
-    storage, claim = work.tools.storage, work.claim
+    storage, claim = work.context.storage, work.claim
     name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
     manifest = Manifest.of(model, commit, sorted(verified))
     try:
@@ -202,7 +202,7 @@ async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: s
     except OSError as error:
         message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
         raise Failed(Reason.FAULT, message) from error
-    async with work.tools.database.begin() as connection:
+    async with work.context.database.begin() as connection:
         if _mends(model):
             await downloads.mend(connection, claim.lease, claim.resource_id, verified)
         else:

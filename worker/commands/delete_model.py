@@ -16,17 +16,17 @@ log = structlog.get_logger()
 
 
 async def run(work: Work) -> None:
-    claim, tools = work.claim, work.tools
-    async with tools.database.read() as connection:
+    claim, context = work.claim, work.context
+    async with context.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
-    await check_storage(tools.database, tools.storage)
+    await check_storage(context.database, context.storage)
     name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
     try:
-        await asyncio.to_thread(tools.storage.discard, claim.resource_id, name)
+        await asyncio.to_thread(context.storage.discard, claim.resource_id, name)
     except OSError as error:
         message = f"The files can't be removed: {error.strerror}. Look at the storage, then delete the model again."
         raise Failed(Reason.FAULT, message) from error
-    async with tools.database.begin() as connection:
+    async with context.database.begin() as connection:
         await models.forget(connection, claim.resource_id)
         await end_operation(connection, claim.lease, OperationState.SUCCESS)
     log.info("model is deleted")

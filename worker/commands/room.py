@@ -33,7 +33,7 @@ async def in_room(work: Work, begin: Callable[[Room], Awaitable[T]]) -> T:
     Space that a download has allocated in advance, or not reported yet, counts twice: it is not free, and still needed
     by the report. So if there is no room by the reports, measure what has arrived and run `begin` once more.
     """
-    storage = work.tools.storage
+    storage = work.context.storage
     try:
         return await begin(Room(await asyncio.to_thread(storage.free), {}))
     except NoRoom:
@@ -47,11 +47,11 @@ async def check_room(connection: AsyncConnection, work: Work, missing: int, room
     others = sum(
         max(size - max(reported, room.arrived.get(model_id, 0)), 0) for model_id, (size, reported) in under_way.items()
     )
-    spare = max(room.free - work.tools.reserve - others, 0)
+    spare = max(room.free - work.context.reserve - others, 0)
     if missing > spare:
         message = (
             f"The storage has too little space: {missing} bytes are needed and {spare} are free "
-            f"({room.free} on the disk, less a reserve of {work.tools.reserve} and {others} that other downloads "
+            f"({room.free} on the disk, less a reserve of {work.context.reserve} and {others} that other downloads "
             "still need). Free some space, then send the request again."
         )
         raise NoRoom(Reason.FAULT, message)

@@ -60,12 +60,12 @@ class Sharing:
         large = [content.sha256 for content in self._contents.values() if content.size > _LARGE]
         if not large:
             return await self._copies(self._contents), []
-        async with self._work.tools.database.read() as connection:
+        async with self._work.context.database.read() as connection:
             self._kept = await fetches.awaited(connection, self._operation_id)
         others = await self._by_others(large)
         links = await self._find(others)
         free = set(large) - links.keys() - {fetch.sha256 for fetch in others if fetch.goes_on}
-        async with self._work.tools.database.begin() as connection:
+        async with self._work.context.database.begin() as connection:
             await fetches.claim(
                 connection,
                 self._work.claim.lease,
@@ -92,7 +92,7 @@ class Sharing:
         """
         with _without_database():
             if self._news:
-                async with self._work.tools.database.begin() as connection:
+                async with self._work.context.database.begin() as connection:
                     await fetches.arrived(connection, self._operation_id, self._news)
                 self._news = []
             if time.monotonic() - self._asked > _ASK:
@@ -103,9 +103,9 @@ class Sharing:
     async def pass_on(self, checksums: Sequence[str]) -> None:
         """Leave these contents to other downloads."""
         with _without_database():
-            async with self._work.tools.database.begin() as connection:
+            async with self._work.context.database.begin() as connection:
                 await fetches.pass_on(connection, self._work.claim.lease, self._sizes(checksums))
-            await self._work.tools.wakeup.send()
+            await self._work.context.wakeup.send()
 
     async def wait(self, awaited: Sequence[str], downloaded: int) -> Places:
         """Return the places of awaited contents on this storage. This download has claimed those left out.
@@ -130,7 +130,7 @@ class Sharing:
 
     async def _asked_for(self, left: int) -> list[str]:
         needs: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
-        async with self._work.tools.database.read() as connection:
+        async with self._work.context.database.read() as connection:
             for waiter, sha256, size in await fetches.wanted(connection, self._operation_id):
                 needs[waiter][sha256] = size
         few = {sha256 for need in needs.values() if sum(need.values()) * _SHARE <= left for sha256 in need}
@@ -143,7 +143,7 @@ class Sharing:
         contents = [(sha256, self._contents[sha256].path) for sha256 in checksums]
 
         async def claim(room: Room) -> bool:
-            async with self._work.tools.database.begin() as connection:
+            async with self._work.context.database.begin() as connection:
                 await fetches.claim(connection, self._work.claim.lease, contents)
                 if await fetches.by_others(connection, self._operation_id, checksums):
                     return False
@@ -154,7 +154,7 @@ class Sharing:
         return await in_room(self._work, claim)
 
     async def _report(self, missing: Sequence[str]) -> None:
-        async with self._work.tools.database.begin() as connection:
+        async with self._work.context.database.begin() as connection:
             await fetches.wait_for(connection, self._operation_id, self._sizes(missing))
             await self._work.heartbeat.write_progress(connection)
 
@@ -168,13 +168,13 @@ class Sharing:
         return f"It waits for {path!r}{more}: the download of {fetch.name} fetches the same content."
 
     async def _by_others(self, checksums: Sequence[str]) -> list[Fetch]:
-        async with self._work.tools.database.read() as connection:
+        async with self._work.context.database.read() as connection:
             return await fetches.by_others(connection, self._operation_id, checksums)
 
     async def _copies(self, checksums: Iterable[str]) -> Places:
         """Return places in other ready models. During a repair this model is ready, too: it is left out."""
-        storage = self._work.tools.storage
-        async with self._work.tools.database.read() as connection:
+        storage = self._work.context.storage
+        async with self._work.context.database.read() as connection:
             copies = await files.find_by_checksum(connection, list(checksums), without=self._work.claim.resource_id)
         return {sha256: [str(storage.published(model_id) / path)] for sha256, model_id, path in copies}
 
@@ -182,7 +182,7 @@ class Sharing:
         """Return places in models that are being downloaded."""
 
         def look() -> dict[str, list[Path]]:
-            return {fetch.sha256: self._work.tools.storage.find(fetch.model_id, fetch.path) for fetch in others}
+            return {fetch.sha256: self._work.context.storage.find(fetch.model_id, fetch.path) for fetch in others}
 
         found = await asyncio.to_thread(look)
         return {sha256: [str(place) for place in places] for sha256, places in found.items() if places}

@@ -13,7 +13,7 @@ from worker.processes import DownloadPool
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class WorkerContext:
     """Shared by all operations of a worker. `reserve` is the bytes to leave free; durations are in seconds."""
 
     database: Database
@@ -42,6 +42,6 @@ class Work:
 
     claim: Claim
     heartbeat: LeaseHeartbeat
-    tools: Tools
+    context: WorkerContext
     small: int | None
     """Most bytes of a model for this slot; `None` for any size."""

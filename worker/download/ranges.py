@@ -112,7 +112,6 @@ class Fetcher:
         """Serve all connections until everything is fetched."""
         began = self._meter.fetched
         over_xet = self._ways.xet
-        self._connections = Connections(self._most, time.monotonic())
         try:
             while not self._stopped.is_set():
                 moment = time.monotonic()
