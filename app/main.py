@@ -34,6 +34,7 @@ from app.http.keyring import Keyring
 from app.http.prefix import Prefix
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
+from app.storage import open_store
 from app.wakeup import Wakeup, connect
 
 _ROUTERS = (models.router, operations.router, deployments.router, hosted.router, keys.router, zones.router)
@@ -49,7 +50,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    volume = Volume(settings.storage, writes=False, database=database)
+    volume = Volume(open_store(settings.storage), writes=False, database=database)
     figures = Figures()
     metrics = ApiMetrics(volume, database, figures.census)
 

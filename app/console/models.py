@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -203,7 +202,7 @@ async def _engines(depot: Depot, model: Row[Any], paths: Sequence[str]) -> tuple
     if not model.path:
         return [], []
     has_config = engines.CONFIG in paths
-    config = await depot.volume.read(Path(model.path, engines.CONFIG), _LARGEST_CONFIG) if has_config else None
+    config = await depot.volume.read(model.id, engines.CONFIG, _LARGEST_CONFIG) if has_config else None
     return engines.to_serve(model, paths, config)
 
 

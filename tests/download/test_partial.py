@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.storage.arrival import PosixArrival
 from worker.download.allocation import allocate
 from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
@@ -122,7 +123,7 @@ def test_what_still_comes_for_a_part_that_is_over_is_written_nowhere(tmp_path: P
     _take(part)
     _fill(part, 0, 1, 2)
     if end == "keep":
-        part.keep(tmp_path / "kept")
+        part.keep(PosixArrival(tmp_path, tmp_path))
     else:
         part.drop()
     # The system gives a number that is free to whoever opens the next file.

@@ -14,14 +14,12 @@ from app.sealing import CannotOpen
 from app.services import downloads, models
 from app.services.downloads import Begun
 from app.services.rows import SelectedModel
-from app.storage.abilities import check_abilities
+from app.storage.base import Attempt
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
-from app.storage.posix import Attempt
 from worker.commands.room import Room, check_room, in_room
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
-from worker.download.mending import mend
 from worker.download.protocol import (
     Done,
     DownloadRequest,
@@ -48,7 +46,7 @@ async def run(work: Work) -> None:
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
     work.heartbeat.reports = not _mends(model)
     await check_storage(tools.database, tools.storage)
-    await asyncio.to_thread(check_abilities, tools.storage.root)
+    await asyncio.to_thread(tools.storage.check_abilities)
     await asyncio.to_thread(tools.storage.check_alone, claim.resource_id)
     try:
         async with tools.download_pool.child() as child:
@@ -78,7 +76,7 @@ def _request(work: Work, model: SelectedModel, attempt: Attempt) -> DownloadRequ
         token=_token(work),
         endpoint=tools.hub_endpoint,
         redirects_inside=tools.redirects_inside,
-        storage=tools.storage.root,
+        storage=tools.storage.location,
         lease=tools.lease,
         connections=tools.connections,
         # Within an attempt a shorter wait is enough: the bytes that arrived are kept.
@@ -196,10 +194,10 @@ async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: s
     manifest = Manifest.of(model, commit, sorted(verified))
     try:
         if _mends(model):
-            await asyncio.to_thread(mend, storage, attempt, manifest)
+            await asyncio.to_thread(storage.mend, attempt, manifest)
         else:
             await asyncio.to_thread(storage.publish, attempt, manifest)
-        path = await asyncio.to_thread(storage.links.put, name, storage.published(attempt.model_id))
+        path = await asyncio.to_thread(storage.link, name, attempt.model_id)
     except OSError as error:
         message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
         raise Failed(Reason.FAULT, message) from error
@@ -207,5 +205,5 @@ async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: s
         if _mends(model):
             await downloads.mend(connection, claim.lease, claim.resource_id, verified)
         else:
-            await downloads.publish(connection, claim.lease, claim.resource_id, str(path), verified)
-    log.info("model is ready", size=manifest.size, files=len(verified), path=str(path), repaired=_mends(model))
+            await downloads.publish(connection, claim.lease, claim.resource_id, path, verified)
+    log.info("model is ready", size=manifest.size, files=len(verified), path=path, repaired=_mends(model))

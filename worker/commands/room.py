@@ -35,10 +35,10 @@ async def in_room(work: Work, begin: Callable[[Room], Awaitable[T]]) -> T:
     """
     storage = work.tools.storage
     try:
-        return await begin(Room(await asyncio.to_thread(storage.free), {}))
+        return await begin(Room((await asyncio.to_thread(storage.space)).free, {}))
     except NoRoom:
         arrived = await asyncio.to_thread(storage.arrived)
-        return await begin(Room(await asyncio.to_thread(storage.free), arrived))
+        return await begin(Room((await asyncio.to_thread(storage.space)).free, arrived))
 
 
 async def check_room(connection: AsyncConnection, work: Work, missing: int, room: Room) -> None:

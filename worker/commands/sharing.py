@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -180,16 +179,16 @@ class Sharing:
         storage = self._work.tools.storage
         async with self._work.tools.database.read() as connection:
             copies = await files.find_by_checksum(connection, list(checksums), without=self._work.claim.resource_id)
-        return {sha256: [str(storage.published(model_id) / path)] for sha256, model_id, path in copies}
+        return {sha256: [storage.copy_of(model_id, path)] for sha256, model_id, path in copies}
 
     async def _find(self, others: Sequence[Fetch]) -> Places:
         """Return places in models that are being downloaded."""
 
-        def look() -> dict[str, list[Path]]:
-            return {fetch.sha256: self._work.tools.storage.find(fetch.model_id, fetch.path) for fetch in others}
+        def look() -> Places:
+            return {fetch.sha256: list(self._work.tools.storage.find(fetch.model_id, fetch.path)) for fetch in others}
 
         found = await asyncio.to_thread(look)
-        return {sha256: [str(place) for place in places] for sha256, places in found.items() if places}
+        return {sha256: places for sha256, places in found.items() if places}
 
     def _sizes(self, checksums: Iterable[str]) -> list[tuple[str, int]]:
         return [(sha256, self._contents[sha256].size) for sha256 in checksums]

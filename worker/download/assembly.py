@@ -1,7 +1,5 @@
 """The files of one manifest in one attempt's folder: finds, links, fetches and verifies them until all are there."""
 
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -13,8 +11,7 @@ from pathlib import Path
 import structlog
 
 from app.domain.errors import Failed, Reason
-from app.storage.folders import open_to_all, sync_folder
-from app.storage.posix import Arrival
+from app.storage.base import Arrival
 from worker.download.checksums import verify
 from worker.download.client import Guard
 from worker.download.elsewhere import Elsewhere
@@ -63,8 +60,7 @@ class Files:
         self.meter = Meter()
         self._hub = hub
         self._commit = commit
-        self._scratch = arrival.scratch
-        self._tree = arrival.tree
+        self._arrival = arrival
         self._wanted = wanted
         self._elsewhere = elsewhere
         self._means = means
@@ -73,7 +69,6 @@ class Files:
         self._sink = Sink(self.meter, means.throttle)
         self._flusher = Flusher()
         self._passing, self._passed = threading.Lock(), list[HubFile]()
-        self._remove_strays()
         self._here = [file for file in wanted if self._is_here(file)]
         # One of several files with the same content is fetched; the others are linked to it.
         here = {key(file) for file in self._here}
@@ -123,10 +118,8 @@ class Files:
             message = f"{wrong[0].path!r} differs from the Hub's checksum, again after a clean retry{more}."
             raise Failed(Reason.PARTIAL, message)
         self._link_twins()
-        self._remove_strays()
-        for folder, _, _ in os.walk(self._tree):
-            open_to_all(Path(folder))
-            sync_folder(Path(folder))
+        self._arrival.prune({file.path: file.size for file in self._wanted})
+        self._arrival.sync()
 
     def save(self) -> None:
         """Sync all that has arrived, for the next attempt: this one is about to end."""
@@ -153,7 +146,7 @@ class Files:
             self._wire,
             self._store,
             Ways(xet, time.monotonic()),
-            self._tree,
+            self._arrival,
             self._sink,
             self._means.pace,
             keep=self._means.keep,
@@ -166,7 +159,7 @@ class Files:
                 raise
             log.warning("the Hub is not as expected: going on with huggingface_hub", error=type(error).__name__)
             writer.finish()
-        left = [file for file in files if file not in self._passed and not (self._tree / file.path).exists()]
+        left = [file for file in files if file not in self._passed and not self._arrival.has(file.path, file.size)]
         return self._by_snapshot(left, xet)
 
     def _by_snapshot(self, files: Sequence[HubFile], xet: str) -> list[HubFile]:
@@ -176,9 +169,9 @@ class Files:
             part.drop()
         window, over_xet = self._means.patience.window, xet != "off" and not self._sink.throttle.limit
         arriving = snapshot(
-            self._hub, self._commit, files, self._scratch / "hub", self._sink, window=window, xet=over_xet
+            self._hub, self._commit, files, self._arrival.inbox, self._sink, window=window, xet=over_xet
         )
-        wrong = [file for file, path in arriving if not self._accept(file, path)] if files else []
+        wrong = [file for file, path in arriving if not self._take(file, path)] if files else []
         self.meter.add(-sum(file.size for file in wrong))
         return wrong
 
@@ -195,68 +188,44 @@ class Files:
         self.meter.add(sum(file.size for file, verdict in verdicts.items() if verdict.result()))
         return [file for file, verdict in verdicts.items() if not verdict.result()]
 
-    def _accept(self, file: HubFile, path: Path) -> bool:
-        """Verify a file; move it into the tree and report it, or remove it. Return whether it is right."""
-        sha256 = verify(file, path) if path.is_file() else None
-        if sha256 is None:
-            path.unlink(missing_ok=True)
+    def _take(self, file: HubFile, path: Path) -> bool:
+        """Verify a file that huggingface_hub fetched; take or remove it. Return whether it is right."""
+        self._arrival.take(file.path, path)
+        return self._accept(file)
+
+    def _accept(self, file: HubFile) -> bool:
+        """Verify a file of the attempt; report it, or remove it. Return whether it is right."""
+        try:
+            with self._arrival.open(file.path) as arrived:
+                sha256 = verify(file, arrived)
+        except FileNotFoundError:
             return False
-        target = self._tree / file.path
-        if path != target:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-        target.chmod(0o444)
+        if sha256 is None:
+            self._arrival.remove(file.path)
+            return False
+        self._arrival.accept(file.path)
         self._means.keep(file, sha256)
         return True
 
     def _keep(self, file: HubFile) -> bool:
         """Link a file that is elsewhere and `_accept` it. Return whether it matches the manifest."""
-        target = self._tree / file.path
-        for source in self._elsewhere.links.get(file.sha256 or "", ()):
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with suppress(OSError):
-                    _link(source, target)
-        return self._accept(file, target)
+        if not self._arrival.has(file.path, file.size):
+            any(self._arrival.link(file.path, place) for place in self._elsewhere.links.get(file.sha256 or "", ()))
+        return self._accept(file)
 
     def _link_twins(self) -> None:
         """Link files that have the same content as another file."""
-        there = {key(file): file for file in self._wanted if (self._tree / file.path).exists()}
+        there = {key(file): file for file in self._wanted if self._arrival.has(file.path, file.size)}
         for file in self._wanted:
-            target = self._tree / file.path
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(self._tree / there[key(file)].path, target)
-                if not self._accept(file, target):
+            if not self._arrival.has(file.path, file.size):
+                self._arrival.twin(file.path, there[key(file)].path)
+                if not self._accept(file):
                     raise Failed(Reason.FAULT, f"The storage does not keep what is written to it: {file.path!r}.")
 
     def _part(self, file: HubFile) -> Part:
-        return Part(file, self._scratch / "parts", self._flusher)
+        return Part(file, self._arrival.parts, self._flusher)
 
     def _is_here(self, file: HubFile) -> bool:
-        """Whether a file of that size is in the tree or can be linked there. Its content is not checked."""
-        for path in (self._tree / file.path, *self._elsewhere.links.get(file.sha256 or "", ())):
-            with suppress(OSError):
-                if path.stat().st_size == file.size:
-                    return True
-        return False
-
-    def _remove_strays(self) -> None:
-        """Remove what an attempt at another commit left and this one does not want."""
-        wanted = {file.path: file.size for file in self._wanted}
-        for folder, _, names in os.walk(self._tree, topdown=False):
-            for name in names:
-                path = Path(folder, name)
-                if wanted.get(path.relative_to(self._tree).as_posix()) != path.lstat().st_size:
-                    path.unlink()
-            if folder != str(self._tree):
-                with suppress(OSError):
-                    Path(folder).rmdir()  # refused unless it is empty
-
-
-def _link(source: Path, target: Path) -> None:
-    """Hard-link a file; copy it where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+        """Whether a file of that size is here or can be linked. Its content is not checked."""
+        places = self._elsewhere.links.get(file.sha256 or "", ())
+        return self._arrival.has(file.path, file.size) or any(self._arrival.is_at(place, file.size) for place in places)

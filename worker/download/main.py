@@ -16,18 +16,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from app.domain.errors import DepotError, Failed, Reason
+from app.storage import open_store
+from app.storage.base import Attempt, Store
 from app.storage.names import check_paths
-from app.storage.posix import Attempt, Storage
 from worker.download.assembly import Files, Means
 from worker.download.channel import Channel
+from worker.download.checksums import verify
 from worker.download.client import Guard, Limits, make_client
 from worker.download.elsewhere import Elsewhere
 from worker.download.http import Patience
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
-from worker.download.mending import sound
 from worker.download.meter import Meter
 from worker.download.protocol import (
     Content,
@@ -103,28 +105,34 @@ class Download:
         self.channel.send(Resolved(commit, total, len(wanted), list(contents.values())))
         elsewhere = Elsewhere(self.channel)
         elsewhere.hear()
-        storage = Storage(request.storage)
+        store = open_store(Path(request.storage))
         attempt = Attempt(request.model_id, request.operation_id, request.fence)
-        with storage.alone(attempt.model_id):
-            arrival = storage.adopt(attempt, mends=request.mends)
+        with store.arrival(attempt, mends=request.mends) as arrival:
             if request.mends:
-                wanted = self._rotten(wanted, storage.published(attempt.model_id))
+                wanted = self._rotten(wanted, store, attempt.model_id)
+            arrival.prune({file.path: file.size for file in wanted})
             files = Files(self.hub, commit, arrival, wanted, elsewhere, self._means())
             self.channel.send(Planned(files.missing, list(files.awaited)))
             self.channel.receive(Go)
             self.channel.pass_on = files.pass_on
             # In a thread: the code that the signal interrupts may hold a lock that saving needs.
             signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(files,)).start())
-            with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, storage):
+            with _ticking(files.meter, total, self.channel), _room_told(files.meter, total, store):
                 files.complete()
         self.channel.send(Done())
 
-    def _rotten(self, wanted: Sequence[HubFile], published: Path) -> Sequence[HubFile]:
-        """Return the `wanted` files that are missing or wrong in the published folder; report the rest as verified."""
-        good = dict(sound(wanted, published))
-        for file, sha256 in good.items():
-            self._keep(file, sha256)
-        return [file for file in wanted if file not in good]
+    def _rotten(self, wanted: Sequence[HubFile], store: Store, model_id: UUID) -> Sequence[HubFile]:
+        """Return the `wanted` files that are missing or wrong in the published model; report the rest as verified."""
+        rotten = []
+        for file in wanted:
+            sha256 = None
+            with suppress(OSError), store.open(model_id, file.path) as published:  # missing or unreadable: rotten
+                sha256 = verify(file, published)
+            if sha256 is None:
+                rotten.append(file)
+            else:
+                self._keep(file, sha256)
+        return rotten
 
     def _keep(self, file: HubFile, sha256: str) -> None:
         self.channel.send(Verified(file.path, file.size, sha256))
@@ -151,7 +159,7 @@ def _stop(files: Files) -> None:
 
 
 @contextmanager
-def _room_told(meter: Meter, total: int, storage: Storage) -> Iterator[None]:
+def _room_told(meter: Meter, total: int, store: Store) -> Iterator[None]:
     """Raise `Failed` with the missing space if the disk becomes full during the block."""
     try:
         yield
@@ -159,7 +167,7 @@ def _room_told(meter: Meter, total: int, storage: Storage) -> Iterator[None]:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         message = (
-            f"The storage is full: {max(total - meter.value, 0)} bytes are still needed and {storage.free()} are free. "
+            f"The storage is full: {max(total - meter.value, 0)} bytes are still needed and {store.space().free} are free. "
             "Free some space, then send the request again."
         )
         raise Failed(Reason.FAULT, message) from error

@@ -11,6 +11,7 @@ import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from app.storage.base import Arrival
 from worker.download.allocation import allocate
 from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
@@ -172,14 +173,13 @@ class Part:
                 self._users -= 1
                 self._changed.notify_all()
 
-    def keep(self, target: Path) -> None:
-        """Sync the part and rename it to `target`."""
+    def keep(self, arrival: Arrival) -> None:
+        """Sync the part and move it to its place."""
         self._open()
         assert self._handle is not None  # noqa: S101  # opened above
         os.fsync(self._handle)
-        target.parent.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o444)
-        self.path.rename(target)
+        arrival.take(self.file.path, self.path)
         self._close()
         self._journal.unlink(missing_ok=True)
 

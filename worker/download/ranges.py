@@ -16,9 +16,9 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 
 from app.domain.errors import Reason, TryAgain
+from app.storage.base import Arrival
 from worker.download.answers import NoRanges, Trouble, WrongLength
 from worker.download.checksums import Checksum
 from worker.download.connections import Connections
@@ -74,14 +74,14 @@ class Writer:
         wire: Wire[Transfer],
         store: Store,
         ways: Ways,
-        tree: Path,
+        arrival: Arrival,
         sink: Sink,
         pace: Pace,
         *,
         keep: Keep,
     ) -> None:
         self._wire, self._store, self._ways = wire, store, ways
-        self._tree = tree
+        self._arrival = arrival
         self._sink, self._meter = sink, sink.meter
         self._pace = pace
         self._keep = keep
@@ -93,7 +93,7 @@ class Writer:
         self._small: deque[HubFile] = deque()
         self._running: set[Transfer] = set()
         self._waiting: list[Transfer] = []
-        self._saver = Saver(tree, keep, self._refuse)
+        self._saver = Saver(arrival, keep, self._refuse)
         self._connecting = ThreadPoolExecutor(1, thread_name_prefix="connections")
         self._hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
 
@@ -272,7 +272,7 @@ class Writer:
         if self._stopped.is_set():
             return
         if offset == part.file.size and checksum.matches():
-            part.keep(self._tree / part.file.path)
+            part.keep(self._arrival)
             self._keep(part.file, checksum.sha256)
         else:
             part.drop()

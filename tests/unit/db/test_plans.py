@@ -20,6 +20,7 @@ from app.depot.volume import Volume
 from app.domain.states import ModelStatus, OperationState
 from app.services import catalogue, contents, fetches, history, lists, operations
 from app.services.catalogue import Search
+from app.storage.posix import PosixStore
 from app.wakeup import Wakeup, connect
 from tests import by_hand
 
@@ -203,7 +204,7 @@ async def test_with_very_many_rows_the_largest_models_are_told_without_reading_e
 async def test_however_often_the_figures_are_asked_for_the_operations_are_counted_now_and_then(
     crowded: Database, redis_url: str, tmp_path: Path
 ) -> None:
-    volume, wakeup = Volume(tmp_path, writes=False), Wakeup(connect(redis_url))
+    volume, wakeup = Volume(PosixStore(tmp_path), writes=False), Wakeup(connect(redis_url))
     metrics = ApiMetrics(volume, crowded, Figures().census)
     with _asked(crowded) as asked:
         scrapes = [await metrics.scrape(Readiness(crowded, revisions(), wakeup, volume)) for _ in range(50)]
