@@ -174,7 +174,7 @@ async def test_a_ready_model_whose_folder_is_gone_is_in_error_and_one_that_has_j
         lost: "error",
         new: "ready",
     }
-    assert "gone from the storage" in rows[lost].message
+    assert "gone from the storage" in (rows[lost].message or "")
 
 
 async def test_models_of_an_older_version_get_their_manifests(database: Database, storage: PosixStore) -> None:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
+from app.db.session import Writer
 from app.domain.errors import NotYet, Reason
 from app.services import downloads, fetches, files
 from app.services.fetches import Fetch
@@ -75,7 +75,7 @@ class Sharing:
         links |= await self._copies(self._contents)
         return links, sorted(awaited - links.keys())
 
-    async def plan(self, connection: AsyncConnection, awaited: Sequence[str]) -> None:
+    async def plan(self, connection: Writer, awaited: Sequence[str]) -> None:
         """Store what is left to others, in the transaction in which the download begins."""
         await fetches.wait_for(connection, self._operation_id, self._sizes(awaited))
 

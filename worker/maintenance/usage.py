@@ -11,11 +11,10 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
-
 from app.db.errors import DatabaseUnreachable
 from app.db.session import open_database
 from app.services import models
+from app.services.rows import ModelRecord
 from app.settings import SettingsError, load
 from app.storage import open_store
 from app.storage.base import ModelUsage
@@ -50,7 +49,7 @@ def main() -> None:
     say("", f"{total} bytes in all, {free} free")
 
 
-async def _models(address: str) -> Sequence[Row[Any]]:
+async def _models(address: str) -> Sequence[ModelRecord]:
     database = open_database(address)
     try:
         async with database.read() as connection:
@@ -60,7 +59,7 @@ async def _models(address: str) -> Sequence[Row[Any]]:
 
 
 def _named(
-    rows: Sequence[Row[Any]], usages: Mapping[UUID, ModelUsage]
+    rows: Sequence[ModelRecord], usages: Mapping[UUID, ModelUsage]
 ) -> Iterator[tuple[UUID, str | None, str | None, ModelUsage]]:
     """Yield id, name, status and usage of each model; name and status are `None` if only the storage knows it."""
     known = {row.id: row for row in rows}

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row
-
 from app.client.exits import Wrong
 from app.client.tokens import Token, find_token
 from app.db.errors import DatabaseUnreachable
@@ -19,6 +17,7 @@ from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.sealing import Sealer
 from app.services import audit, files, models
+from app.services.rows import ModelRecord
 from app.settings import Settings, SettingsError, load, split_keys
 from app.storage import open_store
 from app.storage.base import Store
@@ -33,7 +32,7 @@ _NOT_THERE = 5
 class Verdict:
     """The result for one model."""
 
-    model: Row[Any]
+    model: ModelRecord
     status: str
     """ok, wrong, or skipped because the model is not ready."""
     problems: Sequence[str] = ()
@@ -108,7 +107,7 @@ async def _run(settings: Settings, name: str | None, *, repair: bool, token: Tok
     return 1 if any(verdict.problems for verdict in verdicts) else 0
 
 
-async def _verify(database: Database, storage: Store, model: Row[Any]) -> Verdict | None:
+async def _verify(database: Database, storage: Store, model: ModelRecord) -> Verdict | None:
     """Verify one model. Return `None` if its files were removed meanwhile."""
     if model.status != ModelStatus.READY:
         return Verdict(model, "skipped")
