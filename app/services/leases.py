@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, and_, bindparam, case, exists, or_, select, update
+from sqlalchemy import Float, ScalarSelect, and_, bindparam, case, exists, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -66,28 +66,9 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
 
     Cached, because building it takes as long as running it.
     """
-    other = aliased(OperationRow)
-    occupied = exists().where(
-        other.resource_id == OperationRow.resource_id,
-        other.id != OperationRow.id,
-        other.lease_owner.is_not(None),
-        is_later(other),
-    )
-    conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied, ~is_held_up()]
-    if sized:
-        fits = or_(ModelRow.total.is_(None), ModelRow.total <= bindparam("small"))
-        conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))
-    due = (
-        select(OperationRow.id)
-        .where(*conditions)
-        .order_by(OperationRow.due_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
     return (
         update(OperationRow)
-        .where(OperationRow.id == due)
+        .where(OperationRow.id == _due(commands, sized=sized))
         .values(
             lease_owner=bindparam("worker"),
             due_at=now(bindparam("seconds", type_=Float)),
@@ -106,6 +87,29 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
             OperationRow.sealed_token,
             OperationRow.request_id,
         )
+    )
+
+
+def _due(commands: tuple[Command, ...], *, sized: bool) -> ScalarSelect[UUID]:
+    """Return a query of the operation that has been due longest, which locks it and skips locked ones."""
+    other = aliased(OperationRow)
+    occupied = exists().where(
+        other.resource_id == OperationRow.resource_id,
+        other.id != OperationRow.id,
+        other.lease_owner.is_not(None),
+        is_later(other),
+    )
+    conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied, ~is_held_up()]
+    if sized:
+        fits = or_(ModelRow.total.is_(None), ModelRow.total <= bindparam("small"))
+        conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))
+    return (
+        select(OperationRow.id)
+        .where(*conditions)
+        .order_by(OperationRow.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
     )
 
 
