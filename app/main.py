@@ -34,9 +34,18 @@ from app.http.keyring import Keyring
 from app.http.prefix import Prefix
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
+from app.storage import open_store
 from app.wakeup import Wakeup, connect
 
-_ROUTERS = (models.router, operations.router, deployments.router, hosted.router, keys.router, zones.router)
+_ROUTERS = (
+    models.polled,
+    models.router,
+    operations.router,
+    deployments.router,
+    hosted.router,
+    keys.router,
+    zones.router,
+)
 MAX_BODY = 1_048_576
 """The most bytes of a request's body."""
 
@@ -49,7 +58,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    volume = Volume(settings.storage, writes=False, database=database)
+    volume = Volume(open_store(settings.storage), writes=False, database=database)
     figures = Figures()
     metrics = ApiMetrics(volume, database, figures.census)
 
@@ -117,7 +126,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
     site.install(app)
-    polling.install(app)
+    polling.put_first(app)
     docs.install(app)
     auth.describe(app)
     # In a text log, a line per request would hide what people look for.

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 
-from app.db.session import Database, open_database
+from app.db.session import Database, Reader, Writer, open_database
 from app.db.transitions import end_operation
 from app.domain.commands import Command
 from app.domain.errors import Failed, Reason
@@ -23,6 +23,12 @@ from tests.depot import Depot
 
 FILES = [("config.json", 2, "a" * 64), ("model.safetensors", 5, "b" * 64)]
 COMMANDS = (Command.CREATE_MODEL, Command.DELETE_MODEL)
+
+
+def plain(connection: Reader) -> Writer:
+    """The connection that a reader is, for statements in plain SQL."""
+    assert isinstance(connection, Writer)
+    return connection
 
 
 async def create(database: Database, name: str, **given: Any) -> Any:

@@ -18,6 +18,7 @@ from app.depot.readiness import Readiness
 from app.depot.volume import Volume
 from app.domain.commands import Command
 from app.domain.errors import Reason
+from app.storage.posix import PosixStore
 from app.wakeup import Wakeup, connect
 from worker.metrics import WorkerMetrics
 
@@ -30,7 +31,7 @@ _FIGURE = re.compile(r"(modeldepot_\w+)(?:\{(\w+)(=~?|!~)\"([^\"]*)\"\})?")
 @pytest.fixture
 async def exported(database: Database, redis_url: str, tmp_path: Path) -> Exported:
     """By an API and a worker that have both done something."""
-    volume, wakeup = Volume(tmp_path, writes=True), Wakeup(connect(redis_url))
+    volume, wakeup = Volume(PosixStore(tmp_path), writes=True), Wakeup(connect(redis_url))
     readiness = Readiness(database, revisions(), wakeup, volume)
     api, worker = ApiMetrics(volume, database, Figures().census), WorkerMetrics(volume, slots=1)
     api.answered("GET", 500, 0.1)

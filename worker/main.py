@@ -25,8 +25,8 @@ from app.probe import Pulse
 from app.sealing import Sealer
 from app.services.workers import Presence
 from app.settings import Settings, SettingsError, load, split_keys
-from app.storage.abilities import check_abilities
-from app.storage.posix import Storage
+from app.storage import open_store
+from app.storage.base import Store
 from app.terminal import shown
 from app.wakeup import Wakeup, connect
 from worker.commands.work import WorkerContext
@@ -56,11 +56,15 @@ def main() -> None:
         _check_certificate(settings)
         # First of all: a worker that cannot listen has changed and logged nothing.
         listener = listen(settings.metrics_host, settings.metrics_port)
-        storage = Storage(settings.storage, keep=settings.trash_retention)
+        storage = open_store(settings.storage, keep=settings.trash_retention)
     except (SettingsError, CannotListen) as error:
         sys.exit(_say(str(error)))
-    if storage.root.exists() and not os.access(storage.root, os.W_OK | os.X_OK):
+    try:
+        storage.check_writable()
+    except PermissionError:
         sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}."))
+    except OSError:
+        pass  # It may be mounted later.
     telemetry.configure(settings.log_format)
     _give_way(settings.niceness)
     try:
@@ -92,7 +96,7 @@ def _give_way(niceness: int) -> None:
             Path("/proc/self/autogroup").write_text(str(niceness))
 
 
-async def _serve(settings: Settings, storage: Storage, listener: socket.socket | None) -> None:
+async def _serve(settings: Settings, storage: Store, listener: socket.socket | None) -> None:
     host = socket.gethostname()
     options = _options(settings)
     presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), options.all_slots, settings.poll_interval)
@@ -101,7 +105,7 @@ async def _serve(settings: Settings, storage: Storage, listener: socket.socket |
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
     wakeup = Wakeup(connect(settings.redis_url))
-    volume = Volume(settings.storage, writes=True, database=database)
+    volume = Volume(storage, writes=True, database=database)
     metrics = WorkerMetrics(volume, settings.slots)
     status = StatusServer(Readiness(database, revisions(), wakeup, volume), metrics)
     with scratch() as cache:
@@ -147,14 +151,14 @@ def _options(settings: Settings) -> RunnerOptions:
     )
 
 
-async def _look_at(storage: Storage, database: Database) -> None:
+async def _look_at(storage: Store, database: Database) -> None:
     """Raise `Failed` for a file system that can't keep models.
 
     Missing storage does not end the worker: it may be mounted later, and each operation checks again.
     """
     try:
         await meet(database, storage)
-        if not await asyncio.to_thread(check_abilities, storage.root):
+        if not await asyncio.to_thread(storage.check_abilities):
             log.warning("the storage has no hard links: files that models share are kept once for each of them")
     except VolumeAway as error:
         log.error("the storage is not there", reason=str(error))  # noqa: TRY400  # the reason says it all

@@ -5,10 +5,9 @@ from typing import Any
 
 from fastapi.responses import Response
 from pydantic import TypeAdapter
-from sqlalchemy import Row
 
 from app.api.schemas import OPERATION, operation
-from app.services.rows import SeenOperation
+from app.services.rows import OperationRecord, Record
 
 
 def json_answer(shape: TypeAdapter[Any], value: object) -> Response:
@@ -24,15 +23,15 @@ def body(shape: TypeAdapter[Any], value: object) -> bytes:
     return shape.dump_json(shape.validate_python(value), by_alias=True)
 
 
-def plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+def plain(rows: Sequence[Record]) -> list[dict[str, Any]]:
     """Return rows as dictionaries: on a row, the lookup of an attribute that it doesn't have is slow."""
     fields = rows[0]._fields if rows else ()
     return [dict(zip(fields, row, strict=True)) for row in rows]
 
 
-def operation_answer(row: SeenOperation) -> Response:
+def operation_answer(row: OperationRecord) -> Response:
     return json_bytes(operation_body(row))
 
 
-def operation_body(row: SeenOperation) -> bytes:
+def operation_body(row: OperationRecord) -> bytes:
     return OPERATION.dump_json(operation(row), by_alias=True, exclude_none=True)

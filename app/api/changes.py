@@ -1,10 +1,8 @@
 """Changes that a caller may make, by API or console: each with its audit and, if workers must act, a wake-up."""
 
-from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import Row
 
 from app.api import schemas
 from app.api.dependencies import Depot
@@ -16,7 +14,7 @@ from app.domain.keys import Role
 from app.domain.repositories import select
 from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
-from app.services.rows import AcceptedOperation
+from app.services.rows import AcceptedOperation, KeyRecord
 
 log = structlog.get_logger()
 
@@ -127,7 +125,7 @@ async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Acce
     return row
 
 
-async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: float | None) -> tuple[Row[Any], str]:
+async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: float | None) -> tuple[KeyRecord, str]:
     """Create a key; return it and its secret, which can't be shown again. `expires`: seconds from now."""
     async with depot.database.begin() as connection:
         key_id, secret = await keys.create(connection, depot.sealer, name=name, role=role, expires=expires)

@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row
 
 from app.api.answers import body, operation_body, plain
 from app.api.schemas import MODEL
@@ -17,7 +15,7 @@ from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.domain.states import OperationState
 from app.services import models, operations
-from app.services.rows import SeenOperation
+from app.services.rows import ModelRecord, OperationRecord
 
 _INTERVAL = 1.0
 """Seconds between polls of the database while there is a watcher."""
@@ -37,9 +35,9 @@ log = structlog.get_logger()
 class Seen:
     """A model as of one poll, with its newest operation. Its events are serialized once for all watchers."""
 
-    model: Row[Any] | None
+    model: ModelRecord | None
     """`None` once it is gone."""
-    operation: SeenOperation | None
+    operation: OperationRecord | None
     """`None` once it is forgotten."""
 
     @property

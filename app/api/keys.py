@@ -6,7 +6,6 @@ from uuid import UUID
 from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import Field, TypeAdapter
-from sqlalchemy import Row
 
 from app.api import changes
 from app.api.answers import body, json_answer, operation_answer
@@ -18,6 +17,7 @@ from app.domain.keys import LONGEST_NAME, Role, identity
 from app.http.errors import documented
 from app.http.wire import Wire
 from app.services import keys, lists
+from app.services.rows import KeyRecord
 
 router = APIRouter(tags=["keys"], route_class=OperatorsRoute)
 
@@ -113,7 +113,7 @@ async def delete_key(identifier: ResourceId, depot: TheDepot, act: TheAct) -> Re
     return operation_answer(await changes.delete_key(depot, act, identifier))
 
 
-def _shown(row: Row[Any]) -> dict[str, Any]:
+def _shown(row: KeyRecord) -> dict[str, Any]:
     """Return a key as a client sees it. It never changes, so it was updated when it was created."""
     return {
         "id": identity(row.id),

@@ -12,18 +12,17 @@ from uuid import UUID
 import structlog
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter
-from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.types import Send
 
 from app.api import schemas
 from app.api.answers import body, json_bytes, plain
 from app.batcher import Batcher
 from app.db.errors import DatabaseUnreachable
-from app.db.session import Database
+from app.db.session import Database, Reader
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.services import lists
+from app.services.rows import DeploymentRecord, ModelRecord, Placed, Record
 
 LONGEST_PAGE = 10_000
 """Rows that a client may limit a list to."""
@@ -31,8 +30,8 @@ _FIRST, _SLICE = 500, 100
 """Rows of the first slice, which most lists fit in, and of each later one: 1 to 2 ms of work."""
 _PAUSE = 0.002
 """Seconds between two slices of any lists: `tests/benchmarks/lists.py` measures the effect on other requests."""
-Fetch = Callable[[AsyncConnection, Row[Any] | None, int], Awaitable[Sequence[Row[Any]]]]
-"""Returns at most the given number of rows, those after the given row."""
+Fetch = Callable[[Reader, Any, int], Awaitable[Sequence[Record]]]
+"""Returns at most the given number of rows, those after the given row, which it returned before, or from the first."""
 
 log = structlog.get_logger()
 
@@ -42,14 +41,14 @@ class Listed(NamedTuple):
 
     key: str
     fetch: Fetch
-    write: Callable[[Sequence[Row[Any]]], bytes]
+    write: Callable[[Sequence[Any]], bytes]
 
 
 class _Slice(NamedTuple):
     number: int
     items: bytes
     """JSON objects, with commas between."""
-    last: Row[Any] | None
+    last: Record | None
 
 
 class Lists:
@@ -64,7 +63,7 @@ class Lists:
         """Return the list of all models. Concurrent requests share its first slice."""
         return self._answer(_MODELS, await self._begin_models.get(None) or _Slice(0, b"", None), None)
 
-    async def of(self, listed: Listed, *, after: Row[Any] | None = None, limit: int | None = None) -> Response:
+    async def of(self, listed: Listed, *, after: Placed | None = None, limit: int | None = None) -> Response:
         """Return at most `limit` items of a list."""
         first = await self._slice(listed, after, _FIRST if limit is None else min(limit, _FIRST))
         return self._answer(listed, first, limit)
@@ -90,7 +89,7 @@ class Lists:
                 break
         yield b"]}"
 
-    async def _slice(self, listed: Listed, after: Row[Any] | None, number: int) -> _Slice:
+    async def _slice(self, listed: Listed, after: Record | None, number: int) -> _Slice:
         async with self._database.read() as connection:
             rows = await listed.fetch(connection, after, number)
         return _Slice(len(rows), listed.write(rows)[1:-1], rows[-1] if rows else None)
@@ -109,7 +108,7 @@ class _Streamed(StreamingResponse):
             log.warning("a list breaks off: what follows can't be read", error=repr(error))
 
 
-def write(shape: TypeAdapter[Any], rows: Sequence[Row[Any]]) -> bytes:
+def write(shape: TypeAdapter[Any], rows: Sequence[Record]) -> bytes:
     """Return rows as JSON in `shape`, a list with the same columns."""
     return body(shape, plain(rows))
 
@@ -125,12 +124,12 @@ def models(name: str | None, status: ModelStatus | None) -> Listed:
 def deployments(name: str | None, model_id: UUID | None) -> Listed:
     """Return the list of the deployments of that name, of that model."""
 
-    def written(rows: Sequence[Row[Any]]) -> bytes:
+    def written(rows: Sequence[DeploymentRecord]) -> bytes:
         return schemas.DEPLOYMENTS.dump_json([schemas.deployment(row) for row in rows], by_alias=True)
 
     return Listed("deployments", partial(lists.deployments, name=name, model_id=model_id), written)
 
 
-def files(model: Row[Any]) -> Listed:
+def files(model: ModelRecord) -> Listed:
     """Return the list of a ready model's files."""
     return Listed("files", partial(lists.files, model=model), partial(write, schemas.FILES))

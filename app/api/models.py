@@ -12,6 +12,7 @@ from app.api import changes, events, lists, schemas
 from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
+from app.api.polling import PolledRoute
 from app.domain.errors import Conflict
 from app.domain.states import ModelStatus
 from app.http.errors import documented
@@ -19,6 +20,7 @@ from app.services import lists as listing
 from app.services import models
 
 router = APIRouter(tags=["models"], route_class=KeyedRoute)
+polled = APIRouter(tags=["models"], route_class=PolledRoute)
 
 Limit = Annotated[int | None, Query(ge=1, le=lists.LONGEST_PAGE, description="How many models to list at most.")]
 After = Annotated[UUID | None, Query(description="List what follows this model: the id of the last one of a page.")]
@@ -73,7 +75,7 @@ async def list_models(
     return await depot.lists.of(lists.models(name, status), after=place, limit=limit)
 
 
-@router.get(
+@polled.get(
     "/ai/model/{id}",
     operation_id="get-model",
     summary="Look at a model",

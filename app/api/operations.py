@@ -5,11 +5,11 @@ from fastapi.responses import Response
 
 from app.api import schemas
 from app.api.answers import json_bytes
-from app.api.auth import KeyedRoute
 from app.api.dependencies import ResourceId, TheDepot
+from app.api.polling import PolledRoute
 from app.http.errors import documented
 
-router = APIRouter(tags=["operations"], route_class=KeyedRoute)
+router = APIRouter(tags=["operations"], route_class=PolledRoute)
 
 
 @router.get(

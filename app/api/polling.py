@@ -1,48 +1,45 @@
-"""Fast path for polling: GET one model or operation by id, without the framework's routing.
+"""Routes that clients poll: GET one model or operation by its id, without the framework's way to call an endpoint.
 
-That routing costs as much as the rest of a request. These routes answer the same as the framework's routes of the same
-paths, which the OpenAPI document describes and which handle all but the common case.
+That way costs as much as the rest of a request. A polled route is declared like any other, and the framework handles
+all but the common case, an id as the API writes it. `tests/benchmarks/api.py` measures what this saves.
 """
 
 import re
-from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from fastapi import FastAPI, Request
-from starlette.datastructures import URLPath
-from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from app.api.answers import json_bytes
+from app.api.auth import KeyedRoute
 from app.api.dependencies import Depot
-from app.api.reads import Reads
 
-_PATHS = {"/ai/model/": Reads.model, "/operation/": Reads.operation}
-_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-
-
-def install(app: FastAPI) -> None:
-    """Add these routes before all others."""
-    app.router.routes[:0] = [_Polled(app.root_path, path, look) for path, look in _PATHS.items()]
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_POLLED = "polled_id"
+"""The key in the scope of the id that a polled route was matched with."""
 
 
-class _Polled(BaseRoute):
-    """GET of one resource by its id."""
-
-    def __init__(self, prefix: str, path: str, look: Callable[[Reads, UUID], Awaitable[bytes]]) -> None:
-        self._look = look
-        self._matches = re.compile(f"{re.escape(prefix)}(?:/v2)?{path}({_UUID})").fullmatch
+class PolledRoute(KeyedRoute):
+    """GET of a path that ends in `/{id}`. Its endpoint takes the id and the depot."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        found = scope["type"] == "http" and scope["method"] == "GET" and self._matches(scope["path"])
-        return (Match.FULL, {"path_params": {"id": found[1]}}) if found else (Match.NONE, {})
+        if scope["type"] == "http" and scope["method"] == "GET":
+            head, _, last = scope["path"].rpartition("/")
+            if head == scope.get("root_path", "") + self.path.removesuffix("/{id}") and _UUID.fullmatch(last):
+                return Match.FULL, {"path_params": {"id": last}, _POLLED: UUID(last)}
+        return super().matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _POLLED not in scope:
+            await super().handle(scope, receive, send)
+            return
         request = Request(scope, receive)
         depot: Depot = request.app.state.depot
         await depot.authenticator.admit(request)
-        found = await self._look(depot.reads, UUID(scope["path_params"]["id"]))
-        await json_bytes(found)(scope, receive, send)
+        answer = await self.endpoint(scope[_POLLED], depot)
+        await answer(scope, receive, send)
 
-    def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
-        raise NoMatchFound(name, path_params)
+
+def put_first(app: FastAPI) -> None:
+    """Let the polled routes be looked at before all others."""
+    app.router.routes.sort(key=lambda route: not isinstance(route, PolledRoute))

@@ -18,14 +18,13 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from sqlalchemy import Row
 
 from app.domain.commands import RESOURCE
 from app.domain.errors import BadRequest, Reason
 from app.domain.repositories import NAME_PATTERN
 from app.domain.states import DeploymentStatus, ModelStatus, OperationState
 from app.http.wire import Error, Wire, kebab
-from app.services.rows import SeenOperation
+from app.services.rows import DeploymentRecord, OperationRecord
 
 _MOST_GPUS = 1_000_000
 
@@ -267,13 +266,13 @@ DEPLOYMENTS = TypeAdapter(list[Deployment])
 ZONES = TypeAdapter(ZoneList)
 
 
-def operation(row: SeenOperation) -> Operation:
+def operation(row: OperationRecord) -> Operation:
     command, link = RESOURCE[row.command]
     reference = Reference(id=row.resource_id, link=f"{link}{row.resource_id}", command=command)
     return Operation(id=row.id, state=row.state, reason=row.reason, message=row.message, reference=reference)
 
 
-def deployment(row: Row[Any]) -> Deployment:
+def deployment(row: DeploymentRecord) -> Deployment:
     columns = row._asdict()
     model = DeployedModel(id=columns.pop("model_id"), name=columns.pop("model_name"))
     columns["deployment_url"] = columns["deployment_url"] or ""

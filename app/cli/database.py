@@ -5,19 +5,17 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.cli.settings import CannotGoOn
 from app.client.exits import NotThere
 from app.db.errors import DatabaseUnreachable
-from app.db.session import open_database
+from app.db.session import Writer, open_database
 from app.domain.errors import NotFound
 from app.settings import Settings
 
 _Answer = TypeVar("_Answer")
 
 
-def in_a_transaction(settings: Settings, work: Callable[[AsyncConnection], Awaitable[_Answer]]) -> _Answer:
+def in_a_transaction(settings: Settings, work: Callable[[Writer], Awaitable[_Answer]]) -> _Answer:
     """Return the result of `work`. Raises `NotThere`, or `CannotGoOn` without a database."""
 
     async def run() -> _Answer:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import CannotGoOn, address_in, settings_in
 from app.client.commands.options import data_option, json_option
+from app.db.session import Reader, Writer
 from app.domain.keys import LONGEST_NAME, Role, is_name
 from app.sealing import Sealer
 from app.services import audit as records
 from app.services import keys
+from app.services.rows import AuditRecord, Record
 from app.settings import Settings, split_keys
 from app.terminal import print_json, say, table
 
@@ -67,7 +67,7 @@ def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
     settings = settings_in(data)
     sealer = _sealer(settings)
 
-    async def work(connection: AsyncConnection) -> tuple[str, str]:
+    async def work(connection: Writer) -> tuple[str, str]:
         made = await keys.create(connection, sealer, name=name, role=Role(role), expires=expires)
         await records.accept_for_key(connection, records.by_shell("create-key"), made[0], name)
         return made
@@ -104,7 +104,7 @@ def list_keys(data: Path, *, as_json: bool) -> None:
 def revoke_key(data: Path, key_id: str) -> None:
     """Shut a key out, within five seconds, on every machine."""
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: Writer) -> None:
         name = await keys.revoke(connection, key_id)
         await records.accept_for_key(connection, records.by_shell("revoke-key"), key_id, name)
 
@@ -130,7 +130,7 @@ def rotate(data: Path) -> None:
     settings = settings_in(data)
     sealer = _sealer(settings)
 
-    async def work(connection: AsyncConnection) -> tuple[int, list[str]]:
+    async def work(connection: Writer) -> tuple[int, list[str]]:
         await records.record(connection, [records.by_shell("rotate-secrets")], records.ACCEPTED)
         return await keys.reseal(connection, sealer)
 
@@ -153,7 +153,7 @@ def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool) -> None:
     What was done with this command and without a key is told as `cli:USER@HOST`.
     """
 
-    async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    async def work(connection: Reader) -> Sequence[AuditRecord]:
         return await records.latest(connection, limit, key_id)
 
     rows = in_a_transaction(settings_in(data), work)
@@ -164,13 +164,13 @@ def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool) -> None:
     table([titles, *(_line(row) for row in rows)])
 
 
-def _line(row: Row[Any]) -> Sequence[object]:
+def _line(row: AuditRecord) -> Sequence[object]:
     resource = row.resource_id or row.other_key_id or "-"
     who = row.key_id, row.key_name or "-"
     return time(row.at), *who, row.action, row.resource_name or "-", resource, row.address, row.outcome
 
 
-def _object(row: Row[Any]) -> dict[str, Any]:
+def _object(row: Record) -> dict[str, Any]:
     """Convert a row to JSON, with the API's names and times."""
     return {name.replace("_", "-"): _value(value) for name, value in row._asdict().items()}
 

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api import schemas
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import settings_in
 from app.client.commands.options import data_option
+from app.db.session import Reader
 from app.domain.states import OperationState
 from app.services import history
+from app.services.rows import HistoryRecord
 from app.terminal import print_json, table
 
 _TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "ATTEMPTS", "DUE", "MESSAGE")
@@ -40,7 +40,7 @@ def operations(data: Path, state: str, limit: int, *, every: bool, as_json: bool
     the wait for another attempt, whose reason is the message.
     """
 
-    async def work(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    async def work(connection: Reader) -> Sequence[HistoryRecord]:
         return await history.page(connection, limit=limit, state=None if every else OperationState(state))
 
     rows = in_a_transaction(settings_in(data), work)[::-1]
@@ -50,7 +50,7 @@ def operations(data: Path, state: str, limit: int, *, every: bool, as_json: bool
         table([_TITLES, *(_line(row) for row in rows)])
 
 
-def _line(row: Row[Any]) -> tuple[str, ...]:
+def _line(row: HistoryRecord) -> tuple[str, ...]:
     return (
         str(row.id),
         row.command,
@@ -64,7 +64,7 @@ def _line(row: Row[Any]) -> tuple[str, ...]:
     )
 
 
-def _due(row: Row[Any]) -> str:
+def _due(row: HistoryRecord) -> str:
     """Format when it ended, the rest of its lease, or when it is due."""
     if row.ended_at is not None:
         return f"ended {time(row.ended_at)}"
@@ -75,7 +75,7 @@ def _due(row: Row[Any]) -> str:
     return f"in {seconds:.0f} s" if seconds > 0 else f"since {-seconds:.0f} s"
 
 
-def _object(row: Row[Any]) -> dict[str, Any]:
+def _object(row: HistoryRecord) -> dict[str, Any]:
     """Return the API's operation, with more fields for operators. Times are the database's."""
     seconds = (row.due_at - row.now).total_seconds()
     held, pending = row.lease_owner is not None, row.ended_at is None

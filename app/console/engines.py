@@ -6,9 +6,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import Any
-
-from sqlalchemy import Row
 
 from app.console.commands import Line
 
@@ -43,15 +40,15 @@ _BEST_PROJECTOR_FIRST = ("F16", "FP16", "BF16", "Q8")
 _NO_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin"})
 
 
-def to_serve(model: Row[Any], paths: Sequence[str], config: bytes | None) -> tuple[list[Line], list[Line]]:
-    """Return (one line per engine for a model with files at `paths` in its folder, lines for other quantizations).
+def to_serve(name: str, folder: str, paths: Sequence[str], config: bytes | None) -> tuple[list[Line], list[Line]]:
+    """Return (one line per engine for a model with files at `paths` in `folder`, lines for other quantizations).
 
     `config` is the content of its config.json, `None` if that can't be read.
     """
-    for_llama_cpp = _for_llama_cpp(model.path, paths)
+    for_llama_cpp = _for_llama_cpp(folder, paths)
     lines = for_llama_cpp[:1]
     if _suits_vllm(paths, config):
-        lines.insert(0, Line("vLLM", shlex.join(["vllm", "serve", model.path, "--served-model-name", model.name])))
+        lines.insert(0, Line("vLLM", shlex.join(["vllm", "serve", folder, "--served-model-name", name])))
     return lines, for_llama_cpp[1:]
 
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import Row
 
 from app.api import changes
 from app.api.auth import audited
@@ -27,6 +25,7 @@ from app.domain.states import ModelStatus
 from app.http.errors import status_of
 from app.services import catalogue, deployments, history, models, operations
 from app.services.catalogue import NEWEST_FIRST, SORTS, Search
+from app.services.rows import ModelRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
@@ -198,13 +197,13 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
     )
 
 
-async def _engines(depot: Depot, model: Row[Any], paths: Sequence[str]) -> tuple[list[Line], list[Line]]:
+async def _engines(depot: Depot, model: ModelRecord, paths: Sequence[str]) -> tuple[list[Line], list[Line]]:
     """Return (lines that load it, lines for its other quantizations); empty if it can't be loaded."""
     if not model.path:
         return [], []
     has_config = engines.CONFIG in paths
-    config = await depot.volume.read(Path(model.path, engines.CONFIG), _LARGEST_CONFIG) if has_config else None
-    return engines.to_serve(model, paths, config)
+    config = await depot.volume.read(model.id, engines.CONFIG, _LARGEST_CONFIG) if has_config else None
+    return engines.to_serve(model.name, model.path, paths, config)
 
 
 async def _sure(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from hashlib import blake2s
-from typing import Any
 from uuid import UUID
-
-from sqlalchemy import Row
 
 from app.api.events import Seen
 from app.console.words import duration, size
 from app.domain.states import ModelStatus
+from app.services.rows import ModelRecord
 
 DELETING = "deleting"
 _IN_WORDS = {
@@ -25,7 +23,7 @@ class Shown:
     """The data of a model's row and page head. Equal data look the same."""
 
     id: UUID
-    model: Row[Any]
+    model: ModelRecord
     status: str
     """The model's status, or `deleting`."""
     word: str
@@ -60,7 +58,7 @@ def show(seen: Seen) -> Shown | None:
     )
 
 
-def _figures(model: Row[Any]) -> str:
+def _figures(model: ModelRecord) -> str:
     if not model.total or model.downloaded is None:
         return ""
     parts = [f"{model.downloaded * 100 // model.total} %", f"{size(model.downloaded)} of {size(model.total)}"]

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request, Response
 from app.api.dependencies import TheDepot
 from app.console.pages import page
 from app.console.session import SessionRoute
-from app.depot.volume import Usage, VolumeAway
+from app.depot.volume import VolumeAway
 from app.services import contents
 from app.services.contents import Contents
+from app.storage.base import Space
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
@@ -53,7 +54,7 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
     )
 
 
-def _disk(usage: Usage, content: Contents) -> Sequence[Part]:
+def _disk(usage: Space, content: Contents) -> Sequence[Part]:
     """Return the disk's parts. Rows and disk are read at two moments: cap at what is used."""
     sizes, left = {}, usage.used
     for name, size in (("own", content.own), ("shared", content.shared), ("arriving", content.arriving)):

@@ -6,15 +6,15 @@ PostgreSQL serves several machines, SQLite one; the same statements run on both.
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, TypeVarTuple, cast
 
 import asyncpg
-from sqlalchemy import event, make_url
-from sqlalchemy.engine import URL
+from sqlalchemy import CompoundSelect, CursorResult, Select, event, make_url
+from sqlalchemy.engine import URL, Connection, Dialect
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -49,6 +49,23 @@ def async_url(address: str) -> URL:
     return url.set(drivername=_DRIVERS[url.drivername])
 
 
+Columns = TypeVarTuple("Columns")
+Seen = TypeVar("Seen")
+Writer = AsyncConnection
+"""A transaction. What takes one writes, or locks rows."""
+
+
+class Reader(Protocol):
+    """A connection for SELECTs; a `Writer` is one, too. What takes one only reads."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    async def execute(
+        self, statement: Select[*Columns] | CompoundSelect[*Columns], parameters: Mapping[str, Any] | None = None
+    ) -> CursorResult[*Columns]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One database. `begin()` gives a transaction, `read()` a connection in autocommit mode.
@@ -62,7 +79,7 @@ class Database:
     """SQLite only: PostgreSQL's operator looks after its disk."""
 
     @asynccontextmanager
-    async def begin(self, *, within: float | None = None) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, *, within: float | None = None) -> AsyncIterator[Writer]:
         """Open a transaction: committed when the block ends, rolled back when it raises."""
         with translated():
             async with asyncio.timeout(within), self.writer.begin() as connection:
@@ -73,11 +90,17 @@ class Database:
         return error.is_full and self.ballast is not None and self.ballast.give_up()
 
     @asynccontextmanager
-    async def read(self, *, within: float | None = None) -> AsyncIterator[AsyncConnection]:
+    async def read(self, *, within: float | None = None) -> AsyncIterator[Reader]:
         """Open a connection for SELECTs. Two statements on it may see different states."""
         with translated():
             async with asyncio.timeout(within), self.reader.connect() as connection:
                 yield connection
+
+    async def inspect(self, look: Callable[[Connection], Seen], *, within: float | None = None) -> Seen:
+        """Let a function that is not asynchronous read the schema."""
+        with translated():
+            async with asyncio.timeout(within), self.reader.connect() as connection:
+                return await connection.run_sync(look)
 
     async def close(self) -> None:
         await self.writer.dispose()
@@ -98,7 +121,7 @@ class PersistentReader:
         """The driver's own connection object."""
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Reader]:
         """Open a connection as `Database.read()` does. It is not used again after an error."""
         with translated():
             async with self._turn:

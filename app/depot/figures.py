@@ -5,8 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from app.db.session import Reader
 from app.services import catalogue, contents, operations, workers
 from app.services.catalogue import Totals
 from app.services.contents import Contents
@@ -29,7 +28,7 @@ class Figure(Generic[_Answer]):
 
     def __init__(
         self,
-        count: Callable[[AsyncConnection], Awaitable[_Answer]],
+        count: Callable[[Reader], Awaitable[_Answer]],
         *,
         oldest: float = 15.0,
         worth: Callable[[_Answer], bool] = lambda _: True,
@@ -38,7 +37,7 @@ class Figure(Generic[_Answer]):
         self._counting = asyncio.Lock()
         self._counted: tuple[_Answer, float] | None = None
 
-    async def look(self, connection: AsyncConnection) -> _Answer:
+    async def look(self, connection: Reader) -> _Answer:
         async with self._counting:
             begun = time.monotonic()
             if self._counted is None or begun > self._counted[1]:

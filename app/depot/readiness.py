@@ -93,9 +93,8 @@ class Readiness:
     async def _database(self) -> tuple[str, str, str]:
         """Return what is wrong with the database and with its schema, and housekeeping's complaint."""
         try:
+            wrong = self.revisions.judge(await self.database.inspect(self.revisions.shape, within=_PATIENCE))
             async with self.database.read(within=_PATIENCE) as connection:
-                shape = await connection.run_sync(self.revisions.shape)
-                wrong = self.revisions.judge(shape)
                 kept = "" if wrong else (await storages.known(connection)).complaint
         except DatabaseUnreachable as error:
             return error.explanation, "This can't be told without the database.", ""

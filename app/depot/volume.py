@@ -1,32 +1,19 @@
 """The storage as a whole: whether it is usable, and how many bytes are used and free."""
 
 import asyncio
-import os
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.services import storages
+from app.storage.base import Space, Store
 
-MARK = Path("depot", "mark")
-"""The file that identifies a storage."""
 _PATIENCE = 2.0
 """Seconds that a storage, which may be remote, has to answer."""
 
 
 class VolumeAway(Exception):
     """The storage can't be used. The message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Of the file system that the storage is on, in bytes."""
-
-    used: int
-    free: int
 
 
 class Volume:
@@ -36,14 +23,14 @@ class Volume:
     mount is not the storage.
     """
 
-    def __init__(self, root: Path, *, writes: bool, database: Database | None = None) -> None:
-        self._root = root
+    def __init__(self, store: Store, *, writes: bool, database: Database | None = None) -> None:
+        self._store = store
         self._writes = writes
         self._database = database
         self._mark: UUID | None = None
-        self._looking: asyncio.Future[tuple[Usage, UUID | None]] | None = None
+        self._looking: asyncio.Future[tuple[Space, UUID | None]] | None = None
 
-    async def look(self) -> Usage:
+    async def look(self) -> Space:
         """Return the usage. Raises `VolumeAway`."""
         # A storage that hangs blocks one thread, not one per call.
         if self._looking is None or self._looking.done():
@@ -62,12 +49,12 @@ class Volume:
             return usage
         raise VolumeAway(f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE.")
 
-    async def read(self, path: Path, most: int) -> bytes | None:
-        """Return a file's first `most` bytes; None if they can't be read now."""
+    async def read(self, model_id: UUID, path: str, most: int) -> bytes | None:
+        """Return a published file's first `most` bytes; None if they can't be read now."""
         try:
             await self.look()
             async with asyncio.timeout(_PATIENCE):
-                return await asyncio.to_thread(_beginning, path, most)
+                return await asyncio.to_thread(self._read, model_id, path, most)
         except (VolumeAway, TimeoutError, OSError):
             return None
 
@@ -81,7 +68,7 @@ class Volume:
         await self.look()
         try:
             async with asyncio.timeout(_PATIENCE):
-                return not await asyncio.to_thread((self._root / "models" / str(model_id)).is_dir)
+                return not await asyncio.to_thread(self._store.has, model_id)
         except TimeoutError:
             raise VolumeAway("The storage did not answer in time. Look at what is mounted at DEPOT_STORAGE.") from None
 
@@ -95,30 +82,20 @@ class Volume:
                 pass
         return self._mark
 
-    def _look(self) -> tuple[Usage, UUID | None]:
-        if self._writes and not os.access(self._root, os.W_OK | os.X_OK):
-            raise PermissionError(0, "no permission to write")
-        usage = shutil.disk_usage(self._root)
-        return Usage(usage.total - usage.free, usage.free), read_mark(self._root)
+    def _read(self, model_id: UUID, path: str, most: int) -> bytes:
+        with self._store.open(model_id, path) as file:
+            return file.read(most)
 
-
-def read_mark(root: Path) -> UUID | None:
-    """Return the mark of the storage at `root`, if it has one. Raises `OSError`."""
-    try:
-        return UUID((root / MARK).read_text().strip())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
+    def _look(self) -> tuple[Space, UUID | None]:
+        if self._writes:
+            self._store.check_writable()
+        return self._store.space(), self._store.mark()
 
 
 def not_the_storage(known: UUID, found: UUID | None) -> str:
     """Return the message for another mark, or none, in place of the one that the database knows."""
     what = f"the mark of another one, {found}" if found else "no mark"
     return (
-        f"DEPOT_STORAGE is not the storage of this depot: {MARK} there holds {what}, and the database knows {known}. "
+        f"DEPOT_STORAGE is not the storage of this depot: it has {what}, and the database knows {known}. "
         "Look whether it is mounted. If it was replaced on purpose, run `modeldepot storage accept`."
     )
-
-
-def _beginning(path: Path, most: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(most)

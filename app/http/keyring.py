@@ -3,16 +3,15 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
-from sqlalchemy import Row
 
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.domain.keys import Role
 from app.sealing import CannotOpen, Sealer
 from app.services import keys
+from app.services.rows import UsableKey
 
 _REMEMBERED_FOR = 2.0
 """Seconds; a revoked key is still accepted for as long."""
@@ -87,7 +86,7 @@ class Keyring:
         self._known[key_id] = (key, now + _REMEMBERED_FOR)
         return key
 
-    def _opened(self, key_id: str, row: Row[Any]) -> Key | None:
+    def _opened(self, key_id: str, row: UsableKey) -> Key | None:
         try:
             return Key(key_id, row.name, row.role, self._sealer.open(row.sealed_secret, belongs_to=key_id).encode())
         except CannotOpen as error:

@@ -5,15 +5,15 @@ import pwd
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, delete, insert, select, tuple_, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Select, delete, insert, select, tuple_, union_all
 
 from app.db.clock import moment, now
+from app.db.session import Reader, Writer
 from app.db.tables import AuditRow, DeploymentRow, KeyRow, ModelRow
-from app.services.rows import AcceptedOperation
+from app.services.rows import AcceptedOperation, AuditRecord
 
 ACCEPTED = "accepted"
 _SHOWN: tuple[Any, ...] = (
@@ -60,7 +60,7 @@ def by_shell(action: str) -> Act:
     return Act(f"cli:{user}@{host}"[:_LONGEST], action, host[:_LONGEST], "")
 
 
-async def record(connection: AsyncConnection, acts: Sequence[Act], outcome: str) -> None:
+async def record(connection: Writer, acts: Sequence[Act], outcome: str) -> None:
     await connection.execute(
         _RECORD,
         [
@@ -80,12 +80,12 @@ async def record(connection: AsyncConnection, acts: Sequence[Act], outcome: str)
     )
 
 
-async def accept(connection: AsyncConnection, act: Act, operation: AcceptedOperation) -> None:
+async def accept(connection: Writer, act: Act, operation: AcceptedOperation) -> None:
     """Record an accepted change. Call it in the change's transaction, so that both are committed or neither."""
     await accept_all(connection, {act: operation})
 
 
-async def accept_all(connection: AsyncConnection, acts: Mapping[Act, AcceptedOperation]) -> None:
+async def accept_all(connection: Writer, acts: Mapping[Act, AcceptedOperation]) -> None:
     """Record several accepted changes, each with its operation, as `accept` does."""
     for act, operation in acts.items():
         act.resource_id, act.resource_name = operation.resource_id, operation.resource_name
@@ -93,13 +93,13 @@ async def accept_all(connection: AsyncConnection, acts: Mapping[Act, AcceptedOpe
         await record(connection, list(acts), ACCEPTED)
 
 
-async def accept_for_key(connection: AsyncConnection, act: Act, key_id: str, name: str) -> None:
+async def accept_for_key(connection: Writer, act: Act, key_id: str, name: str) -> None:
     """Record an accepted change to a key, as `accept` does."""
     act.other_key_id, act.resource_name = key_id, name
     await record(connection, [act], ACCEPTED)
 
 
-async def refuse(connection: AsyncConnection, act: Act, outcome: str) -> None:
+async def refuse(connection: Writer, act: Act, outcome: str) -> None:
     """Record a refused change, with the name of its resource if that exists."""
     if act.resource_name is None and (act.resource_id or act.other_key_id):
         kinds: tuple[tuple[Any, Any, Any], ...] = (
@@ -112,28 +112,26 @@ async def refuse(connection: AsyncConnection, act: Act, outcome: str) -> None:
     await record(connection, [act], outcome)
 
 
-async def purge(connection: AsyncConnection, retention: float) -> int:
+async def purge(connection: Writer, retention: float) -> int:
     """Delete the records that are older than `retention` seconds. Return their number."""
     return (await connection.execute(delete(AuditRow).where(AuditRow.at < moment(-retention)))).rowcount
 
 
-async def latest(connection: AsyncConnection, limit: int, key_id: str | None = None) -> Sequence[Row[Any]]:
+async def latest(connection: Reader, limit: int, key_id: str | None = None) -> Sequence[AuditRecord]:
     """Return the newest `limit` records, oldest first; only those of one key, if it is given."""
     query = _newest(limit)
     if key_id is not None:
         query = query.where(AuditRow.key_id == key_id)
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    return rows[::-1]
+    return cast("Sequence[AuditRecord]", (await connection.execute(query)).all())[::-1]
 
 
-async def page(connection: AsyncConnection, *, limit: int, before: UUID | None = None) -> Sequence[Row[Any]]:
+async def page(connection: Reader, *, limit: int, before: UUID | None = None) -> Sequence[AuditRecord]:
     """Return at most `limit` records, newest first, starting after the record `before`."""
     query = _newest(limit)
     if before is not None:
         then = select(AuditRow.at).where(AuditRow.id == before).scalar_subquery()
         query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(then, before))
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    return rows
+    return cast("Sequence[AuditRecord]", (await connection.execute(query)).all())
 
 
 def _newest(limit: int) -> Select[Any]:

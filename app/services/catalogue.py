@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, func, or_, select
 
+from app.db.session import Reader
 from app.db.tables import FileRow, ModelRow
 from app.domain.states import ModelStatus
 from app.services.models import SEEN
+from app.services.rows import FileRecord, ModelRecord
 
 _SIZE = func.coalesce(ModelRow.model_size, ModelRow.total)
 _CREATED: tuple[ColumnElement[Any], ...] = (ModelRow.created_at.expression, ModelRow.id.expression)
@@ -35,15 +36,14 @@ class Search:
     sort: str = NEWEST_FIRST
 
 
-async def find(connection: AsyncConnection, search: Search, *, limit: int, offset: int) -> Sequence[Row[Any]]:
+async def find(connection: Reader, search: Search, *, limit: int, offset: int) -> Sequence[ModelRecord]:
     """Return at most `limit` models that match `search`, without the first `offset`. Unknown sizes come last."""
     columns = _COLUMNS[search.sort.removeprefix("-")]
     order = [column.desc() if search.sort.startswith("-") else column.asc() for column in columns]
     if columns[0] is _SIZE:
         order[0] = order[0].nulls_last()
     query = select(*SEEN).where(*_conditions(search)).order_by(*order)
-    rows: Sequence[Row[Any]] = (await connection.execute(query.limit(limit).offset(offset))).all()
-    return rows
+    return cast("Sequence[ModelRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
 class Total(NamedTuple):
@@ -56,14 +56,14 @@ class Total(NamedTuple):
 Totals = Mapping[ModelStatus, Total]
 
 
-async def totals(connection: AsyncConnection) -> Totals:
+async def totals(connection: Reader) -> Totals:
     """Return the total of each status. It reads all models: worth caching if these are many."""
     query = select(ModelRow.status, func.count(), func.coalesce(func.sum(_SIZE), 0)).group_by(ModelRow.status)
     found = {status: Total(number, int(size)) for status, number, size in (await connection.execute(query)).all()}
     return {status: found.get(status, Total(0, 0)) for status in ModelStatus}
 
 
-async def count(connection: AsyncConnection, search: Search, known: Totals) -> Total:
+async def count(connection: Reader, search: Search, known: Totals) -> Total:
     """Return the total of the models that match `search`. Only a search by name needs a query; `known` has the rest."""
     if search.text:
         query = select(func.count(), func.coalesce(func.sum(_SIZE), 0)).select_from(ModelRow)
@@ -73,15 +73,14 @@ async def count(connection: AsyncConnection, search: Search, known: Totals) -> T
     return Total(sum(total.number for total in chosen), sum(total.size for total in chosen))
 
 
-async def files(connection: AsyncConnection, model_id: UUID, *, limit: int) -> Sequence[Row[Any]]:
+async def files(connection: Reader, model_id: UUID, *, limit: int) -> Sequence[FileRecord]:
     """Return the first `limit` recorded files of a model, by path."""
     columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
     query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path).limit(limit)
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    return rows
+    return cast("Sequence[FileRecord]", (await connection.execute(query)).all())
 
 
-async def paths(connection: AsyncConnection, model_id: UUID, endings: Sequence[str], *, limit: int) -> Sequence[str]:
+async def paths(connection: Reader, model_id: UUID, endings: Sequence[str], *, limit: int) -> Sequence[str]:
     """Return the first `limit` paths that end with one of `endings`, in upper or lower case."""
     ends = or_(*(FileRow.path.iendswith(ending, autoescape=True) for ending in endings))
     query = select(FileRow.path).where(FileRow.model_id == model_id, ends).order_by(FileRow.path).limit(limit)

@@ -4,15 +4,17 @@ Files with the same checksum count as one linked file. This is true of all large
 links; small files for which the Hub gives no SHA-256 may be stored once for each model.
 """
 
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, case, cast, exists, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, ColumnElement, case, cast, exists, func, select
 
+from app.db.session import Reader
 from app.db.tables import FileRow, ModelRow
 from app.domain.states import ModelStatus
+from app.services.rows import ModelShare
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Contents:
         return self.listed - self.own - self.shared
 
 
-async def total(connection: AsyncConnection) -> Contents:
+async def total(connection: Reader) -> Contents:
     """Return the sums. It reads an index of all files: worth caching for a while."""
     sizes = func.sum(FileRow.size).label("listed"), func.max(FileRow.size).label("size")
     # In two steps, in the index's order: PostgreSQL neither sorts nor stores all checksums.
@@ -57,7 +59,7 @@ async def total(connection: AsyncConnection) -> Contents:
     return Contents(listed, own, shared, so_far)
 
 
-async def largest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
+async def largest(connection: Reader, limit: int) -> Sequence[ModelShare]:
     """Return the largest ready models: id, name, revision, model_size, `own` and `shared` bytes as in `Contents`."""
     ready = select(ModelRow.id, ModelRow.name, ModelRow.revision, ModelRow.model_size)
     ready = ready.where(ModelRow.status == ModelStatus.READY)
@@ -72,8 +74,7 @@ async def largest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]
     shown: tuple[Any, ...] = (*top.c, own.label("own"), shared.label("shared"))
     query = select(*shown).outerjoin(each, each.c.model_id == top.c.id).group_by(*top.c)
     order = top.c.model_size.desc().nulls_last(), top.c.id
-    rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(*order))).all()
-    return rows
+    return typing.cast("Sequence[ModelShare]", (await connection.execute(query.order_by(*order))).all())
 
 
 def _sum(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -1,21 +1,21 @@
 """Deployments: a serving system declares that it uses a model, which then can't be deleted."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, delete, func, select, tuple_, update
+from sqlalchemy import Select, delete, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
 from app.db.inserts import INSERT
+from app.db.session import Reader, Writer
 from app.db.tables import DeploymentRow, ModelRow
 from app.domain.commands import Command
 from app.domain.errors import BadRequest, Conflict, NotFound, NotReady
 from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
-from app.services.rows import AcceptedOperation
+from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord
 
 SEEN: tuple[Any, ...] = (
     DeploymentRow.id,
@@ -37,7 +37,7 @@ SEEN: tuple[Any, ...] = (
 
 
 async def create(
-    connection: AsyncConnection,
+    connection: Writer,
     *,
     model_id: UUID | None,
     model_name: str | None,
@@ -79,7 +79,7 @@ async def create(
 
 
 async def change(
-    connection: AsyncConnection,
+    connection: Writer,
     deployment_id: UUID,
     command: Command,
     *,
@@ -99,8 +99,8 @@ async def change(
 
 
 async def newest(
-    connection: AsyncConnection, *, limit: int, model_id: UUID | None = None, before: UUID | None = None
-) -> Sequence[Row[Any]]:
+    connection: Reader, *, limit: int, model_id: UUID | None = None, before: UUID | None = None
+) -> Sequence[DeploymentRecord]:
     """Return at most `limit` deployments (of one model, if given), newest first, starting after `before`."""
     query = seen().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
     if model_id is not None:
@@ -108,33 +108,31 @@ async def newest(
     if before is not None:
         then = select(DeploymentRow.created_at).where(DeploymentRow.id == before).scalar_subquery()
         query = query.where(tuple_(DeploymentRow.created_at, DeploymentRow.id) < tuple_(then, before))
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    return rows
+    return cast("Sequence[DeploymentRecord]", (await connection.execute(query)).all())
 
 
-async def count(connection: AsyncConnection) -> int:
+async def count(connection: Reader) -> int:
     return (await connection.execute(select(func.count()).select_from(DeploymentRow))).scalar_one()
 
 
-async def deployable(connection: AsyncConnection, *, limit: int) -> Sequence[Row[Any]]:
+async def deployable(connection: Reader, *, limit: int) -> Sequence[DeployableModel]:
     """Return the models that can be deployed: id, name and revision, by name."""
     columns: tuple[Any, ...] = (ModelRow.id, ModelRow.name, ModelRow.revision)
     query = select(*columns).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
-    return (await connection.execute(query.order_by(ModelRow.name, ModelRow.id).limit(limit))).all()
+    ordered = query.order_by(ModelRow.name, ModelRow.id).limit(limit)
+    return cast("Sequence[DeployableModel]", (await connection.execute(ordered)).all())
 
 
-async def get(connection: AsyncConnection, deployment_id: UUID) -> Row[Any]:
+async def get(connection: Reader, deployment_id: UUID) -> DeploymentRecord:
     """Return one deployment. Raises `NotFound`."""
     query = seen().where(DeploymentRow.id == deployment_id)
-    row: Row[Any] | None = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise _unknown(deployment_id)
-    return row
+    return cast("DeploymentRecord", row)
 
 
-async def remove(
-    connection: AsyncConnection, deployment_id: UUID, *, request_id: str | None = None
-) -> AcceptedOperation:
+async def remove(connection: Writer, deployment_id: UUID, *, request_id: str | None = None) -> AcceptedOperation:
     """Delete a deployment. Return the ended operation. Raises `NotFound`."""
     statement = delete(DeploymentRow).where(DeploymentRow.id == deployment_id).returning(DeploymentRow.name)
     name = (await connection.execute(statement)).scalar_one_or_none()
@@ -143,7 +141,7 @@ async def remove(
     return await operations.record(connection, Command.DELETE_DEPLOYMENT, deployment_id, name, request_id=request_id)
 
 
-async def ready_model(connection: AsyncConnection, *, model_id: UUID | None, model_name: str | None) -> UUID | None:
+async def ready_model(connection: Reader, *, model_id: UUID | None, model_name: str | None) -> UUID | None:
     """Return the id of the model to deploy, or `None` if it is not ready. Raises as `create` does for `model_name`."""
     if model_id is None:
         model_id = await _only_model_called(connection, model_name or "")
@@ -151,7 +149,7 @@ async def ready_model(connection: AsyncConnection, *, model_id: UUID | None, mod
     return (await connection.execute(query)).scalar_one_or_none()
 
 
-async def _only_model_called(connection: AsyncConnection, name: str) -> UUID:
+async def _only_model_called(connection: Reader, name: str) -> UUID:
     query = select(ModelRow.id, ModelRow.status).where(ModelRow.name == name)
     models = (await connection.execute(query)).all()
     if not models:
@@ -178,7 +176,7 @@ def _unknown(deployment_id: UUID) -> NotFound:
     return NotFound(f"There is no deployment {deployment_id}: the list of deployments shows those there are.")
 
 
-async def _taken(connection: AsyncConnection, name: str) -> Conflict:
+async def _taken(connection: Reader, name: str) -> Conflict:
     query = select(DeploymentRow.id).where(DeploymentRow.name == name)
     existing = (await connection.execute(query)).scalar_one_or_none()
     which = f"Deployment {existing}" if existing else "Another deployment"

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import exists, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import now
+from app.db.session import Writer
 from app.db.tables import ModelRow, OperationRow, WaitRow
 from app.db.transitions import Lease, LeaseLost, end_operation, fail_model, held, mark_deleting, move_model
 from app.domain.commands import Command
@@ -33,27 +33,27 @@ class Begun:
     files: int | None = None
 
 
-async def begin(connection: AsyncConnection, lease: Lease, model_id: UUID, begun: Begun) -> None:
+async def begin(connection: Writer, lease: Lease, model_id: UUID, begun: Begun) -> None:
     """Write a download's size, and mark the model as downloading. Raises `LeaseLost`."""
     values = asdict(begun) | {"files_verified": 0, "reason": None, "message": None}
     if not await move_model(connection, model_id, ModelStatus.DOWNLOADING, lease=lease, **values):
         raise LeaseLost
 
 
-async def measure(connection: AsyncConnection, lease: Lease, model_id: UUID, *, commit: str, total: int) -> None:
+async def measure(connection: Writer, lease: Lease, model_id: UUID, *, commit: str, total: int) -> None:
     """Write the size of a model whose download can't begin yet. `total` is in bytes. Raises `LeaseLost`."""
     await _write(connection, lease, model_id, commit=commit, total=total, updated_at=now())
 
 
 async def report(
-    connection: AsyncConnection, lease: Lease, model_id: UUID, *, downloaded: int | None, files: int, rate: int | None
+    connection: Writer, lease: Lease, model_id: UUID, *, downloaded: int | None, files: int, rate: int | None
 ) -> None:
     """Write a download's progress, which also checks the lease. Raises `LeaseLost`."""
     await _write(connection, lease, model_id, downloaded=downloaded, files_verified=files, rate=rate)
 
 
 async def publish(
-    connection: AsyncConnection, lease: Lease, model_id: UUID, path: str, verified: Sequence[tuple[str, int, str]]
+    connection: Writer, lease: Lease, model_id: UUID, path: str, verified: Sequence[tuple[str, int, str]]
 ) -> None:
     """Mark a model as ready at `path`, and end its operation. Files are (path, size in bytes, SHA-256).
 
@@ -77,24 +77,20 @@ async def publish(
     await mend(connection, lease, model_id, verified)
 
 
-async def mend(
-    connection: AsyncConnection, lease: Lease, model_id: UUID, verified: Sequence[tuple[str, int, str]]
-) -> None:
+async def mend(connection: Writer, lease: Lease, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
     """Record the files of a ready model, and end the operation. Raises `LeaseLost`."""
     await files.record(connection, model_id, verified)
     await end_operation(connection, lease, OperationState.SUCCESS)
 
 
-async def fail(
-    connection: AsyncConnection, lease: Lease, model_id: UUID, command: Command, error: OperationError
-) -> None:
+async def fail(connection: Writer, lease: Lease, model_id: UUID, command: Command, error: OperationError) -> None:
     """Fail the operation for `error`. After a failed delete the model may be used again. Raises `LeaseLost`."""
     await fail_model(connection, model_id, command, error.reason, error.message, lease=lease)
     await mark_deleting(connection, model_id, deleting=False)
     await end_operation(connection, lease, OperationState.FAILURE, reason=error.reason, message=error.message)
 
 
-async def reset(connection: AsyncConnection, model_id: UUID) -> bool:
+async def reset(connection: Writer, model_id: UUID) -> bool:
     """Reset a failed model to `creating`, except for what was downloaded. Return False if it has not failed."""
     return await move_model(
         connection,
@@ -112,7 +108,7 @@ async def reset(connection: AsyncConnection, model_id: UUID) -> bool:
     )
 
 
-async def under_way(connection: AsyncConnection, *, without: UUID) -> Mapping[UUID, tuple[int, int]]:
+async def under_way(connection: Writer, *, without: UUID) -> Mapping[UUID, tuple[int, int]]:
     """Return the models that other workers download, each with (bytes to fetch, bytes reported as downloaded).
 
     Call it in the transaction that begins another download.
@@ -130,7 +126,7 @@ async def under_way(connection: AsyncConnection, *, without: UUID) -> Mapping[UU
     return {row[0]: (int(row[1] or 0), int(row[2])) for row in (await connection.execute(query)).all()}
 
 
-async def _write(connection: AsyncConnection, lease: Lease, model_id: UUID, **values: Any) -> None:
+async def _write(connection: Writer, lease: Lease, model_id: UUID, **values: Any) -> None:
     """Write `values` to the model's row while the lease is held. Raises `LeaseLost`."""
     mine = update(ModelRow).where(ModelRow.id == model_id, exists().where(held(lease)))
     if (await connection.execute(mine.values(**values))).rowcount != 1:

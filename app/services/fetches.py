@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, literal_column, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from app.db.clock import moment
 from app.db.inserts import INSERT
+from app.db.session import Reader, Writer
 from app.db.tables import FetchRow, OperationRow, WaitRow
 from app.db.transitions import Lease, LeaseLost, held, is_later
 from app.domain.states import OperationState
@@ -38,7 +38,7 @@ class Fetch(NamedTuple):
     """Whether its download runs or soon resumes. If not, and the content has not arrived, it may be taken over."""
 
 
-async def by_others(connection: AsyncConnection, operation_id: UUID, checksums: Sequence[str]) -> list[Fetch]:
+async def by_others(connection: Reader, operation_id: UUID, checksums: Sequence[str]) -> list[Fetch]:
     """Return the subset of the contents that other operations have claimed."""
     found = []
     for start in range(0, len(checksums), _AT_ONCE):
@@ -56,7 +56,7 @@ async def by_others(connection: AsyncConnection, operation_id: UUID, checksums: 
     return found
 
 
-async def claim(connection: AsyncConnection, lease: Lease, contents: Iterable[tuple[str, str]]) -> None:
+async def claim(connection: Writer, lease: Lease, contents: Iterable[tuple[str, str]]) -> None:
     """Claim each (sha256, path), unless an operation that runs or soon resumes has claimed it. Raises `LeaseLost`.
 
     Contents that this operation had claimed before count as not arrived.
@@ -79,14 +79,14 @@ async def claim(connection: AsyncConnection, lease: Lease, contents: Iterable[tu
         await connection.execute(statement, rows)
 
 
-async def arrived(connection: AsyncConnection, operation_id: UUID, checksums: Sequence[str]) -> None:
+async def arrived(connection: Writer, operation_id: UUID, checksums: Sequence[str]) -> None:
     """Mark contents as fetched by this operation: others may link them."""
     mine = and_(FetchRow.operation_id == operation_id, FetchRow.sha256 == bindparam("checksum"))
     rows = [{"checksum": checksum} for checksum in sorted(checksums)]
     await connection.execute(update(FetchRow).where(mine).values(arrived=True), rows)
 
 
-async def wanted(connection: AsyncConnection, operation_id: UUID) -> list[tuple[UUID, str, int]]:
+async def wanted(connection: Reader, operation_id: UUID) -> list[tuple[UUID, str, int]]:
     """Return what others wait for and this operation has yet to fetch, each as (waiting operation, sha256, size)."""
     mine = (FetchRow.operation_id == operation_id, ~FetchRow.arrived, WaitRow.operation_id != operation_id)
     columns: tuple[Any, ...] = (WaitRow.operation_id, WaitRow.sha256, WaitRow.size)
@@ -96,7 +96,7 @@ async def wanted(connection: AsyncConnection, operation_id: UUID) -> list[tuple[
     return [(row[0], row[1], row[2]) for row in (await connection.execute(query.where(exists().where(*idle)))).all()]
 
 
-async def pass_on(connection: AsyncConnection, lease: Lease, contents: Sequence[tuple[str, int]]) -> None:
+async def pass_on(connection: Writer, lease: Lease, contents: Sequence[tuple[str, int]]) -> None:
     """Release claims on contents, each (sha256, size in bytes), and wait for them. Raises `LeaseLost`."""
     await _hold(connection, lease)
     mine = and_(FetchRow.operation_id == lease.operation_id, FetchRow.sha256 == bindparam("checksum"))
@@ -106,13 +106,13 @@ async def pass_on(connection: AsyncConnection, lease: Lease, contents: Sequence[
     await connection.execute(INSERT[connection.dialect.name](WaitRow).on_conflict_do_nothing(), waits)
 
 
-async def awaited(connection: AsyncConnection, operation_id: UUID) -> set[str]:
+async def awaited(connection: Reader, operation_id: UUID) -> set[str]:
     """Return the checksums of the contents that an operation leaves to others."""
     query = select(WaitRow.sha256).where(WaitRow.operation_id == operation_id)
     return set((await connection.execute(query)).scalars())
 
 
-async def wait_for(connection: AsyncConnection, operation_id: UUID, contents: Sequence[tuple[str, int]]) -> None:
+async def wait_for(connection: Writer, operation_id: UUID, contents: Sequence[tuple[str, int]]) -> None:
     """Replace the contents, each as (sha256, size in bytes), that an operation leaves to others."""
     await connection.execute(delete(WaitRow).where(WaitRow.operation_id == operation_id))
     rows = [{"operation_id": operation_id, "sha256": sha256, "size": size} for sha256, size in contents]
@@ -133,7 +133,7 @@ def is_held_up() -> ColumnElement[bool]:
     )
 
 
-async def _hold(connection: AsyncConnection, lease: Lease) -> None:
+async def _hold(connection: Writer, lease: Lease) -> None:
     """Lock the operation until this transaction ends. Raises `LeaseLost` if it has ended or was leased anew."""
     if (await connection.execute(select(OperationRow.id).where(held(lease)).with_for_update())).one_or_none() is None:
         raise LeaseLost

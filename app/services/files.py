@@ -1,29 +1,29 @@
 """The recorded files of models: each verified, with its checksum."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Row, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import delete, insert, select
 
+from app.db.session import Reader, Writer
 from app.db.tables import FileRow, ModelRow
 from app.domain.states import ModelStatus
+from app.services.rows import FileRecord
 
 _AT_ONCE = 1000
 """Rows or values in one statement."""
 
 
-async def of(connection: AsyncConnection, model_id: UUID) -> Sequence[Row[Any]]:
+async def of(connection: Reader, model_id: UUID) -> Sequence[FileRecord]:
     """Return the recorded files of a model as (path, size, sha256), by path."""
     columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
     query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
-    rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    return rows
+    return cast("Sequence[FileRecord]", (await connection.execute(query)).all())
 
 
 async def find_by_checksum(
-    connection: AsyncConnection, checksums: Sequence[str], *, without: UUID
+    connection: Reader, checksums: Sequence[str], *, without: UUID
 ) -> Sequence[tuple[str, UUID, str]]:
     """Return (sha256, model id, path) of a ready model's file, not of `without`, for each checksum that has one."""
     found: dict[str, tuple[str, UUID, str]] = {}
@@ -37,7 +37,7 @@ async def find_by_checksum(
     return list(found.values())
 
 
-async def record(connection: AsyncConnection, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
+async def record(connection: Writer, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
     """Replace the recorded files of a model. Each is (path, size in bytes, sha256 in hexadecimal)."""
     await connection.execute(delete(FileRow).where(FileRow.model_id == model_id))
     rows = [{"model_id": model_id, "path": path, "size": size, "sha256": sha256} for path, size, sha256 in verified]

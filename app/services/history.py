@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select, tuple_, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Select, func, select, tuple_, union_all
 
 from app.db.clock import moment
+from app.db.session import Reader
 from app.db.tables import DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import is_later
 from app.domain.commands import Command
 from app.domain.states import OperationState
 from app.services.operations import SEEN
+from app.services.rows import HistoryRecord
 
 _SHOWN: tuple[Any, ...] = (
     *SEEN,
@@ -35,21 +36,20 @@ With a `lease_owner`, `later` tells whether the lease is still held; without one
 """
 
 
-async def of(connection: AsyncConnection, resource_id: UUID, *, limit: int) -> Sequence[Row[Any]]:
+async def of(connection: Reader, resource_id: UUID, *, limit: int) -> Sequence[HistoryRecord]:
     """Return the newest operations on one model or deployment."""
     query = _shown().where(OperationRow.resource_id == resource_id).order_by(OperationRow.created_at.desc())
-    rows: Sequence[Row[Any]] = (await connection.execute(query.limit(limit))).all()
-    return rows
+    return cast("Sequence[HistoryRecord]", (await connection.execute(query.limit(limit))).all())
 
 
 async def page(
-    connection: AsyncConnection,
+    connection: Reader,
     *,
     limit: int,
     state: OperationState | None = None,
     command: Command | None = None,
     before: UUID | None = None,
-) -> Sequence[Row[Any]]:
+) -> Sequence[HistoryRecord]:
     """Return at most `limit` operations in that state and of that command, newest first, starting after `before`.
 
     The cost does not depend on their number: an index gives the newest of each pair of a state and a command, and the
@@ -61,8 +61,7 @@ async def page(
     ids = select(found.c.id).order_by(found.c.created_at.desc(), found.c.id.desc()).limit(limit)
     query = _shown().where(OperationRow.id.in_(ids))
     order = OperationRow.created_at.desc(), OperationRow.id.desc()
-    rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(*order))).all()
-    return rows
+    return cast("Sequence[HistoryRecord]", (await connection.execute(query.order_by(*order))).all())
 
 
 def _newest(state: OperationState, command: Command, before: UUID | None, limit: int) -> Select[Any]:

@@ -1,15 +1,15 @@
 """The storage compared with the rows: orphaned folders, models without a folder, folders to adopt."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, exists, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, exists, select
 
 from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.inserts import INSERT
+from app.db.session import Reader, Writer
 from app.db.tables import ModelRow, OperationRow
 from app.db.transitions import move_model
 from app.domain.commands import Command
@@ -18,7 +18,7 @@ from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import files as recorded
 from app.services import models
-from app.services.rows import ResolvedModel
+from app.services.rows import FileRecord, ResolvedModel
 
 _AT_ONCE = 1000
 """Ids in one statement."""
@@ -30,7 +30,7 @@ _GONE = (
 )
 
 
-async def missing(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
+async def missing(connection: Reader, model_ids: Sequence[UUID]) -> tuple[set[UUID], set[UUID]]:
     """Return (ids without a model row, the subset of them that a recorded delete operation removed).
 
     A missing row alone proves nothing: a restore may have failed half-way.
@@ -52,12 +52,12 @@ async def missing(connection: AsyncConnection, model_ids: Sequence[UUID]) -> tup
     return missing, missing & deleted
 
 
-async def is_empty(connection: AsyncConnection) -> bool:
+async def is_empty(connection: Reader) -> bool:
     """Return whether there is no model at all."""
     return (await connection.execute(select(ModelRow.id).limit(1))).one_or_none() is None
 
 
-async def ready(connection: AsyncConnection, *, after: UUID | None = None, limit: int, settled: bool) -> Sequence[UUID]:
+async def ready(connection: Reader, *, after: UUID | None = None, limit: int, settled: bool) -> Sequence[UUID]:
     """Return the ids of at most `limit` ready models that are not being deleted, by id, starting after `after`.
 
     If `settled`, only of those whose folder every machine must see by now.
@@ -67,7 +67,7 @@ async def ready(connection: AsyncConnection, *, after: UUID | None = None, limit
     return (await connection.execute(query.where(ModelRow.id > after) if after else query)).scalars().all()
 
 
-async def lose(connection: AsyncConnection, model_id: UUID) -> bool:
+async def lose(connection: Writer, model_id: UUID) -> bool:
     """Move a ready model to `error`, since its folder is gone. Return False if it is not ready, or busy."""
     working = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.state == OperationState.PENDING)
     return await move_model(
@@ -75,7 +75,7 @@ async def lose(connection: AsyncConnection, model_id: UUID) -> bool:
     )
 
 
-async def described(connection: AsyncConnection, model_id: UUID) -> tuple[ResolvedModel, Sequence[Row[Any]]] | None:
+async def described(connection: Reader, model_id: UUID) -> tuple[ResolvedModel, Sequence[FileRecord]] | None:
     """Return a ready model's row and its files as (path, size, sha256), by path, or `None` if it is no longer ready."""
     try:
         model = await models.selection(connection, model_id)
@@ -87,7 +87,7 @@ async def described(connection: AsyncConnection, model_id: UUID) -> tuple[Resolv
 
 
 async def adopt(
-    connection: AsyncConnection,
+    connection: Writer,
     model_id: UUID,
     selection: Selection,
     commit: str,

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import and_, func, or_, select, update
 
 from app.db.clock import now
 from app.db.inserts import INSERT
+from app.db.session import Reader, Writer
 from app.db.tables import KeyRow, OperationRow
 from app.domain.errors import NotFound
 from app.domain.keys import Role, identity, new_id, new_secret
 from app.sealing import CannotOpen, Sealer
 from app.services import sessions
+from app.services.rows import KeyRecord, UsableKey
 
 _TOUCH_EVERY = 60.0
 """The least seconds between two updates of a key's last use."""
@@ -42,7 +43,7 @@ class Kept(Enum):
 
 
 async def create(
-    connection: AsyncConnection, sealer: Sealer, *, name: str, role: Role, expires: float | None
+    connection: Writer, sealer: Sealer, *, name: str, role: Role, expires: float | None
 ) -> tuple[str, str]:
     """Create a key. Return its id and secret, which can't be shown again. `expires` is in seconds from now."""
     key_id, secret = new_id(), new_secret()
@@ -50,7 +51,7 @@ async def create(
     return key_id, secret
 
 
-async def keep(connection: AsyncConnection, sealer: Sealer, key_id: str, secret: str, *, name: str) -> Kept:
+async def keep(connection: Writer, sealer: Sealer, key_id: str, secret: str, *, name: str) -> Kept:
     """Create an operator's key with this id and secret, or set its secret. A revoked key stays revoked."""
     query = select(KeyRow.sealed_secret, KeyRow.revoked_at).where(KeyRow.id == key_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
@@ -66,31 +67,32 @@ async def keep(connection: AsyncConnection, sealer: Sealer, key_id: str, secret:
     return Kept.THERE
 
 
-async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
+async def list_all(connection: Reader) -> Sequence[KeyRecord]:
     """Return every key, including revoked ones, oldest first, without the secrets."""
-    return (await connection.execute(select(*SHOWN).order_by(KeyRow.created_at, KeyRow.id))).all()
+    query = select(*SHOWN).order_by(KeyRow.created_at, KeyRow.id)
+    return cast("Sequence[KeyRecord]", (await connection.execute(query)).all())
 
 
-async def page(connection: AsyncConnection, *, limit: int, offset: int) -> Sequence[Row[Any]]:
+async def page(connection: Reader, *, limit: int, offset: int) -> Sequence[KeyRecord]:
     """Return at most `limit` keys without the first `offset`: newest first, revoked keys last."""
     query = select(*SHOWN).order_by(KeyRow.revoked_at.is_not(None), KeyRow.created_at.desc(), KeyRow.id)
-    return (await connection.execute(query.limit(limit).offset(offset))).all()
+    return cast("Sequence[KeyRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
-async def count(connection: AsyncConnection) -> int:
+async def count(connection: Reader) -> int:
     """Return the number of keys, including revoked ones."""
     return (await connection.execute(select(func.count()).select_from(KeyRow))).scalar_one()
 
 
-async def get(connection: AsyncConnection, key_id: str) -> Row[Any]:
+async def get(connection: Reader, key_id: str) -> KeyRecord:
     """Return a key, revoked or not. Raises `NotFound`."""
-    row: Row[Any] | None = (await connection.execute(select(*SHOWN).where(KeyRow.id == key_id))).one_or_none()
+    row = (await connection.execute(select(*SHOWN).where(KeyRow.id == key_id))).one_or_none()
     if row is None:
         raise NotFound(f"There is no key {key_id}: the list of keys shows those there are.")
-    return row
+    return cast("KeyRecord", row)
 
 
-async def identified(connection: AsyncConnection, identifier: UUID) -> Row[Any]:
+async def identified(connection: Reader, identifier: UUID) -> KeyRecord:
     """Return the key with that UUID, if it is not revoked. Raises `NotFound`."""
     # The UUID is computed from the id and not stored: a search among 10,000 keys takes 20 ms.
     key_ids = (await connection.execute(select(KeyRow.id).where(KeyRow.revoked_at.is_(None)))).scalars()
@@ -100,7 +102,7 @@ async def identified(connection: AsyncConnection, identifier: UUID) -> Row[Any]:
     return await get(connection, key_id)
 
 
-async def revoke(connection: AsyncConnection, key_id: str) -> str:
+async def revoke(connection: Writer, key_id: str) -> str:
     """Revoke a key, end its console sessions, and return its name. Raises `NotFound`."""
     statement = update(KeyRow).where(KeyRow.id == key_id, KeyRow.revoked_at.is_(None)).values(revoked_at=now())
     name: str | None = (await connection.execute(statement.returning(KeyRow.name))).scalar_one_or_none()
@@ -110,28 +112,26 @@ async def revoke(connection: AsyncConnection, key_id: str) -> str:
     return name
 
 
-async def usable(connection: AsyncConnection, key_id: str) -> Row[Any] | None:
+async def usable(connection: Reader, key_id: str) -> UsableKey | None:
     """Return a key's name, role and sealed secret, or `None` if it is unknown, revoked or expired."""
     columns: tuple[Any, ...] = (KeyRow.name, KeyRow.role, KeyRow.sealed_secret)
-    row: Row[Any] | None = (
-        await connection.execute(select(*columns).where(KeyRow.id == key_id, _USABLE))
-    ).one_or_none()
-    return row
+    query = select(*columns).where(KeyRow.id == key_id, _USABLE)
+    return cast("UsableKey | None", (await connection.execute(query)).one_or_none())
 
 
-async def touch(connection: AsyncConnection, key_ids: Sequence[str]) -> None:
+async def touch(connection: Writer, key_ids: Sequence[str]) -> None:
     """Update the last use of keys, unless it was updated less than `_TOUCH_EVERY` ago."""
     stale = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < now(-_TOUCH_EVERY))
     await connection.execute(update(KeyRow).where(KeyRow.id.in_(key_ids), stale).values(last_used_at=now()))
 
 
-async def unopenable(connection: AsyncConnection, sealer: Sealer) -> tuple[list[str], int]:
+async def unopenable(connection: Reader, sealer: Sealer) -> tuple[list[str], int]:
     """Return the ids of usable keys whose secret none of our secret keys opens, and the number of all usable keys."""
     rows = (await connection.execute(select(KeyRow.id, KeyRow.sealed_secret).where(_USABLE))).all()
     return [row.id for row in rows if _opened(sealer, row.sealed_secret, row.id) is None], len(rows)
 
 
-async def reseal(connection: AsyncConnection, sealer: Sealer) -> tuple[int, list[str]]:
+async def reseal(connection: Writer, sealer: Sealer) -> tuple[int, list[str]]:
     """Seal every key's secret and every pending Hub token with the first secret key.
 
     Return how many were sealed, and what could not be opened.
@@ -164,7 +164,7 @@ def _opened(sealer: Sealer, sealed: str, belongs_to: str) -> str | None:
 
 
 async def _insert(
-    connection: AsyncConnection,
+    connection: Writer,
     sealer: Sealer,
     key_id: str,
     secret: str,

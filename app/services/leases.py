@@ -9,12 +9,12 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, and_, bindparam, case, exists, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Float, ScalarSelect, and_, bindparam, case, exists, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.db.clock import now
+from app.db.session import Reader, Writer
 from app.db.tables import PENDING, ModelRow, OperationRow
 from app.db.transitions import Lease, LeaseLost, held, is_later
 from app.domain.commands import Command
@@ -37,7 +37,7 @@ class Claim:
 
 
 async def claim(
-    connection: AsyncConnection, worker: str, *, lease: float, commands: Sequence[Command], small: int | None = None
+    connection: Writer, worker: str, *, lease: float, commands: Sequence[Command], small: int | None = None
 ) -> Claim | None:
     """Lease the operation that has been due longest to `worker` for `lease` seconds; return `None` if nothing is due.
 
@@ -66,28 +66,9 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
 
     Cached, because building it takes as long as running it.
     """
-    other = aliased(OperationRow)
-    occupied = exists().where(
-        other.resource_id == OperationRow.resource_id,
-        other.id != OperationRow.id,
-        other.lease_owner.is_not(None),
-        is_later(other),
-    )
-    conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied, ~is_held_up()]
-    if sized:
-        fits = or_(ModelRow.total.is_(None), ModelRow.total <= bindparam("small"))
-        conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))
-    due = (
-        select(OperationRow.id)
-        .where(*conditions)
-        .order_by(OperationRow.due_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
     return (
         update(OperationRow)
-        .where(OperationRow.id == due)
+        .where(OperationRow.id == _due(commands, sized=sized))
         .values(
             lease_owner=bindparam("worker"),
             due_at=now(bindparam("seconds", type_=Float)),
@@ -109,7 +90,30 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
     )
 
 
-async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, reached: int) -> int:
+def _due(commands: tuple[Command, ...], *, sized: bool) -> ScalarSelect[UUID]:
+    """Return a query of the operation that has been due longest, which locks it and skips locked ones."""
+    other = aliased(OperationRow)
+    occupied = exists().where(
+        other.resource_id == OperationRow.resource_id,
+        other.id != OperationRow.id,
+        other.lease_owner.is_not(None),
+        is_later(other),
+    )
+    conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied, ~is_held_up()]
+    if sized:
+        fits = or_(ModelRow.total.is_(None), ModelRow.total <= bindparam("small"))
+        conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))
+    return (
+        select(OperationRow.id)
+        .where(*conditions)
+        .order_by(OperationRow.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+
+
+async def renew(connection: Writer, lease: Lease, *, seconds: float, reached: int) -> int:
     """Renew the lease for `seconds` from now. Return the number of attempts without progress, including this one.
 
     An attempt that `reached` more bytes than any before it counts as the first again. Raises `LeaseLost`.
@@ -131,22 +135,20 @@ async def renew(connection: AsyncConnection, lease: Lease, *, seconds: float, re
     return attempts
 
 
-async def confirm(connection: AsyncConnection, lease: Lease) -> None:
+async def confirm(connection: Reader, lease: Lease) -> None:
     """Check that the lease is still held. Raises `LeaseLost`."""
     if (await connection.execute(select(OperationRow.id).where(held(lease)))).one_or_none() is None:
         raise LeaseLost
 
 
-async def release(connection: AsyncConnection, lease: Lease, *, after: float, message: str) -> None:
+async def release(connection: Writer, lease: Lease, *, after: float, message: str) -> None:
     """Release the operation: due again `after` seconds from now. `message` tells its caller why. Raises `LeaseLost`."""
     statement = update(OperationRow).where(held(lease)).values(lease_owner=None, due_at=now(after), message=message)
     if (await connection.execute(statement)).rowcount != 1:
         raise LeaseLost
 
 
-async def put_back(
-    connection: AsyncConnection, lease: Lease, *, after: float | None = None, message: str | None = None
-) -> None:
+async def put_back(connection: Writer, lease: Lease, *, after: float | None = None, message: str | None = None) -> None:
     """Release the operation without counting this attempt. Raises `LeaseLost`.
 
     It is due again `after` seconds from now, or if that is `None`, at once and in its old place in the queue.
@@ -159,7 +161,7 @@ async def put_back(
         raise LeaseLost
 
 
-async def let_go(connection: AsyncConnection, lease: Lease) -> bool:
+async def let_go(connection: Writer, lease: Lease) -> bool:
     """Release the lease of an operation that another process ended. Return False if it has not ended."""
     mine = and_(OperationRow.id == lease.operation_id, OperationRow.fence == lease.fence)
     ended = OperationRow.state != OperationState.PENDING
@@ -167,14 +169,14 @@ async def let_go(connection: AsyncConnection, lease: Lease) -> bool:
     return (await connection.execute(statement)).rowcount == 1
 
 
-async def owners(connection: AsyncConnection, host: str) -> set[str]:
+async def owners(connection: Reader, host: str) -> set[str]:
     """Return the workers of `host` that hold leases, also on operations that another process ended."""
     mine = OperationRow.lease_owner.startswith(f"{host}:", autoescape=True)
     found = (await connection.execute(select(OperationRow.lease_owner).where(mine).distinct())).scalars()
     return {owner for owner in found if owner}
 
 
-async def give_up(connection: AsyncConnection, owners: Collection[str]) -> int:
+async def give_up(connection: Writer, owners: Collection[str]) -> int:
     """Release the leases of dead workers. Return their number. The attempts count as without progress."""
     dead = update(OperationRow).where(OperationRow.lease_owner.in_(owners))
     return (await connection.execute(dead.values(lease_owner=None, due_at=now()))).rowcount

@@ -1,19 +1,20 @@
 """Whole lists, oldest first, in slices. A slice starts after the previous one's last row, even if that is deleted."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Row, Select, Uuid, bindparam, select, tuple_, type_coerce
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, select, tuple_, type_coerce
 from sqlalchemy.types import NullType, TypeEngine
 
+from app.db.session import Reader
 from app.db.tables import DeploymentRow, FileRow, KeyRow, ModelRow
 from app.domain.errors import BadRequest, Conflict
 from app.domain.states import ModelStatus
 from app.services import deployments as deployment_service
 from app.services import keys as key_service
 from app.services import models as model_service
+from app.services.rows import FileRecord, ModelRecord, Placed
 
 _NUMBER = bindparam("number", type_=Integer())
 
@@ -45,13 +46,13 @@ _MORE_FILES = _FILES.where(FileRow.path > bindparam("last"))
 
 
 async def models(
-    connection: AsyncConnection,
-    after: Row[Any] | None,
+    connection: Reader,
+    after: Placed | None,
     number: int,
     *,
     name: str | None = None,
     status: ModelStatus | None = None,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Placed]:
     """Return at most `number` models, only of exactly that name and in that status, if given."""
     query = _MODELS if after is None else _MORE_MODELS
     if name is not None:
@@ -62,13 +63,13 @@ async def models(
 
 
 async def deployments(
-    connection: AsyncConnection,
-    after: Row[Any] | None,
+    connection: Reader,
+    after: Placed | None,
     number: int,
     *,
     name: str | None = None,
     model_id: UUID | None = None,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Placed]:
     """Return at most `number` deployments, only of exactly that name and of that model, if given."""
     query = _DEPLOYMENTS if after is None else _MORE_DEPLOYMENTS
     if name is not None:
@@ -78,14 +79,14 @@ async def deployments(
     return await _rows(connection, query, after, number)
 
 
-async def keys(connection: AsyncConnection, after: Row[Any] | None, number: int) -> Sequence[Row[Any]]:
+async def keys(connection: Reader, after: Placed | None, number: int) -> Sequence[Placed]:
     """Return at most `number` keys that are not revoked."""
     return await _rows(connection, _KEYS if after is None else _MORE_KEYS, after, number)
 
 
 async def files(
-    connection: AsyncConnection, after: Row[Any] | None, number: int, *, model: Row[Any]
-) -> Sequence[Row[Any]]:
+    connection: Reader, after: FileRecord | None, number: int, *, model: ModelRecord
+) -> Sequence[FileRecord]:
     """Return at most `number` files, by path, of a ready model. `model` is its row when the list began.
 
     Raises `NotFound`, or `Conflict` if it is not ready or has changed since: some files would be missing.
@@ -97,21 +98,18 @@ async def files(
         raise Conflict(f"Model {now.id} is {now.status}: its files can be listed once it is ready.")
     if now.updated_at != model.updated_at:
         raise Conflict(f"Model {now.id} changed while its files were listed: ask again.")
-    return rows
+    return cast("Sequence[FileRecord]", rows)
 
 
-async def model_place(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
+async def model_place(connection: Reader, model_id: UUID) -> Placed:
     """Return the position in the list after which the next page starts. Raises `BadRequest`."""
     columns: tuple[Any, ...] = (ModelRow.id, _place(ModelRow).label("place"))
-    row: Row[Any] | None = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
+    row = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
     if row is None:
         raise BadRequest(f"'after' names no model ({model_id}): it may be deleted. List from the start.", field="after")
-    return row
+    return cast("Placed", row)
 
 
-async def _rows(
-    connection: AsyncConnection, query: Select[Any], after: Row[Any] | None, number: int
-) -> Sequence[Row[Any]]:
+async def _rows(connection: Reader, query: Select[Any], after: Placed | None, number: int) -> Sequence[Placed]:
     given = {"number": number} | ({} if after is None else {"place": after.place, "last": after.id})
-    rows: Sequence[Row[Any]] = (await connection.execute(query, given)).all()
-    return rows
+    return cast("Sequence[Placed]", (await connection.execute(query, given)).all())

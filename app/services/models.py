@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, and_, bindparam, case, delete, exists, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import and_, bindparam, case, delete, exists, func, select
 
 from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.inserts import INSERT
+from app.db.session import Reader, Writer
 from app.db.tables import DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, mark_deleting
 from app.domain.commands import Command
@@ -18,7 +18,7 @@ from app.domain.errors import Conflict, DepotError, ModelInUse, NotFound, Reason
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import downloads, operations
-from app.services.rows import AcceptedOperation, SelectedModel
+from app.services.rows import AcceptedOperation, ModelRecord, SelectedModel
 
 SEEN: tuple[Any, ...] = (
     ModelRow.id,
@@ -70,7 +70,7 @@ class Create:
     request_id: str | None = None
 
 
-async def create(connection: AsyncConnection, wanted: Create) -> AcceptedOperation:
+async def create(connection: Writer, wanted: Create) -> AcceptedOperation:
     """Begin to fetch a model and return the operation. A model in `error` is retried under its old id.
 
     Raises `Conflict` if the model exists in another status, or is being deleted.
@@ -81,7 +81,7 @@ async def create(connection: AsyncConnection, wanted: Create) -> AcceptedOperati
     return (await operations.begin_all(connection, [_fetching(wanted, model_id)]))[0]
 
 
-async def create_new(connection: AsyncConnection, wanted: Sequence[Create]) -> dict[UUID, AcceptedOperation]:
+async def create_new(connection: Writer, wanted: Sequence[Create]) -> dict[UUID, AcceptedOperation]:
     """Begin to fetch those of `wanted` without a model row. Return the operations by id."""
     by_model = {uuid4(): one for one in wanted}
     models = [
@@ -102,26 +102,27 @@ async def create_new(connection: AsyncConnection, wanted: Sequence[Create]) -> d
     return {row.id: row for row in await operations.begin_all(connection, new)}
 
 
-async def list_all(connection: AsyncConnection) -> Sequence[Row[Any]]:
+async def list_all(connection: Reader) -> Sequence[ModelRecord]:
     """Return every model, oldest first."""
-    return (await connection.execute(_LIST)).all()
+    return cast("Sequence[ModelRecord]", (await connection.execute(_LIST)).all())
 
 
-async def get(connection: AsyncConnection, model_id: UUID) -> Row[Any]:
+async def get(connection: Reader, model_id: UUID) -> ModelRecord:
     """Return one model. Raises `NotFound`."""
     row = (await connection.execute(_GET, {"model_id": model_id})).one_or_none()
     if row is None:
         raise unknown(model_id)
-    return row
+    return cast("ModelRecord", row)
 
 
-async def get_many(connection: AsyncConnection, model_ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+async def get_many(connection: Reader, model_ids: Sequence[UUID]) -> dict[UUID, ModelRecord]:
     """Return the existing models of `model_ids`, by id."""
-    return {row.id: row for row in (await connection.execute(_SOME, {"model_ids": model_ids})).all()}
+    rows = (await connection.execute(_SOME, {"model_ids": model_ids})).all()
+    return {row.id: cast("ModelRecord", row) for row in rows}
 
 
 async def request_delete(
-    connection: AsyncConnection, model_id: UUID, *, deadline: float, request_id: str | None = None
+    connection: Writer, model_id: UUID, *, deadline: float, request_id: str | None = None
 ) -> AcceptedOperation:
     """Begin to delete a model and return the operation, or the one under way. A pending fetch is cancelled.
 
@@ -158,7 +159,7 @@ async def request_delete(
     )
 
 
-async def selection(connection: AsyncConnection, model_id: UUID) -> SelectedModel:
+async def selection(connection: Reader, model_id: UUID) -> SelectedModel:
     """Return a model's selection, status and resolved commit. Raises `NotFound`."""
     columns: tuple[Any, ...] = (
         ModelRow.id,
@@ -176,18 +177,18 @@ async def selection(connection: AsyncConnection, model_id: UUID) -> SelectedMode
     return cast("SelectedModel", row)
 
 
-async def forget(connection: AsyncConnection, model_id: UUID) -> None:
+async def forget(connection: Writer, model_id: UUID) -> None:
     """Delete the row of a model whose files are gone: the same model may then be created again."""
     await connection.execute(delete(ModelRow).where(ModelRow.id == model_id))
 
 
-async def is_ready(connection: AsyncConnection, model_id: UUID) -> bool:
+async def is_ready(connection: Reader, model_id: UUID) -> bool:
     query = select(ModelRow.id).where(ModelRow.id == model_id, ModelRow.status == ModelStatus.READY)
     return (await connection.execute(query)).one_or_none() is not None
 
 
 async def repair(
-    connection: AsyncConnection, model_id: UUID, *, operation_id: UUID, sealed_token: str | None, deadline: float
+    connection: Writer, model_id: UUID, *, operation_id: UUID, sealed_token: str | None, deadline: float
 ) -> AcceptedOperation:
     """Begin to fetch a ready model's wrong files again, at its commit. Return the operation.
 
@@ -217,7 +218,7 @@ def _fetching(wanted: Create, model_id: UUID) -> operations.New:
     )
 
 
-async def _retry(connection: AsyncConnection, selection: Selection) -> UUID:
+async def _retry(connection: Writer, selection: Selection) -> UUID:
     query = select(ModelRow.id, ModelRow.status, ModelRow.deleting)
     query = query.where(ModelRow.fingerprint == selection.fingerprint).with_for_update()
     existing = (await connection.execute(query)).one_or_none()
@@ -242,7 +243,7 @@ def unknown(model_id: UUID) -> NotFound:
     return NotFound(f"There is no model {model_id}. GET /v2/ai/model lists the models there are.")
 
 
-async def dismiss(connection: AsyncConnection, retention: float) -> int:
+async def dismiss(connection: Writer, retention: float) -> int:
     """Delete models that failed over `retention` seconds ago without a byte downloaded. Return their number.
 
     Mostly these are misspelt names, which nobody deletes.

@@ -7,18 +7,18 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
 from sqlalchemy import Float, and_, bindparam, case, delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from app.db.clock import moment, now
 from app.db.ids import among
+from app.db.session import Reader, Writer
 from app.db.tables import PENDING, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, fail_model, is_later, mark_deleting
 from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
 from app.domain.states import OperationState
 from app.services.fetches import is_held_up
-from app.services.rows import AcceptedOperation, SeenOperation
+from app.services.rows import AcceptedOperation, OperationRecord
 
 SEEN: tuple[Any, ...] = (
     OperationRow.id,
@@ -55,13 +55,13 @@ class New(NamedTuple):
     request_id: str | None
 
 
-async def some(connection: AsyncConnection, operation_ids: Sequence[UUID]) -> dict[UUID, SeenOperation]:
+async def some(connection: Reader, operation_ids: Sequence[UUID]) -> dict[UUID, OperationRecord]:
     """Return the existing operations of `operation_ids`, ended or not, by id."""
     rows = (await connection.execute(_SOME, {"operation_ids": operation_ids})).all()
-    return {row.id: cast("SeenOperation", row) for row in rows}
+    return {row.id: cast("OperationRecord", row) for row in rows}
 
 
-async def pending(connection: AsyncConnection, resource_id: UUID) -> AcceptedOperation | None:
+async def pending(connection: Reader, resource_id: UUID) -> AcceptedOperation | None:
     """Return the pending operation on a resource, or `None`."""
     query = select(*_ACCEPTED).where(
         OperationRow.resource_id == resource_id, OperationRow.state == OperationState.PENDING
@@ -69,14 +69,14 @@ async def pending(connection: AsyncConnection, resource_id: UUID) -> AcceptedOpe
     return cast("AcceptedOperation | None", (await connection.execute(query)).one_or_none())
 
 
-async def newest(connection: AsyncConnection, resource_ids: Sequence[UUID]) -> dict[UUID, SeenOperation]:
+async def newest(connection: Reader, resource_ids: Sequence[UUID]) -> dict[UUID, OperationRecord]:
     """Return the newest stored operation on each resource that has one, by the resource's id."""
     rows = (await connection.execute(_NEWEST, {"resource_ids": resource_ids})).all()
-    return {row.resource_id: cast("SeenOperation", row) for row in rows}
+    return {row.resource_id: cast("OperationRecord", row) for row in rows}
 
 
 async def begin(
-    connection: AsyncConnection,
+    connection: Writer,
     command: Command,
     resource_id: UUID,
     resource_name: str,
@@ -89,7 +89,7 @@ async def begin(
     return (await begin_all(connection, [new]))[0]
 
 
-async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence[AcceptedOperation]:
+async def begin_all(connection: Writer, new: Sequence[New]) -> Sequence[AcceptedOperation]:
     """Begin pending operations, due at once. Return them in any order."""
     pending = {"state": OperationState.PENDING}
     return cast(
@@ -99,7 +99,7 @@ async def begin_all(connection: AsyncConnection, new: Sequence[New]) -> Sequence
 
 
 async def record(
-    connection: AsyncConnection,
+    connection: Writer,
     command: Command,
     resource_id: UUID,
     resource_name: str,
@@ -118,7 +118,7 @@ async def record(
     return (await connection.execute(_RECORD, values)).one()
 
 
-async def expire(connection: AsyncConnection) -> int:
+async def expire(connection: Writer) -> int:
     """Time out the pending operations whose deadline has passed. Return their number."""
     message = "The deadline passed before the work was done. Send the same request again to go on from what is there."
     late = (PENDING, OperationRow.deadline_at < now())
@@ -134,7 +134,7 @@ async def expire(connection: AsyncConnection) -> int:
     return ended
 
 
-async def purge(connection: AsyncConnection, retention: float) -> int:
+async def purge(connection: Writer, retention: float) -> int:
     """Delete the operations that ended more than `retention` seconds ago. Return their number."""
     return (await connection.execute(delete(OperationRow).where(OperationRow.ended_at < moment(-retention)))).rowcount
 
@@ -150,7 +150,7 @@ class Census:
     oldest_due: float
 
 
-async def census(connection: AsyncConnection) -> Census:
+async def census(connection: Reader) -> Census:
     """Count the stored operations. It reads all of them."""
     is_due = and_(PENDING, ~is_later(OperationRow), ~is_held_up())
     columns: tuple[Any, ...] = (

@@ -1,29 +1,30 @@
 """Types of the rows that services return. At run time these are SQLAlchemy's rows, so the types cost nothing."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 from app.domain.commands import Command
 from app.domain.errors import Reason
-from app.domain.states import ModelStatus, OperationState
+from app.domain.keys import Role
+from app.domain.states import DeploymentStatus, ModelStatus, OperationState
 
 
-class SeenOperation(Protocol):
-    """An operation as its caller sees it."""
+class Record(Protocol):
+    """A row, as the tuple of its columns' values and by their names."""
 
-    id: UUID
-    state: OperationState
-    reason: Reason | None
-    message: str | None
-    command: Command
-    resource_id: UUID
+    _fields: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def _asdict(self) -> dict[str, Any]: ...
 
 
-class AcceptedOperation(SeenOperation, Protocol):
-    """An operation for a request's answer and its audit."""
+class Placed(Record, Protocol):
+    """A row of a list, oldest first, with its place in it: when it was created, in the database's type."""
 
-    resource_name: str
+    id: Any
+    place: Any
 
 
 class SelectedModel(Protocol):
@@ -43,3 +44,176 @@ class ResolvedModel(SelectedModel, Protocol):
     """A model whose commit is known."""
 
     commit: str
+
+
+class ModelRecord(Record, Protocol):
+    """A model as its caller sees it. `path` is null unless it is ready and not being deleted."""
+
+    id: UUID
+    name: str
+    status: ModelStatus
+    state: ModelStatus
+    model_size: int | None
+    created_at: datetime
+    updated_at: datetime
+    deleting: bool
+    revision: str
+    include: Sequence[str]
+    exclude: Sequence[str]
+    commit: str | None
+    downloaded: int | None
+    total: int | None
+    files: int | None
+    files_verified: int | None
+    rate: int | None
+    path: str | None
+    reason: Reason | None
+    message: str | None
+
+
+class FileRecord(Record, Protocol):
+    """A verified file of a model, as the tuple (path, size in bytes, sha256 in hexadecimal)."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class ModelShare(Protocol):
+    """A ready model with its bytes that no other model has, `own`, and the others, `shared`."""
+
+    id: UUID
+    name: str
+    revision: str
+    model_size: int | None
+    own: int
+    shared: int
+
+
+class DeployableModel(Protocol):
+    """A model that can be deployed."""
+
+    id: UUID
+    name: str
+    revision: str
+
+
+class OperationRecord(Protocol):
+    """An operation as its caller sees it."""
+
+    id: UUID
+    state: OperationState
+    reason: Reason | None
+    message: str | None
+    command: Command
+    resource_id: UUID
+
+
+class AcceptedOperation(OperationRecord, Protocol):
+    """An operation for a request's answer and its audit."""
+
+    resource_name: str
+
+
+class HistoryRecord(OperationRecord, Protocol):
+    """An operation with its history. `subject` is the resource's name, `now` the database's time.
+
+    With a `lease_owner`, `later` tells whether the lease is still held; without one, whether the operation waits.
+    `model_id` is the resource's id if that is a model that still exists.
+    """
+
+    created_at: datetime
+    ended_at: datetime | None
+    due_at: datetime
+    attempts: int
+    request_id: str | None
+    lease_owner: str | None
+    leased_at: datetime | None
+    now: datetime
+    later: bool
+    subject: str | None
+    model_id: UUID | None
+
+
+class LeasedOperation(Protocol):
+    """An operation that a worker holds, with its model's name and progress; null if the model is gone."""
+
+    lease_owner: str
+    id: UUID
+    command: Command
+    resource_id: UUID
+    state: OperationState
+    attempts: int
+    request_id: str | None
+    leased_at: datetime
+    model_name: str | None
+    downloaded: int | None
+    total: int | None
+    rate: int | None
+
+
+class WorkerRecord(Protocol):
+    """A worker. One not `alive` stopped without signing out, or can't reach the database."""
+
+    name: str
+    host: str
+    version: str
+    slots: int
+    look_interval: float
+    started_at: datetime
+    seen_at: datetime
+    alive: bool
+
+
+class DeploymentRecord(Record, Protocol):
+    """A deployment as its caller sees it."""
+
+    id: UUID
+    name: str
+    model_id: UUID
+    model_name: str
+    status: DeploymentStatus
+    state: DeploymentStatus
+    gpu_type: str | None
+    gpu_count: int | None
+    replicas: int | None
+    deployment_url: str | None
+    inference_engine_version: str | None
+    inference_engine_parameters: Sequence[str]
+    created_at: datetime
+    updated_at: datetime
+
+
+class KeyRecord(Record, Protocol):
+    """An API key without its secret."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class UsableKey(Protocol):
+    """A key that is neither revoked nor expired."""
+
+    name: str
+    role: Role
+    sealed_secret: str
+
+
+class AuditRecord(Record, Protocol):
+    """A requested change and its outcome."""
+
+    id: UUID
+    at: datetime
+    key_id: str
+    key_name: str | None
+    action: str
+    resource_id: UUID | None
+    resource_name: str | None
+    other_key_id: str | None
+    address: str
+    outcome: str

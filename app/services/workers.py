@@ -6,15 +6,16 @@ For display only. No guarantee depends on it: only the leases decide which worke
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Row, and_, delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import and_, delete, select
 
 from app.db.clock import moment, now
 from app.db.inserts import INSERT
+from app.db.session import Reader, Writer
 from app.db.tables import ModelRow, OperationRow, WorkerRow
 from app.db.transitions import is_later
+from app.services.rows import LeasedOperation, WorkerRecord
 
 _LOOKS = 3
 """Polls that a worker may miss before it counts as gone; a slow database may delay its announcement."""
@@ -37,11 +38,11 @@ class Presence:
 class Listed:
     """A worker: its row with `alive`, and the operations that it holds, as from `held`."""
 
-    worker: Row[Any]
-    holds: Sequence[Row[Any]]
+    worker: WorkerRecord
+    holds: Sequence[LeasedOperation]
 
 
-async def announce(connection: AsyncConnection, presence: Presence, *, fresh: bool) -> None:
+async def announce(connection: Writer, presence: Presence, *, fresh: bool) -> None:
     """Store that the worker runs; `fresh` if it has just started: an earlier worker may have had its name."""
     insert = INSERT[connection.dialect.name]
     said = {
@@ -56,30 +57,30 @@ async def announce(connection: AsyncConnection, presence: Presence, *, fresh: bo
     await connection.execute(statement.on_conflict_do_update(index_elements=[WorkerRow.name], set_=said | begun))
 
 
-async def sign_out(connection: AsyncConnection, name: str) -> None:
+async def sign_out(connection: Writer, name: str) -> None:
     """Delete the row of a worker that stops."""
     await connection.execute(delete(WorkerRow).where(WorkerRow.name == name))
 
 
-async def forget_silent(connection: AsyncConnection) -> int:
+async def forget_silent(connection: Writer) -> int:
     """Delete the workers that have not been seen for a day. Return their number."""
     return (await connection.execute(delete(WorkerRow).where(WorkerRow.seen_at < moment(-_FORGOTTEN)))).rowcount
 
 
-async def list_all(connection: AsyncConnection) -> Sequence[Listed]:
+async def list_all(connection: Reader) -> Sequence[Listed]:
     """Return every worker, oldest first. One not `alive` stopped without signing out, or can't reach the database."""
     late = _LOOKS * WorkerRow.look_interval
     # Neither far in the past nor far in the future: the clock may have been put back.
     alive = and_(WorkerRow.seen_at > now(-late), WorkerRow.seen_at < now(late))
     columns: tuple[Any, ...] = (*WorkerRow.__table__.columns, alive.label("alive"))
     rows = (await connection.execute(select(*columns).order_by(WorkerRow.started_at, WorkerRow.name))).all()
-    holds = defaultdict(list)
+    holds: defaultdict[str, list[LeasedOperation]] = defaultdict(list)
     for operation in await held(connection):
         holds[operation.lease_owner].append(operation)
-    return [Listed(row, holds[row.name]) for row in rows]
+    return [Listed(cast("WorkerRecord", row), holds[row.name]) for row in rows]
 
 
-async def held(connection: AsyncConnection) -> Sequence[Row[Any]]:
+async def held(connection: Reader) -> Sequence[LeasedOperation]:
     """Return the leased operations, longest held first, each with its model's name and progress.
 
     A cancelled one is included until its worker has released it. A deleted model has no name any more.
@@ -100,5 +101,7 @@ async def held(connection: AsyncConnection) -> Sequence[Row[Any]]:
     )
     query = select(*columns).join(ModelRow, ModelRow.id == OperationRow.resource_id, isouter=True)
     query = query.where(OperationRow.lease_owner.is_not(None), is_later(OperationRow))
-    rows: Sequence[Row[Any]] = (await connection.execute(query.order_by(OperationRow.leased_at, OperationRow.id))).all()
-    return rows
+    return cast(
+        "Sequence[LeasedOperation]",
+        (await connection.execute(query.order_by(OperationRow.leased_at, OperationRow.id))).all(),
+    )

@@ -5,7 +5,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-_UNIT = 512
+UNIT = 512
 """Bytes per unit of `st_blocks`, whatever the file system's block size is."""
 
 
@@ -48,5 +48,5 @@ def taken(folder: Path) -> int:
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                size += os.lstat(os.path.join(parent, name)).st_blocks * _UNIT  # noqa: PTH118  # os.walk gives texts
+                size += os.lstat(os.path.join(parent, name)).st_blocks * UNIT  # noqa: PTH118  # os.walk gives texts
     return size

@@ -39,7 +39,7 @@ class Manifest:
     files: Sequence[File]
 
     @classmethod
-    def of(cls, model: Any, commit: str, files: Iterable[Sequence[Any]]) -> "Manifest":
+    def of(cls, model: Any, commit: str, files: Iterable[Iterable[Any]]) -> "Manifest":
         """Return the manifest of a model's row, with its files as (path, size, sha256)."""
         kept = [File(*file) for file in files]
         return cls(model.id, model.name, model.revision, model.include, model.exclude, commit, kept)

@@ -1,296 +1,224 @@
-"""The layout of the storage: the only module that builds paths of model files.
-
-    incoming/<model id>/<operation id>.<fence>/   one attempt's files in flight
-        parts/                                    over plain HTTP
-        hub/                                      what snapshot_download fetches
-    verified/<model id>.<operation id>.<fence>/   that attempt's complete, verified files
-    models/<model id>/                            a published model: always complete
-    by-name/<owner>/<name>                        a link to it, for engines
-    depot/                                        the storage's mark and the manifests: see app.storage.manifests
-    trash/<model id>.<random>/                    what is being removed
-    removed/<model id>.<seconds>/                 a removed model that can be restored: see app.storage.trash
-
-All are on one file system, so that publishing is one rename. An attempt takes over its predecessor's files by renaming
-the predecessor's folders to its own names.
-
-A network file system's client caches name lookups, so a path through a folder that another machine renamed keeps
-working for a while (1 s on JuiceFS, up to 60 s on NFS). Only the last component of a rename is always looked up by the
-server. So publishing renames `verified/<model id>.<operation id>.<fence>` itself: `verified` and `models` never move,
-so exactly one of an attempt and its successor finds that name.
-"""
+"""A store in a folder of a POSIX file system. Publishing is one rename; `app.storage.layout` says where things are."""
 
 import errno
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from uuid import UUID, uuid4
 
-from app.domain.errors import NotYet, Reason, TryAgain
-from app.storage.abilities import PREFIX
-from app.storage.folders import erase, open_to_all, sync_folder, taken
+from app.domain.errors import Reason, TryAgain
+from app.storage import abilities, inspection
+from app.storage.arrival import PosixArrival
+from app.storage.attempts import Attempts
+from app.storage.base import Attempt, ModelUsage, Removed, Space
+from app.storage.folders import erase, make_folder, open_to_all, sync_folder, taken
+from app.storage.layout import Layout
 from app.storage.links import Links
 from app.storage.manifests import Manifest, Manifests
-from app.storage.names import as_id
 from app.storage.trash import Trash
 
-FOLDERS = ("incoming", "verified", "models", "by-name", "depot", "trash", "removed")
-_LOCK_WAIT = 2.0
-"""Seconds until an operation that another process blocks is tried again."""
 _TRIED = 3600.0
 """Age in seconds from which a test folder of `check_abilities` is a leftover."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt at one model; its folders are named after it."""
-
-    model_id: UUID
-    operation_id: UUID
-    fence: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.operation_id}.{self.fence}"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """The folders of one attempt."""
-
-    tree: Path
-    """Files that are complete and verified, by their paths in the repository."""
-    scratch: Path
-    """`parts` and `hub`: files in flight."""
-
-
-class Storage:
-    """The folder that holds the models. `keep`: seconds for which a model that housekeeping removed can be restored."""
+class PosixStore:
+    """The folder `root`. `keep`: seconds for which a model that housekeeping removed can be restored."""
 
     def __init__(self, root: Path, *, keep: float = 0.0) -> None:
-        self.root = root
+        self.layout = Layout(root)
         self.keep = keep
-        self.manifests = Manifests(root / "depot")
-        self.trash = Trash(root / "removed")
-        self.links = Links(root / "by-name")
+        self._root = root
+        self._attempts = Attempts(self.layout)
+        self._manifests = Manifests(self.layout.depot)
+        self._trash = Trash(self.layout.removed)
+        self._links = Links(self.layout.by_name)
+
+    @property
+    def location(self) -> str:
+        return str(self._root)
 
     def prepare(self) -> None:
-        """Create the storage, with missing parent folders. Raises `OSError`."""
-        if not self.root.exists():
-            self.root.mkdir(parents=True, exist_ok=True)
-            open_to_all(self.root)
-        self.make_folders()
+        if not self._root.exists():
+            self._root.mkdir(parents=True, exist_ok=True)
+            open_to_all(self._root)
+        self.complete()
 
-    def make_folders(self) -> None:
-        """Create the folders of an existing storage; one that is not mounted is not created. Raises `OSError`."""
-        for name in FOLDERS:
-            (self.root / name).mkdir(exist_ok=True)
-        for name in ("models", "by-name"):
-            open_to_all(self.root / name)
+    def complete(self) -> None:
+        for folder in self.layout.folders():
+            folder.mkdir(exist_ok=True)
+        for folder in self.layout.open_folders():
+            open_to_all(folder)
 
-    def free(self) -> int:
-        """Return the bytes that can still be written."""
-        return shutil.disk_usage(self.root).free
+    def check_writable(self) -> None:
+        self._root.stat()
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no permission to write")
 
-    def scratch(self, attempt: Attempt) -> Path:
-        return self.incoming(attempt.model_id) / attempt.name
+    def check_abilities(self) -> bool:
+        return abilities.check_abilities(self._root)
 
-    def tree(self, attempt: Attempt) -> Path:
-        return self.root / "verified" / f"{attempt.model_id}.{attempt.name}"
+    def mark(self) -> UUID | None:
+        try:
+            return UUID(self.layout.mark.read_text().strip())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
 
-    def published(self, model_id: UUID) -> Path:
-        return self.root / "models" / str(model_id)
+    def write_mark(self, mark: UUID) -> None:
+        self.layout.depot.mkdir(exist_ok=True)
+        fresh = self.layout.mark.with_name(f".{uuid4().hex}")
+        fresh.write_text(f"{mark}\n")
+        fresh.chmod(0o644)
+        fresh.replace(self.layout.mark)
 
-    def incoming(self, model_id: UUID) -> Path:
-        return self.root / "incoming" / str(model_id)
+    def space(self) -> Space:
+        usage = shutil.disk_usage(self._root)
+        return Space(usage.total - usage.free, usage.free)
 
-    def find(self, model_id: UUID, path: str) -> list[Path]:
-        """Return where a model's verified file is, or will be if it is published meanwhile; empty if nowhere."""
-        trees = (*self._trees(model_id), self.published(model_id))
-        places = [tree / path for tree in trees]
-        return places if any(place.is_file() for place in places) else []
+    def measure(self) -> tuple[Mapping[UUID, ModelUsage], int]:
+        return inspection.measure(self.layout)
 
     @contextmanager
-    def alone(self, model_id: UUID) -> Iterator[None]:
-        """Keep every other process of this machine out of a model's incoming files. Raises `NotYet`."""
-        folder = self.incoming(model_id)
-        folder.mkdir(exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            message = "An earlier download of this model is still stopping: this one waits for it."
-            raise NotYet(Reason.FAULT, message, after=_LOCK_WAIT) from None
-        finally:
-            os.close(handle)
+    def arrival(self, attempt: Attempt, *, mends: bool = False) -> Iterator[PosixArrival]:
+        with self._attempts.alone(attempt.model_id):
+            yield self._attempts.adopt(attempt, mends=mends)
 
     def check_alone(self, model_id: UUID) -> None:
-        """Raise `NotYet` while another process uses a model's incoming files, `TryAgain` if the storage is unusable."""
         try:
-            if self.incoming(model_id).exists():
-                with self.alone(model_id):
+            if self.layout.incoming(model_id).exists():
+                with self._attempts.alone(model_id):
                     pass
         except OSError as error:
             message = f"The storage can't be used: {error.strerror}. Look at what is mounted at DEPOT_STORAGE."
             raise TryAgain(Reason.FAULT, message) from error
 
-    def adopt(self, attempt: Attempt, *, mends: bool = False) -> Arrival:
-        """Return the attempt's folders, with all that earlier attempts left of the model.
+    def arriving_ids(self) -> set[UUID]:
+        return self.layout.arriving_ids()
 
-        An attempt that `mends` a published model leaves that in place.
-        """
-        scratch, tree = self.scratch(attempt), self.tree(attempt)
-        self._take_over(attempt.model_id, scratch, list(self.incoming(attempt.model_id).iterdir()))
-        self._remove(attempt.model_id, scratch / "hub")  # huggingface_hub never reuses its unfinished files
-        for folder in (scratch, scratch / "parts", scratch / "hub"):
-            folder.mkdir(exist_ok=True)
-        published, by_older_version = self.published(attempt.model_id), scratch / "tree"
-        if not mends and published.is_dir():  # renamed, but its worker died before it recorded that
-            self._remove(attempt.model_id, tree)
-            with suppress(FileNotFoundError):
-                published.rename(tree)
-        self._take_over(attempt.model_id, tree, [*self._trees(attempt.model_id), by_older_version])
-        tree.mkdir(exist_ok=True)
-        return Arrival(tree, scratch)
+    def arrived(self) -> Mapping[UUID, int]:
+        return {model_id: sum(map(taken, self.layout.arriving(model_id))) for model_id in self.arriving_ids()}
 
-    def claim(self, attempt: Attempt) -> Path:
-        """Rename the attempt's verified files; return the new path. Raises `TryAgain` if the attempt was replaced."""
-        tree = self.tree(attempt)
-        try:
-            return tree.rename(tree.with_name(f"{tree.name}.last"))
-        except FileNotFoundError:
-            raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
-
-    def publish(self, attempt: Attempt, manifest: Manifest | None = None) -> Path:
-        """Publish the attempt's verified files as the model. Raises `TryAgain` if the attempt was replaced."""
-        target = self.published(attempt.model_id)
-        if manifest:
-            self.manifests.draft(attempt.name, manifest)
-        try:
-            self._rename_over(attempt, target)
-        except TryAgain:
-            self.manifests.forget_draft(attempt.model_id, attempt.name)
-            raise
-        if manifest:
-            self.manifests.confirm(attempt.model_id, attempt.name)
-        sync_folder(target.parent)
-        self.finish(attempt)
-        return target
-
-    def finish(self, attempt: Attempt) -> None:
-        """Remove an attempt's working files."""
-        # Only this attempt's own: a worker that was paused above may continue beside its successor.
-        self._remove(attempt.model_id, self.tree(attempt))
-        self._remove(attempt.model_id, self.scratch(attempt))
-        with suppress(OSError):
-            self.incoming(attempt.model_id).rmdir()
-
-    def discard(self, model_id: UUID, label: PurePosixPath) -> None:
-        """Remove a model's files and link. Idempotent. Raises `OSError`, or `NotYet` while a file is written."""
-        self.links.remove(label, model_id)
-        self.discard_incoming(model_id)
-        self._remove(model_id, self.published(model_id))
-        self.manifests.forget(model_id)
-        # Left by a process that died while it removed this model.
-        for trash in (self.root / "trash").glob(f"{model_id}.*"):
-            erase(trash)
+    def last_change(self, model_id: UUID) -> float:
+        return inspection.last_change(self.layout.arriving(model_id))
 
     def discard_incoming(self, model_id: UUID) -> None:
-        """Remove a model's unpublished files. Raises `OSError`, or `NotYet` while they are written."""
-        with self.alone(model_id):
-            for tree in self._trees(model_id):
-                self._remove(model_id, tree)
-            self._remove(model_id, self.incoming(model_id))
+        with self._attempts.alone(model_id):
+            for tree in self.layout.trees(model_id):
+                self._attempts.remove(model_id, tree)
+            self._attempts.remove(model_id, self.layout.incoming(model_id))
+
+    def publish(self, attempt: Attempt, manifest: Manifest) -> None:
+        target = self.layout.published(attempt.model_id)
+        self._manifests.draft(attempt.name, manifest)
+        try:
+            self._attempts.rename_over(attempt, target)
+        except TryAgain:
+            self._manifests.forget_draft(attempt.model_id, attempt.name)
+            raise
+        self._manifests.confirm(attempt.model_id, attempt.name)
+        sync_folder(target.parent)
+        self._attempts.finish(attempt)
+
+    def mend(self, attempt: Attempt, manifest: Manifest) -> None:
+        target = self.layout.published(attempt.model_id)
+        if not target.exists():
+            self.publish(attempt, manifest)
+            return
+        # On a mount that caches names, the folder's old name may lead to one that another attempt took over.
+        tree = self._attempts.claim(attempt)
+        self._manifests.write(manifest)
+        for path in inspection.files_below(tree):
+            place = target / path
+            make_folder(place.parent)
+            (tree / path).rename(place)
+            sync_folder(place.parent)
+        wanted = {file.path for file in manifest.files}
+        for path in inspection.files_below(target):
+            if path.as_posix() not in wanted:
+                (target / path).unlink()
+        erase(tree)
+        self._attempts.finish(attempt)
+
+    def path(self, label: PurePosixPath) -> str:
+        return str(self.layout.by_name / label)
+
+    def link(self, label: PurePosixPath, model_id: UUID) -> str:
+        return str(self._links.put(label, self.layout.published(model_id)))
+
+    def unlink(self, model_id: UUID) -> None:
+        self._links.remove_all(model_id)
+
+    def linked_ids(self) -> set[UUID]:
+        return {model_id for _, model_id in self._links.all()}
 
     def published_ids(self) -> set[UUID]:
-        """Return the ids of models with a published folder. Raises `OSError`."""
-        return _ids(self.root / "models")
+        return self.layout.published_ids()
 
-    def arriving_ids(self) -> set[UUID]:
-        """Return the ids of models with unpublished files. Raises `OSError`."""
-        return _ids(self.root / "incoming") | _ids(self.root / "verified")
+    def has(self, model_id: UUID) -> bool:
+        return self.layout.published(model_id).is_dir()
 
-    def arriving(self, model_id: UUID) -> list[Path]:
-        """Return the folders of a model's unpublished files."""
-        return [folder for folder in (self.incoming(model_id), *self._trees(model_id)) if folder.exists()]
+    def find(self, model_id: UUID, path: str) -> list[str]:
+        trees = (*self.layout.trees(model_id), self.layout.published(model_id))
+        places = [tree / path for tree in trees]
+        return [str(place) for place in places] if any(place.is_file() for place in places) else []
 
-    def arrived(self) -> dict[UUID, int]:
-        """Return the bytes on disk of each model's unpublished files, preallocated bytes included."""
-        return {model_id: sum(map(taken, self.arriving(model_id))) for model_id in self.arriving_ids()}
+    def copy_of(self, model_id: UUID, path: str) -> str:
+        return str(self.layout.published(model_id) / path)
+
+    def open(self, model_id: UUID, path: str) -> BinaryIO:
+        return (self.layout.published(model_id) / path).open("rb", buffering=0)
+
+    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
+        return inspection.check_files(self.layout.published(model_id), recorded)
+
+    def discard(self, model_id: UUID, label: PurePosixPath) -> None:
+        self._links.remove(label, model_id)
+        self.discard_incoming(model_id)
+        self._attempts.remove(model_id, self.layout.published(model_id))
+        self._manifests.forget(model_id)
+        # Left by a process that died while it removed this model.
+        for trash in self.layout.trash_of(model_id):
+            erase(trash)
+
+    def record(self, manifest: Manifest) -> None:
+        self._manifests.write(manifest)
+
+    def records(self, model_id: UUID) -> Iterator[Manifest]:
+        return self._manifests.of(model_id)
+
+    def recorded_ids(self) -> set[UUID]:
+        return self._manifests.ids()
 
     def take_away(self, model_id: UUID) -> None:
-        """Move a published model to the trash, from where it can be restored, and remove its links. Raises `OSError`."""
-        self.trash.put(model_id, self.published(model_id))
-        self.links.remove_all(model_id)
+        self._trash.put(model_id, self.layout.published(model_id))
+        self.unlink(model_id)
+
+    def restore(self, model_id: UUID) -> bool:
+        return self._trash.restore(model_id, self.layout.published(model_id))
+
+    def removed(self) -> Iterator[Removed]:
+        return (Removed(entry.model_id, entry.since) for entry in self._trash.entries())
+
+    def forget(self, model_id: UUID) -> None:
+        for entry in self._trash.entries():
+            if entry.model_id == model_id:
+                self._attempts.remove(model_id, entry.path)
+        self._forget_manifest(model_id)
 
     def empty_trash(self, now: float) -> None:
-        """Remove expired models, and what dead processes left half removed. `now` is Unix time in seconds."""
-        for entry in self.trash.entries():
+        for entry in self._trash.entries():
             if not 0 <= now - entry.since < self.keep:
-                self._remove(entry.model_id, entry.path)
+                self._attempts.remove(entry.model_id, entry.path)
                 self._forget_manifest(entry.model_id)
-        for trash in (self.root / "trash").iterdir():
+        for trash in self.layout.trash.iterdir():
             erase(trash)
-        for tried in self.root.glob(f"*/{PREFIX}*"):
+        for tried in self._root.glob(f"*/{abilities.PREFIX}*"):
             with suppress(FileNotFoundError):
                 if now - tried.stat().st_mtime > _TRIED:
                     erase(tried)
 
-    def forget(self, model_id: UUID) -> None:
-        """Remove a model's folders from the trash. Raises `OSError`."""
-        for entry in self.trash.entries():
-            if entry.model_id == model_id:
-                self._remove(model_id, entry.path)
-        self._forget_manifest(model_id)
-
     def _forget_manifest(self, model_id: UUID) -> None:
-        if not self.published(model_id).exists():
-            self.manifests.forget(model_id)
-
-    def _trees(self, model_id: UUID) -> list[Path]:
-        return list((self.root / "verified").glob(f"{model_id}.*"))
-
-    def _take_over(self, model_id: UUID, mine: Path, found: list[Path]) -> None:
-        """Rename the most complete folder of `found` to `mine`, unless `mine` exists; remove the others."""
-        others = []
-        for other in found:
-            with suppress(FileNotFoundError):
-                if other != mine:
-                    others.append((other.stat().st_mtime, other))
-        # The most complete one is the last modified; there is more than one only after a crash.
-        for _, other in sorted(others, reverse=True):
-            with suppress(FileNotFoundError):
-                if not mine.exists():
-                    other.rename(mine)
-            self._remove(model_id, other)
-
-    def _rename_over(self, attempt: Attempt, target: Path) -> None:
-        """Rename the attempt's tree to `target`; a folder there was published by a replaced attempt, and is removed."""
-        # Only the owner of the tree may remove the other folder: a successful claim proves ownership.
-        mine = self.claim(attempt)
-        try:
-            try:
-                mine.rename(target)
-            except OSError as error:
-                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                    raise
-                self._remove(attempt.model_id, target)
-                mine.rename(target)
-        except FileNotFoundError:  # taken over a moment ago
-            raise TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.") from None
-
-    def _remove(self, model_id: UUID, folder: Path) -> None:
-        """Rename a folder into `trash/`, so that nobody sees half of it, then erase it."""
-        trash = self.root / "trash" / f"{model_id}.{uuid4().hex}"
-        with suppress(FileNotFoundError):
-            folder.rename(trash)
-        erase(trash)
-
-
-def _ids(folder: Path) -> set[UUID]:
-    """Return the model ids that the names in a folder begin with."""
-    return {model_id for path in folder.iterdir() if (model_id := as_id(path.name.partition(".")[0]))}
+        if not self.layout.published(model_id).exists():
+            self._manifests.forget(model_id)

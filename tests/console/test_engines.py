@@ -1,8 +1,6 @@
 """Which lines load a model, by its files as such repositories have them."""
 
 import shlex
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -78,15 +76,11 @@ VLLM: dict[str, tuple[list[str], bytes | None, bool]] = {
 }
 
 
-def model(**columns: Any) -> Any:
-    return SimpleNamespace(path=FOLDER, name="acme/a model", **columns)
-
-
 @pytest.mark.parametrize(("paths", "lines"), GGUF.values(), ids=GGUF)
 def test_llama_cpp_is_given_the_model_and_what_belongs_to_it(
     paths: list[str], lines: list[tuple[str, str, str | None]]
 ) -> None:
-    first, others = to_serve(model(), sorted(paths), None)
+    first, others = to_serve("acme/a model", FOLDER, sorted(paths), None)
     assert len(first) == min(len(lines), 1)
     told = [(line.title, shlex.split(line.text)) for line in (*first, *others)]
     expected = [
@@ -101,6 +95,6 @@ def test_llama_cpp_is_given_the_model_and_what_belongs_to_it(
 
 @pytest.mark.parametrize(("paths", "config", "loadable"), VLLM.values(), ids=VLLM)
 def test_vllm_is_offered_what_it_could_load(paths: list[str], config: bytes | None, *, loadable: bool) -> None:
-    first, _ = to_serve(model(), sorted(paths), config)
+    first, _ = to_serve("acme/a model", FOLDER, sorted(paths), config)
     lines = [shlex.split(line.text) for line in first if line.title == "vLLM"]
     assert lines == ([["vllm", "serve", FOLDER, "--served-model-name", "acme/a model"]] if loadable else [])

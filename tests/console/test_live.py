@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.db.session import Database
 from tests.api.test_auth import SECONDS_TO_REVOKE, make_key
-from tests.by_hand import run
+from tests.by_hand import plain, run
 from tests.console.conftest import Site, User
 from tests.processes import until
 
@@ -129,7 +129,7 @@ def _transactions(site: Site) -> int:
     async def ask(database: Database) -> int:
         async with database.read() as connection:
             query = text("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
-            return int((await connection.execute(query)).scalar_one())
+            return int((await plain(connection).execute(query)).scalar_one())
 
     count: int = run(site.api.database_url, ask)
     return count

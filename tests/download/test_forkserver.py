@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from app.domain.errors import TryAgain
-from app.storage.posix import Storage
+from app.storage.posix import PosixStore
 from tests.fakehub.hub import Hub
 from tests.faults.watching import children, family, forked
 from tests.processes import alive, parent_of, until
@@ -20,7 +20,7 @@ from worker.processes import DownloadPool, DownloadProcess
 @pytest.fixture
 async def download_pool(hub: Hub, tmp_path: Path) -> AsyncIterator[DownloadPool]:
     hub.add("acme/tiny", {"config.json": b"{}"})
-    Storage(tmp_path).prepare()
+    PosixStore(tmp_path).prepare()
     download_pool = DownloadPool(hub.endpoint, str(tmp_path / "cache"), 0)
     yield download_pool
     await download_pool.close()
@@ -98,7 +98,7 @@ async def _resolves(child: DownloadProcess, hub: Hub, storage: Path) -> None:
         token=None,
         endpoint=hub.endpoint,
         redirects_inside=False,
-        storage=storage,
+        storage=str(storage),
         lease=60,
         connections=1,
         backoff=1,

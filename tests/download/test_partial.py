@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.storage.arrival import PosixArrival
 from worker.download.allocator import RangeAllocator
 from worker.download.blocks import BLOCK
 from worker.download.flusher import Flusher
@@ -86,7 +87,7 @@ def test_what_still_comes_for_a_partial_file_that_is_over_is_written_nowhere(tmp
     partial = _partial(tmp_path)
     _fill(partial, 0, 1, 2)
     if end == "keep":
-        partial.keep(tmp_path / "kept")
+        partial.keep(PosixArrival(tmp_path, tmp_path))
     else:
         partial.drop()
     # The system gives a number that is free to whoever opens the next file.

@@ -1,6 +1,5 @@
 """What a worker and a download's process say to each other arrives as it was said."""
 
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -31,7 +30,7 @@ _SAID: list[Message] = [
         commit="c" * 40,
         include=["*.json"],
         exclude=[],
-        storage=Path("/models"),
+        storage="/models",
         connections=8,
         backoff=0.5,
         xet="auto",

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
-from app.storage.posix import Attempt, Storage
+from app.storage.base import Attempt
+from app.storage.posix import PosixStore
 from worker.download.elsewhere import Elsewhere
 from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
@@ -25,17 +26,16 @@ def _content(folder: Path) -> dict[str, bytes]:
 def test_each_file_is_found_where_its_content_is(tmp_path: Path) -> None:
     here, stale, twin = _file("here", 5, "a"), _file("stale", 6, "b"), _file("twin", 6, "b")
     linked, awaited, begun = _file("linked", 7, "c"), _file("awaited", 8, "d"), _file("begun", 3 * MIB, "e")
-    storage = Storage(tmp_path / "storage")
+    storage = PosixStore(tmp_path / "storage")
     storage.prepare()
     (tmp_path / "other").write_bytes(b"x" * 7)
-    elsewhere = Elsewhere(cast("Any", None), {"c" * 64: [tmp_path / "other"]}, frozenset({"d" * 64}))
+    elsewhere = Elsewhere(cast("Any", None), {"c" * 64: [str(tmp_path / "other")]}, frozenset({"d" * 64}))
     attempt, flusher = Attempt(uuid4(), uuid4(), 1), Flusher()
-    with storage.alone(attempt.model_id):
-        arrival = storage.adopt(attempt)
+    with storage.arrival(attempt) as arrival:
         (arrival.tree / "here").write_bytes(b"x" * 5)
         (arrival.tree / "stale").write_bytes(b"of another commit")
         (arrival.tree / "stray").write_bytes(b"x")
-        earlier = PartialFile(begun, arrival.scratch / "parts", flusher)
+        earlier = PartialFile(begun, arrival.parts, flusher)
         earlier.write([b"x" * MIB], 0, begun.size)
         earlier.sync()
         before = _content(tmp_path)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from app.storage.posix import Attempt, Storage
+from app.storage.base import Attempt
+from app.storage.manifests import Manifest
+from app.storage.posix import PosixStore
 from worker.download.protocol import (
     Bandwidth,
     Done,
@@ -72,7 +74,7 @@ class Engine:
     """One attempt after another at one model of one Hub."""
 
     def __init__(self, hub: Endpoint, folder: Path, name: str, **job: Any) -> None:
-        self.storage = Storage(folder)
+        self.storage = PosixStore(folder)
         self.storage.prepare()
         self.model_id, self.operation_id = uuid4(), uuid4()
         self.links: dict[str, str] = {}
@@ -92,7 +94,7 @@ class Engine:
             "token": None,
             "endpoint": hub.endpoint,
             "redirects_inside": False,
-            "storage": folder,
+            "storage": str(folder),
             "lease": 60,
             "connections": 8,
             "backoff": 0.02,
@@ -116,17 +118,19 @@ class Engine:
 
     def publish(self) -> Path:
         """As a worker does after `done`."""
-        return self.storage.publish(Attempt(UUID(str(self.model_id)), self.operation_id, self._fence))
+        attempt = Attempt(self.model_id, self.operation_id, self._fence)
+        self.storage.publish(attempt, Manifest(self.model_id, self._job["name"], "main", [], [], "", []))
+        return self.storage.layout.published(self.model_id)
 
     @property
     def tree(self) -> Path:
         """Where the last attempt's verified files are."""
-        return self.storage.tree(Attempt(self.model_id, self.operation_id, self._fence))
+        return self.storage.layout.tree(Attempt(self.model_id, self.operation_id, self._fence))
 
     @property
     def scratch(self) -> Path:
         """Where its files in flight are."""
-        return self.storage.scratch(Attempt(self.model_id, self.operation_id, self._fence))
+        return self.storage.layout.scratch(Attempt(self.model_id, self.operation_id, self._fence))
 
     def arrived(self) -> list[Path]:
         """Every file that is here of the model, in flight or verified."""

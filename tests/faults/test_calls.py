@@ -28,7 +28,7 @@ def test_a_hub_that_fails_at_one_call_is_noticed_in_time_and_a_retry_completes(h
         # Stalled after a second each time; a listing is asked for six times, with 23 seconds of pauses between them.
         assert seconds < 120, fault
         assert SECRET not in str(outcome.messages)
-        assert not engine.storage.published(engine.model_id).exists()
+        assert not engine.storage.layout.published(engine.model_id).exists()
     hub.behave()
     name = faults[0].repo or ""
     engine = Engine(hub, tmp_path, name)

@@ -129,10 +129,10 @@ def test_a_repository_that_becomes_private_meanwhile_gives_nothing(hub: Hub, rep
     assert engine.run().reason == "unavailable"
     hub.behave()
     repo.private = True
-    before = sorted(path for path in engine.storage.root.rglob("*") if path.is_file())
+    before = sorted(path for path in engine.storage.layout.root.rglob("*") if path.is_file())
     assert engine.run().reason == "not-found"
     assert engine.run(token="hf_wrong").reason == "forbidden"
-    assert sorted(path for path in engine.storage.root.rglob("*") if path.is_file()) == before
+    assert sorted(path for path in engine.storage.layout.root.rglob("*") if path.is_file()) == before
     assert engine.run(token="hf_owner").done
     assert published(engine) == contents(repo)
 
@@ -143,7 +143,7 @@ def test_a_file_that_may_not_grow_is_a_fault_and_what_arrived_is_used_later(repo
     outcome = engine.run()
     assert (outcome.reason, outcome.last(Failure).again) == ("fault", False)
     assert "operator" in outcome.text
-    largest = max(path.stat().st_size for path in engine.storage.root.rglob("*") if path.is_file())
+    largest = max(path.stat().st_size for path in engine.storage.layout.root.rglob("*") if path.is_file())
     assert largest <= 16 * MIB
     engine.max_file_size = None
     assert engine.run().done
@@ -158,5 +158,5 @@ def test_nothing_is_written_before_the_worker_says_that_there_is_room(hub: Hub, 
         planned = decode(attempting.process.stdout.readline())
     assert isinstance(planned, Planned)
     assert planned.missing == resolved.total
-    assert [path for path in engine.storage.root.rglob("*") if path.is_file()] == []
+    assert [path for path in engine.storage.layout.root.rglob("*") if path.is_file()] == []
     assert hub.bytes_sent() == 0

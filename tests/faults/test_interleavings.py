@@ -82,7 +82,7 @@ def _judge(engine: Engine, repo: Repo, outcome: Outcome, *, killed: bool) -> Non
     elif not killed:
         assert outcome.reason in REASONS, outcome.text
         assert outcome.text
-    assert engine.storage.published(engine.model_id).exists() == outcome.done
+    assert engine.storage.layout.published(engine.model_id).exists() == outcome.done
 
 
 def _rot(arrived: list[Path]) -> None:

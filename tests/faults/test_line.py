@@ -89,7 +89,7 @@ def test_what_does_not_pass_ends_the_attempt_with_its_reason_and_a_later_one_com
     assert (failed.reason, failed.again) == (reason, True), outcome.text
     if fault.retry_after is not None:
         assert failed.after == fault.retry_after
-    assert not engine.storage.published(engine.model_id).exists()
+    assert not engine.storage.layout.published(engine.model_id).exists()
     hub.behave()
     outcome = engine.run()
     assert outcome.done, outcome.messages[-1]

@@ -12,7 +12,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from app.storage.posix import FOLDERS
+from app.storage.layout import FOLDERS
 from tests.conftest import StartDepot
 from tests.depot import CREDENTIALS, Depot
 from tests.fakehub.exchange import Place

@@ -46,10 +46,10 @@ def test_a_download_without_its_worker_ends_within_two_seconds_and_writes_no_mor
         attempting.process.wait(timeout=60)
         # Two seconds, and what a busy machine adds; a stalled one would wait for a minute.
         assert time.monotonic() - began < 2 + BUSY
-    left = _sizes(engine.storage.root)
+    left = _sizes(engine.storage.layout.root)
     hub.behave()
     hub.rate = None
-    assert _sizes(engine.storage.root) == left
+    assert _sizes(engine.storage.layout.root) == left
     assert engine.run().done
     assert published(engine) == contents(repo)
 

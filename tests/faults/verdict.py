@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import text
 
 from app.db.session import open_database
+from tests.by_hand import plain
 from tests.depot import Depot
 from tests.fakehub.content import content_of
 from tests.fakehub.hub import Hub
@@ -106,7 +107,7 @@ async def _recovered(url: str) -> int:
     database = open_database(url)
     async with database.read() as connection:
         query = text("SELECT count(*) FROM operations WHERE state = 'success' AND fence > 1")
-        count: int = (await connection.execute(query)).scalar_one()
+        count: int = (await plain(connection).execute(query)).scalar_one()
     await database.close()
     return count
 

@@ -10,7 +10,7 @@ import pytest
 from app.domain.errors import Failed
 from app.standalone.folder import DataFolder
 from app.storage.abilities import check_abilities
-from app.storage.posix import Storage
+from app.storage.posix import PosixStore
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:
@@ -19,8 +19,8 @@ def _refuse(*_: object, **__: object) -> NoReturn:
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    storage = Storage(tmp_path / "storage")
+def storage(tmp_path: Path) -> PosixStore:
+    storage = PosixStore(tmp_path / "storage")
     storage.prepare()
     return storage
 
@@ -30,23 +30,23 @@ def storage(tmp_path: Path) -> Storage:
     [("symbolic links", Path, "symlink_to"), ("renames of folders", Path, "rename"), ("locks", "fcntl", "flock")],
 )
 def test_what_publishing_takes_and_the_file_system_lacks_is_named(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch, what: str, where: type[Path] | str, name: str
+    storage: PosixStore, monkeypatch: pytest.MonkeyPatch, what: str, where: type[Path] | str, name: str
 ) -> None:
     if isinstance(where, str):
         monkeypatch.setattr(f"{where}.{name}", _refuse)
     else:
         monkeypatch.setattr(where, name, _refuse)
     with pytest.raises(Failed, match=f"has no {what}") as failed:
-        check_abilities(storage.root)
+        check_abilities(storage.layout.root)
     assert "DEPOT_STORAGE" in failed.value.message
-    assert list(storage.root.glob("*/*")) == []
+    assert list(storage.layout.root.glob("*/*")) == []
 
 
-def test_hard_links_are_not_needed(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_abilities(storage.root)
+def test_hard_links_are_not_needed(storage: PosixStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_abilities(storage.layout.root)
     monkeypatch.setattr(os, "link", _refuse)
-    assert not check_abilities(storage.root)
-    assert list(storage.root.glob("*/*")) == []
+    assert not check_abilities(storage.layout.root)
+    assert list(storage.layout.root.glob("*/*")) == []
 
 
 def test_a_data_folder_needs_no_hard_links_and_keeps_its_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.storage.posix import FOLDERS
+from app.storage.layout import FOLDERS
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.exchange import Place

@@ -18,45 +18,47 @@ from app.depot.readiness import Readiness, Status
 from app.depot.volume import Volume
 from app.services import models, storages
 from app.storage.abilities import PREFIX
+from app.storage.base import Attempt
 from app.storage.names import label
-from app.storage.posix import Attempt, Storage
+from app.storage.posix import PosixStore
 from app.wakeup import Wakeup, connect
 from tests import by_hand
 from tests.conftest import StartDepot
 from tests.fakehub.hub import Hub
 from tests.processes import until
+from tests.storage.attempts import manifest_of
 from worker.maintenance.orphans import tidy
 
 DAY = 86_400.0
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    storage = Storage(tmp_path / "storage", keep=7 * DAY)
+def storage(tmp_path: Path) -> PosixStore:
+    storage = PosixStore(tmp_path / "storage", keep=7 * DAY)
     storage.prepare()
     return storage
 
 
 async def test_what_is_left_of_a_deleted_model_is_taken_away_and_that_of_a_living_one_stays(
-    database: Database, storage: Storage
+    database: Database, storage: PosixStore
 ) -> None:
     dead, alive = await _model(database, storage, "acme/dead"), await _model(database, storage, "acme/alive")
     for model_id in (dead, alive):
         _arrive(storage, model_id)
-    (storage.root / "trash" / f"{uuid4()}.{uuid4().hex}").mkdir()
+    (storage.layout.root / "trash" / f"{uuid4()}.{uuid4().hex}").mkdir()
     await _delete(database, dead)
-    before = {path for path in _everything(storage) if str(alive) in path or "alive" in path}
+    before = {path for path in _everything(storage) if (str(alive) in path or "alive" in path) and "depot/" not in path}
     await _tidy(database, storage)
     left = {path for path in _everything(storage) if "/" in path and not path.startswith(("removed/", "depot/"))}
     assert left == before | {"by-name/acme"}
-    (entry,) = storage.trash.entries()
-    assert (entry.model_id, (entry.path / "config.json").read_text()) == (dead, "{}")
-    assert storage.trash.restore(dead, storage.published(dead))
-    assert (storage.published(dead) / "config.json").read_text() == "{}"
+    (entry,) = storage.removed()
+    assert entry.model_id == dead
+    assert storage.restore(dead)
+    assert (storage.layout.published(dead) / "config.json").read_text() == "{}"
 
 
 async def test_a_restore_that_failed_half_way_costs_no_file(
-    database: Database, storage: Storage, redis_url: str
+    database: Database, storage: PosixStore, redis_url: str
 ) -> None:
     """Operations are there, of creates above all, and models are not: `pg_restore --data-only` goes on after errors."""
     kept = [await _model(database, storage, f"acme/model-{number}") for number in range(5)]
@@ -77,7 +79,7 @@ async def test_a_restore_that_failed_half_way_costs_no_file(
 
 
 async def test_if_more_than_a_few_would_go_at_once_none_does_and_readiness_says_so(
-    database: Database, storage: Storage, redis_url: str
+    database: Database, storage: PosixStore, redis_url: str
 ) -> None:
     await _model(database, storage, "acme/alive")
     dead = [await _model(database, storage, f"acme/model-{number}") for number in range(4)]
@@ -86,59 +88,59 @@ async def test_if_more_than_a_few_would_go_at_once_none_does_and_readiness_says_
     await _tidy(database, storage)
     assert storage.published_ids() >= set(dead)
     assert "4 models" in await _housekeeping(database, storage, redis_url)
-    shutil.rmtree(storage.published(dead[0]))
+    shutil.rmtree(storage.layout.published(dead[0]))
     await _tidy(database, storage)
     assert len(storage.published_ids()) == 1
     assert await _housekeeping(database, storage, redis_url) == ""
 
 
 async def test_a_create_that_is_remembered_is_no_word_that_a_model_was_deleted(
-    database: Database, storage: Storage
+    database: Database, storage: PosixStore
 ) -> None:
     await _model(database, storage, "acme/alive")
     lost = await _model(database, storage, "acme/lost")
     async with database.begin() as connection:
         await models.forget(connection, lost)
     await _tidy(database, storage)
-    assert (storage.root / "by-name" / "acme" / "lost" / "config.json").read_text() == "{}"
+    assert (storage.layout.root / "by-name" / "acme" / "lost" / "config.json").read_text() == "{}"
 
 
 async def test_what_arrives_of_an_unknown_model_stays_until_it_was_not_touched_for_days(
-    database: Database, storage: Storage
+    database: Database, storage: PosixStore
 ) -> None:
     """It may be another depot's, or of a model that an older dump doesn't know."""
     await _model(database, storage, "acme/alive")
     stranger = uuid4()
     attempt = _arrive(storage, stranger)
     await _tidy(database, storage)
-    assert storage.tree(attempt).joinpath("config.json").exists()
+    assert storage.layout.tree(attempt).joinpath("config.json").exists()
     long_ago = time.time() - 8 * DAY
-    for folder in storage.arriving(stranger):
+    for folder in storage.layout.arriving(stranger):
         for path in (folder, *folder.rglob("*")):
             os.utime(path, (long_ago, long_ago))
     await _tidy(database, storage)
-    assert storage.arriving(stranger) == []
+    assert storage.layout.arriving(stranger) == []
 
 
 async def test_a_model_that_is_still_written_is_left_alone_until_its_writer_is_gone(
-    database: Database, storage: Storage
+    database: Database, storage: PosixStore
 ) -> None:
     await _model(database, storage, "acme/alive")
     dead = await _model(database, storage, "acme/dead", published=False)
     _arrive(storage, dead)
     await _delete(database, dead)
-    with storage.alone(dead):
+    with storage.arrival(Attempt(dead, uuid4(), 2)):
         await _tidy(database, storage)
-        assert storage.arriving(dead)
+        assert storage.layout.arriving(dead)
     await _tidy(database, storage)
-    assert not storage.arriving(dead)
+    assert not storage.layout.arriving(dead)
 
 
 async def test_what_a_worker_left_that_was_killed_trying_the_file_system_is_removed(
-    database: Database, storage: Storage
+    database: Database, storage: PosixStore
 ) -> None:
-    left = [storage.root / name / f"{PREFIX}{uuid4().hex}" for name in ("incoming", "verified", "models")]
-    fresh = storage.root / "incoming" / f"{PREFIX}{uuid4().hex}"
+    left = [storage.layout.root / name / f"{PREFIX}{uuid4().hex}" for name in ("incoming", "verified", "models")]
+    fresh = storage.layout.root / "incoming" / f"{PREFIX}{uuid4().hex}"
     for folder in (*left, fresh):
         folder.mkdir()
     for folder in left:
@@ -147,23 +149,23 @@ async def test_what_a_worker_left_that_was_killed_trying_the_file_system_is_remo
     assert [folder for folder in (*left, fresh) if folder.exists()] == [fresh]
 
 
-async def test_the_trash_is_emptied_after_its_time(database: Database, storage: Storage) -> None:
+async def test_the_trash_is_emptied_after_its_time(database: Database, storage: PosixStore) -> None:
     await _model(database, storage, "acme/alive")
     for age in (6, 8):
-        (storage.root / "removed" / f"{uuid4()}.{int(time.time() - age * DAY)}").mkdir()
+        (storage.layout.root / "removed" / f"{uuid4()}.{int(time.time() - age * DAY)}").mkdir()
     await _tidy(database, storage)
-    (left,) = storage.trash.entries()
+    (left,) = storage.removed()
     assert time.time() - left.since < 7 * DAY
 
 
 async def test_a_ready_model_whose_folder_is_gone_is_in_error_and_one_that_has_just_come_is_not(
-    database: Database, storage: Storage
+    database: Database, storage: PosixStore
 ) -> None:
     alive, lost, new = [await _model(database, storage, f"acme/{name}") for name in ("alive", "lost", "new")]
     async with database.begin() as connection:
         await connection.execute(update(ModelRow).where(ModelRow.id != new).values(updated_at=moment(-3600)))
     for model_id in (lost, new):
-        shutil.rmtree(storage.published(model_id))
+        shutil.rmtree(storage.layout.published(model_id))
     await _tidy(database, storage)
     async with database.read() as connection:
         rows = await models.get_many(connection, [alive, lost, new])
@@ -172,15 +174,16 @@ async def test_a_ready_model_whose_folder_is_gone_is_in_error_and_one_that_has_j
         lost: "error",
         new: "ready",
     }
-    assert "gone from the storage" in rows[lost].message
+    assert "gone from the storage" in (rows[lost].message or "")
 
 
-async def test_models_of_an_older_version_get_their_manifests(database: Database, storage: Storage) -> None:
+async def test_models_of_an_older_version_get_their_manifests(database: Database, storage: PosixStore) -> None:
     model_id = await _model(database, storage, "acme/old")
+    (storage.layout.depot / f"{model_id}.json").unlink()
     async with database.begin() as connection:
         await connection.execute(update(ModelRow).values(updated_at=moment(-3600)))
     await _tidy(database, storage)
-    (manifest,) = storage.manifests.of(model_id)
+    (manifest,) = storage.records(model_id)
     assert (manifest.name, [tuple(file) for file in manifest.files]) == ("acme/old", by_hand.FILES)
 
 
@@ -196,7 +199,7 @@ async def test_of_all_workers_one_tidies_in_an_hour(database: Database) -> None:
 def test_a_worker_tidies_up_by_itself(start_depot: StartDepot, hub: Hub) -> None:
     hub.add("acme/tiny", {"config.json": b"{}"})
     depot = start_depot(workers=0)
-    storage = Storage(depot.storage)
+    storage = PosixStore(depot.storage)
     storage.prepare()
     (depot.storage / "by-name" / "acme").mkdir()
     (depot.storage / "by-name" / "acme" / "gone").symlink_to(f"../../models/{uuid4()}")
@@ -205,16 +208,17 @@ def test_a_worker_tidies_up_by_itself(start_depot: StartDepot, hub: Hub) -> None
     assert depot.wait(depot.create("acme/tiny")["id"])["state"] == "success"
 
 
-async def _tidy(database: Database, storage: Storage) -> None:
+async def _tidy(database: Database, storage: PosixStore) -> None:
     await tidy(database, storage, every=0)
 
 
-async def _model(database: Database, storage: Storage, name: str, *, published: bool = True) -> UUID:
+async def _model(database: Database, storage: PosixStore, name: str, *, published: bool = True) -> UUID:
     """A ready one."""
     model_id = await by_hand.ready_model(database, name)
     if published:
-        storage.publish(_arrive(storage, model_id))
-        storage.links.put(label(name, "main", "", patterns=False), storage.published(model_id))
+        attempt = _arrive(storage, model_id)
+        storage.publish(attempt, manifest_of(attempt))
+        storage.link(label(name, "main", "", patterns=False), model_id)
     return model_id
 
 
@@ -225,10 +229,10 @@ async def _delete(database: Database, model_id: UUID) -> None:
     await by_hand.carry_out(database)
 
 
-async def _housekeeping(database: Database, storage: Storage, redis_url: str) -> str:
+async def _housekeeping(database: Database, storage: PosixStore, redis_url: str) -> str:
     """What /readyz says of it."""
     wakeup = Wakeup(connect(redis_url))
-    volume = Volume(storage.root, writes=True, database=database)
+    volume = Volume(storage, writes=True, database=database)
     status, report = await Readiness(database, revisions(), wakeup, volume).report()
     await wakeup.close()
     message = str(report["checks"]["housekeeping"].get("message", ""))
@@ -236,17 +240,17 @@ async def _housekeeping(database: Database, storage: Storage, redis_url: str) ->
     return message
 
 
-def _arrive(storage: Storage, model_id: UUID) -> Attempt:
+def _arrive(storage: PosixStore, model_id: UUID) -> Attempt:
     """As a download that was cut off leaves it."""
     attempt = Attempt(model_id, uuid4(), 1)
-    storage.scratch(attempt).mkdir(parents=True)
-    storage.tree(attempt).mkdir()
-    (storage.tree(attempt) / "config.json").write_text("{}")
+    storage.layout.scratch(attempt).mkdir(parents=True)
+    storage.layout.tree(attempt).mkdir()
+    (storage.layout.tree(attempt) / "config.json").write_text("{}")
     return attempt
 
 
-def _everything(storage: Storage) -> set[str]:
-    return {path.relative_to(storage.root).as_posix() for path in storage.root.rglob("*")}
+def _everything(storage: PosixStore) -> set[str]:
+    return {path.relative_to(storage.layout.root).as_posix() for path in storage.layout.root.rglob("*")}
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

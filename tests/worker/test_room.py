@@ -10,7 +10,8 @@ import pytest
 
 from app.db.session import Database
 from app.domain.errors import Reason
-from app.storage.posix import Attempt, Storage
+from app.storage.base import Attempt
+from app.storage.posix import PosixStore
 from tests import by_hand
 from tests.faults.conftest import mounted
 from worker.commands.room import NoRoom, Room, check_room, in_room
@@ -23,16 +24,16 @@ DISK, TAKEN = 40 * MIB, 24 * MIB
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
+def storage(tmp_path: Path) -> Iterator[PosixStore]:
     with mounted(tmp_path / "disk", DISK // MIB) as problem:
         if problem:
             pytest.skip(problem)
-        storage = Storage(tmp_path / "disk")
+        storage = PosixStore(tmp_path / "disk")
         storage.prepare()
         yield storage
 
 
-async def _work(database: Database, storage: Storage, name: str) -> Work:
+async def _work(database: Database, storage: PosixStore, name: str) -> Work:
     await by_hand.create(database, name)
     claim = await by_hand.claim(database)
     assert claim is not None
@@ -52,15 +53,13 @@ async def _needs(work: Work, size: int) -> UUID:
     return await in_room(work, begin)
 
 
-async def test_what_others_have_taken_in_advance_counts_once(database: Database, storage: Storage) -> None:
+async def test_what_others_have_taken_in_advance_counts_once(database: Database, storage: PosixStore) -> None:
     first = await _work(database, storage, "acme/first")
     model_id = await _needs(first, TAKEN)
     attempt = Attempt(model_id, first.claim.lease.operation_id, first.claim.lease.fence)
-    with storage.alone(model_id):
-        arrival = storage.adopt(attempt)
-    with (arrival.scratch / "parts" / "large").open("wb") as part:
+    with storage.arrival(attempt) as arrival, (arrival.parts / "large").open("wb") as part:
         allocate(part.fileno(), 0, TAKEN)
-    assert storage.free() < DISK - TAKEN + MIB
+    assert storage.space().free < DISK - TAKEN + MIB
     assert storage.arrived()[model_id] >= TAKEN
     second = await _work(database, storage, "acme/second")
     with pytest.raises(NoRoom, match=f"{DISK - TAKEN + MIB} bytes are needed") as refused:

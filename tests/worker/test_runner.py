@@ -18,7 +18,7 @@ from app.probe import Pulse
 from app.sealing import Sealer
 from app.services import operations
 from app.services.workers import Presence
-from app.storage.posix import Storage
+from app.storage.posix import PosixStore
 from app.wakeup import Wakeup, connect
 from tests import by_hand
 from tests.depot import SECRET_KEY
@@ -106,12 +106,12 @@ class _Told(Pulse):
 
 
 def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Runner:
-    storage = Storage(folder / "storage")
+    storage = PosixStore(folder / "storage")
     storage.prepare()
     context = WorkerContext(
         database=database,
         wakeup=Wakeup(connect(redis_url)),
-        metrics=WorkerMetrics(Volume(storage.root, writes=True), slots=1),
+        metrics=WorkerMetrics(Volume(storage, writes=True), slots=1),
         storage=storage,
         download_pool=DownloadPool("http://127.0.0.1:9", str(folder), 0),
         sealer=Sealer([SECRET_KEY]),

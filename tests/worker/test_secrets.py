@@ -26,7 +26,7 @@ from sqlalchemy import inspect, text
 from app.db.session import Database
 from app.sealing import new_key
 from tests.api.test_auth import sign
-from tests.by_hand import run
+from tests.by_hand import plain, run
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Fault, Hub, Synthetic
@@ -77,8 +77,8 @@ def tables(database_url: str) -> dict[str, bytes]:
 
     async def dump(database: Database) -> dict[str, bytes]:
         async with database.read() as connection:
-            names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-            rows = {name: (await connection.execute(text(f'SELECT * FROM "{name}"'))).all() for name in names}
+            names = await plain(connection).run_sync(lambda sync: inspect(sync).get_table_names())
+            rows = {name: (await plain(connection).execute(text(f'SELECT * FROM "{name}"'))).all() for name in names}
         return {f"table {name}": repr(rows[name]).encode() for name in names}
 
     found: dict[str, bytes] = run(database_url, dump)
@@ -282,7 +282,9 @@ def _look_at_processes(depot: Depot, planted: Planted) -> None:
 def _sealed_tokens(database_url: str) -> int:
     async def count(database: Database) -> Any:
         async with database.read() as connection:
-            rows = await connection.execute(text("SELECT sealed_token FROM operations WHERE sealed_token IS NOT NULL"))
+            rows = await plain(connection).execute(
+                text("SELECT sealed_token FROM operations WHERE sealed_token IS NOT NULL")
+            )
             sealed = [row.sealed_token for row in rows]
         assert all(token.startswith("v1.") for token in sealed)
         return len(sealed)

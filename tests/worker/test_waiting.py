@@ -13,7 +13,8 @@ from app.db.transitions import Lease
 from app.domain.errors import Failed, NotYet
 from app.services import fetches, leases
 from app.services.leases import Claim
-from app.storage.posix import Attempt, Storage
+from app.storage.base import Attempt
+from app.storage.posix import PosixStore
 from tests import by_hand
 from worker.commands import sharing
 from worker.commands.sharing import Sharing
@@ -28,13 +29,13 @@ LONG = 1 << 40
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    storage = Storage(tmp_path / "storage")
+def storage(tmp_path: Path) -> PosixStore:
+    storage = PosixStore(tmp_path / "storage")
     storage.prepare()
     return storage
 
 
-async def test_with_little_here_the_slot_is_freed_at_once(database: Database, storage: Storage) -> None:
+async def test_with_little_here_the_slot_is_freed_at_once(database: Database, storage: PosixStore) -> None:
     await _claimed(database, "acme/owner")
     claim, waiter = await _waiter(database, storage)
     with pytest.raises(NotYet) as waits:
@@ -46,7 +47,7 @@ async def test_with_little_here_the_slot_is_freed_at_once(database: Database, st
 
 
 async def test_with_much_here_it_waits_until_the_content_has_arrived(
-    database: Database, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    database: Database, storage: PosixStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "_LOOK", 0.01)
     owner = await _claimed(database, "acme/owner")
@@ -59,7 +60,7 @@ async def test_with_much_here_it_waits_until_the_content_has_arrived(
 
 @pytest.mark.parametrize("number", [1, 3])
 async def test_when_the_other_download_fails_one_of_those_that_wait_fetches_the_content(
-    database: Database, storage: Storage, monkeypatch: pytest.MonkeyPatch, number: int
+    database: Database, storage: PosixStore, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(sharing, "_LOOK", 0.01)
     owner = await _claimed(database, "acme/owner")
@@ -77,7 +78,7 @@ async def test_when_the_other_download_fails_one_of_those_that_wait_fetches_the_
 
 
 async def test_what_a_small_download_waits_for_is_passed_on_once(
-    database: Database, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    database: Database, storage: PosixStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "_ASK", 0.0)
     _, owner = await _waiter(database, storage)
@@ -94,7 +95,7 @@ async def test_what_a_small_download_waits_for_is_passed_on_once(
     assert await by_hand.claim(database) is not None
 
 
-async def test_what_is_taken_over_must_fit(database: Database, storage: Storage) -> None:
+async def test_what_is_taken_over_must_fit(database: Database, storage: PosixStore) -> None:
     _, waiter = await _waiter(database, storage, reserve=1 << 60)
     with pytest.raises(Failed, match=f"{SIZE} bytes are needed and 0 are free"):
         await waiter.wait([CHECKSUM], 0)
@@ -125,7 +126,9 @@ async def _begun(database: Database, name: str) -> Claim:
     return claim
 
 
-async def _waiter(database: Database, storage: Storage, number: int = 0, *, reserve: int = 0) -> tuple[Claim, Sharing]:
+async def _waiter(
+    database: Database, storage: PosixStore, number: int = 0, *, reserve: int = 0
+) -> tuple[Claim, Sharing]:
     claim = await _begun(database, f"acme/waiter-{number}")
     context: Any = SimpleNamespace(database=database, storage=storage, reserve=reserve, wakeup=_Silent())
     work = Work(claim, LeaseHeartbeat(database, claim, 30), cast("Any", context), None)
@@ -137,10 +140,10 @@ async def _put_back(database: Database, lease: Lease) -> None:
         await leases.put_back(connection, lease)
 
 
-def _arrive(storage: Storage, claim: Claim) -> Path:
+def _arrive(storage: PosixStore, claim: Claim) -> Path:
     """The content is verified in the claim's incoming files."""
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
-    with storage.alone(claim.resource_id):
-        path = storage.adopt(attempt).tree / PATH
+    with storage.arrival(attempt) as arrival:
+        path = arrival.tree / PATH
     path.touch()
     return path

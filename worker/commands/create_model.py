@@ -14,14 +14,12 @@ from app.sealing import CannotOpen
 from app.services import downloads, models
 from app.services.downloads import Begun
 from app.services.rows import SelectedModel
-from app.storage.abilities import check_abilities
+from app.storage.base import Attempt
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
-from app.storage.posix import Attempt
 from worker.commands.room import Room, check_room, in_room
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
-from worker.download.mending import mend
 from worker.download.protocol import (
     Done,
     DownloadRequest,
@@ -47,7 +45,7 @@ async def run(work: Work) -> None:
         model = await models.selection(connection, claim.resource_id)
     attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
     await check_storage(context.database, context.storage)
-    await asyncio.to_thread(check_abilities, context.storage.root)
+    await asyncio.to_thread(context.storage.check_abilities)
     await asyncio.to_thread(context.storage.check_alone, claim.resource_id)
     try:
         async with context.download_pool.child() as child:
@@ -77,7 +75,7 @@ def _request(work: Work, model: SelectedModel, attempt: Attempt) -> DownloadRequ
         token=_token(work),
         endpoint=context.hub_endpoint,
         redirects_inside=context.redirects_inside,
-        storage=context.storage.root,
+        storage=context.storage.location,
         lease=context.lease,
         connections=context.connections,
         # Within an attempt a shorter wait is enough: the bytes that arrived are kept.
@@ -195,10 +193,10 @@ async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: s
     manifest = Manifest.of(model, commit, sorted(verified))
     try:
         if _mends(model):
-            await asyncio.to_thread(mend, storage, attempt, manifest)
+            await asyncio.to_thread(storage.mend, attempt, manifest)
         else:
             await asyncio.to_thread(storage.publish, attempt, manifest)
-        path = await asyncio.to_thread(storage.links.put, name, storage.published(attempt.model_id))
+        path = await asyncio.to_thread(storage.link, name, attempt.model_id)
     except OSError as error:
         message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
         raise Failed(Reason.FAULT, message) from error
@@ -206,5 +204,5 @@ async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: s
         if _mends(model):
             await downloads.mend(connection, claim.lease, claim.resource_id, verified)
         else:
-            await downloads.publish(connection, claim.lease, claim.resource_id, str(path), verified)
-    log.info("model is ready", size=manifest.size, files=len(verified), path=str(path), repaired=_mends(model))
+            await downloads.publish(connection, claim.lease, claim.resource_id, path, verified)
+    log.info("model is ready", size=manifest.size, files=len(verified), path=path, repaired=_mends(model))

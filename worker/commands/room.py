@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from app.db.session import Writer
 from app.domain.errors import Failed, Reason
 from app.services import downloads
 from worker.commands.work import Work
@@ -35,13 +34,13 @@ async def in_room(work: Work, begin: Callable[[Room], Awaitable[T]]) -> T:
     """
     storage = work.context.storage
     try:
-        return await begin(Room(await asyncio.to_thread(storage.free), {}))
+        return await begin(Room((await asyncio.to_thread(storage.space)).free, {}))
     except NoRoom:
         arrived = await asyncio.to_thread(storage.arrived)
-        return await begin(Room(await asyncio.to_thread(storage.free), arrived))
+        return await begin(Room((await asyncio.to_thread(storage.space)).free, arrived))
 
 
-async def check_room(connection: AsyncConnection, work: Work, missing: int, room: Room) -> None:
+async def check_room(connection: Writer, work: Work, missing: int, room: Room) -> None:
     """Raise `NoRoom` unless `missing` bytes fit beside those that other downloads still need."""
     under_way = await downloads.under_way(connection, without=work.claim.resource_id)
     others = sum(

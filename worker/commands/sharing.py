@@ -9,13 +9,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
+from app.db.session import Writer
 from app.domain.errors import NotYet, Reason
 from app.services import fetches, files
 from app.services.fetches import Fetch
@@ -76,7 +75,7 @@ class Sharing:
         links |= await self._copies(self._contents)
         return links, sorted(awaited - links.keys())
 
-    async def plan(self, connection: AsyncConnection, awaited: Sequence[str]) -> None:
+    async def plan(self, connection: Writer, awaited: Sequence[str]) -> None:
         """Store what is left to others, in the transaction in which the download begins."""
         await fetches.wait_for(connection, self._operation_id, self._sizes(awaited))
 
@@ -176,16 +175,17 @@ class Sharing:
         storage = self._work.context.storage
         async with self._work.context.database.read() as connection:
             copies = await files.find_by_checksum(connection, list(checksums), without=self._work.claim.resource_id)
-        return {sha256: [str(storage.published(model_id) / path)] for sha256, model_id, path in copies}
+        return {sha256: [storage.copy_of(model_id, path)] for sha256, model_id, path in copies}
 
     async def _find(self, others: Sequence[Fetch]) -> Places:
         """Return places in models that are being downloaded."""
+        storage = self._work.context.storage
 
-        def look() -> dict[str, list[Path]]:
-            return {fetch.sha256: self._work.context.storage.find(fetch.model_id, fetch.path) for fetch in others}
+        def look() -> Places:
+            return {fetch.sha256: list(storage.find(fetch.model_id, fetch.path)) for fetch in others}
 
         found = await asyncio.to_thread(look)
-        return {sha256: [str(place) for place in places] for sha256, places in found.items() if places}
+        return {sha256: places for sha256, places in found.items() if places}
 
     def _sizes(self, checksums: Iterable[str]) -> list[tuple[str, int]]:
         return [(sha256, self._contents[sha256].size) for sha256 in checksums]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.db.session import Database
 from app.sealing import Sealer
 from app.services.leases import Claim
-from app.storage.posix import Storage
+from app.storage.base import Store
 from app.wakeup import Wakeup
 from worker.heartbeat import LeaseHeartbeat
 from worker.metrics import WorkerMetrics
@@ -19,7 +19,7 @@ class WorkerContext:
     database: Database
     wakeup: Wakeup
     metrics: WorkerMetrics
-    storage: Storage
+    storage: Store
     download_pool: DownloadPool
     sealer: Sealer
     hub_endpoint: str

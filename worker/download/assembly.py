@@ -4,11 +4,11 @@ import threading
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import structlog
 
 from app.domain.errors import Failed, Reason
+from app.storage.base import Arrival
 from worker.download.allocator import RangeAllocator
 from worker.download.elsewhere import Elsewhere
 from worker.download.flusher import Flusher
@@ -16,7 +16,7 @@ from worker.download.http import Wire
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
 from worker.download.options import DownloadOptions
-from worker.download.partial import FOLDER, PartialFile, key
+from worker.download.partial import PartialFile, key
 from worker.download.ranges import SMALL, Fetcher
 from worker.download.refusals import is_unforeseen
 from worker.download.saver import Keep
@@ -43,7 +43,7 @@ class Assembly:
         elsewhere: Elsewhere,
         *,
         tree: VerifiedTree,
-        scratch: Path,
+        arrival: Arrival,
         wire: Wire[Transfer],
         sink: Sink,
         flusher: Flusher,
@@ -55,7 +55,7 @@ class Assembly:
         self._wanted = wanted
         self._survey = survey
         self._elsewhere = elsewhere
-        self._tree, self._scratch = tree, scratch
+        self._tree, self._arrival = tree, arrival
         self._wire = wire
         self._store = Store(hub, commit, options.stall.window)
         self._sink, self._meter = sink, sink.meter
@@ -134,7 +134,7 @@ class Assembly:
             [file for file in files if file not in self._allocators],
             wire=self._wire,
             store=self._store,
-            tree=self._tree.folder,
+            arrival=self._arrival,
             sink=self._sink,
             keep=self._keep,
             options=self._options,
@@ -160,18 +160,17 @@ class Assembly:
             self._hub,
             self._commit,
             files,
-            self._scratch / "hub",
+            self._arrival.inbox,
             self._sink,
             window=self._options.stall.window,
             xet=xet != "off" and not self._sink.throttle.limit,
         )
-        wrong = [file for file, path in arriving if not self._tree.accept(file, path)]
+        wrong = [file for file, path in arriving if not self._tree.take(file, path)]
         self._meter.add(-sum(file.size for file in wrong))
         return wrong
 
     def _fetch_again(self, wrong: Sequence[HubFile]) -> list[HubFile]:
-        folder = self._scratch / FOLDER
-        partials = [PartialFile(file, folder, self._flusher) for file in wrong if file.size > SMALL]
+        partials = [PartialFile(file, self._arrival.parts, self._flusher) for file in wrong if file.size > SMALL]
         self._allocators = {partial.file: RangeAllocator(partial) for partial in partials}
         # Not over Xet: it verifies nothing, so its store would only send the same wrong bytes again.
         return self._fetch(wrong, xet="off")

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from pathlib import Path
+from typing import BinaryIO
 
 from worker.download.listing import HubFile
 
@@ -36,15 +36,14 @@ class Checksum:
         return self._sha256.hexdigest()
 
 
-def verify(file: HubFile, path: Path) -> str | None:
-    """Sync the file at `path`; return its SHA-256, or `None` if it differs from the manifest."""
+def verify(file: HubFile, source: BinaryIO) -> str | None:
+    """Return the SHA-256 of an open file, or `None` if it differs from the manifest. Raises `OSError`."""
     checksum = Checksum(file)
     block = bytearray(_BLOCK)
     view = memoryview(block)
-    with path.open("rb", buffering=0) as source:
-        if os.fstat(source.fileno()).st_size != file.size:
-            return None
-        while count := source.readinto(block):
-            checksum.update(view[:count])
-        os.fsync(source.fileno())
+    if source.seek(0, os.SEEK_END) != file.size:
+        return None
+    source.seek(0)
+    while count := source.readinto(block):  # type: ignore[attr-defined]  # BinaryIO does not say that it has it
+        checksum.update(view[:count])
     return checksum.sha256 if checksum.matches() else None

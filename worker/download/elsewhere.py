@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from worker.download.channel import Channel
 from worker.download.protocol import Located, PassedOn, Waiting
@@ -13,7 +12,7 @@ class Elsewhere:
     """By SHA-256: `links`, the paths on this storage where a content may be; `awaited`, contents that others fetch."""
 
     channel: Channel
-    links: dict[str, list[Path]] = field(default_factory=dict)
+    links: dict[str, list[str]] = field(default_factory=dict)
     awaited: frozenset[str] = frozenset()
 
     def hear(self) -> None:
@@ -35,4 +34,4 @@ class Elsewhere:
         self._add(self.channel.receive(Located).links)
 
     def _add(self, links: Mapping[str, Sequence[str]]) -> None:
-        self.links |= {checksum: [Path(path) for path in paths] for checksum, paths in links.items()}
+        self.links |= {checksum: list(places) for checksum, places in links.items()}

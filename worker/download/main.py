@@ -16,19 +16,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from app.domain.errors import DepotError, Failed, Reason
+from app.storage import open_store
+from app.storage.base import Arrival, Attempt, Store
 from app.storage.names import check_paths
-from app.storage.posix import Arrival, Attempt, Storage
 from worker.download.assembly import Assembly
 from worker.download.channel import Channel
+from worker.download.checksums import verify
 from worker.download.client import Guard, make_client
 from worker.download.elsewhere import Elsewhere
 from worker.download.flusher import Flusher
 from worker.download.http import Wire
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
-from worker.download.mending import sound
 from worker.download.meter import Meter
 from worker.download.options import DownloadOptions
 from worker.download.protocol import (
@@ -111,18 +113,17 @@ class Download:
         self.channel.send(Resolved(commit, total, len(wanted), list(contents.values())))
         elsewhere = Elsewhere(self.channel)
         elsewhere.hear()
-        storage = Storage(request.storage)
+        store = open_store(Path(request.storage))
         attempt = Attempt(request.model_id, request.operation_id, request.fence)
-        with storage.alone(attempt.model_id):
-            arrival = storage.adopt(attempt, mends=request.mends)
+        with store.arrival(attempt, mends=request.mends) as arrival:
             if request.mends:
-                wanted = self._rotten(wanted, storage.published(attempt.model_id))
-            self._complete(storage, commit, wanted, arrival, elsewhere, total)
+                wanted = self._rotten(wanted, store, attempt.model_id)
+            self._complete(store, commit, wanted, arrival, elsewhere, total)
         self.channel.send(Done())
 
     def _complete(
         self,
-        storage: Storage,
+        store: Store,
         commit: str,
         wanted: Sequence[HubFile],
         arrival: Arrival,
@@ -132,7 +133,7 @@ class Download:
         """Fetch what is missing of the `wanted` files, once the worker has found room for it."""
         flusher, options = Flusher(), self._options()
         survey = Survey.of(wanted, arrival, elsewhere, flusher)
-        tree = VerifiedTree(arrival.tree, wanted, self._keep)
+        tree = VerifiedTree(arrival, wanted, self._keep)
         tree.remove_strays()  # before the worker measures the free space
         self.channel.send(Planned(survey.missing, survey.awaited_checksums))
         self.channel.receive(Go)
@@ -144,7 +145,7 @@ class Download:
             survey,
             elsewhere,
             tree=tree,
-            scratch=arrival.scratch,
+            arrival=arrival,
             wire=Wire(self.hub, commit, options.stall, self.authorities, self.guard),
             sink=Sink(meter, Throttle(lambda: self.channel.bandwidth)),
             flusher=flusher,
@@ -154,15 +155,21 @@ class Download:
         self.channel.on_pass_on(assembly.pass_on)
         # In a thread: the code that the signal interrupts may hold a lock that saving needs.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(assembly,)).start())
-        with _ticking(meter, total, self.channel), _room_told(meter, total, storage):
+        with _ticking(meter, total, self.channel), _room_told(meter, total, store):
             assembly.complete()
 
-    def _rotten(self, wanted: Sequence[HubFile], published: Path) -> Sequence[HubFile]:
-        """Return the `wanted` files that are missing or wrong in the published folder; report the rest as verified."""
-        good = dict(sound(wanted, published))
-        for file, sha256 in good.items():
-            self._keep(file, sha256)
-        return [file for file in wanted if file not in good]
+    def _rotten(self, wanted: Sequence[HubFile], store: Store, model_id: UUID) -> Sequence[HubFile]:
+        """Return the `wanted` files that are missing or wrong in the published model; report the rest as verified."""
+        rotten = []
+        for file in wanted:
+            sha256 = None
+            with suppress(OSError), store.open(model_id, file.path) as published:  # missing or unreadable: rotten
+                sha256 = verify(file, published)
+            if sha256 is None:
+                rotten.append(file)
+            else:
+                self._keep(file, sha256)
+        return rotten
 
     def _keep(self, file: HubFile, sha256: str) -> None:
         self.channel.send(Verified(file.path, file.size, sha256))
@@ -186,7 +193,7 @@ def _stop(assembly: Assembly) -> None:
 
 
 @contextmanager
-def _room_told(meter: Meter, total: int, storage: Storage) -> Iterator[None]:
+def _room_told(meter: Meter, total: int, store: Store) -> Iterator[None]:
     """Raise `Failed` with the missing space if the disk becomes full during the block."""
     try:
         yield
@@ -194,7 +201,7 @@ def _room_told(meter: Meter, total: int, storage: Storage) -> Iterator[None]:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         message = (
-            f"The storage is full: {max(total - meter.value, 0)} bytes are still needed and {storage.free()} are free. "
+            f"The storage is full: {max(total - meter.value, 0)} bytes are still needed and {store.space().free} are free. "
             "Free some space, then send the request again."
         )
         raise Failed(Reason.FAULT, message) from error

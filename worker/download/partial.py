@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from app.storage.base import Arrival
 from worker.download.blocks import BLOCK, Blocks
 from worker.download.flusher import Flusher
 from worker.download.journal import Journal
 from worker.download.listing import HubFile
 from worker.download.preallocation import allocate
 
-FOLDER = "parts"
-"""The folder of an attempt's partial files."""
 _READABLE = 1 << 20
 """Readable bytes that wake the hasher."""
 _VECTOR = 512
@@ -121,14 +120,13 @@ class PartialFile:
                 os.fdatasync(handle)
                 self._journal.append(self.blocks, noted)
 
-    def keep(self, target: Path) -> None:
-        """Sync the file and rename it to `target`."""
+    def keep(self, arrival: Arrival) -> None:
+        """Sync the file and move it to its place."""
         with self._changed:
             handle = self._open()
         os.fsync(handle)
-        target.parent.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o444)
-        self.path.rename(target)
+        arrival.take(self.file.path, self.path)
         self._close()
         self._journal.remove()
 

@@ -19,7 +19,6 @@ The worker may send `PassOn`, `Bandwidth` and an empty line, which means that th
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -75,7 +74,7 @@ class DownloadRequest(Request):
     commit: str | None
     include: Sequence[str]
     exclude: Sequence[str]
-    storage: Path
+    storage: str
     connections: int
     backoff: float
     xet: str
@@ -210,7 +209,6 @@ _KINDS: Mapping[str, type[Message]] = {
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "model_id": UUID,
     "operation_id": UUID,
-    "storage": Path,
     "reason": Reason,
     "contents": lambda contents: [Content(*one) for one in contents],
 }

@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from pathlib import Path
 
 from app.domain.errors import Reason
+from app.storage.base import Arrival
 from worker.download.allocator import RangeAllocator
 from worker.download.answers import NoRanges, Trouble, WrongLength
 from worker.download.checksums import Checksum
@@ -52,14 +52,14 @@ class Fetcher:
         small: Sequence[HubFile],
         wire: Wire[Transfer],
         store: Store,
-        tree: Path,
+        arrival: Arrival,
         sink: Sink,
         keep: Keep,
         options: DownloadOptions,
         *,
         xet: str,
     ) -> None:
-        self._large, self._wire, self._tree = large, wire, tree
+        self._large, self._wire, self._arrival = large, wire, arrival
         self._meter, self._keep = sink.meter, keep
         self._both = [allocator for allocator in large if allocator.file.xet]
         self._empty = [file for file in small if not file.size]
@@ -77,7 +77,7 @@ class Fetcher:
         self._connections = Connections(self._most, time.monotonic())
         self._stopped = threading.Event()
         self._wrong: set[HubFile] = set()
-        self._saver = Saver(tree, keep, self._refuse)
+        self._saver = Saver(arrival, keep, self._refuse)
         self._connecting = ThreadPoolExecutor(1, thread_name_prefix="connections")
         self._hashers = ThreadPoolExecutor(_HASHERS, thread_name_prefix="hasher")
 
@@ -197,7 +197,7 @@ class Fetcher:
         if self._stopped.is_set():
             return
         if offset == partial.file.size and checksum.matches():
-            partial.keep(self._tree / partial.file.path)
+            partial.keep(self._arrival)
             self._keep(partial.file, checksum.sha256)
         else:
             partial.drop()

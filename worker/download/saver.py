@@ -1,11 +1,10 @@
 """Writes small files, which are fetched whole: verifies them and syncs them to disk."""
 
-import os
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
+from app.storage.base import Arrival
 from worker.download.checksums import Checksum
 from worker.download.listing import HubFile
 
@@ -18,10 +17,10 @@ Keep = Callable[[HubFile, str], None]
 
 
 class Saver:
-    """Writes files into a tree. `refuse` is called with each file that differs from the manifest."""
+    """Writes files of an attempt. `refuse` is called with each file that differs from the manifest."""
 
-    def __init__(self, tree: Path, keep: Keep, refuse: Callable[[HubFile], None]) -> None:
-        self._tree, self._keep, self._refuse = tree, keep, refuse
+    def __init__(self, arrival: Arrival, keep: Keep, refuse: Callable[[HubFile], None]) -> None:
+        self._arrival, self._keep, self._refuse = arrival, keep, refuse
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="saver")
         self._saving: set[Future[None]] = set()
 
@@ -48,18 +47,7 @@ class Saver:
         checksum = Checksum(file)
         checksum.update(data)
         if checksum.matches():
-            _write(self._tree / file.path, data)
+            self._arrival.put(file.path, data)
             self._keep(file, checksum.sha256)
         else:
             self._refuse(file)
-
-
-def _write(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The target may be a hard link to another model's file, which must not be overwritten.
-    target.unlink(missing_ok=True)
-    with target.open("xb") as output:
-        output.write(data)
-        output.flush()
-        os.fchmod(output.fileno(), 0o444)
-        os.fsync(output.fileno())

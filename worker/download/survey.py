@@ -1,16 +1,14 @@
 """What is there of the wanted files before a download begins. Changes nothing."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
-from app.storage.posix import Arrival
+from app.storage.base import Arrival
 from worker.download.elsewhere import Elsewhere
 from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
-from worker.download.partial import FOLDER, PartialFile, key
+from worker.download.partial import PartialFile, key
 from worker.download.ranges import SMALL
 
 
@@ -29,16 +27,15 @@ class Survey:
 
     @classmethod
     def of(cls, wanted: Sequence[HubFile], arrival: Arrival, elsewhere: Elsewhere, flusher: Flusher) -> Self:
-        here = [file for file in wanted if _is_here(file, arrival.tree, elsewhere)]
+        here = [file for file in wanted if _is_here(file, arrival, elsewhere)]
         contents = {key(file) for file in here}
         missing = {key(file): file for file in wanted if key(file) not in contents}.values()
         absent = [file for file in missing if file.sha256 not in elsewhere.awaited]
-        folder = arrival.scratch / FOLDER
         return cls(
             here=here,
             awaited=[file for file in missing if file.sha256 in elsewhere.awaited],
             absent=absent,
-            partials={file: PartialFile(file, folder, flusher) for file in absent if file.size > SMALL},
+            partials={file: PartialFile(file, arrival.parts, flusher) for file in absent if file.size > SMALL},
         )
 
     @property
@@ -51,10 +48,7 @@ class Survey:
         return [file.sha256 for file in self.awaited if file.sha256]
 
 
-def _is_here(file: HubFile, tree: Path, elsewhere: Elsewhere) -> bool:
-    """Whether a file of that size is in the tree or can be linked there."""
-    for path in (tree / file.path, *elsewhere.links.get(file.sha256 or "", ())):
-        with suppress(OSError):
-            if path.stat().st_size == file.size:
-                return True
-    return False
+def _is_here(file: HubFile, arrival: Arrival, elsewhere: Elsewhere) -> bool:
+    """Whether a file of that size is there or can be linked."""
+    places = elsewhere.links.get(file.sha256 or "", ())
+    return arrival.has(file.path, file.size) or any(arrival.is_at(place, file.size) for place in places)

@@ -13,7 +13,8 @@ from app.db.session import Database, open_database
 from app.depot.volume import VolumeAway
 from app.services import audit
 from app.settings import Settings, SettingsError, load
-from app.storage.posix import Storage
+from app.storage import open_store
+from app.storage.base import Store
 from app.terminal import say, shown
 from worker.maintenance import reconcile
 from worker.maintenance.marking import accept, meet
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> bool:
-    storage = Storage(settings.storage, keep=settings.trash_retention)
+    storage = open_store(settings.storage, keep=settings.trash_retention)
     database = open_database(settings.database_url)
     try:
         if options.command == "accept":
@@ -68,18 +69,18 @@ async def _run(settings: Settings, options: argparse.Namespace) -> bool:
         await database.close()
 
 
-async def _check(database: Database, storage: Storage) -> bool:
+async def _check(database: Database, storage: Store) -> bool:
     differences = await reconcile.compare(database, storage)
     async for line in reconcile.report(database, storage, differences):
         say(line)
     return not differences
 
 
-async def _prune(database: Database, storage: Storage, options: argparse.Namespace) -> bool:
+async def _prune(database: Database, storage: Store, options: argparse.Namespace) -> bool:
     chosen: Sequence[UUID] = options.models
     if options.all:
         differences = await reconcile.compare(database, storage)
-        trash = [entry.model_id for entry in storage.trash.entries()] if options.now else []
+        trash = [entry.model_id for entry in storage.removed()] if options.now else []
         chosen = sorted({*differences.unknown, *differences.arriving, *trash})
     if chosen and not options.yes:
         say(*chosen)
@@ -89,12 +90,12 @@ async def _prune(database: Database, storage: Storage, options: argparse.Namespa
     return await _told(reconcile.prune(database, storage, chosen, at_once=options.now))
 
 
-async def _accept(database: Database, storage: Storage) -> bool:
+async def _accept(database: Database, storage: Store) -> bool:
     await asyncio.to_thread(storage.prepare)
     mark = await accept(database, storage)
     async with database.begin() as connection:
         await audit.record(connection, [audit.by_shell("accept-storage")], audit.ACCEPTED)
-    say(f"the database knows the storage at {storage.root} from here on, by its mark {mark}")
+    say(f"the database knows the storage at {storage.location} from here on, by its mark {mark}")
     return True
 
 

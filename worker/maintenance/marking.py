@@ -5,16 +5,15 @@ The first worker on a new storage writes the mark. The first one on a new databa
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import structlog
 
 from app.db.session import Database
-from app.depot.volume import MARK, VolumeAway, not_the_storage, read_mark
+from app.depot.volume import VolumeAway, not_the_storage
 from app.domain.errors import Reason, TryAgain
 from app.services import holdings, storages
-from app.storage.posix import Storage
+from app.storage.base import Store
 
 _LOOKED_FOR = 100
 """Number of ready models checked: at least one must have its folder before a storage is marked anew."""
@@ -22,7 +21,7 @@ _LOOKED_FOR = 100
 log = structlog.get_logger()
 
 
-async def check_storage(database: Database, storage: Storage) -> None:
+async def check_storage(database: Database, storage: Store) -> None:
     """Raise `TryAgain` if the storage is not the one that the database knows, or can't be used."""
     try:
         await meet(database, storage)
@@ -30,7 +29,7 @@ async def check_storage(database: Database, storage: Storage) -> None:
         raise TryAgain(Reason.FAULT, str(error)) from None
 
 
-async def meet(database: Database, storage: Storage) -> None:
+async def meet(database: Database, storage: Store) -> None:
     """Check the storage's mark against the database's, set a missing one, and make the storage's folders.
 
     Nothing is written if it is the wrong storage. Raises `VolumeAway` or `DatabaseUnreachable`.
@@ -38,59 +37,50 @@ async def meet(database: Database, storage: Storage) -> None:
     async with database.read() as connection:
         known = (await storages.known(connection)).mark
     try:
-        found = await asyncio.to_thread(read_mark, storage.root)
+        found = await asyncio.to_thread(storage.mark)
         if known is None:
             await _introduce(database, storage, found)
         elif found != known:
             raise VolumeAway(not_the_storage(known, found))
-        await asyncio.to_thread(storage.make_folders)
+        await asyncio.to_thread(storage.complete)
     except OSError as error:
         reason = (error.strerror or "unknown error").lower()
         raise VolumeAway(
-            f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE, which is {storage.root}."
+            f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE, which is {storage.location}."
         ) from error
 
 
-async def accept(database: Database, storage: Storage) -> UUID:
+async def accept(database: Database, storage: Store) -> UUID:
     """Make the database accept the mounted storage, whatever it knew before. Raises `OSError`."""
-    found = await asyncio.to_thread(read_mark, storage.root)
+    found = await asyncio.to_thread(storage.mark)
     mark = found or uuid4()
     if not found:
-        await asyncio.to_thread(_write, storage.root, mark)
+        await asyncio.to_thread(storage.write_mark, mark)
     async with database.begin() as connection:
         return await storages.learn(connection, mark, instead=True)
 
 
-async def _introduce(database: Database, storage: Storage, found: UUID | None) -> None:
+async def _introduce(database: Database, storage: Store, found: UUID | None) -> None:
     async with database.read() as connection:
         some = await holdings.ready(connection, limit=_LOOKED_FOR, settled=False)
     if some and not await asyncio.to_thread(_has_any, storage, some):
         raise VolumeAway(
-            f"DEPOT_STORAGE is not the storage of this depot: {storage.root} has the folder of no model that is ready. "
+            f"DEPOT_STORAGE is not the storage of this depot: {storage.location} has the folder of no model that is ready. "
             "Look whether it is mounted. If its files are lost, run `modeldepot storage accept`."
         )
     await asyncio.to_thread(storage.prepare)
     mark = found or uuid4()
     if not found:
-        await asyncio.to_thread(_write, storage.root, mark)
+        await asyncio.to_thread(storage.write_mark, mark)
     async with database.begin() as connection:
         known = await storages.learn(connection, mark)
     if known != mark:
         if found:
             raise VolumeAway(not_the_storage(known, found))
         # If several workers start at once, the mark that the database stored first wins.
-        await asyncio.to_thread(_write, storage.root, known)
+        await asyncio.to_thread(storage.write_mark, known)
     log.info("the database knows the storage from here on", mark=str(known))
 
 
-def _has_any(storage: Storage, model_ids: Sequence[UUID]) -> bool:
-    return any(storage.published(model_id).is_dir() for model_id in model_ids)
-
-
-def _write(root: Path, mark: UUID) -> None:
-    path = root / MARK
-    path.parent.mkdir(exist_ok=True)
-    fresh = path.with_name(f".{uuid4().hex}")
-    fresh.write_text(f"{mark}\n")
-    fresh.chmod(0o644)
-    fresh.replace(path)
+def _has_any(storage: Store, model_ids: Sequence[UUID]) -> bool:
+    return any(storage.has(model_id) for model_id in model_ids)

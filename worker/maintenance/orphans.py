@@ -8,11 +8,9 @@ and /readyz, the log and the metrics report it.
 """
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -21,8 +19,8 @@ from app.db.session import Database
 from app.depot.volume import VolumeAway
 from app.domain.errors import TryAgain
 from app.services import holdings, storages
+from app.storage.base import Store
 from app.storage.manifests import Manifest
-from app.storage.posix import Storage
 from worker.maintenance.marking import meet
 
 _EVERY = 3600.0
@@ -45,7 +43,7 @@ class Found:
     """Models that links for engines point to, whether their folders exist or not."""
 
 
-async def tidy(database: Database, storage: Storage, *, every: float = _EVERY) -> None:
+async def tidy(database: Database, storage: Store, *, every: float = _EVERY) -> None:
     """Do a round if one is due. Safe at any time, even while other workers write."""
     async with database.begin() as connection:
         if not await storages.begin_tidying(connection, every=every):
@@ -67,12 +65,12 @@ async def tidy(database: Database, storage: Storage, *, every: float = _EVERY) -
         log.error("housekeeping removes nothing until somebody has looked", complaint=complaint)
 
 
-def look(storage: Storage) -> Found:
+def look(storage: Store) -> Found:
     """Return the models on the storage. Raise `OSError`."""
-    return Found(storage.published_ids(), storage.arriving_ids(), {model_id for _, model_id in storage.links.all()})
+    return Found(storage.published_ids(), storage.arriving_ids(), storage.linked_ids())
 
 
-async def _remove_leftovers(database: Database, storage: Storage, found: Found) -> str:
+async def _remove_leftovers(database: Database, storage: Store, found: Found) -> str:
     """Remove leftovers of deleted models. Return the reason if nothing may be removed, else an empty string."""
     ids = list(found.published | found.arriving | found.linked)
     async with database.read() as connection:
@@ -95,7 +93,7 @@ async def _remove_leftovers(database: Database, storage: Storage, found: Found) 
     for model_ids, remove in (
         (published, storage.take_away),
         (arriving | old, storage.discard_incoming),
-        ((found.linked & missing) - found.published, storage.links.remove_all),
+        ((found.linked & missing) - found.published, storage.unlink),
     ):
         await asyncio.to_thread(_remove, model_ids, remove)
     return ""
@@ -113,25 +111,13 @@ def _remove(model_ids: set[UUID], remove: Callable[[UUID], None]) -> None:
             log.info("removed what was left of a model that is gone", model_id=str(model_id), what=remove.__name__)
 
 
-def _untouched(storage: Storage, model_ids: set[UUID]) -> set[UUID]:
+def _untouched(storage: Store, model_ids: set[UUID]) -> set[UUID]:
     """Return the models whose partial files were all unchanged for as long as the trash is kept."""
     until = time.time() - storage.keep
-    return {
-        model_id for model_id in model_ids if all(moment < until for moment in _touched(storage.arriving(model_id)))
-    }
+    return {model_id for model_id in model_ids if storage.last_change(model_id) < until}
 
 
-def _touched(folders: Sequence[Path]) -> Iterator[float]:
-    for folder in folders:
-        for place, _, names in os.walk(folder):
-            for path in (Path(place), *(Path(place, name) for name in names)):
-                try:
-                    yield path.lstat().st_mtime
-                except FileNotFoundError:  # it was moved: a worker uses it
-                    yield time.time()
-
-
-async def _tell_lost(database: Database, storage: Storage) -> str:
+async def _tell_lost(database: Database, storage: Store) -> str:
     """Put ready models without a folder in error. Return the reason if that is not done, else an empty string."""
     lost: list[UUID] = []
     seen = 0
@@ -161,15 +147,15 @@ async def ready(database: Database, *, settled: bool) -> AsyncIterator[Sequence[
         last = ids[-1]
 
 
-def without_folder(storage: Storage, model_ids: Sequence[UUID]) -> list[UUID]:
-    return [model_id for model_id in model_ids if not storage.published(model_id).is_dir()]
+def without_folder(storage: Store, model_ids: Sequence[UUID]) -> list[UUID]:
+    return [model_id for model_id in model_ids if not storage.has(model_id)]
 
 
-async def _write_manifests(database: Database, storage: Storage) -> None:
+async def _write_manifests(database: Database, storage: Store) -> None:
     """Write missing manifests, of ready models that an older version published."""
-    have = await asyncio.to_thread(storage.manifests.ids)
+    have = await asyncio.to_thread(storage.recorded_ids)
     async for ids in ready(database, settled=True):
         async with database.read() as connection:
             found = [await holdings.described(connection, model_id) for model_id in ids if model_id not in have]
         for model, files in [each for each in found if each]:
-            await asyncio.to_thread(storage.manifests.write, Manifest.of(model, model.commit, files))
+            await asyncio.to_thread(storage.record, Manifest.of(model, model.commit, files))

@@ -12,11 +12,10 @@ from app.domain.errors import BadRequest, TryAgain
 from app.domain.repositories import Selection, select
 from app.services import audit, holdings, storages
 from app.services.rows import SelectedModel
+from app.storage.base import Store
 from app.storage.manifests import Manifest
 from app.storage.names import label
-from app.storage.posix import Storage
 from worker.maintenance.orphans import look, ready, without_folder
-from worker.maintenance.verify import check as check_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Differences:
         return bool(self.lost or self.unknown or self.arriving)
 
 
-async def compare(database: Database, storage: Storage) -> Differences:
+async def compare(database: Database, storage: Store) -> Differences:
     """Return the differences between storage and rows. Raise `OSError`."""
     found = await asyncio.to_thread(look, storage)
     async with database.read() as connection:
@@ -45,19 +44,19 @@ async def compare(database: Database, storage: Storage) -> Differences:
     return Differences(lost, sorted(found.published & missing), sorted(found.arriving & missing))
 
 
-async def report(database: Database, storage: Storage, differences: Differences) -> AsyncIterator[str]:
+async def report(database: Database, storage: Store, differences: Differences) -> AsyncIterator[str]:
     """Yield a line for each difference, each entry of the trash, and housekeeping's complaint."""
     async with database.read() as connection:
         complaint = (await storages.known(connection)).complaint
     for model_id in differences.lost:
         yield f"LOST      {model_id}  is ready and has no folder: its row is put in error within the hour"
     for model_id in differences.unknown:
-        manifest = next(storage.manifests.of(model_id), None)
+        manifest = next(storage.records(model_id), None)
         what = f"{manifest.name} at {manifest.revision}, {manifest.size} bytes" if manifest else "without a manifest"
         yield f"UNKNOWN   {model_id}  is published, {what}: adopt or prune it"
     for model_id in differences.arriving:
         yield f"PARTIAL   {model_id}  arrived in part and has no row: prune it, unless another depot is at work here"
-    for entry in storage.trash.entries():
+    for entry in storage.removed():
         days = (entry.since + storage.keep - time.time()) / 86_400
         yield f"trash     {entry.model_id}  can be restored for another {max(days, 0):.1f} days"
     if complaint:
@@ -66,7 +65,7 @@ async def report(database: Database, storage: Storage, differences: Differences)
         yield "ok        the storage holds what the database says, and nothing else"
 
 
-async def adopt(database: Database, storage: Storage, model_ids: Sequence[UUID]) -> AsyncIterator[tuple[bool, str]]:
+async def adopt(database: Database, storage: Store, model_ids: Sequence[UUID]) -> AsyncIterator[tuple[bool, str]]:
     """Insert rows for published folders, verified against their manifests. Yield (done, line to print) for each."""
     for model_id in model_ids:
         problem = await _adopt(database, storage, model_id)
@@ -75,7 +74,7 @@ async def adopt(database: Database, storage: Storage, model_ids: Sequence[UUID])
 
 
 async def prune(
-    database: Database, storage: Storage, model_ids: Sequence[UUID], *, at_once: bool
+    database: Database, storage: Store, model_ids: Sequence[UUID], *, at_once: bool
 ) -> AsyncIterator[tuple[bool, str]]:
     """Remove folders without a row: published ones to the trash, unless `at_once`. Yield as `adopt` does."""
     async with database.read() as connection:
@@ -94,27 +93,27 @@ async def prune(
     await _look_again(database)
 
 
-async def restore(database: Database, storage: Storage, model_id: UUID) -> tuple[bool, str]:
+async def restore(database: Database, storage: Store, model_id: UUID) -> tuple[bool, str]:
     """Restore a folder from the trash, and its row if that is missing. Return as `adopt` yields."""
     try:
-        if not await asyncio.to_thread(storage.trash.restore, model_id, storage.published(model_id)):
+        if not await asyncio.to_thread(storage.restore, model_id):
             return False, f"The trash holds nothing of {model_id}; `modeldepot storage check` lists what it holds."
     except FileExistsError:
-        return False, f"{storage.published(model_id)} is there: nothing is put in its place."
+        return False, f"{model_id} is published: nothing is put in its place."
     problem = await _adopt(database, storage, model_id)
     await _look_again(database)
     return not problem, problem or f"restored  {model_id}"
 
 
-def _take_away(storage: Storage, model_id: UUID, *, at_once: bool) -> None:
+def _take_away(storage: Store, model_id: UUID, *, at_once: bool) -> None:
     storage.discard_incoming(model_id)
-    if storage.published(model_id).exists():
+    if storage.has(model_id):
         storage.take_away(model_id)
     if at_once:
         storage.forget(model_id)
 
 
-async def _adopt(database: Database, storage: Storage, model_id: UUID) -> str:
+async def _adopt(database: Database, storage: Store, model_id: UUID) -> str:
     """Ensure a row and a link for the folder. Return the problem, or an empty string on success."""
     async with database.read() as connection:
         missing, _ = await holdings.missing(connection, [model_id])
@@ -122,31 +121,31 @@ async def _adopt(database: Database, storage: Storage, model_id: UUID) -> str:
     if not missing:
         if described is None:
             return f"kept      {model_id}  its model is not ready: send its create again, what is there is not fetched"
-        await asyncio.to_thread(storage.links.put, _label(_selection(described[0])), storage.published(model_id))
+        await asyncio.to_thread(storage.link, _label(_selection(described[0])), model_id)
         return ""
     try:
         manifest = await asyncio.to_thread(_fitting, storage, model_id)
         selection = select(manifest.name, manifest.revision, manifest.include, manifest.exclude)
     except (ValueError, BadRequest) as error:
         return f"refused   {model_id}  {error}"
-    path = storage.root / "by-name" / _label(selection)
+    path = storage.path(_label(selection))
     async with database.begin() as connection:
-        other = await holdings.adopt(connection, model_id, selection, manifest.commit, str(path), manifest.files)
+        other = await holdings.adopt(connection, model_id, selection, manifest.commit, path, manifest.files)
         if other is None:
             await audit.record(connection, [_act("adopt-model", model_id, manifest.name)], audit.ACCEPTED)
     if other is not None:
         return f"refused   {model_id}  model {other} has this selection of {manifest.name} already: prune this folder"
-    await asyncio.to_thread(storage.links.put, _label(selection), storage.published(model_id))
-    await asyncio.to_thread(storage.manifests.write, manifest)
+    await asyncio.to_thread(storage.link, _label(selection), model_id)
+    await asyncio.to_thread(storage.record, manifest)
     return ""
 
 
-def _fitting(storage: Storage, model_id: UUID) -> Manifest:
+def _fitting(storage: Store, model_id: UUID) -> Manifest:
     """Return the manifest that the folder matches byte for byte. Raise `ValueError` if there is none."""
     problems = ["there is no manifest of it: send a create for what it is, then prune this folder"]
-    for manifest in storage.manifests.of(model_id):
+    for manifest in storage.records(model_id):
         recorded = {file.path: (file.size, file.sha256) for file in manifest.files}
-        problems = check_files(storage.published(model_id), recorded)
+        problems = storage.check(model_id, recorded)
         if not problems:
             return manifest
     more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""

@@ -2,16 +2,12 @@
 
 import argparse
 import asyncio
-import hashlib
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
-
-from sqlalchemy import Row
 
 from app.client.exits import Wrong
 from app.client.tokens import Token, find_token
@@ -21,8 +17,10 @@ from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.sealing import Sealer
 from app.services import audit, files, models
+from app.services.rows import ModelRecord
 from app.settings import Settings, SettingsError, load, split_keys
-from app.storage.posix import Storage
+from app.storage import open_store
+from app.storage.base import Store
 from app.terminal import print_json, say, shown
 from app.wakeup import Wakeup, connect
 
@@ -34,7 +32,7 @@ _NOT_THERE = 5
 class Verdict:
     """The result for one model."""
 
-    model: Row[Any]
+    model: ModelRecord
     status: str
     """ok, wrong, or skipped because the model is not ready."""
     problems: Sequence[str] = ()
@@ -86,7 +84,7 @@ def main() -> None:
 
 async def _run(settings: Settings, name: str | None, *, repair: bool, token: Token | None, as_json: bool) -> int:
     """Verify the selected models. Return the exit code."""
-    database, storage = open_database(settings.database_url), Storage(settings.storage)
+    database, storage = open_database(settings.database_url), open_store(settings.storage)
     verdicts = []
     try:
         async with database.read() as connection:
@@ -109,14 +107,14 @@ async def _run(settings: Settings, name: str | None, *, repair: bool, token: Tok
     return 1 if any(verdict.problems for verdict in verdicts) else 0
 
 
-async def _verify(database: Database, storage: Storage, model: Row[Any]) -> Verdict | None:
+async def _verify(database: Database, storage: Store, model: ModelRecord) -> Verdict | None:
     """Verify one model. Return `None` if its files were removed meanwhile."""
     if model.status != ModelStatus.READY:
         return Verdict(model, "skipped")
     async with database.read() as connection:
         rows = await files.of(connection, model.id)
     recorded = {row.path: (row.size, row.sha256) for row in rows}
-    wrong = await asyncio.to_thread(check, storage.published(model.id), recorded)
+    wrong = await asyncio.to_thread(storage.check, model.id, recorded)
     async with database.read() as connection:
         if not await models.is_ready(connection, model.id):
             return None
@@ -144,25 +142,6 @@ async def _repair(database: Database, settings: Settings, verdict: Verdict, toke
     await wakeup.send()
     await wakeup.close()
     return replace(verdict, operation=operation.id)
-
-
-def check(folder: Path, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
-    """Compare the files in `folder` with their recorded sizes and SHA-256. Return a line per problem."""
-    problems = []
-    for path, (size, sha256) in sorted(recorded.items()):
-        try:
-            with (folder / path).open("rb") as file:
-                found = os.fstat(file.fileno()).st_size
-                if found != size:
-                    problems.append(f"{path} has {found} bytes instead of {size}")
-                elif hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                    problems.append(f"{path} differs from its checksum")
-        except FileNotFoundError:
-            problems.append(f"{path} is missing")
-        except OSError as error:
-            problems.append(f"{path} can't be read: {error.strerror}")
-    there = {Path(place, name).relative_to(folder).as_posix() for place, _, names in os.walk(folder) for name in names}
-    return problems + [f"{path} is not one of its files" for path in sorted(there - set(recorded))]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from app.client.exits import CannotDo, Failed, InTheWay, NotThere
 from app.client.following import check
 from app.client.names import find_model, is_id, selection
 from app.client.progress import describe, percent, size
-from app.client.tokens import find_token, is_overheard, login
+from app.client.tokens import Token, find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
 from app.terminal import give, print_json, say, table
@@ -63,17 +63,11 @@ def pull(
     models is read from HF_TOKEN, or from a file or standard input: on a command line it would be seen by all of the
     machine. The token of `hf auth login` is sent only if its file is named. Ctrl-C ends the watching, not the download.
     """  # noqa: D301  # click's marker is that one character
-    body: Json = {
-        "name": name,
-        "revision": revision,
-        "include": list(include) or None,
-        "exclude": list(exclude) or None,
-    }
+    body: Json = {"name": name, "revision": revision, "include": list(include), "exclude": list(exclude)}
     token = None if no_token else find_token(token_file, stdin=token_stdin)
     if token:
         body["huggingface-token"] = token.value
-        aloud = ", which others may overhear on the way: the depot is at http://" if is_overheard(depot.url) else ""
-        say(f"sending the Hub token of {token.source} along{aloud}", err=True)
+        _announce(depot, token)
     try:
         model = _begin(depot, body)[0] if detach else _fetch(depot, body, as_json=as_json)
     except Failed as error:
@@ -84,6 +78,11 @@ def pull(
         give(model["id"])
     else:
         _print(model, as_json=as_json)
+
+
+def _announce(depot: Depot, token: Token) -> None:
+    aloud = ", which others may overhear on the way: the depot is at http://" if is_overheard(depot.url) else ""
+    say(f"sending the Hub token of {token.source} along{aloud}", err=True)
 
 
 @click.command()

@@ -6,13 +6,13 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
-from app.db.session import Database, PersistentReader, open_database
+from app.db.session import Database, PersistentReader, Reader, open_database
+from tests.by_hand import plain
 from tests.processes import free_port
 
-Opened = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+Opened = Callable[[], AbstractAsyncContextManager[Reader]]
 _WAYS: dict[str, Callable[[Database], Opened]] = {
     "begin": lambda database: database.begin,
     "read": lambda database: database.read,
@@ -24,7 +24,7 @@ POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 
 async def _run(opened: Opened, statement: str) -> None:
     async with opened() as connection:
-        await connection.execute(text(statement))
+        await plain(connection).execute(text(statement))
 
 
 @ways
@@ -71,7 +71,7 @@ async def test_a_database_that_is_too_slow_is_not_waited_for(database: Database)
     for opened in (database.begin, database.read):
         with pytest.raises(DatabaseUnreachable, match="can't be reached"):
             async with opened(within=0.2) as connection:
-                await connection.execute(text("SELECT pg_sleep(60)"))
+                await plain(connection).execute(text("SELECT pg_sleep(60)"))
         await _run(opened, "SELECT 1")
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.session import Database, PersistentReader, open_database
+from tests.by_hand import plain
 
 _ONE = text("SELECT 1")
 
@@ -20,8 +21,8 @@ async def _driver(connection: AsyncConnection) -> Any:
 async def _used(kept: PersistentReader) -> object:
     """The connection that answered."""
     async with kept.read() as connection:
-        assert (await connection.execute(_ONE)).scalar_one() == 1
-        return await _driver(connection)
+        assert (await plain(connection).execute(_ONE)).scalar_one() == 1
+        return await _driver(plain(connection))
 
 
 async def test_it_is_the_same_again_and_again(database: Database) -> None:
@@ -34,7 +35,7 @@ async def test_one_on_which_something_failed_is_not_used_again(database: Databas
     kept = PersistentReader(database)
     with pytest.raises(DBAPIError):
         async with kept.read() as connection:
-            await connection.execute(text("SELECT FROM WHERE"))
+            await plain(connection).execute(text("SELECT FROM WHERE"))
     await _used(kept)
     with pytest.raises(ZeroDivisionError):
         async with kept.read() as connection:
@@ -67,8 +68,8 @@ async def test_a_pool_of_one_has_another_for_everybody_else(database_url: str) -
 async def test_one_that_the_server_ended_is_replaced(database: Database) -> None:
     kept = PersistentReader(database)
     async with kept.read() as connection:
-        backend = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
-        driver = await _driver(connection)
+        backend = (await plain(connection).execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        driver = await _driver(plain(connection))
     ended = asyncio.Event()
     driver.add_termination_listener(lambda _: ended.set())
     async with database.begin() as other:
@@ -80,4 +81,4 @@ async def test_one_that_the_server_ended_is_replaced(database: Database) -> None
 
 async def _answers(database: Database) -> None:
     async with database.read() as connection:
-        assert (await connection.execute(_ONE)).scalar_one() == 1
+        assert (await plain(connection).execute(_ONE)).scalar_one() == 1

@@ -8,18 +8,18 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.errors import DatabaseUnreachable
-from app.db.session import PersistentReader, open_database
+from app.db.session import PersistentReader, Reader, open_database
+from tests.by_hand import plain
 
-Opened = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+Opened = Callable[[], AbstractAsyncContextManager[Reader]]
 
 
 async def _backend(opened: Opened) -> int:
     """The process that answers."""
     async with opened() as connection:
-        pid: int = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        pid: int = (await plain(connection).execute(text("SELECT pg_backend_pid()"))).scalar_one()
         return pid
 
 

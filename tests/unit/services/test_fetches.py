@@ -14,6 +14,7 @@ from app.domain.states import OperationState
 from app.services import downloads, fetches, leases, models, operations
 from app.services.leases import Claim
 from tests import by_hand
+from tests.by_hand import plain
 
 X, Y, Z = "a" * 64, "b" * 64, "c" * 64
 
@@ -243,7 +244,7 @@ async def _until_one_waits(database: Database) -> None:
         "WHERE NOT granted AND d.datname = current_database()"
     )
     async with asyncio.timeout(30), database.read() as connection:
-        while not (await connection.execute(waits)).scalar_one():  # noqa: ASYNC110  # another server's state
+        while not (await plain(connection).execute(waits)).scalar_one():  # noqa: ASYNC110  # another server's state
             await asyncio.sleep(0.01)
 
 

@@ -1,24 +1,22 @@
 """Lists in slices: each follows the last row of the one before, whatever became of that."""
 
-from typing import Any
-
 import pytest
-from sqlalchemy import Row, delete, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import delete, update
 
 from app.db.clock import now
-from app.db.session import Database
+from app.db.session import Database, Reader
 from app.db.tables import ModelRow
 from app.domain.errors import BadRequest, Conflict
 from app.services import lists, models
+from app.services.rows import Placed
 from tests import many
 
 _MANY = 50
 
 
-async def _rest(connection: AsyncConnection, last: Row[Any]) -> list[str]:
+async def _rest(connection: Reader, last: Placed) -> list[str]:
     found: list[str] = []
-    row: Row[Any] | None = last
+    row: Placed | None = last
     while row is not None:
         rows = await lists.models(connection, row, 7)
         found += [str(row.id) for row in rows]
