@@ -135,7 +135,7 @@ class Download:
         return rotten
 
     def _keep(self, file: HubFile, sha256: str) -> None:
-        self.channel.send(Verified(file.path, file.size, sha256))
+        self.channel.send(Verified(file.path, file.size, sha256, None if file.sha256 else file.blob_id))
 
     def _means(self) -> Means:
         request, channel = self.request, self.channel
