@@ -34,7 +34,7 @@ from app.http.keyring import Keyring
 from app.http.prefix import Prefix
 from app.hub_api import routes as hub_routes
 from app.hub_api.calls import HubApi
-from app.hub_api.repositories import Repositories
+from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
 from app.storage import open_store
@@ -75,8 +75,8 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         keyring = Keyring(database, sealer)
         readiness = Readiness(database, revisions(), wakeup, volume)
         authenticator = Authenticator(keyring, prefix)
-        repositories = Repositories(database)
-        app.state.hub_api = HubApi(authenticator, repositories, sealer, settings.storage)
+        snapshots = Snapshots(database)
+        app.state.hub_api = HubApi(authenticator, snapshots, sealer, settings.storage)
         app.state.depot = Depot(
             database=database,
             reads=reads,
@@ -107,7 +107,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
             await lookups.close()
             await wakeup.close()
             await reads.close()
-            await repositories.close()
+            await snapshots.close()
             await database.close()
 
     app = FastAPIOffline(

@@ -11,9 +11,9 @@ from app.domain.states import ModelStatus
 from app.http.authenticator import Authenticator
 from app.http.keyring import Key
 from app.hub_api import access
-from app.hub_api.contents import Contents
+from app.hub_api.entries import Entries
 from app.hub_api.errors import Code, HubError
-from app.hub_api.repositories import Repositories
+from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.services import published
 from app.services.published import NamedModel, Snapshot
@@ -28,7 +28,7 @@ class HubApi:
     """The parts of the API process that these routes need. `storage` is the folder of the models."""
 
     authenticator: Authenticator
-    repositories: Repositories
+    snapshots: Snapshots
     sealer: Sealer
     storage: Path
 
@@ -50,7 +50,7 @@ class Call:
 
     async def models(self) -> Sequence[NamedModel]:
         """Return the models of the repository that are not being deleted, oldest first. Raises `HubError`."""
-        models = await self.hub.repositories.models(self.name)
+        models = await self.hub.snapshots.models(self.name)
         names = {model.name for model in models}
         if len(names) > 1:
             raise HubError(f"Which {self.name}? Ask by owner and name: {', '.join(sorted(names))}.", Code.REPO)
@@ -65,8 +65,12 @@ class Call:
             raise self._absent(models)
         return found
 
-    async def contents(self, snapshot: Snapshot) -> Contents:
-        return await self.hub.repositories.contents(snapshot)
+    async def entries(self, snapshot: Snapshot) -> Entries:
+        """Return the files of a snapshot. Raises `HubError`."""
+        entries = await self.hub.snapshots.entries(snapshot)
+        if entries is None:
+            raise self._absent(())
+        return entries
 
     def _absent(self, models: Sequence[NamedModel]) -> HubError:
         """Return the error for a revision that is not ready. Clients show its sentence for these codes only."""

@@ -1,12 +1,13 @@
 """Describes repositories: models/R, its revisions, refs and commits, and the search."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from app.hub_api.calls import Call
-from app.hub_api.contents import Contents, File
+from app.hub_api.entries import Entries, File
 from app.services import published
 from app.services.published import Snapshot
 
@@ -16,9 +17,15 @@ _MOST_LISTED = 1000
 async def model(call: Call) -> Response:
     """Answer for a repository, or one revision of it, with the list of its files."""
     snapshot = await call.snapshot()
-    contents = await call.contents(snapshot)
+    entries = await call.entries(snapshot)
     detailed = call.request.query_params.get("blobs", "").lower() == "true"
-    return JSONResponse(_described(snapshot) | {"siblings": _siblings(contents, detailed=detailed)})
+    return JSONResponse(_described(snapshot) | {"siblings": _siblings(entries, detailed=detailed)})
+
+
+async def auth_check(call: Call) -> Response:
+    """Answer whether the caller may read the repository: another depot asks before it fetches."""
+    await call.snapshot()
+    return JSONResponse({})
 
 
 async def refs(call: Call) -> Response:
@@ -48,9 +55,10 @@ async def search(call: Call) -> Response:
     words = {name: query.get(name, "") for name in ("search", "author")}
     if any("\0" in word for word in words.values()):
         return JSONResponse([])  # PostgreSQL has no such text
-    names = await call.hub.repositories.ready_names(**words, limit=limit)
-    found = [published.default(await call.hub.repositories.models(name)) for name in names]
-    return JSONResponse([_described(snapshot) for snapshot in found if snapshot])
+    names = await call.hub.snapshots.ready_names(**words, limit=limit)
+    found = await asyncio.gather(*(call.hub.snapshots.models(name) for name in names))
+    defaults = [published.default(models) for models in found]
+    return JSONResponse([_described(snapshot) for snapshot in defaults if snapshot])
 
 
 def _described(snapshot: Snapshot) -> dict[str, Any]:
@@ -72,8 +80,8 @@ def _described(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _siblings(contents: Contents, *, detailed: bool) -> list[dict[str, Any]]:
-    return [{"rfilename": file.path} | (_details(file) if detailed else {}) for file in contents.files.values()]
+def _siblings(entries: Entries, *, detailed: bool) -> list[dict[str, Any]]:
+    return [{"rfilename": file.path} | (_details(file) if detailed else {}) for file in entries.files.values()]
 
 
 def _details(file: File) -> dict[str, Any]:

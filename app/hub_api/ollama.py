@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.hub_api import gguf
 from app.hub_api.calls import Call, entry_not_found
-from app.hub_api.contents import Contents, File
+from app.hub_api.entries import Entries, File
 from app.hub_api.errors import HubError
 from app.hub_api.resolve import open_file, send
 from app.sealing import CannotOpen
@@ -43,8 +43,8 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 async def manifest(call: Call) -> Response:
     """Describe the model that a tag, such as a quantization, stands for."""
-    contents = await call.contents(await call.snapshot())
-    model, projector = _chosen(call, contents)
+    entries = await call.entries(await call.snapshot())
+    model, projector = _chosen(call, entries)
     if call.request.headers.get("user-agent", "").startswith("llama-cpp"):
         named = {"ggufFile": {"rfilename": model.path}} | (
             {"mmprojFile": {"rfilename": projector.path}} if projector else {}
@@ -58,7 +58,7 @@ async def manifest(call: Call) -> Response:
         raise HubError(message, status=HTTPStatus.BAD_REQUEST)
     config = await asyncio.to_thread(_config, call, model)
     layers = [_layer(_MODEL, model)] + ([_layer(_PROJECTOR, projector)] if projector else [])
-    layers += [_layer(kind, contents.files[path]) for path, kind in _BESIDE.items() if path in contents.files]
+    layers += [_layer(kind, entries.files[path]) for path, kind in _BESIDE.items() if path in entries.files]
     answer = {
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
@@ -76,33 +76,33 @@ async def blob(call: Call) -> Response:
     else:
         _check_link(call, sealed)
     snapshot = await call.snapshot()
-    contents = await call.contents(snapshot)
+    entries = await call.entries(snapshot)
     headers = {"Docker-Content-Digest": call.tag} | ({} if sealed else {"Location": _link(call)})
     found = _DIGEST.fullmatch(call.tag)
-    if found and (file := contents.by_checksum.get(found[1])):
+    if found and (file := entries.by_checksum.get(found[1])):
         return await send(call, file, headers)
-    for model in _models(contents):
+    for model in _models(entries):
         config = await asyncio.to_thread(_config, call, model)
         if _digest(config) == call.tag:
             return Response(config, headers=headers, media_type=_CONFIG)
     raise entry_not_found(call, snapshot)
 
 
-def _chosen(call: Call, contents: Contents) -> tuple[File, File | None]:
+def _chosen(call: Call, entries: Entries) -> tuple[File, File | None]:
     """Return the file that the tag stands for, and the projector beside it, if there is one. Raises `HubError`."""
-    models = _models(contents)
+    models = _models(entries)
     tag = _BEST if call.tag == _LATEST else call.tag
     fits = re.compile(rf"(?:^|[-./]){re.escape(tag)}(?:[-.]|$)", re.IGNORECASE)
     chosen = [file for file in models if fits.search(file.path)] or (models if call.tag == _LATEST else [])
     if not chosen:
         known = ", ".join(file.path for file in models[:10]) or "no GGUF file"
         raise HubError(f"{call.name} has no {call.tag}: the depot keeps {known} of it.")
-    projectors = [file for file in contents.files.values() if _is_gguf(file) and _is_projector(file)]
+    projectors = [file for file in entries.files.values() if _is_gguf(file) and _is_projector(file)]
     return chosen[0], projectors[0] if projectors else None
 
 
-def _models(contents: Contents) -> Sequence[File]:
-    return [file for file in contents.files.values() if _is_gguf(file) and not _is_projector(file)]
+def _models(entries: Entries) -> Sequence[File]:
+    return [file for file in entries.files.values() if _is_gguf(file) and not _is_projector(file)]
 
 
 def _is_gguf(file: File) -> bool:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.http.sending import FileRange
 from app.hub_api.calls import Call, entry_not_found, unavailable
-from app.hub_api.contents import File
+from app.hub_api.entries import File
 from app.storage.reading import OpenFile, open_published
 
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 async def resolve(call: Call) -> Response:
     """Send a file of a revision by its path."""
     snapshot = await call.snapshot()
-    file = (await call.contents(snapshot)).files.get(call.path)
+    file = (await call.entries(snapshot)).files.get(call.path)
     if file is None:
         raise entry_not_found(call, snapshot)
     return await send(call, file, {"X-Repo-Commit": snapshot.commit})

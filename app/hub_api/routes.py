@@ -63,6 +63,7 @@ _ROUTES = (
     _route("/api/models/R/revision/REV", descriptions.model),
     _route("/api/models/R/tree/REV(?:/PATH)?", tree.tree),
     _route("/api/models/R/paths-info/REV", tree.paths_info, frozenset({"POST"})),
+    _route("/api/models/R/auth-check", descriptions.auth_check),
     _route("/api/models/R/refs", descriptions.refs),
     _route("/api/models/R/commits/REV", descriptions.commits),
     _route("/api/models/R", descriptions.model),

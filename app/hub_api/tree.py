@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from starlette.responses import JSONResponse, Response
 
 from app.hub_api.calls import Call, entry_not_found
-from app.hub_api.contents import Contents
+from app.hub_api.entries import Entries
 from app.hub_api.errors import Code, HubError
 from app.services.published import Snapshot
 
@@ -22,29 +22,27 @@ async def tree(call: Call) -> Response:
     """List a folder in one page: llama.cpp reads no other."""
     snapshot = await call.snapshot()
     _check_commit(call, snapshot)
-    contents = await call.contents(snapshot)
-    if call.path and call.path not in contents.folders:
+    entries = await call.entries(snapshot)
+    if call.path and call.path not in entries.folders:
         raise entry_not_found(call, snapshot)
     recursive = call.request.query_params.get("recursive", "").lower() == "true"
 
     def listed() -> Response:
-        return JSONResponse([_entry(contents, path) for path in contents.below(call.path, recursive=recursive)])
+        return JSONResponse([_entry(entries, path) for path in entries.below(call.path, recursive=recursive)])
 
-    return await asyncio.to_thread(listed) if len(contents.files) > _LONG else listed()
+    return await asyncio.to_thread(listed) if len(entries.files) > _LONG else listed()
 
 
 async def paths_info(call: Call) -> Response:
     """Describe the paths that are there; the others are left out."""
-    contents = await call.contents(await call.snapshot())
+    entries = await call.entries(await call.snapshot())
     body = await call.request.body()
     if call.request.headers.get("content-type", "").startswith("application/json"):
         paths = _from_json(body)
     else:
         paths = parse_qs(body.decode(errors="replace"), max_num_fields=_MOST_PATHS).get("paths", [])
     there = [path.strip("/") for path in paths]
-    return JSONResponse(
-        [_entry(contents, path) for path in there if path in contents.files or path in contents.folders]
-    )
+    return JSONResponse([_entry(entries, path) for path in there if path in entries.files or path in entries.folders])
 
 
 def _from_json(body: bytes) -> list[str]:
@@ -69,8 +67,8 @@ def _check_commit(call: Call, snapshot: Snapshot) -> None:
         raise HubError(message, Code.REVISION)
 
 
-def _entry(contents: Contents, path: str) -> dict[str, Any]:
-    file = contents.files.get(path)
+def _entry(entries: Entries, path: str) -> dict[str, Any]:
+    file = entries.files.get(path)
     if file is None:
         folder = hashlib.sha1(f"folder {path}".encode(), usedforsecurity=False).hexdigest()
         return {"type": "directory", "path": path, "oid": folder, "size": 0}

@@ -38,7 +38,7 @@ class File(NamedTuple):
         return f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {self.size}\n".encode()
 
 
-class Contents:
+class Entries:
     """All files of one snapshot, and the folders that they are in."""
 
     def __init__(self, files: Iterable[File]) -> None:
