@@ -133,9 +133,9 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
     site.install(app)
-    polling.put_first(app)
     docs.install(app)
     hub_routes.install(app)
+    polling.put_first(app)
     auth.describe(app)
     # In a text log, a line per request would hide what people look for.
     middleware.install(app, metrics, log_all=settings.verbose or telemetry.is_json(settings.log_format))

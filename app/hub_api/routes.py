@@ -19,6 +19,8 @@ from app.hub_api import account, descriptions, ollama, resolve, tree
 from app.hub_api.calls import Call, unavailable
 from app.hub_api.errors import Code, HubError
 
+_OTHERS = ("/ai/", "/v2/ai/", "/operation/", "/v2/operation/", "/console/", "/static-offline-docs/")
+"""What the paths of the other routes with several segments begin with."""
 _FOUND = "hub_api"
 """The key of the scope under which the matching route is kept."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,96}(?:/[A-Za-z0-9._-]{1,96})?")
@@ -75,12 +77,20 @@ _ROUTES = (
 
 
 def install(app: FastAPI) -> None:
-    """Add the routes after all others: the contract's and the console's come first. The document has none of them."""
+    """Add the routes; the OpenAPI document has none of them.
+
+    They come after all others, so that they take no path of the contract or the console. They come before them as well,
+    for paths that no other route can match: to find that out costs more than the rest of a small file's request.
+    """
+    app.router.routes[:0] = [_HubRoutes(leaves=_OTHERS)]
     app.router.routes.append(_HubRoutes())
 
 
 class _HubRoutes(BaseRoute):
-    """All routes of the Hub's protocol."""
+    """All routes of the Hub's protocol, but for paths that begin with one of `leaves`."""
+
+    def __init__(self, leaves: tuple[str, ...] = ()) -> None:
+        self._leaves = leaves
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
@@ -88,6 +98,8 @@ class _HubRoutes(BaseRoute):
         raw: bytes = scope["raw_path"]
         # Latin-1 keeps each byte as it is.
         path = raw.partition(b"?")[0].decode("latin-1").removeprefix(scope.get("root_path", ""))
+        if path.startswith(self._leaves):
+            return Match.NONE, {}
         for route in _ROUTES:
             if found := route.path.fullmatch(path):
                 return Match.FULL, {_FOUND: (route, found.groupdict())}

@@ -18,7 +18,7 @@ from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import files as recorded
 from app.services import models
-from app.services.rows import StoredFile, ResolvedModel
+from app.services.rows import ResolvedModel, StoredFile
 
 _AT_ONCE = 1000
 """Ids in one statement."""

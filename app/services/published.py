@@ -11,8 +11,8 @@ from typing import Any, Protocol, cast
 from uuid import UUID
 
 from sqlalchemy import bindparam, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.session import Reader
 from app.db.tables import ModelRow
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
@@ -85,7 +85,7 @@ class Snapshot:
         return str(self.models[0].commit)
 
 
-async def named(connection: AsyncConnection, names: Sequence[str]) -> dict[str, list[NamedModel]]:
+async def named(connection: Reader, names: Sequence[str]) -> dict[str, list[NamedModel]]:
     """Return the models of each name that are not being deleted, oldest first. A name without owner fits any owner."""
     found: dict[str, list[NamedModel]] = {name: [] for name in names}
     if full := [name for name in names if "/" in name]:
@@ -100,7 +100,7 @@ async def named(connection: AsyncConnection, names: Sequence[str]) -> dict[str, 
     return found
 
 
-async def ready_names(connection: AsyncConnection, *, search: str, author: str, limit: int) -> Sequence[str]:
+async def ready_names(connection: Reader, *, search: str, author: str, limit: int) -> Sequence[str]:
     """Return at most `limit` names of ready models, in order: of that owner, and with `search` in it, if given."""
     query = select(ModelRow.name).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
     if search:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from app.storage.posix import Storage
+from app.storage.layout import Layout
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a named pipe would wait for somebody who writes into it.
@@ -33,7 +33,7 @@ def open_published(root: Path, model_id: UUID, path: str) -> OpenFile:
     if any(part in {"", ".", ".."} or "\0" in part for part in parts):
         raise FileNotFoundError(path)
     *folders, name = parts
-    folder = os.open(Storage(root).published(model_id), _FOLDER)
+    folder = os.open(Layout(root).published(model_id), _FOLDER)
     try:
         for part in folders:
             inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)

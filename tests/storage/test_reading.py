@@ -7,16 +7,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.storage.posix import Storage
+from app.storage import open_store
 from app.storage.reading import OpenFile, open_published
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> UUID:
     """A published model, with links and other things beside its files."""
-    storage, model_id = Storage(tmp_path / "storage"), uuid4()
-    storage.prepare()
-    folder = storage.published(model_id)
+    model_id = uuid4()
+    open_store(tmp_path / "storage").prepare()
+    folder = tmp_path / "storage" / "models" / str(model_id)
     (folder / "a" / "b").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "a" / "b" / "deep.txt").write_text("deep")
