@@ -32,6 +32,9 @@ from app.http.authenticator import Authenticator
 from app.http.bodies import BodyLimit
 from app.http.keyring import Keyring
 from app.http.prefix import Prefix
+from app.hub_api import routes as hub_routes
+from app.hub_api.calls import HubApi
+from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
 from app.storage import open_store
@@ -71,6 +74,9 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         sealer = Sealer(split_keys(settings.secret_key))
         keyring = Keyring(database, sealer)
         readiness = Readiness(database, revisions(), wakeup, volume)
+        authenticator = Authenticator(keyring, prefix)
+        snapshots = Snapshots(database)
+        app.state.hub_api = HubApi(authenticator, snapshots, sealer, settings.storage)
         app.state.depot = Depot(
             database=database,
             reads=reads,
@@ -79,7 +85,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
             wakeup=wakeup,
             lookups=lookups,
             sealer=sealer,
-            authenticator=Authenticator(keyring, prefix),
+            authenticator=authenticator,
             sessions=Sessions(database),
             broadcast=broadcast,
             readiness=readiness,
@@ -101,6 +107,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
             await lookups.close()
             await wakeup.close()
             await reads.close()
+            await snapshots.close()
             await database.close()
 
     app = FastAPIOffline(
@@ -126,8 +133,9 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
     site.install(app)
-    polling.put_first(app)
     docs.install(app)
+    hub_routes.install(app)
+    polling.put_first(app)
     auth.describe(app)
     # In a text log, a line per request would hide what people look for.
     middleware.install(app, metrics, log_all=settings.verbose or telemetry.is_json(settings.log_format))

@@ -116,6 +116,8 @@ class FileRow(Base):
     path: Mapped[str] = mapped_column(String(1024), primary_key=True)
     size: Mapped[int]
     sha256: Mapped[str] = mapped_column(String(64))
+    blob_id: Mapped[str | None] = mapped_column(String(40))
+    """Git's SHA-1 of the blob. Null for a file in LFS, and for any file that an older version recorded."""
 
 
 class OperationRow(Base):

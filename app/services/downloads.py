@@ -53,13 +53,13 @@ async def report(
 
 
 async def publish(
-    connection: Writer, lease: Lease, model_id: UUID, path: str, verified: Sequence[tuple[str, int, str]]
+    connection: Writer, lease: Lease, model_id: UUID, path: str, verified: Sequence[files.Recorded]
 ) -> None:
-    """Mark a model as ready at `path`, and end its operation. Files are (path, size in bytes, SHA-256).
+    """Mark a model as ready at `path`, and end its operation.
 
     Raises `LeaseLost`.
     """
-    size = sum(size for _, size, _ in verified)
+    size = sum(file[1] for file in verified)
     moved = await move_model(
         connection,
         model_id,
@@ -77,7 +77,7 @@ async def publish(
     await mend(connection, lease, model_id, verified)
 
 
-async def mend(connection: Writer, lease: Lease, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
+async def mend(connection: Writer, lease: Lease, model_id: UUID, verified: Sequence[files.Recorded]) -> None:
     """Record the files of a ready model, and end the operation. Raises `LeaseLost`."""
     await files.record(connection, model_id, verified)
     await end_operation(connection, lease, OperationState.SUCCESS)

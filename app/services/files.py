@@ -9,17 +9,19 @@ from sqlalchemy import delete, insert, select
 from app.db.session import Reader, Writer
 from app.db.tables import FileRow, ModelRow
 from app.domain.states import ModelStatus
-from app.services.rows import FileRecord
+from app.services.rows import StoredFile
 
+Recorded = tuple[str, int, str] | tuple[str, int, str, str | None]
+"""A file as (path, size in bytes, SHA-256 in hexadecimal) and, unless it is in LFS, git's id of the blob."""
 _AT_ONCE = 1000
 """Rows or values in one statement."""
 
 
-async def of(connection: Reader, model_id: UUID) -> Sequence[FileRecord]:
-    """Return the recorded files of a model as (path, size, sha256), by path."""
-    columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
+async def of(connection: Reader, model_id: UUID) -> Sequence[StoredFile]:
+    """Return the recorded files of a model as (path, size, sha256, blob_id), by path."""
+    columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256, FileRow.blob_id)
     query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path)
-    return cast("Sequence[FileRecord]", (await connection.execute(query)).all())
+    return cast("Sequence[StoredFile]", (await connection.execute(query)).all())
 
 
 async def find_by_checksum(
@@ -37,9 +39,12 @@ async def find_by_checksum(
     return list(found.values())
 
 
-async def record(connection: Writer, model_id: UUID, verified: Sequence[tuple[str, int, str]]) -> None:
-    """Replace the recorded files of a model. Each is (path, size in bytes, sha256 in hexadecimal)."""
+async def record(connection: Writer, model_id: UUID, verified: Sequence[Recorded]) -> None:
+    """Replace the recorded files of a model."""
     await connection.execute(delete(FileRow).where(FileRow.model_id == model_id))
-    rows = [{"model_id": model_id, "path": path, "size": size, "sha256": sha256} for path, size, sha256 in verified]
+    rows = [
+        {"model_id": model_id, "path": path, "size": size, "sha256": sha256, "blob_id": git[0] if git else None}
+        for path, size, sha256, *git in verified
+    ]
     for start in range(0, len(rows), _AT_ONCE):
         await connection.execute(insert(FileRow), rows[start : start + _AT_ONCE])

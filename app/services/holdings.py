@@ -18,7 +18,7 @@ from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import files as recorded
 from app.services import models
-from app.services.rows import FileRecord, ResolvedModel
+from app.services.rows import ResolvedModel, StoredFile
 
 _AT_ONCE = 1000
 """Ids in one statement."""
@@ -75,8 +75,8 @@ async def lose(connection: Writer, model_id: UUID) -> bool:
     )
 
 
-async def described(connection: Reader, model_id: UUID) -> tuple[ResolvedModel, Sequence[FileRecord]] | None:
-    """Return a ready model's row and its files as (path, size, sha256), by path, or `None` if it is no longer ready."""
+async def described(connection: Reader, model_id: UUID) -> tuple[ResolvedModel, Sequence[StoredFile]] | None:
+    """Return a ready model's row and its files, by path, or `None` if it is no longer ready."""
     try:
         model = await models.selection(connection, model_id)
     except NotFound:
@@ -92,13 +92,13 @@ async def adopt(
     selection: Selection,
     commit: str,
     path: str,
-    files: Sequence[tuple[str, int, str]],
+    files: Sequence[recorded.Recorded],
 ) -> UUID | None:
     """Insert a row, ready at once, for an existing folder that is complete and verified. Return `None`.
 
     If a model has this selection already, insert nothing and return that model's id.
     """
-    size = sum(size for _, size, _ in files)
+    size = sum(file[1] for file in files)
     values = {
         "id": model_id,
         "name": selection.name,

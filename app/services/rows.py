@@ -79,6 +79,12 @@ class FileRecord(Record, Protocol):
     sha256: str
 
 
+class StoredFile(FileRecord, Protocol):
+    """The same with git's id of the blob as the last part: None for a file in LFS, or one of an older version."""
+
+    blob_id: str | None
+
+
 class ModelShare(Protocol):
     """A ready model with its bytes that no other model has, `own`, and the others, `shared`."""
 

@@ -19,11 +19,13 @@ _VERSION = 1
 
 
 class File(NamedTuple):
-    """`path` is relative to the model's folder, `size` in bytes, `sha256` in hexadecimal."""
+    """`path` is relative to the model's folder, `size` in bytes, `sha256` and git's `blob_id` in hexadecimal."""
 
     path: str
     size: int
     sha256: str
+    blob_id: str | None = None
+    """None for a file in LFS, and where an older version wrote the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Manifest:
 
     @classmethod
     def of(cls, model: Any, commit: str, files: Iterable[Iterable[Any]]) -> "Manifest":
-        """Return the manifest of a model's row, with its files as (path, size, sha256)."""
+        """Return the manifest of a model's row, with its files in the order of `File`'s fields."""
         kept = [File(*file) for file in files]
         return cls(model.id, model.name, model.revision, model.include, model.exclude, commit, kept)
 
@@ -59,7 +61,10 @@ class Manifest:
             values: dict[str, Any] = json.loads(text)
             if values.pop("version") != _VERSION:
                 raise ValueError("a newer version wrote it")
-            files = [File(str(file["path"]), int(file["size"]), str(file["sha256"])) for file in values.pop("files")]
+            files = [
+                File(str(file["path"]), int(file["size"]), str(file["sha256"]), file.get("blob_id"))
+                for file in values.pop("files")
+            ]
             return cls(model_id=UUID(values.pop("model_id")), files=files, **values)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError("it is no manifest") from error

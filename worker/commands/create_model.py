@@ -130,7 +130,7 @@ async def _follow(work: Work, model: SelectedModel, child: DownloadProcess) -> t
                 if wanted := await sharing.tell(resolved.total - message.downloaded):
                     child.send(PassOn(wanted))
             case Verified():
-                verified.append(File(message.path, message.size, message.sha256))
+                verified.append(File(message.path, message.size, message.sha256, message.blob_id))
                 heartbeat.count_files(len(verified))
                 sharing.verified(message.sha256)
             case PassedOn():

@@ -172,7 +172,7 @@ class Download:
         return rotten
 
     def _keep(self, file: HubFile, sha256: str) -> None:
-        self.channel.send(Verified(file.path, file.size, sha256))
+        self.channel.send(Verified(file.path, file.size, sha256, None if file.sha256 else file.blob_id))
 
     def _options(self) -> DownloadOptions:
         request = self.request

@@ -143,11 +143,12 @@ class Progress(Message):
 
 @dataclass(frozen=True, slots=True)
 class Verified(Message):
-    """A file is in its place."""
+    """A file is in its place. `blob_id`: git's id of it, unless it is in LFS."""
 
     path: str
     size: int
     sha256: str
+    blob_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

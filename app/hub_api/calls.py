@@ -1,0 +1,109 @@
+"""One request: what it asks for, and what the depot has of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from starlette.requests import Request
+
+from app.domain.states import ModelStatus
+from app.http.authenticator import Authenticator
+from app.http.keyring import Key
+from app.hub_api import access
+from app.hub_api.entries import Entries
+from app.hub_api.errors import Code, HubError
+from app.hub_api.snapshots import Snapshots
+from app.sealing import Sealer
+from app.services import published
+from app.services.published import NamedModel, Snapshot
+
+_ARRIVING = frozenset({ModelStatus.CREATING, ModelStatus.DOWNLOADING})
+_DEFAULTS = frozenset({"", "HEAD"})
+"""The revisions that mean the repository's own default."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubApi:
+    """The parts of the API process that these routes need. `storage` is the folder of the models."""
+
+    authenticator: Authenticator
+    snapshots: Snapshots
+    sealer: Sealer
+    storage: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`name`, `revision`, `path` and `tag` are decoded from the request's path, and empty if it has none."""
+
+    hub: HubApi
+    request: Request
+    name: str = ""
+    revision: str = ""
+    path: str = ""
+    tag: str = ""
+
+    async def admit(self) -> Key:
+        """Return the caller's key. Raises `HubError`."""
+        return await access.admit(self.hub.authenticator, self.request)
+
+    async def models(self) -> Sequence[NamedModel]:
+        """Return the models of the repository that are not being deleted, oldest first. Raises `HubError`."""
+        models = await self.hub.snapshots.models(self.name)
+        names = {model.name for model in models}
+        if len(names) > 1:
+            raise HubError(f"Which {self.name}? Ask by owner and name: {', '.join(sorted(names))}.", Code.REPO)
+        return models
+
+    async def snapshot(self) -> Snapshot:
+        """Return what answers for the repository and the revision. Raises `HubError`, which says why nothing does."""
+        models = await self.models()
+        default = self.revision in _DEFAULTS
+        found = published.default(models) if default else published.snapshot(models, self.revision)
+        if found is None:
+            raise self._absent(models)
+        return found
+
+    async def entries(self, snapshot: Snapshot) -> Entries:
+        """Return the files of a snapshot. Raises `HubError`."""
+        entries = await self.hub.snapshots.entries(snapshot)
+        if entries is None:
+            raise self._absent(())
+        return entries
+
+    def _absent(self, models: Sequence[NamedModel]) -> HubError:
+        """Return the error for a revision that is not ready. Clients show its sentence for these codes only."""
+        default = self.revision in _DEFAULTS
+        wanted = [model for model in models if default or self.revision in {model.revision, model.commit}]
+        name = models[0].name if models else self.name
+        option = "" if default or self.revision == published.MAIN else f" --revision {self.revision}"
+        if arriving := [model for model in wanted if model.status in _ARRIVING]:
+            return HubError(f"{name} is arriving{_share(arriving[-1])}: try again in a minute.", Code.REPO)
+        if wanted:
+            what = wanted[-1].message or "its files could not be fetched"
+            return HubError(f"{name} is not here: {what} Then: modeldepot pull {name}{option}", Code.REPO)
+        if kept := published.branches(models):
+            message = (
+                f"the depot keeps {name} at {', '.join(kept)}, not at {self.revision}: modeldepot pull {name}{option}"
+            )
+            return HubError(message, Code.REVISION)
+        return HubError(f"the depot does not keep {name}: modeldepot pull {name}{option}", Code.REPO)
+
+
+def _share(model: NamedModel) -> str:
+    return f", {100 * (model.downloaded or 0) // model.total} %" if model.total else ""
+
+
+def entry_not_found(call: Call, snapshot: Snapshot) -> HubError:
+    """Return the error for a path that is not there.
+
+    With the commit in a header clients would note for ever that the commit lacks the file, so only a whole one says it.
+    """
+    more = "" if snapshot.whole else ", which the depot keeps a part of"
+    headers = {"X-Repo-Commit": snapshot.commit} if snapshot.whole else {}
+    return HubError(f"{call.path or '/'} is not in {snapshot.name}{more}.", Code.ENTRY, headers=headers)
+
+
+def unavailable(message: str) -> HubError:
+    return HubError(message, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "5"})

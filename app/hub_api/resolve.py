@@ -1,0 +1,97 @@
+"""Sends a file, or a range of it."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from app.http.sending import FileRange
+from app.hub_api.calls import Call, entry_not_found, unavailable
+from app.hub_api.entries import File
+from app.storage.reading import OpenFile, open_published
+
+_RANGE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
+_TAG = re.compile(r'(?:W/)?"([^"]*)"|(\*)')
+
+log = structlog.get_logger()
+
+
+async def resolve(call: Call) -> Response:
+    """Send a file of a revision by its path."""
+    snapshot = await call.snapshot()
+    file = (await call.entries(snapshot)).files.get(call.path)
+    if file is None:
+        raise entry_not_found(call, snapshot)
+    return await send(call, file, {"X-Repo-Commit": snapshot.commit})
+
+
+async def send(call: Call, file: File, headers: Mapping[str, str]) -> Response:
+    """Return the answer with the bytes that are asked for. Raises `HubError` if the storage does not give them."""
+    etag, asked = f'"{file.etag}"', call.request.headers
+    headers = {
+        **headers,
+        "ETag": etag,
+        # Proxies may replace the one above, and clients prefer this one.
+        "X-Linked-Etag": etag,
+        "X-Linked-Size": str(file.size),
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+    }
+    if _matches(asked.get("if-none-match", ""), file.etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    if call.request.method == "HEAD":
+        return Response(headers=headers | {"Content-Length": str(file.size)})
+    first, count, status = _range(asked, file, etag)
+    if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return Response(status_code=status, headers=headers | {"Content-Range": f"bytes */{file.size}"})
+    if status is HTTPStatus.PARTIAL_CONTENT:
+        headers["Content-Range"] = f"bytes {first}-{first + count - 1}/{file.size}"
+    elif "range" in asked and not file.size:
+        # Of an empty file no range is satisfiable, but 416 ends the Rust client, which asks for the first byte.
+        headers["Content-Range"] = "bytes */0"
+    opened = await asyncio.to_thread(open_file, call, file)
+    return FileRange(opened, first, count, status, headers | {"Content-Length": str(count)})
+
+
+def open_file(call: Call, file: File) -> OpenFile:
+    """Open a file. Raises `HubError` if it can't be read, or is not as long as when it was verified."""
+    try:
+        opened = open_published(call.hub.storage, file.model_id, file.path)
+    except OSError as error:
+        log.warning("a kept file can't be read", model=str(file.model_id), path=file.path, error=error.strerror)
+        raise unavailable(
+            "The depot's storage can't be used at the moment: its operator finds why in the log."
+        ) from None
+    if opened.size != file.size:
+        opened.close()
+        log.warning("a kept file has another size: modeldepot storage verify", model=str(file.model_id), path=file.path)
+        raise unavailable(
+            "The depot's copy of this file is damaged: its operator mends it by `modeldepot storage verify`."
+        )
+    return opened
+
+
+def _range(asked: Headers, file: File, etag: str) -> tuple[int, int, HTTPStatus]:
+    """Return the first byte, the number of bytes and the status. Several ranges, or none that is one, are all of it."""
+    found = _RANGE.fullmatch(asked.get("range", ""))
+    whole = 0, file.size, HTTPStatus.OK
+    if not found or not any(found.groups()) or not file.size or asked.get("if-range", etag) != etag:
+        return whole
+    first, last = found.groups()
+    if not first:
+        start, end = max(file.size - int(last), 0), file.size - 1
+    else:
+        start, end = int(first), min(int(last), file.size - 1) if last else file.size - 1
+        if last and int(last) < start:
+            return whole
+    if start > end:
+        return 0, 0, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    return start, end - start + 1, HTTPStatus.PARTIAL_CONTENT
+
+
+def _matches(tags: str, etag: str) -> bool:
+    return any(etag == tag or any_tag for tag, any_tag in _TAG.findall(tags))

@@ -1,0 +1,1 @@
+"""The Hub's own protocol, asked over real sockets, by its real clients too."""
