@@ -90,6 +90,17 @@ class Settings(BaseSettings):
     client_timeout: float = Field(
         20.0, ge=1, le=600, description="How long a client may take over a request, and to take its answer, in seconds."
     )
+    drain: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="How long files that are being sent may take to their end once the API is stopped, in seconds. 7 at least.",
+    )
+    files_accel: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="The path at which a proxy serves STORAGE to itself, such as /depot-files: it then sends the large files of what it asks with X-Sendfile-Type.",
+    )
     tls_certificate: str = Field("", description="A file with a certificate in PEM: the API then speaks TLS itself.")
     tls_key: str = Field("", validate_default=True, description="A file with the certificate's private key in PEM.")
     metrics_host: str = Field(

@@ -15,7 +15,6 @@ from types import MappingProxyType
 
 import click
 import structlog
-import uvicorn
 
 from app import telemetry
 from app.cli.prepare import admit_bootstrap, admit_own, migrated
@@ -32,7 +31,7 @@ from app.client.commands.options import data_option
 from app.db.migrate import revisions
 from app.depot.bootstrap import OwnKey
 from app.depot.status import CannotListen, listen
-from app.http.server import allow_connections, calm_garbage_collection, configured
+from app.http.server import Server, allow_connections, calm_garbage_collection, configured
 from app.local import default_data, direct_address, own_command
 from app.main import build
 from app.settings import PREFIX, Settings, split
@@ -40,8 +39,6 @@ from app.standalone.folder import CannotRun, DataFolder
 from app.standalone.supervisor import Part, Supervisor, answers, launching
 from app.terminal import say
 
-_API_GRACE = 7
-"""Seconds that requests may take to end once the API is asked to stop."""
 _EMBEDDED = MappingProxyType(
     {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
 )
@@ -134,7 +131,7 @@ def serve(**given: str | None) -> None:
     try:
         config = configured(
             build(settings, watched_at=watched_at),
-            grace=_API_GRACE,
+            drain=settings.drain,
             client_timeout=settings.client_timeout,
             trusted_proxies=split(settings.trusted_proxies),
             certificate=settings.tls_certificate or None,
@@ -144,7 +141,7 @@ def serve(**given: str | None) -> None:
         raise CannotGoOn(f"{PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY can't be used: {error}") from None
     allow_connections()
     calm_garbage_collection()
-    server = uvicorn.Server(config)
+    server = Server(config)
     with _listen(settings.host, settings.port, settings.client_timeout) as listener:
         server.run(sockets=[listener])
     if not server.started:
@@ -209,7 +206,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         own_redis = settings.redis_url == folder.redis.url
         base = [Part("redis", folder.redis.start)] if own_redis else []
         ready = partial(answers, settings.host, settings.port, tls=bool(settings.tls_certificate))
-        Supervisor([api, hands], base, answers=ready, greet=greet).run()
+        Supervisor([api, hands], base, answers=ready, greet=greet, drain=settings.drain).run()
 
 
 def _listen(host: str, port: int, client_timeout: float) -> socket.socket:

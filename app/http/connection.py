@@ -8,9 +8,12 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.http.errors import RETRY_AFTER, answer
+from app.http.sendfile import FileSender
 
 MAX_HEAD, MAX_HEADERS = 65_536, 100
 """Bytes of a request's line and headers, and how many headers."""
@@ -35,6 +38,8 @@ _TOO_LARGE = f"The request's headers are too large: at most {MAX_HEADERS} of the
 _TOO_SLOW = "The request took too long to arrive: send it again, all at once."
 _NO_ROOM = "Too many large requests are arriving at the moment. Nothing was changed; send the request again."
 
+log = structlog.get_logger()
+
 
 @dataclass(slots=True)
 class Room:
@@ -51,9 +56,9 @@ class _Refused(Exception):
 class Connection(HttpToolsProtocol):
     """One client: it has `patience` seconds for a request's head, which is limited, and as long again for its body."""
 
-    def __init__(self, *words: Any, patience: float, room: Room, **named: Any) -> None:
+    def __init__(self, *words: Any, patience: float, room: Room, files: FileSender, **named: Any) -> None:
         super().__init__(*words, **named)
-        self._patience, self._room = patience, room
+        self._patience, self._room, self._files = patience, room, files
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = memoryview(b"")
         """Received bytes that are not parsed yet."""
@@ -68,6 +73,7 @@ class Connection(HttpToolsProtocol):
         """Whether the last parsed head offers another protocol, and must be parsed again without the offer."""
         self._current: RequestResponseCycle | None = None
         """The request that is being answered: later ones may be waiting."""
+        self._task: asyncio.Task[None] | None = None
         self._refusal = HTTPStatus.BAD_REQUEST, _NOT_HTTP
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -158,9 +164,31 @@ class Connection(HttpToolsProtocol):
         if self._unread:
             self._parse_on()
 
+    def cut_off(self) -> None:
+        """End the request that is being answered, unless the answer has begun and has a declared length."""
+        cycle = self._current
+        if cycle and self._task and not (cycle.response_started and cycle.chunked_encoding is False):
+            self._task.cancel()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # What uvicorn does, but the task is kept.
         self._current = cycle
-        super()._start_asgi_task(cycle, app)
+        self._task = self.loop.create_task(cycle.run_asgi(self._ending_quietly(self._files.offered(app, cycle), cycle)))
+        self._task.add_done_callback(self.tasks.discard)
+        self.tasks.add(self._task)
+
+    def _ending_quietly(self, app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+        """Return `app`, of which a cancellation is no bug: only a server that stops cancels requests."""
+
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                log.warning("a request was cut off: the server stops", method=scope["method"], path=scope["path"])
+                cycle.disconnected = True
+                cycle.transport.abort()
+
+        return run
 
     def _check_head(self) -> None:
         """Raise `_Refused` for a head that is too large, or that a proxy may parse as a different request."""

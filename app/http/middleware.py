@@ -40,7 +40,8 @@ class _Requests:
             return
         given = next((value for name, value in scope["headers"] if name == _HEADER), b"").decode("latin-1")
         request_id = given if _SANE.fullmatch(given) else f"{random.getrandbits(128):032x}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         begun, status = time.perf_counter(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
         answered: float | None = None
 
@@ -61,7 +62,8 @@ class _Requests:
                 self._metrics.answered(scope["method"], status, (answered or ended) - begun)
                 if self._log_all or status >= HTTPStatus.BAD_REQUEST:
                     path, ms = _path(scope), round((ended - begun) * 1000, 1)
-                    log.info("answered", method=scope["method"], path=path, status=int(status), ms=ms)
+                    sent = {"bytes": state["bytes"]} if "bytes" in state else {}
+                    log.info("answered", method=scope["method"], path=path, status=int(status), ms=ms, **sent)
 
 
 def _path(scope: Scope) -> str:

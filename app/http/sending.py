@@ -1,16 +1,21 @@
-"""Sends a range of an open file."""
+"""Answers with a file, or a range of it."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Protocol
 
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-_BLOCK = 1 << 20
-"""Bytes that are read at once."""
+from app.http.sendfile import EXTENSION
+
+CHUNK = 1 << 20
+"""Bytes that are read at a time. Up to so many are sent without the extension, which costs more than it saves there."""
+
+log = structlog.get_logger()
 
 
 class OpenFile(Protocol):
@@ -19,13 +24,17 @@ class OpenFile(Protocol):
     @property
     def fd(self) -> int: ...
 
+    @property
+    def size(self) -> int: ...
+
     def close(self) -> None: ...
 
 
 class FileRange(Response):
-    """`count` bytes of a file from `offset` on. It owns the file, and closes it.
+    """The bytes of `file` from `offset` on, `count` of them. It closes `file`, and then calls `sent`.
 
-    `sent` is told the number of bytes that were sent when the answer ends, however it ends.
+    `sent` is called once, with the number of bytes that were sent, however it ends. If a byte can't be read the
+    connection is closed short of the declared length.
     """
 
     def __init__(
@@ -37,32 +46,53 @@ class FileRange(Response):
         headers: Mapping[str, str],
         sent: Callable[[int], None] | None = None,
     ) -> None:
-        super().__init__(None, status, headers)
+        super().__init__(status_code=status, headers={"content-length": str(count)} | dict(headers))
         self._file, self._offset, self._count, self._sent = file, offset, count, sent
+        self._done = 0
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(_disconnected(receive))
-        done, reading = 0, None
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            while done < self._count and not gone.done():
-                size = min(_BLOCK, self._count - done)
-                reading = asyncio.ensure_future(asyncio.to_thread(os.pread, self._file.fd, size, self._offset + done))
-                data = await asyncio.shield(reading)
-                if not data:
-                    raise OSError("the file has become shorter")
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                done += len(data)
-            await send({"type": "http.response.body", "body": b""})
+            await self._answer(scope, receive, send)
+        except OSError as error:
+            log.error(
+                "a file can't be read to its end: look at the storage, then run `modeldepot storage verify`",
+                path=scope["path"],
+                offset=self._offset + self._done,
+                error=error.strerror,
+            )
+        finally:
+            self._file.close()
+            scope.setdefault("state", {})["bytes"] = self._done
+            if self._sent:
+                self._sent(self._done)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] == "HEAD" or not self._count:
+            await send({"type": "http.response.body"})
+        elif self._count > CHUNK and EXTENSION in scope.get("extensions", {}):
+            message = {"type": EXTENSION, "file": self._file.fd, "offset": self._offset, "count": self._count}
+            await send({**message, "progress": self._progress})
+        else:
+            await self._read(receive, send)
+
+    async def _read(self, receive: Receive, send: Send) -> None:
+        """Send in chunks that a thread reads, until the client is gone: `send` does not tell."""
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            while self._done < self._count and not gone.done():
+                size = min(CHUNK, self._count - self._done)
+                # If this is cancelled, the thread may read another file of that number: its bytes go nowhere.
+                chunk = await asyncio.to_thread(os.pread, self._file.fd, size, self._offset + self._done)
+                if not chunk:
+                    raise OSError(errno.ENODATA, "the file is shorter than it was")
+                self._progress(len(chunk))
+                await send({"type": "http.response.body", "body": chunk, "more_body": self._done < self._count})
         finally:
             gone.cancel()
-            if reading is not None and not reading.done():
-                # A thread can't be stopped: it must not read from another file that gets the same number.
-                with suppress(OSError):
-                    await asyncio.shield(reading)
-            self._file.close()
-            if self._sent:
-                self._sent(done)
+
+    def _progress(self, count: int) -> None:
+        self._done += count
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -8,9 +8,10 @@ from functools import partial
 from typing import cast
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app.http.connection import Connection, Room
+from app.http.sendfile import FileSender
 
 _HELD = 8 << 20
 """Bytes of unanswered requests, of all connections together, beyond which large ones are refused."""
@@ -19,28 +20,47 @@ _HEADERS = [
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
+_GRACE = 7.0
+"""Seconds that requests may take to end once the server stops."""
 _MOST_FILES = 65_536
 _OBJECTS = 10_000
 """New objects that trigger a garbage collection."""
 
 
+class Server(uvicorn.Server):
+    """Stops as uvicorn's does. An answer of a declared length that has begun, such as a file, may take longer to end."""
+
+    async def _wait_tasks_to_complete(self) -> None:
+        timer = asyncio.get_running_loop().call_later(_GRACE, self._cut_off)
+        try:
+            await super()._wait_tasks_to_complete()
+        finally:
+            timer.cancel()
+
+    def _cut_off(self) -> None:
+        for connection in self.server_state.connections:
+            cast("Connection", connection).cut_off()
+
+
 def configured(
-    app: FastAPI,
+    app: ASGIApp,
     *,
-    grace: int,
+    drain: float,
     client_timeout: float,
     trusted_proxies: Sequence[str],
     certificate: str | None,
     key: str | None,
 ) -> uvicorn.Config:
-    """Return the configuration for `uvicorn.Server`. Raises `OSError` for a certificate that can't be used.
+    """Return the configuration for a `Server`. Raises `OSError` for a certificate that can't be used.
 
-    `grace` and `client_timeout` are seconds: for requests to end once the server stops, and to arrive.
+    `drain` and `client_timeout` are seconds: for files to be sent to their end once the server stops, and for requests
+    to arrive.
     """
+    connection = partial(Connection, patience=client_timeout, room=Room(_HELD), files=FileSender())
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=cast("type[asyncio.Protocol]", partial(Connection, patience=client_timeout, room=Room(_HELD))),
+        http=cast("type[asyncio.Protocol]", connection),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -49,7 +69,7 @@ def configured(
         headers=_HEADERS,
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
-        timeout_graceful_shutdown=grace,
+        timeout_graceful_shutdown=cast("int", max(drain, _GRACE)),
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )

@@ -20,7 +20,7 @@ from app.standalone.redis import CannotServe
 
 _STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _GRACE, _REDIS_GRACE = 8.0, 1.0
-"""Seconds that API and worker have to stop, and Redis after them; together less than ten."""
+"""Seconds that API and worker have to stop, and Redis after them; together less than ten, while no file is sent."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a part is started again; the pause doubles each time."""
 _HEALTHY = 60.0
@@ -85,12 +85,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """Keeps `parts`, which stop first, and `base` running. `greet` is called once, when the API `answers`."""
+    """Keeps `parts`, which stop first, and `base` running. `greet` is called once, when the API `answers`.
+
+    `drain`: seconds for which the API may go on sending files once it is asked to stop.
+    """
 
     parts: Sequence[Part]
     base: Sequence[Part]
     answers: Callable[[], bool]
     greet: Callable[[], None]
+    drain: float
 
     def run(self) -> None:
         """Run until a signal asks to stop; everything has ended when it returns. Raises `CannotRun`."""
@@ -128,7 +132,7 @@ class Supervisor:
     def _stop(self, caught: socket.socket) -> None:
         begun, at_once = time.monotonic(), False
         log.info("stopping; another Ctrl-C stops at once")
-        for parts, grace in ((self.parts, _GRACE), (self.base, _REDIS_GRACE)):
+        for parts, grace in ((self.parts, max(_GRACE, self.drain + 1)), (self.base, _REDIS_GRACE)):
             for part in parts:
                 part.terminate()
             deadline = time.monotonic() + grace
