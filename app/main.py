@@ -28,6 +28,7 @@ from app.depot.sessions import Sessions
 from app.depot.status import StatusServer
 from app.depot.volume import Volume
 from app.http import errors, middleware
+from app.http.accel import Accel
 from app.http.authenticator import Authenticator
 from app.http.bodies import BodyLimit
 from app.http.keyring import Keyring
@@ -123,6 +124,8 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         redirect_slashes=False,
     )
     app.add_middleware(BodyLimit, most=MAX_BODY)
+    if settings.files_accel:
+        app.add_middleware(Accel, root=settings.storage, prefix=settings.files_accel)
     if prefix:
         app.add_middleware(Prefix, prefix=prefix)
     errors.install(app)

@@ -24,7 +24,7 @@ that were sent, and it is the whole body."""
 _THREADS = 32
 _STEP = 16 << 20
 """Bytes per call: a thread is told to stop between two of them."""
-_TURN = 1.0
+_TURN = 0.25
 """Seconds after which a send gives way to those that wait for a thread."""
 _KEEPS_UP = 20
 """Milliseconds within which a client's socket takes more, so that its thread waits for it."""

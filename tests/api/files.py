@@ -11,15 +11,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
+import httpx2
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import telemetry
 from app.db.session import open_database
@@ -27,10 +28,11 @@ from app.depot.figures import Figures
 from app.depot.metrics import ApiMetrics
 from app.depot.volume import Volume
 from app.http import middleware
+from app.http.accel import Accel
 from app.http.server import Server, allow_connections, configured
 from app.http.sending import FileRange
 from app.standalone.supervisor import answers
-from tests.processes import free_port, said, until
+from tests.processes import free_port, until
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
@@ -52,12 +54,13 @@ def serve() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--drain", type=float, default=30.0)
     parser.add_argument("--patience", type=float, default=20.0)
+    parser.add_argument("--accel", default="")
     parser.add_argument("--certificate")
     options = parser.parse_args()
     telemetry.configure("json")
     allow_connections()
     config = configured(
-        _application(options.folder),
+        _application(options.folder, options.accel),
         drain=options.drain,
         client_timeout=options.patience,
         trusted_proxies=(),
@@ -67,32 +70,91 @@ def serve() -> None:
     Server(config).run(sockets=[socket.create_server(("127.0.0.1", options.port))])
 
 
-def _application(folder: Path) -> FastAPI:
+def _application(folder: Path, accel: str) -> FastAPI:
     ended: list[int] = []
+    copied = 0
 
     async def send(request: Request) -> Response:
-        fd = os.open(folder / request.path_params["path"], os.O_RDONLY)
+        try:
+            fd = os.open(folder / request.path_params["path"], os.O_RDONLY)
+        except FileNotFoundError:
+            return Response(status_code=404)
         size = os.fstat(fd).st_size
+        headers = {"etag": '"own"', "x-linked-etag": '"own"', "x-repo-commit": "c0ffee", "accept-ranges": "bytes"}
         asked = _RANGE.fullmatch(request.headers.get("range", ""))
         if not asked:
-            return FileRange(Opened(fd, size), 0, size, 200, {"etag": '"own"', "accept-ranges": "bytes"}, ended.append)
+            return FileRange(Opened(fd, size), 0, size, 200, headers, ended.append)
         first, last = int(asked[1]), int(asked[2] or size - 1)
-        headers = {"etag": '"own"', "content-range": f"bytes {first}-{last}/{size}"}
+        headers["content-range"] = f"bytes {first}-{last}/{size}"
         return FileRange(Opened(fd, size), first, last - first + 1, 206, headers, ended.append)
 
     async def told(_request: Request) -> Response:
-        return JSONResponse({"sent": ended, "threads": threading.active_count()})
+        return JSONResponse({"sent": ended, "copied": copied, "threads": threading.active_count()})
+
+    class Counted:
+        """What goes out behind `Accel`: bytes of bodies, and of files that the server is asked to send."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def counted(message: Message) -> None:
+                nonlocal copied
+                if scope["type"] == "http" and scope["path"] != "/ended":
+                    copied += message.get("count", len(message.get("body", b"")))
+                await send(message)
+
+            await self._app(scope, receive, counted)
+
+    async def healthy(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
 
     routes = [
-        Route("/healthz", lambda _: JSONResponse({"status": "ok"})),
+        Route("/healthz", healthy),
         Route("/ended", told),
         Route("/{path:path}", send, methods=["GET", "HEAD"]),
     ]
     app = FastAPI(routes=routes)
+    if accel:
+        app.add_middleware(Accel, root=folder, prefix=accel)
+    app.add_middleware(Counted)
     database = open_database("sqlite:////nowhere")  # It is never asked.
     metrics = ApiMetrics(Volume(folder, writes=False, database=database), database, Figures().census)
     middleware.install(app, metrics, log_all=True)
     return app
+
+
+class Process:
+    """That process for `folder`, from `with` to the end of it."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.port, self._options = folder, free_port(), options
+        self.log = folder.with_name(f"{folder.name}.log")
+
+    def __enter__(self) -> Self:
+        words = [sys.executable, "-m", "tests.api.files", str(self.port), str(self.folder), *self._options]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        tls = "--certificate" in self._options
+        until(lambda: answers("127.0.0.1", self.port, tls=tls) or self.process.poll() is not None, self.logs)
+        assert self.process.poll() is None, self.logs()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert "Traceback" not in self.logs(), self.logs()
+
+    def ended(self) -> dict[str, Any]:
+        """How many bytes each answer sent, in the order of their ends; bytes that left the process; its threads."""
+        answer: dict[str, Any] = httpx2.get(f"http://127.0.0.1:{self.port}/ended", timeout=60).json()
+        return answer
+
+    def logs(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
 if __name__ == "__main__":
