@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     files_accel: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
-        description="The path at which a proxy serves STORAGE to itself, such as /depot-files: it then sends the large files of what it asks with X-Sendfile-Type.",
+        description="What STORAGE is to a proxy that asks for large files as paths: a location of nginx, a folder for Caddy. See deploy/.",
     )
     tls_certificate: str = Field("", description="A file with a certificate in PEM: the API then speaks TLS itself.")
     tls_key: str = Field("", validate_default=True, description="A file with the certificate's private key in PEM.")

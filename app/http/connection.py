@@ -173,11 +173,12 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # What uvicorn does, but the task is kept.
         self._current = cycle
-        self._task = self.loop.create_task(cycle.run_asgi(self._ending_quietly(self._files.offered(app, cycle), cycle)))
+        app = self._ending_quietly(self._files.offered(app, cycle), cycle)
+        self._task = self.loop.create_task(cycle.run_asgi(app))
         self._task.add_done_callback(self.tasks.discard)
         self.tasks.add(self._task)
 
-    def _ending_quietly(self, app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+    def _ending_quietly(self, app: ASGIApp, cycle: RequestResponseCycle) -> Any:
         """Return `app`, of which a cancellation is no bug: only a server that stops cancels requests."""
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:

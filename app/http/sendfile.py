@@ -21,15 +21,13 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 EXTENSION = "http.response.zerocopysend"
 """ASGI's name of the message and of the extension. Here a message also has `progress`, called with each number of bytes
 that were sent, and it is the whole body."""
-_THREADS = 32
+THREADS = 32
 _STEP = 16 << 20
 """Bytes per call: a thread is told to stop between two of them."""
 _TURN = 0.25
 """Seconds after which a send gives way to those that wait for a thread."""
 _KEEPS_UP = 20
 """Milliseconds within which a client's socket takes more, so that its thread waits for it."""
-_STALLED = 30.0
-"""Seconds without progress after which a client is cut off."""
 _CLIENT = frozenset(
     {
         errno.EPIPE,
@@ -50,10 +48,11 @@ class ClientGone(Exception):
 
 
 class FileSender:
-    """Sends the files of all connections, from a bounded number of threads."""
+    """Sends the files of all connections, from `THREADS` threads. A client that takes nothing for `patience` s is cut off."""
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_THREADS, "sendfile")
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._pool = ThreadPoolExecutor(THREADS, "sendfile")
 
     def offered(self, app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
         """Return `app` with the extension in its scope. TLS has none, as the kernel can't encrypt."""
@@ -98,7 +97,7 @@ class FileSender:
                 finally:
                     progress(before - transfer.left)
                 if transfer.left:
-                    await _writable(transfer.socket)
+                    await until_writable(transfer.socket, self._patience)
         finally:
             transfer.stopped = True
             # A thread may still be using the descriptors of a cancelled send. They are closed after it.
@@ -161,15 +160,20 @@ async def _head_sent(cycle: RequestResponseCycle) -> None:
     transport.set_write_buffer_limits()
 
 
-async def _writable(socket: int) -> None:
-    """Wait until the socket takes more. Raises `ClientGone` if the client took nothing for a long time."""
+async def until_writable(socket: int, patience: float) -> None:
+    """Wait until the socket takes more. Raises `ClientGone` if the client took nothing for `patience` seconds."""
     loop = asyncio.get_running_loop()
     writable: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(socket, lambda: writable.done() or writable.set_result(None))
+
+    def woken() -> None:
+        if not writable.done():
+            writable.set_result(None)
+
+    loop.add_writer(socket, woken)
     try:
         queued = _queued(socket)
         # A socket is not writable before a third of its buffer is free, which takes a very slow client minutes.
-        while not (await asyncio.wait([writable], timeout=_STALLED))[0]:
+        while not (await asyncio.wait([writable], timeout=patience))[0]:
             before, queued = queued, _queued(socket)
             if queued >= before:
                 raise ClientGone

@@ -56,7 +56,7 @@ def configured(
     `drain` and `client_timeout` are seconds: for files to be sent to their end once the server stops, and for requests
     to arrive.
     """
-    connection = partial(Connection, patience=client_timeout, room=Room(_HELD), files=FileSender())
+    connection = partial(Connection, patience=client_timeout, room=Room(_HELD), files=FileSender(client_timeout))
     config = uvicorn.Config(
         app,
         loop="uvloop",

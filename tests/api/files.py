@@ -19,7 +19,7 @@ import httpx2
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import telemetry
@@ -109,7 +109,7 @@ def _application(folder: Path, accel: str) -> FastAPI:
     async def healthy(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/healthz", healthy),
         Route("/ended", told),
         Route("/{path:path}", send, methods=["GET", "HEAD"]),
@@ -129,7 +129,7 @@ class Process:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder, self.port, self._options = folder, free_port(), options
-        self.log = folder.with_name(f"{folder.name}.log")
+        self.log = folder.with_name(f"{self.port}.log")
 
     def __enter__(self) -> Self:
         words = [sys.executable, "-m", "tests.api.files", str(self.port), str(self.folder), *self._options]

@@ -41,7 +41,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 def _nginx(folder: Path, port: int, server: Process) -> list[str]:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    site = _changed("nginx.conf", {"listen 80;": f"listen 127.0.0.1:{port};", " /depot-files/": f" {server.folder}/", " /models/": f" {server.folder}/"}, server)
+    site = _changed(
+        "nginx.conf",
+        {
+            "listen 80;": f"listen 127.0.0.1:{port};",
+            " /depot-files/": f" {server.folder}/",
+            " /models/": f" {server.folder}/",
+        },
+        server,
+    )
     user = "user root;" if os.geteuid() == 0 else ""
     text = f"daemon off; {user} pid {folder}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {temporary}\n{site} }}"
     (folder / "nginx.conf").write_text(text)
@@ -97,7 +105,7 @@ def _ask(port: int, name: str, method: str = "GET", **headers: str) -> Answer:
 
 def _copied(server: Process) -> int:
     """Bytes of files that the API has sent itself: those it left to a proxy are the rest."""
-    return server.ended()["copied"]
+    return int(server.ended()["copied"])
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -142,8 +150,13 @@ def test_a_head_is_the_apis(proxy: int) -> None:
     assert answer.headers["etag"] == '"own"'
 
 
-def test_nobody_gets_at_the_files_beside_the_api(proxy: int) -> None:
-    assert _ask(proxy, "depot-files/large.bin").status == 404
+def test_nobody_gets_at_the_files_beside_the_api(proxy: int, server: Process) -> None:
+    assert _ask(proxy, f"{server.folder}/large.bin"[1:]).status == 404
+
+
+@pytest.mark.parametrize("kind", ["X-Accel-Redirect", "X-Sendfile"])
+def test_what_a_client_asks_of_the_api_is_not_passed_on(proxy: int, kind: str) -> None:
+    assert _ask(proxy, "large.bin", x_sendfile_type=kind).body == _LARGE
 
 
 def test_a_client_without_a_proxy_gets_the_file(server: Process) -> None:
