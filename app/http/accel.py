@@ -4,7 +4,6 @@ A proxy that copies a body from the API takes up to 17 times the CPU of one that
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -58,7 +57,7 @@ class Accel:
     def _below(self, file: int) -> str:
         """Return the path of an open file below `root`. Empty if a header can't name it, or it was removed."""
         try:
-            path = Path(os.readlink(f"/proc/self/fd/{file}"))
+            path = Path(f"/proc/self/fd/{file}").readlink()
             below = str(path.relative_to(self._root.resolve())) if path.exists() else ""
         except (OSError, ValueError):
             return ""

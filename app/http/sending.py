@@ -46,7 +46,8 @@ class FileRange(Response):
         headers: Mapping[str, str],
         sent: Callable[[int], None] | None = None,
     ) -> None:
-        super().__init__(status_code=status, headers={"content-length": str(count)} | dict(headers))
+        super().__init__(None, status, headers)
+        self.headers["content-length"] = str(count)
         self._file, self._offset, self._count, self._sent = file, offset, count, sent
         self._done = 0
 
@@ -54,7 +55,7 @@ class FileRange(Response):
         try:
             await self._answer(scope, receive, send)
         except OSError as error:
-            log.error(
+            log.error(  # noqa: TRY400  # a disk's error is no bug: a traceback tells nothing
                 "a file can't be read to its end: look at the storage, then run `modeldepot storage verify`",
                 path=scope["path"],
                 offset=self._offset + self._done,

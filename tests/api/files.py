@@ -29,8 +29,8 @@ from app.depot.metrics import ApiMetrics
 from app.depot.volume import Volume
 from app.http import middleware
 from app.http.accel import Accel
-from app.http.server import Server, allow_connections, configured
 from app.http.sending import FileRange
+from app.http.server import Server, allow_connections, configured
 from app.standalone.supervisor import answers
 from tests.processes import free_port, until
 
@@ -72,7 +72,7 @@ def serve() -> None:
 
 def _application(folder: Path, accel: str) -> FastAPI:
     ended: list[int] = []
-    copied = 0
+    copied: list[int] = []
 
     async def send(request: Request) -> Response:
         try:
@@ -89,22 +89,7 @@ def _application(folder: Path, accel: str) -> FastAPI:
         return FileRange(Opened(fd, size), first, last - first + 1, 206, headers, ended.append)
 
     async def told(_request: Request) -> Response:
-        return JSONResponse({"sent": ended, "copied": copied, "threads": threading.active_count()})
-
-    class Counted:
-        """What goes out behind `Accel`: bytes of bodies, and of files that the server is asked to send."""
-
-        def __init__(self, app: ASGIApp) -> None:
-            self._app = app
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            async def counted(message: Message) -> None:
-                nonlocal copied
-                if scope["type"] == "http" and scope["path"] != "/ended":
-                    copied += message.get("count", len(message.get("body", b"")))
-                await send(message)
-
-            await self._app(scope, receive, counted)
+        return JSONResponse({"sent": ended, "copied": sum(copied), "threads": threading.active_count()})
 
     async def healthy(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -117,11 +102,26 @@ def _application(folder: Path, accel: str) -> FastAPI:
     app = FastAPI(routes=routes)
     if accel:
         app.add_middleware(Accel, root=folder, prefix=accel)
-    app.add_middleware(Counted)
+    app.add_middleware(_Counted, copied=copied)
     database = open_database("sqlite:////nowhere")  # It is never asked.
     metrics = ApiMetrics(Volume(folder, writes=False, database=database), database, Figures().census)
     middleware.install(app, metrics, log_all=True)
     return app
+
+
+class _Counted:
+    """What goes out behind `Accel`: bytes of bodies, and of files that the server is asked to send."""
+
+    def __init__(self, app: ASGIApp, copied: list[int]) -> None:
+        self._app, self._copied = app, copied
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            if scope["path"] != "/ended":
+                self._copied.append(message.get("count", len(message.get("body", b""))))
+            await send(message)
+
+        await self._app(scope, receive, counted if scope["type"] == "http" else send)
 
 
 class Process:
@@ -152,9 +152,6 @@ class Process:
 
     def logs(self) -> str:
         return self.log.read_text(errors="replace")
-
-    def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
 if __name__ == "__main__":
