@@ -116,6 +116,10 @@ class Nginx:
         lines = (self.folder / "access").read_text().splitlines()
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines if "/resolve/" in line)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def __enter__(self) -> Self:
         program = shutil.which("nginx")
         if program is None:
