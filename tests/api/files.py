@@ -32,6 +32,7 @@ from app.http.accel import Accel
 from app.http.sending import FileRange
 from app.http.server import Server, allow_connections, configured
 from app.standalone.supervisor import answers
+from app.storage import open_store
 from tests.processes import free_port, until
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -104,7 +105,7 @@ def _application(folder: Path, accel: str) -> FastAPI:
         app.add_middleware(Accel, root=folder, prefix=accel)
     app.add_middleware(_Counted, copied=copied)
     database = open_database("sqlite:////nowhere")  # It is never asked.
-    metrics = ApiMetrics(Volume(folder, writes=False, database=database), database, Figures().census)
+    metrics = ApiMetrics(Volume(open_store(folder), writes=False, database=database), database, Figures().census)
     middleware.install(app, metrics, log_all=True)
     return app
 
