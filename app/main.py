@@ -62,7 +62,8 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    volume = Volume(open_store(settings.storage), writes=False, database=database)
+    store = open_store(settings.storage)
+    volume = Volume(store, writes=False, database=database)
     figures = Figures()
     metrics = ApiMetrics(volume, database, figures.census)
 
@@ -77,7 +78,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         readiness = Readiness(database, revisions(), wakeup, volume)
         authenticator = Authenticator(keyring, prefix)
         snapshots = Snapshots(database)
-        app.state.hub_api = HubApi(authenticator, snapshots, sealer, settings.storage)
+        app.state.hub_api = HubApi(authenticator, snapshots, sealer, store)
         app.state.depot = Depot(
             database=database,
             reads=reads,

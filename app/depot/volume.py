@@ -83,7 +83,7 @@ class Volume:
         return self._mark
 
     def _read(self, model_id: UUID, path: str, most: int) -> bytes:
-        with self._store.open(model_id, path) as file:
+        with self._store.open(model_id, path).reader() as file:
             return file.read(most)
 
     def _look(self) -> tuple[Space, UUID | None]:

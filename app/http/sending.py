@@ -4,30 +4,18 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.http.sendfile import EXTENSION
+from app.storage.base import OpenFile
 
 CHUNK = 1 << 20
 """Bytes that are read at a time. Up to so many are sent without the extension, which costs more than it saves there."""
 
 log = structlog.get_logger()
-
-
-class OpenFile(Protocol):
-    """A file that is open for reading."""
-
-    @property
-    def fd(self) -> int: ...
-
-    @property
-    def size(self) -> int: ...
-
-    def close(self) -> None: ...
 
 
 class FileRange(Response):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 
 from starlette.requests import Request
 
@@ -17,6 +16,7 @@ from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.services import published
 from app.services.published import NamedModel, Snapshot
+from app.storage.base import Store
 
 _ARRIVING = frozenset({ModelStatus.CREATING, ModelStatus.DOWNLOADING})
 _DEFAULTS = frozenset({"", "HEAD"})
@@ -25,12 +25,12 @@ _DEFAULTS = frozenset({"", "HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class HubApi:
-    """The parts of the API process that these routes need. `storage` is the folder of the models."""
+    """The parts of the API process that these routes need. `store` has the models' files."""
 
     authenticator: Authenticator
     snapshots: Snapshots
     sealer: Sealer
-    storage: Path
+    store: Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from app.http.sending import FileRange
 from app.hub_api.calls import Call, entry_not_found, unavailable
 from app.hub_api.entries import File
-from app.storage.reading import OpenFile, open_published
+from app.storage.base import OpenFile
 
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
 _TAG = re.compile(r'(?:W/)?"([^"]*)"|(\*)')
@@ -60,7 +60,7 @@ async def send(call: Call, file: File, headers: Mapping[str, str]) -> Response:
 def open_file(call: Call, file: File) -> OpenFile:
     """Open a file. Raises `HubError` if it can't be read, or is not as long as when it was verified."""
     try:
-        opened = open_published(call.hub.storage, file.model_id, file.path)
+        opened = call.hub.store.open(file.model_id, file.path)
     except OSError as error:
         log.warning("a kept file can't be read", model=str(file.model_id), path=file.path, error=error.strerror)
         raise unavailable(

@@ -8,8 +8,9 @@ publishes; everything can be repeated from any point, also by another process. A
 write raise `OSError` if the store can't be used.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, Protocol
@@ -55,6 +56,23 @@ class Removed(NamedTuple):
 
     model_id: UUID
     since: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A published file of `size` bytes, open for reading. It stays readable after its model is deleted."""
+
+    fd: int
+    size: int
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    @contextmanager
+    def reader(self) -> Iterator[BinaryIO]:
+        """Give its bytes, and close it."""
+        with os.fdopen(self.fd, "rb", buffering=0) as file:
+            yield file
 
 
 class Arrival(Protocol):
@@ -194,8 +212,8 @@ class Store(Protocol):
     def copy_of(self, model_id: UUID, path: str) -> str:
         """Return the place of a published file, for `Arrival.link`."""
 
-    def open(self, model_id: UUID, path: str) -> BinaryIO:
-        """Open a published file. It stays readable after its model is deleted. Raises `FileNotFoundError`."""
+    def open(self, model_id: UUID, path: str) -> OpenFile:
+        """Open a published file. Raises `FileNotFoundError` if it is not there, or `path` leads out of the model."""
 
     def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
         """Compare a published model with its files' sizes and SHA-256, by path. Return a line for each problem."""

@@ -6,18 +6,18 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 from uuid import UUID, uuid4
 
 from app.domain.errors import Reason, TryAgain
 from app.storage import abilities, inspection
 from app.storage.arrival import PosixArrival
 from app.storage.attempts import Attempts
-from app.storage.base import Attempt, ModelUsage, Removed, Space
+from app.storage.base import Attempt, ModelUsage, OpenFile, Removed, Space
 from app.storage.folders import erase, make_folder, open_to_all, sync_folder, taken
 from app.storage.layout import Layout
 from app.storage.links import Links
 from app.storage.manifests import Manifest, Manifests
+from app.storage.reading import open_inside
 from app.storage.trash import Trash
 
 _TRIED = 3600.0
@@ -167,8 +167,8 @@ class PosixStore:
     def copy_of(self, model_id: UUID, path: str) -> str:
         return str(self.layout.published(model_id) / path)
 
-    def open(self, model_id: UUID, path: str) -> BinaryIO:
-        return (self.layout.published(model_id) / path).open("rb", buffering=0)
+    def open(self, model_id: UUID, path: str) -> OpenFile:
+        return open_inside(self.layout.published(model_id), path)
 
     def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
         return inspection.check_files(self.layout.published(model_id), recorded)

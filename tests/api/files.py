@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,20 +32,10 @@ from app.http.sending import FileRange
 from app.http.server import Server, allow_connections, configured
 from app.standalone.supervisor import answers
 from app.storage import open_store
+from app.storage.base import OpenFile
 from tests.processes import free_port, until
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A file that is open for reading."""
-
-    fd: int
-    size: int
-
-    def close(self) -> None:
-        os.close(self.fd)
 
 
 def serve() -> None:
@@ -84,10 +73,10 @@ def _application(folder: Path, accel: str) -> FastAPI:
         headers = {"etag": '"own"', "x-linked-etag": '"own"', "x-repo-commit": "c0ffee", "accept-ranges": "bytes"}
         asked = _RANGE.fullmatch(request.headers.get("range", ""))
         if not asked:
-            return FileRange(Opened(fd, size), 0, size, 200, headers, ended.append)
+            return FileRange(OpenFile(fd, size), 0, size, 200, headers, ended.append)
         first, last = int(asked[1]), int(asked[2] or size - 1)
         headers["content-range"] = f"bytes {first}-{last}/{size}"
-        return FileRange(Opened(fd, size), first, last - first + 1, 206, headers, ended.append)
+        return FileRange(OpenFile(fd, size), first, last - first + 1, 206, headers, ended.append)
 
     async def told(_request: Request) -> Response:
         return JSONResponse({"sent": ended, "copied": sum(copied), "threads": threading.active_count()})

@@ -173,7 +173,7 @@ def test_a_delete_removes_all_of_a_model_and_can_be_repeated(store: Store) -> No
 
 def test_an_open_file_outlives_its_model(store: Store) -> None:
     attempt = publish(store)
-    with store.open(attempt.model_id, "config.json") as file:
+    with store.open(attempt.model_id, "config.json").reader() as file:
         store.discard(attempt.model_id, LABEL)
         assert file.read() == CONTENT
 
@@ -262,7 +262,7 @@ def test_the_last_change_of_what_arrives_is_known(store: Store) -> None:
 
 
 def _read(store: Store, model_id: UUID, path: str) -> bytes:
-    with store.open(model_id, path) as file:
+    with store.open(model_id, path).reader() as file:
         return file.read()
 
 

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.storage import open_store
-from app.storage.reading import OpenFile, open_published
+from app.storage.base import OpenFile
+from app.storage.posix import PosixStore
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def _read(file: OpenFile) -> bytes:
 
 def test_a_file_is_opened_with_its_size(tmp_path: Path, model: UUID) -> None:
     for path, content in (("config.json", b"{}"), ("a/b/deep.txt", b"deep")):
-        opened = open_published(tmp_path / "storage", model, path)
+        opened = PosixStore(tmp_path / "storage").open(model, path)
         assert opened.size == len(content)
         assert _read(opened) == content
 
@@ -70,23 +71,23 @@ def test_a_file_is_opened_with_its_size(tmp_path: Path, model: UUID) -> None:
 def test_nothing_else_is_opened_and_nothing_stays_open(tmp_path: Path, model: UUID, path: str) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(OSError):  # noqa: PT011  # which one depends on the file system
-        open_published(tmp_path / "storage", model, path)
+        PosixStore(tmp_path / "storage").open(model, path)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_model_that_is_not_there_has_no_files(tmp_path: Path, model: UUID) -> None:
     with pytest.raises(FileNotFoundError):
-        open_published(tmp_path / "storage", uuid4(), "config.json")
+        PosixStore(tmp_path / "storage").open(uuid4(), "config.json")
     with pytest.raises(FileNotFoundError):
-        open_published(tmp_path / "nowhere", model, "config.json")
+        PosixStore(tmp_path / "nowhere").open(model, "config.json")
 
 
 def test_the_storage_itself_may_be_a_link(tmp_path: Path, model: UUID) -> None:
     (tmp_path / "mounted").symlink_to("storage")
-    assert _read(open_published(tmp_path / "mounted", model, "config.json")) == b"{}"
+    assert _read(PosixStore(tmp_path / "mounted").open(model, "config.json")) == b"{}"
 
 
 def test_an_open_file_outlives_its_model(tmp_path: Path, model: UUID) -> None:
-    opened = open_published(tmp_path / "storage", model, "a/b/deep.txt")
+    opened = PosixStore(tmp_path / "storage").open(model, "a/b/deep.txt")
     shutil.rmtree(tmp_path / "storage" / "models" / str(model))
     assert _read(opened) == b"deep"

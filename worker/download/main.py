@@ -163,7 +163,10 @@ class Download:
         rotten = []
         for file in wanted:
             sha256 = None
-            with suppress(OSError), store.open(model_id, file.path) as published:  # missing or unreadable: rotten
+            with (
+                suppress(OSError),
+                store.open(model_id, file.path).reader() as published,
+            ):  # missing or unreadable: rotten
                 sha256 = verify(file, published)
             if sha256 is None:
                 rotten.append(file)
