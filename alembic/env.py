@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from alembic import context
 from app.db.migrate import DatabaseIsNewer, revisions
 from app.db.session import async_url
-from app.db.tables import Base
+from app.db.tables import METADATA
 
 _MIGRATIONS_LOCK = 0x4D6F_4465_706F
 """PostgreSQL's advisory lock that migrators take: "MoDepo" in ASCII."""
@@ -54,7 +54,7 @@ def _migrated(connection: Connection, *, last: bool) -> bool:
     """
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=METADATA,
         compare_type=True,
         render_as_batch=connection.dialect.name == "sqlite",
         transaction_per_migration=True,

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -18,7 +18,7 @@ from app.api.lists import Lists
 from app.api.reads import Reads
 from app.console import site
 from app.db.migrate import revisions
-from app.db.session import open_database
+from app.db.session import Database, open_database
 from app.depot.batching import Creates
 from app.depot.figures import Figures
 from app.depot.lookups import Lookups
@@ -56,8 +56,6 @@ MAX_BODY = 1_048_576
 
 def build(settings: Settings, *, watched_at: socket.socket | None = None) -> FastAPI:
     """Return the application. It opens nothing before it starts. `watched_at` is the socket for monitoring."""
-    prefix = settings.prefix
-
     # It connects at the first query.
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
@@ -69,48 +67,13 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        wakeup = Wakeup(connect(settings.redis_url))
-        lookups = Lookups(connect(settings.redis_url))
-        broadcast = Broadcast(database)
-        reads = Reads(database)
-        sealer = Sealer(split_keys(settings.secret_key))
-        keyring = Keyring(database, sealer)
-        readiness = Readiness(database, revisions(), wakeup, volume)
-        authenticator = Authenticator(keyring, prefix)
-        snapshots = Snapshots(database)
-        app.state.hub_api = HubApi(authenticator, snapshots, sealer, store)
-        app.state.depot = Depot(
-            database=database,
-            reads=reads,
-            lists=Lists(database),
-            creates=Creates(database),
-            wakeup=wakeup,
-            lookups=lookups,
-            sealer=sealer,
-            authenticator=authenticator,
-            sessions=Sessions(database),
-            broadcast=broadcast,
-            readiness=readiness,
-            metrics=metrics,
-            volume=volume,
-            figures=figures,
-            address=settings.address,
-            zone=settings.zone,
-            operation_deadline=settings.operation_deadline,
-        )
-        tasks = [asyncio.create_task(work) for work in (broadcast.run(), keyring.run())]
-        try:
-            async with StatusServer(readiness, metrics).listening(watched_at):
+        async with _opened(settings, database, volume, figures, metrics) as depot, AsyncExitStack() as stack:
+            app.state.depot = depot
+            snapshots = Snapshots(database)
+            stack.push_async_callback(snapshots.close)
+            app.state.hub_api = HubApi(depot.authenticator, snapshots, depot.sealer, store)
+            async with StatusServer(depot.readiness, metrics).listening(watched_at):
                 yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            await lookups.close()
-            await wakeup.close()
-            await reads.close()
-            await snapshots.close()
-            await database.close()
 
     app = FastAPIOffline(
         docs_url=None,
@@ -119,16 +82,62 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         description="Fetches AI models from Hugging Face once, verifies them, and keeps them where engines load them.",
         version=version("modeldepot"),
         servers=[{"url": f"{settings.address}/v2"}],
-        root_path=prefix,
+        root_path=settings.prefix,
         root_path_in_servers=False,
         lifespan=lifespan,
         redirect_slashes=False,
     )
+    _install(app, settings)
+    # In a text log, a line per request would hide what people look for.
+    middleware.install(app, metrics, log_all=settings.verbose or telemetry.is_json(settings.log_format))
+    return app
+
+
+@asynccontextmanager
+async def _opened(
+    settings: Settings, database: Database, volume: Volume, figures: Figures, metrics: ApiMetrics
+) -> AsyncIterator[Depot]:
+    """Yield what the routes use, while its background tasks run; then close all of it, the database too."""
+    sealer = Sealer(split_keys(settings.secret_key))
+    keyring = Keyring(database, sealer)
+    wakeup = Wakeup(connect(settings.redis_url))
+    depot = Depot(
+        database=database,
+        reads=Reads(database),
+        lists=Lists(database),
+        creates=Creates(database),
+        wakeup=wakeup,
+        lookups=Lookups(connect(settings.redis_url)),
+        sealer=sealer,
+        authenticator=Authenticator(keyring, settings.prefix),
+        sessions=Sessions(database),
+        broadcast=Broadcast(database),
+        readiness=Readiness(database, revisions(), wakeup, volume),
+        metrics=metrics,
+        volume=volume,
+        figures=figures,
+        address=settings.address,
+        zone=settings.zone,
+        operation_deadline=settings.operation_deadline,
+    )
+    tasks = [asyncio.create_task(work) for work in (depot.broadcast.run(), keyring.run())]
+    try:
+        yield depot
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for opened in (depot.lookups, wakeup, depot.reads, database):
+            await opened.close()
+
+
+def _install(app: FastAPI, settings: Settings) -> None:
+    """Add all routes, the limits of requests and the shape of errors."""
     app.add_middleware(BodyLimit, most=MAX_BODY)
     if settings.files_accel:
         app.add_middleware(Accel, root=settings.storage, prefix=settings.files_accel)
-    if prefix:
-        app.add_middleware(Prefix, prefix=prefix)
+    if settings.prefix:
+        app.add_middleware(Prefix, prefix=settings.prefix)
     errors.install(app)
     for router in _ROUTERS:
         # SDKs use /v2 as their base URL; the reference prints paths without. The document lists each once.
@@ -141,6 +150,3 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     hub_routes.install(app)
     polling.put_first(app)
     auth.describe(app)
-    # In a text log, a line per request would hide what people look for.
-    middleware.install(app, metrics, log_all=settings.verbose or telemetry.is_json(settings.log_format))
-    return app

@@ -16,7 +16,7 @@ from app.domain.commands import Command
 from app.domain.errors import Failed, Reason
 from app.domain.repositories import select
 from app.domain.states import OperationState
-from app.services import downloads, leases, models
+from app.services import creates, downloads, leases, models
 from app.services.downloads import Begun
 from app.services.leases import Claim
 from tests.depot import Depot
@@ -35,7 +35,7 @@ async def create(database: Database, name: str, **given: Any) -> Any:
     """The operation of a create, as the API makes it."""
     async with database.begin() as connection:
         wanted = {"selection": select(name, "main", (), ()), "operation_id": uuid4(), "deadline": 3600.0, **given}
-        return await models.create(connection, models.Create(**wanted))
+        return await creates.create(connection, creates.Create(**wanted))
 
 
 async def claim(database: Database, worker: str = "by hand", lease: float = 30.0) -> Claim | None:

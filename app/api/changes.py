@@ -12,7 +12,7 @@ from app.domain.commands import Command
 from app.domain.errors import Conflict, NotReady
 from app.domain.keys import Role
 from app.domain.repositories import select
-from app.services import audit, deployments, keys, models, operations
+from app.services import audit, creates, deployments, keys, models, operations
 from app.services.audit import Act
 from app.services.rows import AcceptedOperation, KeyRecord
 
@@ -28,7 +28,7 @@ async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> Acc
     operation_id = uuid4()
     token = body.huggingface_token
     sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
-    wanted = models.Create(selection, operation_id, depot.operation_deadline, sealed, act.request_id)
+    wanted = creates.Create(selection, operation_id, depot.operation_deadline, sealed, act.request_id)
     row = await depot.creates.accept(act, wanted)
     await depot.wakeup.send()
     return row

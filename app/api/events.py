@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Seen:
+class ModelState:
     """A model as of one poll, with its newest operation. Its events are serialized once for all watchers."""
 
     model: ModelRecord | None
@@ -63,11 +63,11 @@ class Watcher:
     """A client that watches some models. A slow one gets the newest state of each model, not every state."""
 
     def __init__(self) -> None:
-        self._told: dict[UUID, Seen] = {}
-        self._news: dict[UUID, Seen] = {}
+        self._told: dict[UUID, ModelState] = {}
+        self._news: dict[UUID, ModelState] = {}
         self._woken = asyncio.Event()
 
-    async def changes(self, within: float) -> dict[UUID, Seen]:
+    async def changes(self, within: float) -> dict[UUID, ModelState]:
         """Wait up to `within` seconds for news; return what is not taken yet. At first every model's state is news."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -76,9 +76,9 @@ class Watcher:
         news, self._news = self._news, {}
         return news
 
-    def tell(self, seen: Mapping[UUID, Seen]) -> bool:
+    def tell(self, states: Mapping[UUID, ModelState]) -> bool:
         """Keep what is news for `changes`; return whether any of it is."""
-        news = {model_id: one for model_id, one in seen.items() if self._told.get(model_id) is not one}
+        news = {model_id: state for model_id, state in states.items() if self._told.get(model_id) is not state}
         self._told |= news
         self._news |= news
         if news:
@@ -92,7 +92,7 @@ class Broadcast:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watchers: dict[Watcher, tuple[UUID, ...]] = {}
-        self._seen: dict[UUID, Seen] = {}
+        self._states: dict[UUID, ModelState] = {}
         self._watched, self._asked = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
@@ -101,7 +101,7 @@ class Broadcast:
             await self._watched.wait()
             self._asked.clear()
             try:
-                await self._look()
+                await self._poll()
             except DatabaseUnreachable as error:
                 log.warning("watchers wait", reason=str(error), error=error.cause)
             await asyncio.sleep(_APART)
@@ -113,14 +113,14 @@ class Broadcast:
     async def watch(self, *model_ids: UUID) -> AsyncIterator[Watcher]:
         watcher = Watcher()
         if not self._watchers:
-            self._seen = {}  # Only valid while there is a watcher.
+            self._states = {}  # Only valid while there is a watcher.
         if model_ids:
             self._watchers[watcher] = model_ids
             self._watched.set()
         # What had ended at the last poll may have started again since.
-        seen = {model_id: one for model_id in model_ids if (one := self._seen.get(model_id)) and one.under_way}
-        watcher.tell(seen)
-        if len(seen) < len(model_ids):
+        known = {model_id: state for model_id in model_ids if (state := self._states.get(model_id)) and state.under_way}
+        watcher.tell(known)
+        if len(known) < len(model_ids):
             self._asked.set()
         try:
             yield watcher
@@ -129,7 +129,7 @@ class Broadcast:
             if not self._watchers:
                 self._watched.clear()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         # A watcher that joins during this poll is told by the next one: this one may read an older state than it knows.
         watchers = dict(self._watchers)
         model_ids = list({model_id for watched in watchers.values() for model_id in watched})
@@ -137,13 +137,13 @@ class Broadcast:
             # In this order: if no operation is under way, the model's row read after it is final.
             newest = await operations.newest(connection, model_ids)
             rows = await models.get_many(connection, model_ids)
-        before, self._seen = self._seen, {}
+        before, self._states = self._states, {}
         for model_id in model_ids:
-            now, known = Seen(rows.get(model_id), newest.get(model_id)), before.get(model_id)
-            self._seen[model_id] = known if known == now else now
-        seen, told = self._seen, 0
+            now, known = ModelState(rows.get(model_id), newest.get(model_id)), before.get(model_id)
+            self._states[model_id] = known if known == now else now
+        states, told = self._states, 0
         for watcher, watched in watchers.items():
-            told += watcher.tell({model_id: seen[model_id] for model_id in watched})
+            told += watcher.tell({model_id: states[model_id] for model_id in watched})
             if told == _AT_ONCE:
                 told = 0
                 await asyncio.sleep(_PAUSE)
@@ -157,18 +157,18 @@ async def stream(broadcast: Broadcast, model_id: UUID, may_look: Callable[[], Aw
     async with broadcast.watch(model_id) as watcher:
         shown, silent = b"", 0
         while await still(may_look):
-            seen = (await watcher.changes(LOOK_AT_KEY)).get(model_id)
-            if seen is None:
+            state = (await watcher.changes(LOOK_AT_KEY)).get(model_id)
+            if state is None:
                 silent = (silent + 1) % _HEARTBEATS
                 if not silent:
                     yield b": still here\n\n"
                 continue
             silent = 0
-            if seen.progress != shown:
-                shown = seen.progress
+            if state.progress != shown:
+                shown = state.progress
                 yield shown
-            if not seen.under_way:
-                yield seen.end
+            if not state.under_way:
+                yield state.end
                 return
 
 

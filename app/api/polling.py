@@ -5,6 +5,8 @@ all but the common case, an id as the API writes it. `tests/benchmarks/api.py` m
 """
 
 import re
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from fastapi import FastAPI, Request
@@ -22,10 +24,14 @@ _POLLED = "polled_id"
 class PolledRoute(KeyedRoute):
     """GET of a path that ends in `/{id}`. Its endpoint takes the id and the depot."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self._head = path.removesuffix("/{id}")
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] == "http" and scope["method"] == "GET":
             head, _, last = scope["path"].rpartition("/")
-            if head == scope.get("root_path", "") + self.path.removesuffix("/{id}") and _UUID.fullmatch(last):
+            if head == scope.get("root_path", "") + self._head and _UUID.fullmatch(last):
                 return Match.FULL, {"path_params": {"id": last}, _POLLED: UUID(last)}
         return super().matches(scope)
 

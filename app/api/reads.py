@@ -14,9 +14,9 @@ class Reads:
     """Queries that requests share, each with the answer's body."""
 
     def __init__(self, database: Database) -> None:
-        self._kept = PersistentReader(database)
-        self._model: Batcher[UUID, bytes] = Batcher(self._some_models)
-        self._operation: Batcher[UUID, bytes] = Batcher(self._some_operations)
+        self._reader = PersistentReader(database)
+        self._model: Batcher[UUID, bytes] = Batcher(self._find_models)
+        self._operation: Batcher[UUID, bytes] = Batcher(self._find_operations)
 
     async def model(self, model_id: UUID) -> bytes:
         """Return a model's JSON. Raises `NotFound`."""
@@ -33,14 +33,14 @@ class Reads:
         return found
 
     async def close(self) -> None:
-        await self._kept.close()
+        await self._reader.close()
 
-    async def _some_models(self, model_ids: set[UUID]) -> Mapping[UUID, bytes]:
-        async with self._kept.read() as connection:
+    async def _find_models(self, model_ids: set[UUID]) -> Mapping[UUID, bytes]:
+        async with self._reader.read() as connection:
             rows = await models.get_many(connection, list(model_ids))
         return {model["id"]: body(schemas.MODEL, model) for model in plain([*rows.values()])}
 
-    async def _some_operations(self, operation_ids: set[UUID]) -> Mapping[UUID, bytes]:
-        async with self._kept.read() as connection:
-            rows = await operations.some(connection, list(operation_ids))
+    async def _find_operations(self, operation_ids: set[UUID]) -> Mapping[UUID, bytes]:
+        async with self._reader.read() as connection:
+            rows = await operations.get_many(connection, list(operation_ids))
         return {operation_id: operation_body(row) for operation_id, row in rows.items()}

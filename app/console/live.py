@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
 from app.api.dependencies import Depot, TheDepot
-from app.api.events import LOOK_AT_KEY, Seen, still
+from app.api.events import LOOK_AT_KEY, ModelState, still
 from app.console.pages import Pages
 from app.console.progress import show
 from app.console.session import Session, SessionRoute, TheSession, goes_on
@@ -33,18 +33,18 @@ class Fragments:
 
     pages: Pages
     root: str
-    _made: dict[tuple[View, UUID], tuple[Seen, bytes]] = field(default_factory=dict)
+    _made: dict[tuple[View, UUID], tuple[ModelState, bytes]] = field(default_factory=dict)
 
-    def event(self, view: View, model_id: UUID, seen: Seen) -> bytes:
+    def event(self, view: View, model_id: UUID, state: ModelState) -> bytes:
         known = self._made.get((view, model_id))
-        if known is None or known[0] is not seen:
+        if known is None or known[0] is not state:
             if len(self._made) >= _REMEMBERED:
                 self._made.clear()
-            known = self._made[view, model_id] = seen, self._event(view, model_id, seen)
+            known = self._made[view, model_id] = state, self._event(view, model_id, state)
         return known[1]
 
-    def _event(self, view: View, model_id: UUID, seen: Seen) -> bytes:
-        text = self.pages.template(_TEMPLATE[view]).render(root=self.root, shown=show(seen), id=model_id)
+    def _event(self, view: View, model_id: UUID, state: ModelState) -> bytes:
+        text = self.pages.template(_TEMPLATE[view]).render(root=self.root, shown=show(state), id=model_id)
         lines = (line for line in text.splitlines() if line.strip())
         return f"event: model-{model_id}\n".encode() + b"".join(f"data: {line}\n".encode() for line in lines) + b"\n"
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
-from app.api.events import Seen
+from app.api.events import ModelState
 from app.api.schemas import CreateModel
 from app.console import commands, engines
 from app.console.commands import Line
@@ -55,7 +55,7 @@ async def list_models(request: Request, depot: TheDepot) -> Response:
     return page(
         request,
         "models.html",
-        rows=[show(Seen(row, newest.get(row.id))) for row in rows],
+        rows=[show(ModelState(row, newest.get(row.id))) for row in rows],
         search=search,
         found=found,
         size=size,
@@ -186,7 +186,7 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         "model.html",
         status=status_of(refusal) if refusal else HTTPStatus.OK,
         id=model_id,
-        shown=show(Seen(model, newest.get(model_id))),
+        shown=show(ModelState(model, newest.get(model_id))),
         model=model,
         files=files[:_FILES],
         more_files=len(files) > _FILES,

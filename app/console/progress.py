@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from hashlib import blake2s
 from uuid import UUID
 
-from app.api.events import Seen
+from app.api.events import ModelState
 from app.console.words import duration, size
 from app.domain.states import ModelStatus
 from app.services.rows import ModelRecord
@@ -34,16 +34,16 @@ class Shown:
     """Why it waits, or why it failed and what to do about it."""
     stage: str
     """When this changes, the whole page is reloaded."""
-    seen: str
+    digest: str
     """Digest of what is shown, to detect changes."""
 
 
-def show(seen: Seen) -> Shown | None:
+def show(state: ModelState) -> Shown | None:
     """Return `None` once the model is gone."""
-    model, operation = seen.model, seen.operation
+    model, operation = state.model, state.operation
     if model is None:
         return None
-    note = model.message or (operation.message if seen.under_way and operation is not None else "")
+    note = model.message or (operation.message if state.under_way and operation is not None else "")
     status = DELETING if model.deleting else model.status.value
     stage = f"{status} {operation.id if operation else '-'} {operation.state if operation else '-'}"
     return Shown(
@@ -54,7 +54,7 @@ def show(seen: Seen) -> Shown | None:
         figures=_figures(model) if status == ModelStatus.DOWNLOADING else "",
         note=note or "",
         stage=stage,
-        seen=blake2s(f"{stage} {tuple(model)} {note}".encode(), digest_size=6).hexdigest(),
+        digest=blake2s(f"{stage} {tuple(model)} {note}".encode(), digest_size=6).hexdigest(),
     )
 
 

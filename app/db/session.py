@@ -50,7 +50,7 @@ def async_url(address: str) -> URL:
 
 
 Columns = TypeVarTuple("Columns")
-Seen = TypeVar("Seen")
+Result = TypeVar("Result")
 Writer = AsyncConnection
 """A transaction. What takes one writes, or locks rows."""
 
@@ -96,7 +96,7 @@ class Database:
             async with asyncio.timeout(within), self.reader.connect() as connection:
                 yield connection
 
-    async def inspect(self, look: Callable[[Connection], Seen], *, within: float | None = None) -> Seen:
+    async def inspect(self, look: Callable[[Connection], Result], *, within: float | None = None) -> Result:
         """Let a function that is not asynchronous read the schema."""
         with translated():
             async with asyncio.timeout(within), self.reader.connect() as connection:

@@ -4,70 +4,26 @@ Deleting a model removes its row; its operations outlive it, so they name it wit
 """
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
     CheckConstraint,
-    Enum,
     Float,
     ForeignKey,
     Index,
-    MetaData,
     String,
     Text,
-    Uuid,
     literal_column,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.clock import Timestamp
+from app.db.base import Base
 from app.db.words import Words
 from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.domain.keys import Role
 from app.domain.states import DeploymentStatus, ModelStatus, OperationState
-
-
-def _words(kind: type[StrEnum]) -> Enum:
-    """Return the type of a text column of `kind`'s values: adding a value to a native enum type locks the table."""
-    return Enum(
-        kind,
-        native_enum=False,
-        create_constraint=False,
-        length=20,
-        values_callable=lambda members: [member.value for member in members],
-    )
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy reads it from the class
-        UUID: Uuid(),
-        datetime: Timestamp(),
-        int: BigInteger(),
-        bool: Boolean(),
-        list[str]: JSON(),
-        ModelStatus: _words(ModelStatus),
-        OperationState: _words(OperationState),
-        DeploymentStatus: _words(DeploymentStatus),
-        Command: _words(Command),
-        Reason: _words(Reason),
-        Role: _words(Role),
-    }
 
 
 class ModelRow(Base):
@@ -253,11 +209,6 @@ class DeploymentRow(Base):
     updated_at: Mapped[datetime]
 
 
-def columns(row: type[Base]) -> list[Any]:
-    """Return all columns of a row, for a SELECT that returns plain tuples."""
-    return list(row.__table__.columns)
-
-
 class KeyRow(Base):
     """An API key. Revoked keys stay, so that the audit's ids can be resolved."""
 
@@ -331,3 +282,7 @@ class StorageRow(Base):
     """When a worker last began to look for orphans."""
     complaint: Mapped[str | None] = mapped_column(Text)
     """What that search refused to remove, and what to do."""
+
+
+METADATA = Base.metadata
+"""All tables, for migrations."""

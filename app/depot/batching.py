@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from app.batcher import Batcher
 from app.db.session import Database
-from app.services import audit, models
+from app.services import audit, creates
 from app.services.audit import Act
-from app.services.models import Create
+from app.services.creates import Create
 from app.services.rows import AcceptedOperation
 
 _Asked = tuple[Act, Create]
@@ -25,7 +25,7 @@ class Creates:
         if row is None:
             # A model of it exists: its locks and its refusal must not affect the other creates.
             async with self._database.begin() as connection:
-                row = await models.create(connection, wanted)
+                row = await creates.create(connection, wanted)
                 await audit.accept(connection, act, row)
         return row
 
@@ -34,7 +34,7 @@ class Creates:
         # The same order in every process: of two that insert the same models, one waits for the other.
         in_order = sorted(asked, key=lambda one: one[1].selection.fingerprint)
         async with self._database.begin() as connection:
-            rows = await models.create_new(connection, [wanted for _, wanted in in_order])
+            rows = await creates.create_new(connection, [wanted for _, wanted in in_order])
             made = {(act, wanted): rows[wanted.operation_id] for act, wanted in in_order if wanted.operation_id in rows}
             await audit.accept_all(connection, {act: row for (act, _), row in made.items()})
         return made

@@ -38,7 +38,7 @@ class Keyring:
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database, self._sealer = database, sealer
         self._known: dict[str, tuple[Key | None, float]] = {}
-        self._looks: dict[str, asyncio.Future[Key | None]] = {}
+        self._queries: dict[str, asyncio.Future[Key | None]] = {}
         self._used: set[str] = set()
         self._noted: dict[str, float] = {}
 
@@ -48,11 +48,11 @@ class Keyring:
         if time.monotonic() < until:
             return key
         # Concurrent callers share one query.
-        look = self._looks.get(key_id)
-        if look is None:
-            look = self._looks[key_id] = asyncio.ensure_future(self._look(key_id))
-            look.add_done_callback(lambda _: self._looks.pop(key_id))
-        return await asyncio.shield(look)
+        query = self._queries.get(key_id)
+        if query is None:
+            query = self._queries[key_id] = asyncio.ensure_future(self._query(key_id))
+            query.add_done_callback(lambda _: self._queries.pop(key_id))
+        return await asyncio.shield(query)
 
     def note_use(self, key: Key) -> None:
         """Remember that the key was used, for `run` to record."""
@@ -76,7 +76,7 @@ class Keyring:
         self._noted |= dict.fromkeys(stale, now)
         self._used.difference_update(stale)
 
-    async def _look(self, key_id: str) -> Key | None:
+    async def _query(self, key_id: str) -> Key | None:
         now = time.monotonic()
         async with self._database.read() as connection:
             row = await keys.usable(connection, key_id)

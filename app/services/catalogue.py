@@ -10,19 +10,19 @@ from sqlalchemy import ColumnElement, func, or_, select
 from app.db.session import Reader
 from app.db.tables import FileRow, ModelRow
 from app.domain.states import ModelStatus
-from app.services.models import SEEN
+from app.services.models import COLUMNS
 from app.services.rows import FileRecord, ModelRecord
 
 _SIZE = func.coalesce(ModelRow.model_size, ModelRow.total)
 _CREATED: tuple[ColumnElement[Any], ...] = (ModelRow.created_at.expression, ModelRow.id.expression)
 # Creation and status follow an index, so that only one page is read. The other two need a sort.
-_COLUMNS: Mapping[str, tuple[ColumnElement[Any], ...]] = {
+_SORT_COLUMNS: Mapping[str, tuple[ColumnElement[Any], ...]] = {
     "name": (func.lower(ModelRow.name), ModelRow.id.expression),
     "status": (ModelRow.status.expression, *_CREATED),
     "size": (_SIZE, ModelRow.id.expression),
     "created": _CREATED,
 }
-SORTS = (*_COLUMNS, *(f"-{name}" for name in _COLUMNS))
+SORTS = (*_SORT_COLUMNS, *(f"-{name}" for name in _SORT_COLUMNS))
 """The sort keys of a search; with a `-`, in descending order."""
 NEWEST_FIRST = "-created"
 
@@ -38,11 +38,11 @@ class Search:
 
 async def find(connection: Reader, search: Search, *, limit: int, offset: int) -> Sequence[ModelRecord]:
     """Return at most `limit` models that match `search`, without the first `offset`. Unknown sizes come last."""
-    columns = _COLUMNS[search.sort.removeprefix("-")]
+    columns = _SORT_COLUMNS[search.sort.removeprefix("-")]
     order = [column.desc() if search.sort.startswith("-") else column.asc() for column in columns]
     if columns[0] is _SIZE:
         order[0] = order[0].nulls_last()
-    query = select(*SEEN).where(*_conditions(search)).order_by(*order)
+    query = select(*COLUMNS).where(*_conditions(search)).order_by(*order)
     return cast("Sequence[ModelRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 

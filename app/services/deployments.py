@@ -17,7 +17,7 @@ from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
 from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord
 
-SEEN: tuple[Any, ...] = (
+COLUMNS: tuple[Any, ...] = (
     DeploymentRow.id,
     DeploymentRow.name,
     DeploymentRow.model_id,
@@ -102,7 +102,7 @@ async def newest(
     connection: Reader, *, limit: int, model_id: UUID | None = None, before: UUID | None = None
 ) -> Sequence[DeploymentRecord]:
     """Return at most `limit` deployments (of one model, if given), newest first, starting after `before`."""
-    query = seen().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
+    query = select_deployments().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
     if model_id is not None:
         query = query.where(DeploymentRow.model_id == model_id)
     if before is not None:
@@ -125,7 +125,7 @@ async def deployable(connection: Reader, *, limit: int) -> Sequence[DeployableMo
 
 async def get(connection: Reader, deployment_id: UUID) -> DeploymentRecord:
     """Return one deployment. Raises `NotFound`."""
-    query = seen().where(DeploymentRow.id == deployment_id)
+    query = select_deployments().where(DeploymentRow.id == deployment_id)
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise _unknown(deployment_id)
@@ -167,9 +167,9 @@ async def _only_model_called(connection: Reader, name: str) -> UUID:
     return model_id
 
 
-def seen() -> Select[Any]:
+def select_deployments() -> Select[Any]:
     """Return a SELECT of what a caller sees of all deployments."""
-    return select(*SEEN).join(ModelRow, ModelRow.id == DeploymentRow.model_id)
+    return select(*COLUMNS).join(ModelRow, ModelRow.id == DeploymentRow.model_id)
 
 
 def _unknown(deployment_id: UUID) -> NotFound:

@@ -13,11 +13,11 @@ from app.db.tables import DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import is_later
 from app.domain.commands import Command
 from app.domain.states import OperationState
-from app.services.operations import SEEN
+from app.services.operations import COLUMNS
 from app.services.rows import HistoryRecord
 
 _SHOWN: tuple[Any, ...] = (
-    *SEEN,
+    *COLUMNS,
     OperationRow.created_at,
     OperationRow.ended_at,
     OperationRow.due_at,

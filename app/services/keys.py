@@ -20,7 +20,7 @@ from app.services.rows import KeyRecord, UsableKey
 _TOUCH_EVERY = 60.0
 """The least seconds between two updates of a key's last use."""
 _USABLE = and_(KeyRow.revoked_at.is_(None), or_(KeyRow.expires_at.is_(None), KeyRow.expires_at > now()))
-SHOWN: tuple[Any, ...] = (
+COLUMNS: tuple[Any, ...] = (
     KeyRow.id,
     KeyRow.name,
     KeyRow.role,
@@ -69,13 +69,13 @@ async def keep(connection: Writer, sealer: Sealer, key_id: str, secret: str, *, 
 
 async def list_all(connection: Reader) -> Sequence[KeyRecord]:
     """Return every key, including revoked ones, oldest first, without the secrets."""
-    query = select(*SHOWN).order_by(KeyRow.created_at, KeyRow.id)
+    query = select(*COLUMNS).order_by(KeyRow.created_at, KeyRow.id)
     return cast("Sequence[KeyRecord]", (await connection.execute(query)).all())
 
 
 async def page(connection: Reader, *, limit: int, offset: int) -> Sequence[KeyRecord]:
     """Return at most `limit` keys without the first `offset`: newest first, revoked keys last."""
-    query = select(*SHOWN).order_by(KeyRow.revoked_at.is_not(None), KeyRow.created_at.desc(), KeyRow.id)
+    query = select(*COLUMNS).order_by(KeyRow.revoked_at.is_not(None), KeyRow.created_at.desc(), KeyRow.id)
     return cast("Sequence[KeyRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
@@ -86,7 +86,7 @@ async def count(connection: Reader) -> int:
 
 async def get(connection: Reader, key_id: str) -> KeyRecord:
     """Return a key, revoked or not. Raises `NotFound`."""
-    row = (await connection.execute(select(*SHOWN).where(KeyRow.id == key_id))).one_or_none()
+    row = (await connection.execute(select(*COLUMNS).where(KeyRow.id == key_id))).one_or_none()
     if row is None:
         raise NotFound(f"There is no key {key_id}: the list of keys shows those there are.")
     return cast("KeyRecord", row)

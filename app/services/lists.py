@@ -34,11 +34,11 @@ def _next(query: Select[Any], row: Any, id_type: TypeEngine[Any]) -> Select[Any]
 
 
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
-_MODELS = _first(select(*model_service.SEEN), ModelRow)
+_MODELS = _first(select(*model_service.COLUMNS), ModelRow)
 _MORE_MODELS = _next(_MODELS, ModelRow, Uuid())
-_DEPLOYMENTS = _first(deployment_service.seen(), DeploymentRow)
+_DEPLOYMENTS = _first(deployment_service.select_deployments(), DeploymentRow)
 _MORE_DEPLOYMENTS = _next(_DEPLOYMENTS, DeploymentRow, Uuid())
-_KEYS = _first(select(*key_service.SHOWN).where(KeyRow.revoked_at.is_(None)), KeyRow)
+_KEYS = _first(select(*key_service.COLUMNS).where(KeyRow.revoked_at.is_(None)), KeyRow)
 _MORE_KEYS = _next(_KEYS, KeyRow, KeyRow.id.type)
 _FILE: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
 _FILES = select(*_FILE).where(FileRow.model_id == bindparam("model_id")).order_by(FileRow.path).limit(_NUMBER)

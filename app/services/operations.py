@@ -20,7 +20,7 @@ from app.domain.states import OperationState
 from app.services.fetches import is_held_up
 from app.services.rows import AcceptedOperation, OperationRecord
 
-SEEN: tuple[Any, ...] = (
+COLUMNS: tuple[Any, ...] = (
     OperationRow.id,
     OperationRow.state,
     OperationRow.reason,
@@ -29,16 +29,16 @@ SEEN: tuple[Any, ...] = (
     OperationRow.resource_id,
 )
 """The columns a caller sees."""
-_ACCEPTED = (*SEEN, OperationRow.resource_name)
+_ACCEPTED = (*COLUMNS, OperationRow.resource_name)
 """The columns of an operation for a request's answer."""
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
-_SOME = select(*SEEN).where(among(OperationRow.id, "operation_ids"))
+_SOME = select(*COLUMNS).where(among(OperationRow.id, "operation_ids"))
 _OTHER = aliased(OperationRow)
 _LAST = select(func.max(_OTHER.created_at)).where(_OTHER.resource_id == OperationRow.resource_id).scalar_subquery()
 _NEW = insert(OperationRow).values(created_at=now(), due_at=now(), fence=0, attempts=0, reached=0).returning(*_ACCEPTED)
 _BEGIN = _NEW.values(deadline_at=now(bindparam("deadline", type_=Float())))
 _RECORD = _NEW.values(deadline_at=now(), ended_at=now())
-_NEWEST = select(*SEEN).where(among(OperationRow.resource_id, "resource_ids"), OperationRow.created_at == _LAST)
+_NEWEST = select(*COLUMNS).where(among(OperationRow.resource_id, "resource_ids"), OperationRow.created_at == _LAST)
 _RECENTLY = 3600.0
 """Seconds for which a failure is counted as recent."""
 
@@ -55,7 +55,7 @@ class New(NamedTuple):
     request_id: str | None
 
 
-async def some(connection: Reader, operation_ids: Sequence[UUID]) -> dict[UUID, OperationRecord]:
+async def get_many(connection: Reader, operation_ids: Sequence[UUID]) -> dict[UUID, OperationRecord]:
     """Return the existing operations of `operation_ids`, ended or not, by id."""
     rows = (await connection.execute(_SOME, {"operation_ids": operation_ids})).all()
     return {row.id: cast("OperationRecord", row) for row in rows}

@@ -16,7 +16,7 @@ from app.domain.errors import Conflict, Reason
 from app.domain.states import ModelStatus
 from app.services import models
 from app.services.audit import Act
-from app.services.models import Create
+from app.services.creates import Create
 from tests import by_hand
 from tests.processes import free_port
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import event
 
-from app.api.events import Broadcast, Seen, Watcher, stream
+from app.api.events import Broadcast, ModelState, Watcher, stream
 from app.db.session import Database
 from tests import by_hand
 
@@ -50,12 +50,12 @@ async def test_one_watcher_of_many_models_is_told_all_of_them_first_and_then_wha
     async with broadcast.watch(*ids, nobodys) as watcher:
         told = await _until(watcher, {*ids, nobodys})
         assert [told[model_id].under_way for model_id in ids] == [True] * 3
-        assert told[nobodys] == Seen(None, None)
+        assert told[nobodys] == ModelState(None, None)
         done = await by_hand.carry_out(database)
         changed = await _until(watcher, {done.resource_id})
-    (seen,) = changed.values()
-    assert seen.model is not None
-    assert (seen.model.status, seen.under_way) == ("ready", False)
+    (state,) = changed.values()
+    assert state.model is not None
+    assert (state.model.status, state.under_way) == ("ready", False)
 
 
 async def test_who_comes_after_a_retry_is_not_told_the_failure_before_it(
@@ -73,14 +73,14 @@ async def test_who_comes_after_a_retry_is_not_told_the_failure_before_it(
 
 
 @asynccontextmanager
-async def _watching(broadcast: Broadcast, model_id: UUID) -> AsyncIterator[Seen]:
+async def _watching(broadcast: Broadcast, model_id: UUID) -> AsyncIterator[ModelState]:
     """What a new watcher is told first."""
     async with broadcast.watch(model_id) as watcher:
         yield (await watcher.changes(_LONG))[model_id]
 
 
-async def _until(watcher: Watcher, expected: set[UUID]) -> dict[UUID, Seen]:
-    told: dict[UUID, Seen] = {}
+async def _until(watcher: Watcher, expected: set[UUID]) -> dict[UUID, ModelState]:
+    told: dict[UUID, ModelState] = {}
     while not expected <= told.keys():
         news = await watcher.changes(_LONG)
         assert news, f"nothing in {_LONG} seconds"

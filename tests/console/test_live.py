@@ -64,7 +64,7 @@ def test_a_row_and_a_page_change_as_their_model_does(site: Site) -> None:
             until(lambda heard=heard: "creating" in heard.heard, lambda heard=heard: heard.heard)  # type: ignore[misc]
             assert f"event: model-{model_id}\ndata: <{tag} " in heard.heard
         # What a page shows already is not shown anew.
-        assert re.search(r'data-seen="(\w+)"', page)[1] in head.heard  # type: ignore[index]
+        assert re.search(r'data-digest="(\w+)"', page)[1] in head.heard  # type: ignore[index]
         site.api.carry_out()
         for heard in (row, head):
             until(lambda heard=heard: 'data-status="ready"' in heard.heard, lambda heard=heard: heard.heard)  # type: ignore[misc]

@@ -90,7 +90,7 @@ _REFUSING = """
 
 async def _operation(database: Database, operation_id: UUID) -> Any:
     async with database.read() as connection:
-        return (await operations.some(connection, [operation_id]))[operation_id]
+        return (await operations.get_many(connection, [operation_id]))[operation_id]
 
 
 class _Told(Pulse):

@@ -16,7 +16,7 @@ from app.db.session import Database, open_database
 from app.domain.errors import Refusal
 from app.domain.states import ModelStatus
 from app.sealing import Sealer
-from app.services import audit, files, models
+from app.services import audit, creates, files, models
 from app.services.rows import ModelRecord
 from app.settings import Settings, SettingsError, load, split_keys
 from app.storage import open_store
@@ -128,7 +128,7 @@ async def _repair(database: Database, settings: Settings, verdict: Verdict, toke
     sealed = sealer.seal(token.value, belongs_to=str(operation_id)) if token else None
     try:
         async with database.begin() as connection:
-            operation = await models.repair(
+            operation = await creates.repair(
                 connection,
                 verdict.model.id,
                 operation_id=operation_id,

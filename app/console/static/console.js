@@ -73,7 +73,7 @@
     if (!shown) return;
     const piece = event.detail.data;
     const before = shown.dataset;
-    if (told(piece, "seen") === before.seen) {
+    if (told(piece, "digest") === before.digest) {
       event.preventDefault();
       return;
     }

@@ -20,12 +20,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from alembic import command
 from app.db.migrate import configuration, upgrade
 from app.db.session import async_url
-from app.db.tables import Base
+from app.db.tables import METADATA
 from tests.servers import PostgreSQL
 
 _UPGRADE = "import sys; from app.db.migrate import upgrade; upgrade(sys.argv[1])"
 _WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'models'::regclass"
-TABLES = set(Base.metadata.tables)
+TABLES = set(METADATA.tables)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -48,7 +48,7 @@ def test_they_make_what_the_code_expects(empty: str) -> None:
 
     def differences(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        return list(compare_metadata(context, Base.metadata))
+        return list(compare_metadata(context, METADATA))
 
     assert _ask(empty, differences) == []
 
@@ -67,7 +67,7 @@ def test_they_make_every_constraint_by_its_name(empty: str) -> None:
 
     declared = {
         str(constraint.name)
-        for table in Base.metadata.tables.values()
+        for table in METADATA.tables.values()
         for constraint in table.constraints
         if type(constraint).__name__ in {"CheckConstraint", "PrimaryKeyConstraint"}
     }

@@ -25,7 +25,7 @@ async def use(database: Database, model_id: UUID) -> None:
         await reader.commit()  # wrong
         await models.forget(reader, model_id)  # wrong
         (await models.get(reader, model_id)).nmae  # wrong
-        (await operations.some(reader, [model_id]))[model_id].staet  # wrong
+        (await operations.get_many(reader, [model_id]))[model_id].staet  # wrong
 """
 
 

@@ -7,7 +7,7 @@ import pytest
 from app.db.session import Database
 from app.domain.errors import NotFound, Reason
 from app.domain.states import OperationState
-from app.services import models, operations
+from app.services import creates, models, operations
 from tests import by_hand
 
 
@@ -17,7 +17,7 @@ async def test_a_create_that_no_worker_has_looked_at_is_cancelled_and_its_model_
     operation = await by_hand.create(database, "acme/model", sealed_token="v1.sealed")
     assert await _delete(database, operation.resource_id) == OperationState.SUCCESS
     async with database.read() as connection:
-        (ended,) = (await operations.some(connection, [operation.id])).values()
+        (ended,) = (await operations.get_many(connection, [operation.id])).values()
         with pytest.raises(NotFound):
             await models.get(connection, operation.resource_id)
     assert (ended.state, ended.reason) == (OperationState.FAILURE, Reason.INTERRUPTED)
@@ -37,7 +37,7 @@ async def test_what_a_worker_may_have_written_of_a_model_is_deleted_by_a_worker(
     again = await by_hand.create(database, "acme/retried")
     assert again.resource_id == retried.resource_id
     async with database.begin() as connection:
-        await models.repair(connection, repaired, operation_id=uuid4(), sealed_token=None, deadline=3600)
+        await creates.repair(connection, repaired, operation_id=uuid4(), sealed_token=None, deadline=3600)
     for model_id in (looked_at.resource_id, retried.resource_id, repaired):
         assert await _delete(database, model_id) == OperationState.PENDING
 

@@ -58,7 +58,7 @@ async def test_an_operation_past_its_deadline_times_out_under_its_worker(databas
     async with database.begin() as connection:
         assert await operations.expire(connection) == 1
     async with database.read() as connection:
-        found = await operations.some(connection, [operation.id, other.id])
+        found = await operations.get_many(connection, [operation.id, other.id])
         model = await models.get(connection, operation.resource_id)
     ended, untouched = found[operation.id], found[other.id]
     assert (ended.state, ended.reason) == (OperationState.TIMEOUT, Reason.INTERRUPTED)
@@ -107,7 +107,7 @@ async def test_ended_operations_are_forgotten_after_a_while_and_pending_ones_nev
         await connection.execute(update(OperationRow).where(OperationRow.id == pending).values(created_at=now(-1000.0)))
         assert await operations.purge(connection, 75.0) == 1
     async with database.read() as connection:
-        assert (await operations.some(connection, [old, recent, pending])).keys() == {recent, pending}
+        assert (await operations.get_many(connection, [old, recent, pending])).keys() == {recent, pending}
 
 
 async def test_a_model_in_use_is_neither_deleted_nor_marked(database: Database) -> None:
@@ -167,7 +167,7 @@ async def test_words_that_no_encoding_has_are_stored_escaped(database: Database)
         assert await move_model(connection, claim.resource_id, ModelStatus.ERROR, lease=claim.lease, message=odd)
         await end_operation(connection, claim.lease, OperationState.FAILURE, reason=Reason.INCORRECT, message=odd)
     async with database.read() as connection:
-        told = (await operations.some(connection, [operation.id]))[operation.id].message
+        told = (await operations.get_many(connection, [operation.id]))[operation.id].message
         model = await models.get(connection, operation.resource_id)
     assert told == model.message == r"no file fits; there is a\udc80, b\x00c and é"
 
