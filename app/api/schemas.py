@@ -61,6 +61,9 @@ def _is_none(value: Any) -> bool:
 
 # Newer clients' types refuse null, so an absent value is left out.
 GivenText = Annotated[str | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "string"})]
+GivenTime = Annotated[
+    Time | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 GivenCount = Annotated[int | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "integer"})]
 
 
@@ -128,6 +131,9 @@ class CreateDeployment(Body):
     inference_engine_version: Text | None = None
     inference_engine_parameters: Parameters | None = None
     deployment_url: Text | None = None
+    key: Annotated[
+        Text | None, Field(None, description="The id of the API key that it pulls the model with, which renews it.")
+    ]
     product_name: Annotated[Text | None, Field(None, description="Taken, and ignored: nothing is billed here.")]
 
 
@@ -223,6 +229,8 @@ class Deployment(Wire):
     deployment_url: str
     inference_engine_version: GivenText
     inference_engine_parameters: list[str]
+    key: GivenText
+    last_seen_at: GivenTime
     created_at: Time
     updated_at: Time
     visibility: str = "private"

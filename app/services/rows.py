@@ -180,6 +180,8 @@ class DeploymentRecord(Record, Protocol):
     deployment_url: str | None
     inference_engine_version: str | None
     inference_engine_parameters: Sequence[str]
+    key: str | None
+    last_seen_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -194,6 +196,8 @@ class KeyRecord(Record, Protocol):
     last_used_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    models: str | None
+    auto_deployment: bool
 
 
 class UsableKey(Protocol):
@@ -202,6 +206,8 @@ class UsableKey(Protocol):
     name: str
     role: Role
     sealed_secret: str
+    models: str | None
+    auto_deployment: bool
 
 
 class AuditRecord(Record, Protocol):
