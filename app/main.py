@@ -79,7 +79,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
             wakeup=wakeup,
             lookups=lookups,
             sealer=sealer,
-            authenticator=Authenticator(keyring, prefix),
+            authenticator=Authenticator(keyring, prefix, anonymous_pull=settings.anonymous_pull),
             sessions=Sessions(database),
             broadcast=broadcast,
             readiness=readiness,
