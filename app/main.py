@@ -23,8 +23,10 @@ from app.depot.batching import Creates
 from app.depot.figures import Figures
 from app.depot.lookups import Lookups
 from app.depot.metrics import ApiMetrics
+from app.depot.pulls import Pulls
 from app.depot.readiness import Readiness
 from app.depot.sessions import Sessions
+from app.depot.sightings import Sightings
 from app.depot.status import StatusServer
 from app.depot.volume import Volume
 from app.http import errors, middleware
@@ -35,6 +37,7 @@ from app.http.keyring import Keyring
 from app.http.prefix import Prefix
 from app.hub_api import routes as hub_routes
 from app.hub_api.calls import HubApi
+from app.hub_api.metrics import HubMetrics
 from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.settings import Settings, split_keys
@@ -71,7 +74,15 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
             app.state.depot = depot
             snapshots = Snapshots(database)
             stack.push_async_callback(snapshots.close)
-            app.state.hub_api = HubApi(depot.authenticator, snapshots, depot.sealer, store)
+            app.state.hub_api = HubApi(
+                depot.authenticator,
+                snapshots,
+                depot.sealer,
+                store,
+                depot.pulls,
+                Sightings(database),
+                HubMetrics(metrics.registry),
+            )
             async with StatusServer(depot.readiness, metrics).listening(watched_at):
                 yield
 
@@ -109,24 +120,26 @@ async def _opened(
         wakeup=wakeup,
         lookups=Lookups(connect(settings.redis_url)),
         sealer=sealer,
-        authenticator=Authenticator(keyring, settings.prefix),
+        authenticator=Authenticator(keyring, settings.prefix, anonymous_pull=settings.anonymous_pull),
         sessions=Sessions(database),
         broadcast=Broadcast(database),
         readiness=Readiness(database, revisions(), wakeup, volume),
         metrics=metrics,
         volume=volume,
         figures=figures,
+        pulls=Pulls(database),
         address=settings.address,
         zone=settings.zone,
         operation_deadline=settings.operation_deadline,
     )
-    tasks = [asyncio.create_task(work) for work in (depot.broadcast.run(), keyring.run())]
+    tasks = [asyncio.create_task(work) for work in (depot.broadcast.run(), keyring.run(), depot.pulls.run())]
     try:
         yield depot
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        await depot.pulls.flush()
         for opened in (depot.lookups, wakeup, depot.reads, database):
             await opened.close()
 

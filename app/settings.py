@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "", description="Addresses and networks of proxies, comma-separated, whose X-Forwarded-For is believed."
     )
+    anonymous_pull: bool = Field(
+        default=False,
+        description="Whether clients of the Hub's protocol may read models without a key: on or off. It opens nothing else.",
+    )
     client_timeout: float = Field(
         20.0, ge=1, le=600, description="How long a client may take over a request, and to take its answer, in seconds."
     )
@@ -146,6 +150,9 @@ class Settings(BaseSettings):
         604_800.0,
         description="How long what housekeeping took from the storage can be restored, in seconds. So long, too, what "
         "arrived of models that the database does not know is left alone.",
+    )
+    deployment_expiry: Seconds = Field(
+        2_592_000.0, description="How long a deployment that a pull declared lasts without another pull, in seconds."
     )
     connections: int = Field(8, ge=1, le=64, description="How many connections fetch one model's large files.")
     bandwidth: int = Field(0, ge=0, description="The most bytes per second that one worker downloads. 0: no limit.")

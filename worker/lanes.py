@@ -27,6 +27,7 @@ class RunnerOptions:
     retention: float
     audit_retention: float
     error_retention: float
+    deployment_expiry: float
 
     @property
     def all_slots(self) -> int:

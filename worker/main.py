@@ -148,6 +148,7 @@ def _options(settings: Settings) -> RunnerOptions:
         retention=settings.operation_retention,
         audit_retention=settings.audit_retention,
         error_retention=settings.error_retention,
+        deployment_expiry=settings.deployment_expiry,
     )
 
 

@@ -13,7 +13,7 @@ from app.db.errors import DatabaseUnreachable
 from app.db.transitions import LeaseLost
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 from app.probe import Pulse
-from app.services import audit, downloads, leases, models, operations, sessions, workers
+from app.services import audit, declarations, downloads, leases, models, operations, sessions, workers
 from app.services.leases import Claim
 from app.services.workers import Presence
 from worker.commands import COMMANDS
@@ -212,7 +212,7 @@ class Runner:
             if look % _TIDY_EVERY == 0:
                 if self._context.database.ballast:
                     await asyncio.to_thread(self._context.database.ballast.keep)
-                await self._or_log(self._dismiss())
+                await self._or_log(self._forget())
                 await self._or_log(tidy(self._context.database, self._context.storage))
             await asyncio.sleep(self._options.poll_interval)
 
@@ -231,11 +231,14 @@ class Runner:
         if expired or purged or forgotten:
             log.info("swept", expired=expired, purged=purged, audit=forgotten)
 
-    async def _dismiss(self) -> None:
+    async def _forget(self) -> None:
         async with self._context.database.begin() as connection:
             dismissed = await models.dismiss(connection, self._options.error_retention)
+            expired = await declarations.expire(connection, self._options.deployment_expiry)
         if dismissed:
             log.info("forgot models that failed before a byte arrived", models=dismissed)
+        if expired:
+            log.info("forgot deployments that pulls declared and that pulled no more", deployments=expired)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
         """Log any error of `work`: only a cancellation ends a worker's loop."""

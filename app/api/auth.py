@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from app.api.dependencies import Depot
+from app.api.limits import LimitCheck, in_path, unlimited
 from app.db.errors import DatabaseUnreachable
 from app.domain.errors import Refusal
 from app.domain.keys import KEY_ID, Role
@@ -43,7 +44,10 @@ log = structlog.get_logger()
 
 
 class KeyedRoute(APIRoute):
-    """A route that requires a key, and an operator's key unless it only reads."""
+    """A route that requires a key, and an operator's key unless it only reads.
+
+    To a key that is limited to some models, others do not exist.
+    """
 
     readers_may_look = True
 
@@ -54,6 +58,7 @@ class KeyedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer, action = super().get_route_handler(), self.operation_id or self.name
+        check_limit = self.check_limit = self.limit_check()
 
         async def handler(request: Request) -> Response:
             depot: Depot = request.app.state.depot
@@ -61,20 +66,28 @@ class KeyedRoute(APIRoute):
             if request.method in READS:
                 if key.role is Role.READER and not self.readers_may_look:
                     raise HTTPException(403, _READER)
+                await check_limit(depot.database, key, request)
                 return await answer(request)
             async with audited(request, depot, key, action) as act:
                 if key.role is Role.READER:
                     raise HTTPException(403, _READER)
+                await check_limit(depot.database, key, request)
                 request.state.act = act
                 return await answer(request)
 
         return handler
 
+    def limit_check(self) -> LimitCheck:
+        return in_path(self.path)
+
 
 class OperatorsRoute(KeyedRoute):
-    """A route that always requires an operator's key."""
+    """A route that always requires an operator's key, and one that is not limited to some models."""
 
     readers_may_look = False
+
+    def limit_check(self) -> LimitCheck:
+        return unlimited
 
 
 @asynccontextmanager

@@ -6,12 +6,14 @@ import structlog
 
 from app.api import schemas
 from app.api.dependencies import Depot
+from app.api.limits import check_name
 from app.db.errors import DatabaseUnreachable
 from app.depot.volume import VolumeAway
 from app.domain.commands import Command
 from app.domain.errors import Conflict, NotReady
-from app.domain.keys import Role
+from app.domain.keys import NameLimit, Role
 from app.domain.repositories import select
+from app.http.keyring import Key
 from app.services import audit, creates, deployments, keys, models, operations
 from app.services.audit import Act
 from app.services.rows import AcceptedOperation, KeyRecord
@@ -19,12 +21,13 @@ from app.services.rows import AcceptedOperation, KeyRecord
 log = structlog.get_logger()
 
 
-async def create_model(depot: Depot, act: Act, body: schemas.CreateModel) -> AcceptedOperation:
+async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateModel) -> AcceptedOperation:
     """Accept a model; return the operation that fetches it, or that retries it if it is in `error`."""
     selection = select(
         body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
     )
     act.resource_name = selection.name
+    check_name(key, selection.name)
     operation_id = uuid4()
     token = body.huggingface_token
     sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
@@ -56,16 +59,20 @@ async def _request_delete(depot: Depot, act: Act, model_id: UUID) -> AcceptedOpe
     return row
 
 
-async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployment) -> AcceptedOperation:
+async def create_deployment(depot: Depot, key: Key, act: Act, body: schemas.CreateDeployment) -> AcceptedOperation:
     """Create a deployment; return the ended operation."""
     act.resource_name = body.name
-    await _check_folder(depot, body.model)
+    await _check_folder(depot, key, body.model)
     async with depot.database.begin() as connection:
+        if body.key is not None:
+            await keys.check_usable(connection, body.key)
         row = await deployments.create(
             connection,
             model_id=body.model.id,
             model_name=body.model.name,
             name=body.name,
+            limit=key.limit,
+            key_id=body.key,
             gpu_type=body.gpu_type,
             gpu_count=body.gpu_count,
             replicas=body.replicas,
@@ -78,10 +85,10 @@ async def create_deployment(depot: Depot, act: Act, body: schemas.CreateDeployme
     return row
 
 
-async def _check_folder(depot: Depot, model: schemas.ModelReference) -> None:
+async def _check_folder(depot: Depot, key: Key, model: schemas.ModelReference) -> None:
     """Raise `NotReady` for a model that is ready by its row but has no usable folder on the storage."""
     async with depot.database.read() as connection:
-        model_id = await deployments.ready_model(connection, model_id=model.id, model_name=model.name)
+        model_id = await deployments.ready_model(connection, model_id=model.id, model_name=model.name, limit=key.limit)
     if model_id is None:
         return
     try:
@@ -94,25 +101,27 @@ async def _check_folder(depot: Depot, model: schemas.ModelReference) -> None:
 
 
 async def update_deployment(
-    depot: Depot, act: Act, deployment_id: UUID, body: schemas.UpdateDeployment
+    depot: Depot, key: Key, act: Act, deployment_id: UUID, body: schemas.UpdateDeployment
 ) -> AcceptedOperation:
     """Change a deployment; return the ended operation. A null field counts as absent."""
-    return await _change_deployment(depot, act, deployment_id, Command.UPDATE_DEPLOYMENT, body)
+    return await _change_deployment(depot, key, act, deployment_id, Command.UPDATE_DEPLOYMENT, body)
 
 
 async def scale_deployment(
-    depot: Depot, act: Act, deployment_id: UUID, body: schemas.ScaleDeployment
+    depot: Depot, key: Key, act: Act, deployment_id: UUID, body: schemas.ScaleDeployment
 ) -> AcceptedOperation:
     """Set a deployment's number of replicas; return the ended operation."""
-    return await _change_deployment(depot, act, deployment_id, Command.SCALE_DEPLOYMENT, body)
+    return await _change_deployment(depot, key, act, deployment_id, Command.SCALE_DEPLOYMENT, body)
 
 
 async def _change_deployment(
-    depot: Depot, act: Act, deployment_id: UUID, command: Command, body: schemas.Body
+    depot: Depot, key: Key, act: Act, deployment_id: UUID, command: Command, body: schemas.Body
 ) -> AcceptedOperation:
     values = body.model_dump(exclude_none=True)
     async with depot.database.begin() as connection:
-        row = await deployments.change(connection, deployment_id, command, request_id=act.request_id, **values)
+        row = await deployments.change(
+            connection, deployment_id, command, limit=key.limit, request_id=act.request_id, **values
+        )
         await audit.accept(connection, act, row)
     return row
 
@@ -125,10 +134,27 @@ async def delete_deployment(depot: Depot, act: Act, deployment_id: UUID) -> Acce
     return row
 
 
-async def create_key(depot: Depot, act: Act, *, name: str, role: Role, expires: float | None) -> tuple[KeyRecord, str]:
-    """Create a key; return it and its secret, which can't be shown again. `expires`: seconds from now."""
+async def create_key(
+    depot: Depot,
+    act: Act,
+    *,
+    name: str,
+    role: Role,
+    expires: float | None,
+    limit: NameLimit,
+    auto_deployment: bool,
+) -> tuple[KeyRecord, str]:
+    """Create a key, as `keys.create` does; return it and its secret, which can't be shown again."""
     async with depot.database.begin() as connection:
-        key_id, secret = await keys.create(connection, depot.sealer, name=name, role=role, expires=expires)
+        key_id, secret = await keys.create(
+            connection,
+            depot.sealer,
+            name=name,
+            role=role,
+            expires=expires,
+            limit=limit,
+            auto_deployment=auto_deployment,
+        )
         row = await keys.get(connection, key_id)
         await audit.accept_for_key(connection, act, key_id, name)
     return row, secret

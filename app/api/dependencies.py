@@ -18,6 +18,7 @@ from app.depot.batching import Creates
 from app.depot.figures import Figures
 from app.depot.lookups import Lookups
 from app.depot.metrics import ApiMetrics
+from app.depot.pulls import Pulls
 from app.depot.readiness import Readiness
 from app.depot.sessions import Sessions
 from app.depot.volume import Volume
@@ -47,6 +48,7 @@ class Depot:
     metrics: ApiMetrics
     volume: Volume
     figures: Figures
+    pulls: Pulls
     address: str
     zone: str
     operation_deadline: float

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from app.api import changes, lists, schemas
 from app.api.answers import json_answer, json_bytes, operation_answer
-from app.api.auth import KeyedRoute, TheAct
+from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.http.errors import documented
 from app.services import deployments
@@ -39,10 +39,13 @@ _EXAMPLES: dict[str, Any] = {
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 412, 413, 415, 503)},
 )
 async def create_deployment(
-    body: Annotated[schemas.CreateDeployment, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, act: TheAct
+    body: Annotated[schemas.CreateDeployment, Body(openapi_examples=_EXAMPLES)],
+    depot: TheDepot,
+    key: TheKey,
+    act: TheAct,
 ) -> Response:
     """From here on the model can't be deleted, until the deployment is."""
-    return operation_answer(await changes.create_deployment(depot, act, body))
+    return operation_answer(await changes.create_deployment(depot, key, act, body))
 
 
 @router.get(
@@ -53,12 +56,17 @@ async def create_deployment(
     responses={200: {"model": schemas.DeploymentList}, **documented(400, 503)},
 )
 async def list_deployments(
-    depot: TheDepot, visibility: Visibility = None, name: Name = None, model: OfModel = None, limit: Limit = None
+    depot: TheDepot,
+    key: TheKey,
+    visibility: Visibility = None,
+    name: Name = None,
+    model: OfModel = None,
+    limit: Limit = None,
 ) -> Response:
     """Every deployment, oldest first."""
     if visibility == "public":
         return json_bytes(b'{"deployments":[]}')
-    return await depot.lists.of(lists.deployments(name, model), limit=limit)
+    return await depot.lists.of(lists.deployments(name, model, key.limit), limit=limit)
 
 
 @router.get(
@@ -83,10 +91,10 @@ async def get_deployment(deployment_id: ResourceId, depot: TheDepot) -> Response
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 413, 415, 503)},
 )
 async def update_deployment(
-    body: schemas.UpdateDeployment, deployment_id: ResourceId, depot: TheDepot, act: TheAct
+    body: schemas.UpdateDeployment, deployment_id: ResourceId, depot: TheDepot, key: TheKey, act: TheAct
 ) -> Response:
     """Note what is said; what serves the model is not touched."""
-    return operation_answer(await changes.update_deployment(depot, act, deployment_id, body))
+    return operation_answer(await changes.update_deployment(depot, key, act, deployment_id, body))
 
 
 @router.post(
@@ -98,10 +106,10 @@ async def update_deployment(
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 413, 415, 503)},
 )
 async def scale_deployment(
-    body: schemas.ScaleDeployment, deployment_id: ResourceId, depot: TheDepot, act: TheAct
+    body: schemas.ScaleDeployment, deployment_id: ResourceId, depot: TheDepot, key: TheKey, act: TheAct
 ) -> Response:
     """Note the number; what serves the model is not touched."""
-    return operation_answer(await changes.scale_deployment(depot, act, deployment_id, body))
+    return operation_answer(await changes.scale_deployment(depot, key, act, deployment_id, body))
 
 
 @router.delete(

@@ -13,7 +13,7 @@ from app.api.auth import OperatorsRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.lists import Listed
 from app.api.schemas import Body, Operation, Text, Time
-from app.domain.keys import LONGEST_NAME, Role, identity
+from app.domain.keys import LONGEST_NAME, Role, hub_token, identity, limit_to
 from app.http.errors import documented
 from app.http.wire import Wire
 from app.services import keys, lists
@@ -31,6 +31,18 @@ class CreateKey(Body):
     name: Annotated[Text, Field(max_length=LONGEST_NAME)]
     scope: Annotated[Scope, Field("public")]
     role: Annotated[Role, Field(Role.READER, description="A reader may only look; an operator may do everything.")]
+    models: Annotated[
+        list[str] | None,
+        Field(
+            None,
+            description="Names and glob patterns of `owner/name`, such as `meta-llama/*`: to the key, other models do not "
+            "exist. Default: all models.",
+        ),
+    ]
+    auto_deployment: Annotated[
+        bool,
+        Field(False, description="Whether pulling a model with the key declares a deployment of the key's name."),
+    ]
 
 
 class ApiKey(Wire):
@@ -44,11 +56,16 @@ class ApiKey(Wire):
     updated_at: Time
     key: Annotated[str, Field(description="What it is called here, and in signatures.")]
     role: Role
+    models: Annotated[list[str], Field(description="What it is limited to; empty if to nothing.")]
+    auto_deployment: bool
 
 
 class NewApiKey(ApiKey):
     """A key with its secret, which is shown this once."""
 
+    hub_token: Annotated[
+        str, Field(description="The same as `value`, in the form of the Hub's tokens: for `HF_TOKEN`.")
+    ]
     value: Annotated[str, Field(description="`<key>:<secret>`: what goes behind `Authorization: Bearer`.")]
 
 
@@ -95,8 +112,17 @@ async def get_key(identifier: ResourceId, depot: TheDepot) -> Response:
 )
 async def create_key(body: CreateKey, depot: TheDepot, act: TheAct) -> Response:
     """The secret is in this answer and nowhere else."""  # noqa: D401  # the document shows it
-    row, secret = await changes.create_key(depot, act, name=body.name, role=body.role, expires=None)
-    answer = json_answer(_NEW, _shown(row) | {"value": f"{row.id}:{secret}"})
+    row, secret = await changes.create_key(
+        depot,
+        act,
+        name=body.name,
+        role=body.role,
+        expires=None,
+        limit=limit_to(body.models or ()),
+        auto_deployment=body.auto_deployment,
+    )
+    spelled = {"value": f"{row.id}:{secret}", "hub-token": hub_token(row.id, secret)}
+    answer = json_answer(_NEW, _shown(row) | spelled)
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
@@ -124,6 +150,8 @@ def _shown(row: KeyRecord) -> dict[str, Any]:
         "updated-at": row.created_at,
         "key": row.id,
         "role": row.role,
+        "models": (row.models or "").split(),
+        "auto-deployment": row.auto_deployment,
     }
 
 

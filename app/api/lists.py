@@ -20,6 +20,7 @@ from app.batcher import Batcher
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database, Reader
 from app.domain.errors import Refusal
+from app.domain.keys import NameLimit
 from app.domain.states import ModelStatus
 from app.services import lists
 from app.services.rows import DeploymentRecord, ModelRecord, Placed, Record
@@ -116,18 +117,18 @@ def write(shape: TypeAdapter[Any], rows: Sequence[Record]) -> bytes:
 _MODELS = Listed("models", lists.models, partial(write, schemas.MODELS))
 
 
-def models(name: str | None, status: ModelStatus | None) -> Listed:
-    """Return the list of the models of that name, in that status."""
-    return _MODELS._replace(fetch=partial(lists.models, name=name, status=status))
+def models(name: str | None, status: ModelStatus | None, limit: NameLimit) -> Listed:
+    """Return the list of the models of that name, in that status, within the limit."""
+    return _MODELS._replace(fetch=partial(lists.models, name=name, status=status, limit=limit))
 
 
-def deployments(name: str | None, model_id: UUID | None) -> Listed:
-    """Return the list of the deployments of that name, of that model."""
+def deployments(name: str | None, model_id: UUID | None, limit: NameLimit) -> Listed:
+    """Return the list of the deployments of that name, of that model, within the limit."""
 
     def written(rows: Sequence[DeploymentRecord]) -> bytes:
         return schemas.DEPLOYMENTS.dump_json([schemas.deployment(row) for row in rows], by_alias=True)
 
-    return Listed("deployments", partial(lists.deployments, name=name, model_id=model_id), written)
+    return Listed("deployments", partial(lists.deployments, name=name, model_id=model_id, limit=limit), written)
 
 
 def files(model: ModelRecord) -> Listed:

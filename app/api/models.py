@@ -49,10 +49,10 @@ _EVENT = {
     responses={200: {"model": schemas.Operation}, **documented(400, 409, 413, 415, 503)},
 )
 async def create_model(
-    body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, act: TheAct
+    body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, key: TheKey, act: TheAct
 ) -> Response:
     """Fetch a Hub repository, or part of it. The same request again retries a model that is in `error`."""
-    return operation_answer(await changes.create_model(depot, act, body))
+    return operation_answer(await changes.create_model(depot, key, act, body))
 
 
 @router.get(
@@ -63,16 +63,16 @@ async def create_model(
     responses={200: {"model": schemas.ModelList}, **documented(400, 503)},
 )
 async def list_models(
-    depot: TheDepot, limit: Limit = None, after: After = None, name: Name = None, status: Status = None
+    depot: TheDepot, key: TheKey, limit: Limit = None, after: After = None, name: Name = None, status: Status = None
 ) -> Response:
     """Every model, oldest first; or a page of them: the last one when it holds fewer than its `limit`."""
-    if limit is None and after is None and name is None and status is None:
+    if not key.limit and limit is None and after is None and name is None and status is None:
         return await depot.lists.models()
     place = None
     if after is not None:
         async with depot.database.read() as connection:
-            place = await listing.model_place(connection, after)
-    return await depot.lists.of(lists.models(name, status), after=place, limit=limit)
+            place = await listing.model_place(connection, after, key.limit)
+    return await depot.lists.of(lists.models(name, status, key.limit), after=place, limit=limit)
 
 
 @polled.get(

@@ -41,7 +41,8 @@ class PolledRoute(KeyedRoute):
             return
         request = Request(scope, receive)
         depot: Depot = request.app.state.depot
-        await depot.authenticator.admit(request)
+        key = await depot.authenticator.admit(request)
+        await self.check_limit(depot.database, key, request)
         answer = await self.endpoint(scope[_POLLED], depot)
         await answer(scope, receive, send)
 

@@ -61,6 +61,9 @@ def _is_none(value: Any) -> bool:
 
 # Newer clients' types refuse null, so an absent value is left out.
 GivenText = Annotated[str | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "string"})]
+GivenTime = Annotated[
+    Time | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 GivenCount = Annotated[int | None, Field(None, exclude_if=_is_none), WithJsonSchema({"type": "integer"})]
 
 
@@ -128,6 +131,9 @@ class CreateDeployment(Body):
     inference_engine_version: Text | None = None
     inference_engine_parameters: Parameters | None = None
     deployment_url: Text | None = None
+    key: Annotated[
+        Text | None, Field(None, description="The id of the API key that it pulls the model with, which renews it.")
+    ]
     product_name: Annotated[Text | None, Field(None, description="Taken, and ignored: nothing is billed here.")]
 
 
@@ -171,6 +177,11 @@ class Model(Wire):
     ]
     reason: Annotated[Reason | None, Field(description="Why it is in error.")]
     message: str | None
+    pulls: Annotated[int, Field(description="How often it was pulled by name; up to a minute old, like the next ones.")]
+    bytes_sent: Annotated[int, Field(description="Bytes of its files that were sent.")]
+    last_pulled_at: Annotated[Time | None, Field(description="When it was last pulled by name.")]
+    last_pulled_by: Annotated[str | None, Field(description="With the key of this name; null without one.")]
+    last_pulled_with: Annotated[str | None, Field(description="By a client that says that it is this.")]
 
 
 class File(Wire):
@@ -223,6 +234,8 @@ class Deployment(Wire):
     deployment_url: str
     inference_engine_version: GivenText
     inference_engine_parameters: list[str]
+    key: GivenText
+    last_seen_at: GivenTime
     created_at: Time
     updated_at: Time
     visibility: str = "private"

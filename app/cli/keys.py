@@ -12,7 +12,8 @@ from app.cli.database import in_a_transaction, time
 from app.cli.settings import CannotGoOn, address_in, settings_in
 from app.client.commands.options import data_option, json_option
 from app.db.session import Reader, Writer
-from app.domain.keys import LONGEST_NAME, Role, is_name
+from app.domain.errors import BadRequest
+from app.domain.keys import LONGEST_NAME, NameLimit, Role, hub_token, is_name, limit_to
 from app.sealing import Sealer
 from app.services import audit as records
 from app.services import keys
@@ -62,23 +63,47 @@ def key() -> None:
 @click.option(
     "--expires", type=_Duration(), metavar="TIME", help="For how long it is valid, such as 90d. Default: for good."
 )
-def create_key(data: Path, name: str, role: str, expires: float | None) -> None:
+@click.option(
+    "--models",
+    "patterns",
+    multiple=True,
+    metavar="OWNER/NAME",
+    help="A model, or a pattern such as 'meta-llama/*', that it is limited to; repeatable. Default: all models.",
+)
+@click.option(
+    "--auto-deployment", is_flag=True, help="Pulling a model with it declares a deployment of the key's name."
+)
+def create_key(
+    data: Path, name: str, role: str, expires: float | None, patterns: Sequence[str], *, auto_deployment: bool
+) -> None:
     """Make a key. Its secret is shown this once."""
+    if auto_deployment and not name:
+        raise click.UsageError("give the deployments a --name")
+    limit = _limit(patterns)
     settings = settings_in(data)
     sealer = _sealer(settings)
 
     async def work(connection: Writer) -> tuple[str, str]:
-        made = await keys.create(connection, sealer, name=name, role=Role(role), expires=expires)
+        made = await keys.create(
+            connection,
+            sealer,
+            name=name,
+            role=Role(role),
+            expires=expires,
+            limit=limit,
+            auto_deployment=auto_deployment,
+        )
         await records.accept_for_key(connection, records.by_shell("create-key"), made[0], name)
         return made
 
     key_id, secret = in_a_transaction(settings, work)
-    say(f"key     {key_id}", f"secret  {secret}")
+    say(f"key     {key_id}", f"secret  {secret}", f"token   {hub_token(key_id, secret)}")
     say(
         "",
         "The secret is not shown again.",
         f"  SDKs   Client({key_id!r}, SECRET, url='{address_in(settings, data)}/v2')",
         f"  curl   -H 'Authorization: Bearer {key_id}:SECRET'",
+        "  token  is both in the form of the Hub's tokens, on which some of its clients insist",
         err=True,
     )
 
@@ -90,11 +115,14 @@ def list_keys(data: Path, *, as_json: bool) -> None:
     """Show every key, without its secret."""
     rows = in_a_transaction(settings_in(data), keys.list_all)
     if as_json:
-        print_json({"keys": [_object(row) for row in rows]})
+        print_json({"keys": [_object(row) | {"models": (row.models or "").split()} for row in rows]})
         return
-    titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
+    titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED", "MODELS")
     times = ("created_at", "last_used_at", "expires_at", "revoked_at")
-    lines = [(row.id, row.name or "-", row.role.value, *(time(getattr(row, name)) for name in times)) for row in rows]
+    lines = [
+        (row.id, row.name or "-", row.role.value, *(time(getattr(row, name)) for name in times), row.models or "all")
+        for row in rows
+    ]
     table([titles, *lines])
 
 
@@ -175,7 +203,16 @@ def _object(row: Record) -> dict[str, Any]:
     return {name.replace("_", "-"): _value(value) for name, value in row._asdict().items()}
 
 
-def _value(value: object) -> str | None:
+def _limit(patterns: Sequence[str]) -> NameLimit:
+    try:
+        return limit_to(patterns)
+    except BadRequest as error:
+        raise click.BadParameter(error.message, param_hint="--models") from None
+
+
+def _value(value: object) -> str | bool | None:
+    if isinstance(value, bool):
+        return value
     return time(value) if isinstance(value, datetime) else None if value is None else str(value)
 
 

@@ -21,7 +21,7 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 
 _PER_PAGE, _OFFERED = 50, 500
 """Deployments per page; models offered in the form, which accepts others, too."""
-_TEXTS, _COUNTS = ("gpu-type", "deployment-url", "inference-engine-version"), ("gpu-count", "replicas")
+_TEXTS, _COUNTS = ("gpu-type", "deployment-url", "key", "inference-engine-version"), ("gpu-count", "replicas")
 _FIELDS = ("name", "model", "inference-engine-parameters", *_TEXTS, *_COUNTS)
 
 
@@ -34,7 +34,7 @@ async def list_deployments(request: Request, depot: TheDepot) -> Response:
 async def create(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
     try:
         async with audited(request, depot, session.key, "create-deployment") as act:
-            made = await changes.create_deployment(depot, act, filled(CreateDeployment, _wanted(form)))
+            made = await changes.create_deployment(depot, session.key, act, filled(CreateDeployment, _wanted(form)))
     except Refusal as refusal:
         return await _list(request, depot, form, refusal)
     return see(request, f"/deployments#d-{made.resource_id}")
@@ -77,11 +77,12 @@ def _wanted(form: Form) -> dict[str, Any]:
 
 
 async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
+    reach = request.state.session.key.limit
     before: UUID | None = an_id(request.query_params.get("before", ""))
     async with depot.database.read() as connection:
-        rows = await deployments.newest(connection, limit=_PER_PAGE + 1, before=before)
-        count = await deployments.count(connection)
-        offered = await deployments.deployable(connection, limit=_OFFERED)
+        rows = await deployments.newest(connection, limit=_PER_PAGE + 1, before=before, reach=reach)
+        count = await deployments.count(connection, reach=reach)
+        offered = await deployments.deployable(connection, limit=_OFFERED, reach=reach)
     return page(
         request,
         "deployments.html",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,9 +13,9 @@ from app.api.dependencies import Depot, TheDepot
 from app.console.forms import page_number, said
 from app.console.once import forget, keep_once, kept_once
 from app.console.pages import page, see
-from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
+from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only, unlimited_only
 from app.domain.errors import BadRequest, NotFound, Refusal
-from app.domain.keys import KEY_ID, LONGEST_NAME, Role, is_name
+from app.domain.keys import KEY_ID, LONGEST_NAME, Role, hub_token, is_name, limit_to
 from app.http.errors import status_of
 from app.services import keys
 
@@ -29,6 +30,7 @@ _PER_PAGE = 50
 @router.get("/console/keys")
 async def list_keys(request: Request, depot: TheDepot) -> Response:
     session = operators_only(request)
+    unlimited_only(request)
     made = kept_once(request, session)
     answer = await _list(request, depot, {}, made=made.split() if made else None)
     if made:
@@ -39,10 +41,10 @@ async def list_keys(request: Request, depot: TheDepot) -> Response:
 @router.post("/console/keys", operation_id="create-key")
 async def create(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
     """Make a key. Only the page that follows shows its secret, and no browser keeps that page."""
+    unlimited_only(request)
     try:
         async with audited(request, depot, session.key, "create-key") as act:
-            name, role, expires = _wanted(form)
-            row, secret = await changes.create_key(depot, act, name=name, role=role, expires=expires)
+            row, secret = await changes.create_key(depot, act, **_wanted(form))
     except Refusal as refusal:
         return await _list(request, depot, form, refusal=refusal)
     answer = see(request, "/keys")
@@ -54,6 +56,7 @@ async def create(request: Request, depot: TheDepot, session: TheSession, form: T
 async def ask(request: Request, depot: TheDepot, key: str) -> Response:
     """Are you sure?"""
     operators_only(request)
+    unlimited_only(request)
     if not KEY_ID.fullmatch(key):
         raise NotFound("There is no such key. The list shows those that there are.")
     async with depot.database.read() as connection:
@@ -63,6 +66,7 @@ async def ask(request: Request, depot: TheDepot, key: str) -> Response:
 
 @router.post("/console/keys/{key}/revoke", operation_id="revoke-key")
 async def revoke(request: Request, depot: TheDepot, session: TheSession, key: str) -> Response:
+    unlimited_only(request)
     try:
         async with audited(request, depot, session.key, "revoke-key") as act:
             if not KEY_ID.fullmatch(key):
@@ -73,8 +77,8 @@ async def revoke(request: Request, depot: TheDepot, session: TheSession, key: st
     return see(request, "/keys")
 
 
-def _wanted(form: Form) -> tuple[str, Role, float | None]:
-    """Return the name, role and seconds until expiry. Raises `BadRequest`."""
+def _wanted(form: Form) -> dict[str, Any]:
+    """Return what `keys.create` takes. Raises `BadRequest`."""
     name, role, days = form.get("name", ""), form.get("role", ""), form.get("expires", "")
     if not name or not is_name(name):
         raise BadRequest(f"Say whose key it is or what it is for, in 1 to {LONGEST_NAME} characters.", field="name")
@@ -83,7 +87,13 @@ def _wanted(form: Form) -> tuple[str, Role, float | None]:
     if days not in _DAYS:
         raise BadRequest("Choose one of the times that the form offers.", field="expires")
     number = _DAYS[days]
-    return name, Role(role), None if number is None else number * _DAY
+    return {
+        "name": name,
+        "role": Role(role),
+        "expires": None if number is None else number * _DAY,
+        "limit": limit_to(form.get("models", "").split()),
+        "auto_deployment": bool(form.get("auto-deployment")),
+    }
 
 
 async def _list(
@@ -108,9 +118,10 @@ async def _list(
         pages=pages,
         now=datetime.now(UTC),
         made=made,
+        token=hub_token(*made) if made else "",
         address=depot.address,
         roles=list(Role),
         days=list(_DAYS),
-        form={"name": "", "role": Role.READER, "expires": "90"} | dict(form),
+        form={"name": "", "role": Role.READER, "expires": "90", "models": "", "auto-deployment": ""} | dict(form),
         refusal=said(refusal),
     )

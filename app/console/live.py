@@ -15,6 +15,7 @@ from app.api.events import LOOK_AT_KEY, ModelState, still
 from app.console.pages import Pages
 from app.console.progress import show
 from app.console.session import Session, SessionRoute, TheSession, goes_on
+from app.services import limits
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute)
 
@@ -66,6 +67,9 @@ async def events(request: Request, depot: TheDepot, session: TheSession, models:
         raise HTTPException(400, "'models' lists the ids of models.") from None
     if len(model_ids) > PER_PAGE:
         raise HTTPException(400, f"At most {PER_PAGE} models can be watched at once.")
+    if session.key.limit:
+        async with depot.database.read() as connection:
+            model_ids = list(await limits.models(connection, session.key.limit, model_ids))
     fragments: Fragments = request.app.state.fragments
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(

@@ -1,6 +1,7 @@
 """Pages that list and show models, and add, retry and delete one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -38,10 +39,14 @@ _LARGEST_CONFIG = 1 << 20
 
 
 @router.get("/console")
-async def list_models(request: Request, depot: TheDepot) -> Response:
+async def list_models(request: Request, depot: TheDepot, session: TheSession) -> Response:
     search, number = _search(request)
+    search = replace(search, limit=session.key.limit)
     async with depot.database.read() as connection:
-        totals = await depot.figures.models.look(connection)
+        if search.limit:
+            totals = await catalogue.totals(connection, search.limit)
+        else:
+            totals = await depot.figures.models.look(connection)
         found, size = await catalogue.count(connection, search, totals)
         pages = max(-(-found // PER_PAGE), 1)
         number = min(number, pages)
@@ -84,7 +89,7 @@ async def other_means(request: Request, depot: TheDepot) -> Response:
 async def add(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
     try:
         async with audited(request, depot, session.key, "create-model") as act:
-            operation = await changes.create_model(depot, act, filled(CreateModel, _wanted(form)))
+            operation = await changes.create_model(depot, session.key, act, filled(CreateModel, _wanted(form)))
     except Refusal as refusal:
         return _form(request, depot, form, refusal)
     return see(request, f"/models/{operation.resource_id}")
@@ -105,7 +110,7 @@ async def retry(
     try:
         async with audited(request, depot, session.key, "create-model") as act:
             body = filled(CreateModel, words | {"huggingface-token": form.get("token", "")})
-            await changes.create_model(depot, act, body)
+            await changes.create_model(depot, session.key, act, body)
     except Refusal as refusal:
         return await _model(request, depot, model_id, refusal)
     return see(request, f"/models/{model_id}")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from app.api.dependencies import TheDepot
 from app.console.forms import an_id
 from app.console.pages import page
-from app.console.session import SessionRoute
+from app.console.session import SessionRoute, TheSession
 from app.domain.commands import Command
 from app.domain.states import OperationState
 from app.services import history
@@ -21,12 +21,19 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 
 @router.get("/console/operations")
-async def list_operations(request: Request, depot: TheDepot) -> Response:
+async def list_operations(request: Request, depot: TheDepot, session: TheSession) -> Response:
     asked = request.query_params
     state, command = _one_of(OperationState, asked.get("state")), _one_of(Command, asked.get("command"))
     before = an_id(asked.get("before", ""))
     async with depot.database.read() as connection:
-        rows = await history.page(connection, limit=_PER_PAGE + 1, state=state, command=command, before=before)
+        rows = await history.page(
+            connection,
+            limit=_PER_PAGE + 1,
+            state=state,
+            command=command,
+            before=before,
+            reach=session.key.limit,
+        )
 
     def address(**other: Any) -> str:
         chosen = {"state": state, "command": command} | other

@@ -5,7 +5,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.auth import audited
 from app.api.dependencies import Depot
+from app.api.limits import check_unlimited, in_path
 from app.console.pages import PageRoute, root, sign_in_first
 from app.domain.keys import Role
 from app.http.authenticator import READS
@@ -85,12 +86,17 @@ class SessionRoute(PageRoute):
     The `operation_id` of a route that changes something is the action in the audit.
     """
 
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        self._check_limit = in_path(self.path)
+        return super().get_route_handler()
+
     async def admit(self, request: Request) -> Response | None:
         depot: Depot = request.app.state.depot
         request.state.session = session = await _session_of(request, depot)
         if session is None:
             return sign_in_first(request)
         if request.method in READS:
+            await self._check_limit(depot.database, session.key, request)
             return None
         request.state.form = form = await read_form(request)
         check_origin(request, depot)
@@ -100,6 +106,7 @@ class SessionRoute(PageRoute):
         if not session.operator and action not in _ANYBODYS:
             async with audited(request, depot, session.key, action):
                 raise HTTPException(403, _READER)
+        await self._check_limit(depot.database, session.key, request)
         return None
 
 
@@ -170,6 +177,13 @@ def operators_only(request: Request) -> Session:
     session: Session = request.state.session
     if not session.operator:
         raise HTTPException(403, _READER)
+    return session
+
+
+def unlimited_only(request: Request) -> Session:
+    """Return the session of a key that is not limited to some models, for a page about all of them."""
+    session: Session = request.state.session
+    check_unlimited(session.key)
     return session
 
 

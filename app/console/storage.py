@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.dependencies import TheDepot
 from app.console.pages import page
-from app.console.session import SessionRoute
+from app.console.session import SessionRoute, unlimited_only
 from app.depot.volume import VolumeAway
 from app.services import contents
 from app.services.contents import Contents
@@ -33,6 +33,7 @@ class Part:
 
 @router.get("/console/storage")
 async def show_storage(request: Request, depot: TheDepot) -> Response:
+    unlimited_only(request)
     async with depot.database.read() as connection:
         content = await depot.figures.contents.look(connection)
         largest = await contents.largest(connection, _LARGEST)

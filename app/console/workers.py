@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.dependencies import TheDepot
 from app.console.pages import page
-from app.console.session import SessionRoute
+from app.console.session import SessionRoute, unlimited_only
 from app.domain.commands import Command
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
@@ -13,6 +13,7 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 @router.get("/console/workers")
 async def list_workers(request: Request, depot: TheDepot) -> Response:
     """Show the workers. Open pages ask for it again and again, and share one query."""
+    unlimited_only(request)
     async with depot.database.read() as connection:
         listed = await depot.figures.crew.look(connection)
         census = await depot.figures.census.look(connection)

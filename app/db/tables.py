@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     String,
     Text,
+    false,
     literal_column,
     text,
 )
@@ -59,6 +60,15 @@ class ModelRow(Base):
     message: Mapped[str | None] = mapped_column(Words)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    pulls: Mapped[int] = mapped_column(server_default=text("0"))
+    """How often it was pulled by name."""
+    bytes_sent: Mapped[int] = mapped_column(server_default=text("0"))
+    last_pulled_at: Mapped[datetime | None]
+    """May be about a minute old."""
+    last_pulled_by: Mapped[str | None] = mapped_column(String(200))
+    """The name of the key; null for a caller without one."""
+    last_pulled_with: Mapped[str | None] = mapped_column(String(100))
+    """What the client said that it is."""
 
 
 class FileRow(Base):
@@ -113,6 +123,8 @@ class OperationRow(Base):
     """The model or deployment it works on."""
     resource_name: Mapped[str | None] = mapped_column(Words)
     """Kept when the resource is deleted. Null if an older version accepted the operation."""
+    model_name: Mapped[str | None] = mapped_column(String(200))
+    """The name of a deployment's model; null for other resources, and if an older version accepted the operation."""
     state: Mapped[OperationState]
     reason: Mapped[Reason | None]
     message: Mapped[str | None] = mapped_column(Words)
@@ -192,6 +204,7 @@ class DeploymentRow(Base):
         Index(None, "created_at", "id"),
         Index(None, "model_id"),
         Index("uq_deployments_name", "name", unique=True),
+        Index(None, "key_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -205,6 +218,12 @@ class DeploymentRow(Base):
     deployment_url: Mapped[str | None] = mapped_column(Text)
     inference_engine_version: Mapped[str | None] = mapped_column(Text)
     inference_engine_parameters: Mapped[list[str]]
+    key_id: Mapped[str | None] = mapped_column(String(64))
+    """The key that it pulls the model with."""
+    by_pull: Mapped[bool] = mapped_column(server_default=false())
+    """A pull declared it, so it expires once it pulls no more."""
+    last_seen_at: Mapped[datetime | None]
+    """When it last pulled the model; may be about a minute old. Null before the first pull."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -219,6 +238,10 @@ class KeyRow(Base):
     role: Mapped[Role]
     sealed_secret: Mapped[str] = mapped_column(Text)
     """Sealed rather than hashed: a signature can't be checked without it."""
+    models: Mapped[str | None] = mapped_column(Text)
+    """The patterns of its `NameLimit`, with spaces between. Null: all models."""
+    auto_deployment: Mapped[bool] = mapped_column(server_default=false())
+    """Pulling a model with this key declares a deployment of the key's name."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

@@ -16,6 +16,10 @@ class Command(StrEnum):
     DELETE_KEY = "delete-ai-api-key"
 
 
+ON_MODELS = (Command.CREATE_MODEL, Command.DELETE_MODEL)
+"""The commands whose resource is a model."""
+
+
 RESOURCE: Mapping[Command, tuple[str, str]] = {
     Command.CREATE_MODEL: ("get-model", "/v2/ai/model/"),
     Command.DELETE_MODEL: ("get-model", "/v2/ai/model/"),

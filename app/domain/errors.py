@@ -3,6 +3,7 @@
     DepotError
     ├── Refusal                 a request is rejected at once, naming the field; nothing was stored
     │   ├── BadRequest          400
+    │   ├── Forbidden           403
     │   ├── NotFound            404
     │   ├── Conflict            409
     │   ├── NotReady            412
@@ -68,6 +69,10 @@ class Refusal(DepotError):
 
 class BadRequest(Refusal):
     """The request does not match the contract."""
+
+
+class Forbidden(Refusal):
+    """The caller's key may not do this."""
 
 
 class NotFound(Refusal):

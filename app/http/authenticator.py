@@ -1,5 +1,7 @@
-"""Checks credentials: a signature, or a key and its secret as a bearer token."""
+"""Checks credentials: a signature, or a key and its secret as a bearer token or, for the Hub's clients, as Basic."""
 
+import base64
+import binascii
 import hmac
 import ipaddress
 import math
@@ -10,15 +12,22 @@ import structlog
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
-from app.domain.keys import KEY_ID
+from app.domain.keys import KEY_ID, split_token
 from app.http import signature
 from app.http.keyring import Key, Keyring
 from app.http.throttle import Failures
 
 READS = frozenset({"GET", "HEAD"})
 """The methods that a reader may use."""
+_CONTRACT_SCHEMES = frozenset({"bearer", signature.SCHEME})
+_HUB_SCHEMES = _CONTRACT_SCHEMES | {"basic"}
+"""The schemes of `Authorization` that the contract's routes accept, and those that the Hub's do."""
 _BRINGS_BODY = frozenset({b"content-length", b"transfer-encoding"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="modeldepot", EXO2-HMAC-SHA256'}
+_HUB_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="modeldepot", Basic realm="modeldepot"'}
+_ASK = "set HF_TOKEN to a key of this depot, as `modeldepot key create --role reader` prints it."
+_NO_KEY = f"This depot gives models to those with a key only: {_ASK}"
+_FOREIGN = f"The token that was sent is no key of this depot, which takes no tokens of the Hub's: {_ASK}"
 _NONE_GIVEN = (
     "This needs an API key: send 'Authorization: Bearer <key>:<secret>', or sign the request as the SDKs do. "
     "`modeldepot key create` makes a key."
@@ -44,34 +53,47 @@ class _Claim(NamedTuple):
 
 
 class Authenticator:
-    """Checks callers' keys. `prefix` is the path under which clients see this server, such as `/depot`."""
+    """Checks callers' keys. `prefix` is the path under which clients see this server, such as `/depot`.
 
-    def __init__(self, keyring: Keyring, prefix: str) -> None:
-        self._keyring, self._prefix = keyring, prefix.encode()
+    `anonymous_pull` opens what `admit_pull` is asked for, and nothing else, to callers without a key.
+    """
+
+    def __init__(self, keyring: Keyring, prefix: str, *, anonymous_pull: bool = False) -> None:
+        self._keyring, self._prefix, self._anonymous_pull = keyring, prefix.encode(), anonymous_pull
         self._failures = Failures()
 
     async def admit(self, request: Request) -> Key:
         """Return the caller's key, whatever its role. Raises `HTTPException`: 401, 403 or, for many failures, 429."""
-        header = request.headers.get("authorization")
-        if not header:
+        scheme, rest = _authorization(request)
+        if scheme not in _CONTRACT_SCHEMES:
             raise HTTPException(401, _NONE_GIVEN, _CHALLENGE)
-        scheme, _, rest = header.partition(" ")
-        if scheme.lower() not in ("bearer", signature.SCHEME):
-            raise HTTPException(401, _NONE_GIVEN, _CHALLENGE)
-        claim = _claim(scheme.lower(), rest)
+        claim = _claim(scheme, rest)
         if claim is None:
             raise self._refusal(request, None, "malformed", _REFUSED)
-        key = await self._proven(request, claim)
-        self._keyring.note_use(key)
-        return key
+        return await self._used(request, claim)
+
+    async def admit_pull(self, request: Request) -> Key | None:
+        """Return the key of a caller of the Hub's routes, whatever its role; None for an anonymous one, if these may pull.
+
+        Raises `HTTPException` with 401 only, as the Hub's clients hide what other refusals say. What can't be a key of a
+        depot, such as a token of the Hub, is neither logged nor counted as a failure.
+        """
+        scheme, rest = _authorization(request)
+        claim = _claim(scheme, rest) if scheme in _HUB_SCHEMES else None
+        if claim is None:
+            if self._anonymous_pull:
+                return None
+            raise HTTPException(401, _FOREIGN if scheme else _NO_KEY, _HUB_CHALLENGE)
+        try:
+            return await self._used(request, claim)
+        except HTTPException as error:
+            raise HTTPException(401, error.detail, _HUB_CHALLENGE) from None
 
     async def sign_in(self, request: Request, key_id: str, secret: str) -> Key:
         """Return the key that a person typed in. Raises `HTTPException`: 403 or, for too many failures, 429."""
         if not KEY_ID.fullmatch(key_id):
             raise self._refusal(request, None, "malformed", _REFUSED)
-        key = await self._proven(request, _Claim(key_id, secret.encode()))
-        self._keyring.note_use(key)
-        return key
+        return await self._used(request, _Claim(key_id, secret.encode()))
 
     async def signed_in(self, key_id: str) -> Key | None:
         """Return the key of a caller who proved it before; None if it may no longer be used."""
@@ -88,6 +110,11 @@ class Authenticator:
         """Return whether `key`, which opened a stream, may still be used, with the same secret."""
         found = await self.signed_in(key.id)
         return found is not None and hmac.compare_digest(found.secret, key.secret)
+
+    async def _used(self, request: Request, claim: _Claim) -> Key:
+        key = await self._proven(request, claim)
+        self._keyring.note_use(key)
+        return key
 
     async def _proven(self, request: Request, claim: _Claim) -> Key:
         key = await self._keyring.find(claim.key_id)
@@ -131,12 +158,24 @@ def address(request: Request) -> str:
         return "unknown"
 
 
+def _authorization(request: Request) -> tuple[str, str]:
+    """Return the scheme, in lower case, and the credentials; empty if there are none."""
+    scheme, _, rest = request.headers.get("authorization", "").strip().partition(" ")
+    return scheme.lower(), rest.strip()
+
+
 def _claim(scheme: str, rest: str) -> _Claim | None:
+    """Return what the caller claims; None if it can't be a key of a depot."""
     if scheme == signature.SCHEME:
         found = signature.parse(rest)
         return _Claim(found.key_id, found) if found and KEY_ID.fullmatch(found.key_id) else None
-    key_id, _, secret = rest.strip().partition(":")
-    return _Claim(key_id, secret.encode("latin-1")) if secret and KEY_ID.fullmatch(key_id) else None
+    if scheme == "basic":
+        try:
+            rest = base64.b64decode(rest, validate=True).decode("latin-1")
+        except (binascii.Error, ValueError):
+            return None
+    pair = split_token(rest)
+    return _Claim(pair[0], pair[1].encode("latin-1")) if pair else None
 
 
 def _network(where: str) -> str:

@@ -13,11 +13,12 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from app.db.errors import DatabaseUnreachable
-from app.domain.errors import BadRequest, Conflict, ModelInUse, NoAnswer, NotFound, NotReady, Refusal
+from app.domain.errors import BadRequest, Conflict, Forbidden, ModelInUse, NoAnswer, NotFound, NotReady, Refusal
 from app.http.wire import Error
 
 _STATUS: Mapping[type[Refusal], HTTPStatus] = {
     BadRequest: HTTPStatus.BAD_REQUEST,
+    Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     NotReady: HTTPStatus.PRECONDITION_FAILED,

@@ -8,7 +8,7 @@ import structlog
 
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
-from app.domain.keys import Role
+from app.domain.keys import UNLIMITED, NameLimit, Role
 from app.sealing import CannotOpen, Sealer
 from app.services import keys
 from app.services.rows import UsableKey
@@ -30,6 +30,13 @@ class Key:
     name: str
     role: Role
     secret: bytes
+    limit: NameLimit = UNLIMITED
+    auto_deployment: bool = False
+    """Pulling a model with it declares a deployment of the key's name."""
+
+    def may_read(self, name: str) -> bool:
+        """Return whether the key opens the models of that name."""
+        return self.limit.permits(name)
 
 
 class Keyring:
@@ -88,7 +95,9 @@ class Keyring:
 
     def _opened(self, key_id: str, row: UsableKey) -> Key | None:
         try:
-            return Key(key_id, row.name, row.role, self._sealer.open(row.sealed_secret, belongs_to=key_id).encode())
+            secret = self._sealer.open(row.sealed_secret, belongs_to=keys.sealed_for(key_id, row.models)).encode()
+            limit = NameLimit(tuple((row.models or "").split()))
+            return Key(key_id, row.name, row.role, secret, limit, row.auto_deployment)
         except CannotOpen as error:
             log.warning("an API key's secret can't be opened: check DEPOT_SECRET_KEY", key=key_id, error=str(error))
             return None

@@ -9,14 +9,10 @@ from app.http.authenticator import Authenticator
 from app.http.keyring import Key
 from app.hub_api.errors import HubError
 
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="modeldepot"'}
-_HOW = "Set HF_TOKEN to <key>:<secret>; `modeldepot key create --role reader` makes a key."
 
-
-async def admit(authenticator: Authenticator, request: Request) -> Key:
-    """Return the caller's key. Raises `HubError`: 401 for whatever is wrong, as clients hide what 403 and 429 say."""
+async def admit(authenticator: Authenticator, request: Request) -> Key | None:
+    """Return the caller's key; None for an anonymous caller who may pull. Raises `HubError`, with 401 only."""
     try:
-        return await authenticator.admit(request)
+        return await authenticator.admit_pull(request)
     except HTTPException as error:
-        message = f"{error.detail} {_HOW}"
-        raise HubError(message, status=HTTPStatus.UNAUTHORIZED, headers=_CHALLENGE) from None
+        raise HubError(error.detail, status=HTTPStatus.UNAUTHORIZED, headers=error.headers) from None

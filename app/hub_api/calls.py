@@ -1,17 +1,21 @@
 """One request: what it asks for, and what the depot has of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from starlette.requests import Request
 
+from app.depot.pulls import Pulls
+from app.depot.sightings import Sightings
+from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import ModelStatus
 from app.http.authenticator import Authenticator
 from app.http.keyring import Key
 from app.hub_api import access
 from app.hub_api.entries import Entries
 from app.hub_api.errors import Code, HubError
+from app.hub_api.metrics import HubMetrics
 from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.services import published
@@ -31,6 +35,9 @@ class HubApi:
     snapshots: Snapshots
     sealer: Sealer
     store: Store
+    pulls: Pulls
+    sightings: Sightings
+    metrics: HubMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +46,25 @@ class Call:
 
     hub: HubApi
     request: Request
+    key: Key | None = None
+    """The caller's; None for an anonymous one, or before `admitted`."""
     name: str = ""
     revision: str = ""
     path: str = ""
     tag: str = ""
 
-    async def admit(self) -> Key:
-        """Return the caller's key. Raises `HubError`."""
-        return await access.admit(self.hub.authenticator, self.request)
+    @property
+    def limit(self) -> NameLimit:
+        """The models that the caller may read: to it, others do not exist."""
+        return self.key.limit if self.key else UNLIMITED
+
+    async def admitted(self) -> "Call":
+        """Return the call with its caller's key. Raises `HubError`."""
+        return replace(self, key=await access.admit(self.hub.authenticator, self.request))
 
     async def models(self) -> Sequence[NamedModel]:
         """Return the models of the repository that are not being deleted, oldest first. Raises `HubError`."""
-        models = await self.hub.snapshots.models(self.name)
+        models = [model for model in await self.hub.snapshots.models(self.name) if self.limit.permits(model.name)]
         names = {model.name for model in models}
         if len(names) > 1:
             raise HubError(f"Which {self.name}? Ask by owner and name: {', '.join(sorted(names))}.", Code.REPO)

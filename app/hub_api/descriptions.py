@@ -55,7 +55,7 @@ async def search(call: Call) -> Response:
     words = {name: query.get(name, "") for name in ("search", "author")}
     if any("\0" in word for word in words.values()):
         return JSONResponse([])  # PostgreSQL has no such text
-    names = await call.hub.snapshots.ready_names(**words, limit=limit)
+    names = await call.hub.snapshots.ready_names(**words, most=limit, limit=call.limit)
     found = await asyncio.gather(*(call.hub.snapshots.models(name) for name in names))
     defaults = [published.default(models) for models in found]
     return JSONResponse([_described(snapshot) for snapshot in defaults if snapshot])

@@ -72,7 +72,7 @@ async def blob(call: Call) -> Response:
     """Send a file of the repository by its SHA-256, or the description of a model that its manifest names."""
     sealed = call.request.query_params.get("link")
     if sealed is None:
-        await call.admit()
+        call = await call.admitted()
     else:
         _check_link(call, sealed)
     snapshot = await call.snapshot()

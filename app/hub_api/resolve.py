@@ -2,13 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from app.http.authenticator import address
+from app.http.pulls import pull_of
 from app.http.sending import FileRange
 from app.hub_api.calls import Call, entry_not_found, unavailable
 from app.hub_api.entries import File
@@ -54,7 +56,29 @@ async def send(call: Call, file: File, headers: Mapping[str, str]) -> Response:
         # Of an empty file no range is satisfiable, but 416 ends the Rust client, which asks for the first byte.
         headers["Content-Range"] = "bytes */0"
     opened = await asyncio.to_thread(open_file, call, file)
-    return FileRange(opened, first, count, status, headers | {"Content-Length": str(count)})
+    ended = await _begin(call, file)
+    return FileRange(opened, first, count, status, headers | {"Content-Length": str(count)}, ended)
+
+
+async def _begin(call: Call, file: File) -> Callable[[int], None]:
+    """Note that a file is sent; return what is called with the number of bytes at its end."""
+    hub, key = call.hub, call.key
+    hub.pulls.begin(
+        file.model_id,
+        key_id=key.id if key else "",
+        key_name=key.name if key else None,
+        address=address(call.request),
+        client=call.request.headers.get("user-agent", ""),
+    )
+    if key:
+        await hub.sightings.pulled(pull_of(call.request, key, file.model_id))
+    hub.metrics.begin()
+
+    def ended(number: int) -> None:
+        hub.metrics.end(number)
+        hub.pulls.sent(file.model_id, number)
+
+    return ended
 
 
 def open_file(call: Call, file: File) -> OpenFile:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from app.db.errors import DatabaseUnreachable
 from app.http.authenticator import READS
 from app.hub_api import account, descriptions, ollama, resolve, tree
-from app.hub_api.calls import Call, unavailable
+from app.hub_api.calls import Call, HubApi, unavailable
 from app.hub_api.errors import Code, HubError
 
 _OTHERS = ("/ai/", "/v2/ai/", "/operation/", "/v2/operation/", "/console/", "/static-offline-docs/")
@@ -33,8 +33,9 @@ _PLACES = {
 
 
 class _Route(NamedTuple):
-    """`opened`: the function checks credentials itself, or needs none."""
+    """`opened`: the function checks credentials itself, or needs none. `name` is what the metrics call it."""
 
+    name: str
     path: re.Pattern[str]
     answer: Callable[[Call], Awaitable[Response]]
     methods: frozenset[str]
@@ -45,7 +46,7 @@ def _route(
     path: str, answer: Callable[[Call], Awaitable[Response]], methods: frozenset[str] = READS, *, opened: bool = False
 ) -> _Route:
     pattern = re.sub("R(?:EV)?|PATH|TAG", lambda place: _PLACES[place[0]], path)
-    return _Route(re.compile(pattern), answer, methods, opened)
+    return _Route(answer.__name__.strip("_"), re.compile(pattern), answer, methods, opened)
 
 
 async def _only_models(_call: Call) -> Response:
@@ -60,7 +61,7 @@ async def _nothing(_call: Call) -> Response:
 _ROUTES = (
     _route("/api/(?:datasets|spaces)(?:/.*)?", _only_models, opened=True),
     _route("/(?:datasets|spaces)/.+/(?:resolve|raw)/.+", _only_models, opened=True),
-    _route("/api/whoami-v2", account.whoami, opened=True),
+    _route("/api/whoami-v2", account.whoami),
     _route("/api/models/?", descriptions.search),
     _route("/api/models/R/revision/REV", descriptions.model),
     _route("/api/models/R/tree/REV(?:/PATH)?", tree.tree),
@@ -112,6 +113,8 @@ class _HubRoutes(BaseRoute):
             response = error.answer()
         except DatabaseUnreachable as error:
             response = unavailable(f"{error} Try again in a while.").answer()
+        hub: HubApi = scope["app"].state.hub_api
+        hub.metrics.answered(scope[_FOUND][0].name, response.status_code)
         await response(scope, receive, send)
 
     def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
@@ -127,9 +130,9 @@ async def _answer(request: Request) -> Response:
             status=HTTPStatus.METHOD_NOT_ALLOWED,
             headers={"Allow": allowed},
         )
-    call = Call(request.app.state.hub_api, request, **_decoded(sent))
+    call = Call(request.app.state.hub_api, request, None, **_decoded(sent))
     if not route.opened:
-        await call.admit()
+        call = await call.admitted()
     if call.name and not _NAME.fullmatch(call.name):
         raise HubError("No repository has such a name: it is owner/name.", Code.REPO)
     response: Response = await route.answer(call)

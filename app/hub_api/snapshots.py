@@ -7,6 +7,7 @@ from uuid import UUID
 
 from app.batcher import Batcher
 from app.db.session import Database, PersistentReader
+from app.domain.keys import NameLimit
 from app.hub_api.entries import Entries, File
 from app.services import files, published
 from app.services.published import NamedModel, Snapshot
@@ -39,9 +40,9 @@ class Snapshots:
             return self._remembered[version]
         return await self._entries.get(version)
 
-    async def ready_names(self, *, search: str, author: str, limit: int) -> Sequence[str]:
+    async def ready_names(self, *, search: str, author: str, most: int, limit: NameLimit) -> Sequence[str]:
         async with self._database.read() as connection:
-            return await published.ready_names(connection, search=search, author=author, limit=limit)
+            return await published.ready_names(connection, search=search, author=author, most=most, limit=limit)
 
     async def close(self) -> None:
         await self._kept.close()

@@ -9,7 +9,9 @@ from sqlalchemy import ColumnElement, func, or_, select
 
 from app.db.session import Reader
 from app.db.tables import FileRow, ModelRow
+from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import ModelStatus
+from app.services.limits import within
 from app.services.models import COLUMNS
 from app.services.rows import FileRecord, ModelRecord
 
@@ -34,6 +36,7 @@ class Search:
     text: str = ""
     status: ModelStatus | None = None
     sort: str = NEWEST_FIRST
+    limit: NameLimit = UNLIMITED
 
 
 async def find(connection: Reader, search: Search, *, limit: int, offset: int) -> Sequence[ModelRecord]:
@@ -56,9 +59,10 @@ class Total(NamedTuple):
 Totals = Mapping[ModelStatus, Total]
 
 
-async def totals(connection: Reader) -> Totals:
-    """Return the total of each status. It reads all models: worth caching if these are many."""
+async def totals(connection: Reader, limit: NameLimit = UNLIMITED) -> Totals:
+    """Return the total of each status within the limit. It reads all models: worth caching if these are many."""
     query = select(ModelRow.status, func.count(), func.coalesce(func.sum(_SIZE), 0)).group_by(ModelRow.status)
+    query = query.where(*within(limit, ModelRow.name))
     found = {status: Total(number, int(size)) for status, number, size in (await connection.execute(query)).all()}
     return {status: found.get(status, Total(0, 0)) for status in ModelStatus}
 
@@ -88,7 +92,7 @@ async def paths(connection: Reader, model_id: UUID, endings: Sequence[str], *, l
 
 
 def _conditions(search: Search) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+    conditions = within(search.limit, ModelRow.name)
     if search.text:
         conditions.append(ModelRow.name.icontains(search.text, autoescape=True))
     if search.status is not None:

@@ -13,8 +13,10 @@ from app.db.session import Reader, Writer
 from app.db.tables import DeploymentRow, ModelRow
 from app.domain.commands import Command
 from app.domain.errors import BadRequest, Conflict, NotFound, NotReady
+from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
+from app.services.limits import within
 from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord
 
 COLUMNS: tuple[Any, ...] = (
@@ -30,10 +32,13 @@ COLUMNS: tuple[Any, ...] = (
     DeploymentRow.deployment_url,
     DeploymentRow.inference_engine_version,
     DeploymentRow.inference_engine_parameters,
+    DeploymentRow.key_id.label("key"),
+    DeploymentRow.last_seen_at,
     DeploymentRow.created_at,
     DeploymentRow.updated_at,
 )
 """The columns a caller sees."""
+_CHANGED: tuple[Any, ...] = (DeploymentRow.name, DeploymentRow.model_id)
 
 
 async def create(
@@ -42,18 +47,20 @@ async def create(
     model_id: UUID | None,
     model_name: str | None,
     name: str,
+    limit: NameLimit = UNLIMITED,
     request_id: str | None = None,
     **values: Any,
 ) -> AcceptedOperation:
-    """Deploy the model with that id, or the only one of that name. Return the ended operation.
+    """Deploy the model with that id, or the only one of that name, within the limit. Return the ended operation.
 
     Raises `NotFound`, `NotReady`, `Conflict` if the deployment's name is taken, or `BadRequest` if several models have
     the model's name.
     """
     if model_id is None:
-        model_id = await _only_model_called(connection, model_name or "")
+        model_id = await _only_model_called(connection, model_name or "", limit)
     # A delete of the model locks the same row first, so one of the two sees the other's change.
-    query = select(ModelRow.status, ModelRow.deleting).where(ModelRow.id == model_id).with_for_update()
+    columns: tuple[Any, ...] = (ModelRow.name, ModelRow.status, ModelRow.deleting)
+    query = select(*columns).where(ModelRow.id == model_id, *within(limit, ModelRow.name)).with_for_update()
     model = (await connection.execute(query)).one_or_none()
     if model is None:
         raise NotFound(
@@ -74,8 +81,8 @@ async def create(
         **values,
     )
     if (await connection.execute(statement)).rowcount != 1:
-        raise await _taken(connection, name)
-    return await operations.record(connection, Command.CREATE_DEPLOYMENT, deployment_id, name, request_id=request_id)
+        raise await _taken(connection, name, limit)
+    return await _record(connection, Command.CREATE_DEPLOYMENT, deployment_id, name, model_id, request_id)
 
 
 async def change(
@@ -83,26 +90,40 @@ async def change(
     deployment_id: UUID,
     command: Command,
     *,
+    limit: NameLimit = UNLIMITED,
     request_id: str | None = None,
     **values: Any,
 ) -> AcceptedOperation:
-    """Set `values` of a deployment. Return the ended operation. Raises `NotFound`, or `Conflict` for a taken name."""
+    """Set `values` of a deployment. Return the ended operation. Raises `NotFound`, or `Conflict` for a taken name.
+
+    The conflict tells the id of the deployment with that name only if it is within the limit.
+    """
     statement = update(DeploymentRow).where(DeploymentRow.id == deployment_id).values(updated_at=now(), **values)
     try:
         async with connection.begin_nested():
-            name = (await connection.execute(statement.returning(DeploymentRow.name))).scalar_one_or_none()
+            row = (await connection.execute(statement.returning(*_CHANGED))).one_or_none()
     except IntegrityError:
-        raise await _taken(connection, values["name"]) from None
-    if name is None:
-        raise _unknown(deployment_id)
-    return await operations.record(connection, command, deployment_id, name, request_id=request_id)
+        raise await _taken(connection, values["name"], limit) from None
+    if row is None:
+        raise unknown(deployment_id)
+    return await _record(connection, command, deployment_id, row.name, row.model_id, request_id)
 
 
 async def newest(
-    connection: Reader, *, limit: int, model_id: UUID | None = None, before: UUID | None = None
+    connection: Reader,
+    *,
+    limit: int,
+    model_id: UUID | None = None,
+    before: UUID | None = None,
+    reach: NameLimit = UNLIMITED,
 ) -> Sequence[DeploymentRecord]:
-    """Return at most `limit` deployments (of one model, if given), newest first, starting after `before`."""
-    query = select_deployments().order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit)
+    """Return at most `limit` deployments (of one model, if given) in reach, newest first, starting after `before`."""
+    query = (
+        select_deployments()
+        .where(*within(reach, ModelRow.name))
+        .order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc())
+        .limit(limit)
+    )
     if model_id is not None:
         query = query.where(DeploymentRow.model_id == model_id)
     if before is not None:
@@ -111,14 +132,18 @@ async def newest(
     return cast("Sequence[DeploymentRecord]", (await connection.execute(query)).all())
 
 
-async def count(connection: Reader) -> int:
-    return (await connection.execute(select(func.count()).select_from(DeploymentRow))).scalar_one()
+async def count(connection: Reader, *, reach: NameLimit = UNLIMITED) -> int:
+    query = select(func.count()).select_from(DeploymentRow)
+    if reach:
+        query = query.join(ModelRow, ModelRow.id == DeploymentRow.model_id).where(*within(reach, ModelRow.name))
+    return (await connection.execute(query)).scalar_one()
 
 
-async def deployable(connection: Reader, *, limit: int) -> Sequence[DeployableModel]:
-    """Return the models that can be deployed: id, name and revision, by name."""
+async def deployable(connection: Reader, *, limit: int, reach: NameLimit = UNLIMITED) -> Sequence[DeployableModel]:
+    """Return the models in reach that can be deployed: id, name and revision, by name."""
     columns: tuple[Any, ...] = (ModelRow.id, ModelRow.name, ModelRow.revision)
     query = select(*columns).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
+    query = query.where(*within(reach, ModelRow.name))
     ordered = query.order_by(ModelRow.name, ModelRow.id).limit(limit)
     return cast("Sequence[DeployableModel]", (await connection.execute(ordered)).all())
 
@@ -128,29 +153,34 @@ async def get(connection: Reader, deployment_id: UUID) -> DeploymentRecord:
     query = select_deployments().where(DeploymentRow.id == deployment_id)
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        raise _unknown(deployment_id)
+        raise unknown(deployment_id)
     return cast("DeploymentRecord", row)
 
 
 async def remove(connection: Writer, deployment_id: UUID, *, request_id: str | None = None) -> AcceptedOperation:
     """Delete a deployment. Return the ended operation. Raises `NotFound`."""
-    statement = delete(DeploymentRow).where(DeploymentRow.id == deployment_id).returning(DeploymentRow.name)
-    name = (await connection.execute(statement)).scalar_one_or_none()
-    if name is None:
-        raise _unknown(deployment_id)
-    return await operations.record(connection, Command.DELETE_DEPLOYMENT, deployment_id, name, request_id=request_id)
+    statement = delete(DeploymentRow).where(DeploymentRow.id == deployment_id).returning(*_CHANGED)
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise unknown(deployment_id)
+    return await _record(connection, Command.DELETE_DEPLOYMENT, deployment_id, row.name, row.model_id, request_id)
 
 
-async def ready_model(connection: Reader, *, model_id: UUID | None, model_name: str | None) -> UUID | None:
-    """Return the id of the model to deploy, or `None` if it is not ready. Raises as `create` does for `model_name`."""
+async def ready_model(
+    connection: Reader, *, model_id: UUID | None, model_name: str | None, limit: NameLimit = UNLIMITED
+) -> UUID | None:
+    """Return the id of the model to deploy, or `None` if it is not ready or beyond the limit.
+
+    Raises as `create` does for `model_name`.
+    """
     if model_id is None:
-        model_id = await _only_model_called(connection, model_name or "")
+        model_id = await _only_model_called(connection, model_name or "", limit)
     query = select(ModelRow.id).where(ModelRow.id == model_id, ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
-    return (await connection.execute(query)).scalar_one_or_none()
+    return (await connection.execute(query.where(*within(limit, ModelRow.name)))).scalar_one_or_none()
 
 
-async def _only_model_called(connection: Reader, name: str) -> UUID:
-    query = select(ModelRow.id, ModelRow.status).where(ModelRow.name == name)
+async def _only_model_called(connection: Reader, name: str, limit: NameLimit) -> UUID:
+    query = select(ModelRow.id, ModelRow.status).where(ModelRow.name == name, *within(limit, ModelRow.name))
     models = (await connection.execute(query)).all()
     if not models:
         raise NotFound(
@@ -172,12 +202,26 @@ def select_deployments() -> Select[Any]:
     return select(*COLUMNS).join(ModelRow, ModelRow.id == DeploymentRow.model_id)
 
 
-def _unknown(deployment_id: UUID) -> NotFound:
+def unknown(deployment_id: UUID) -> NotFound:
     return NotFound(f"There is no deployment {deployment_id}: the list of deployments shows those there are.")
 
 
-async def _taken(connection: Reader, name: str) -> Conflict:
-    query = select(DeploymentRow.id).where(DeploymentRow.name == name)
+async def _record(
+    connection: Writer,
+    command: Command,
+    deployment_id: UUID,
+    name: str,
+    model_id: UUID,
+    request_id: str | None,
+) -> AcceptedOperation:
+    model_name = (await connection.execute(select(ModelRow.name).where(ModelRow.id == model_id))).scalar_one()
+    return await operations.record(
+        connection, command, deployment_id, name, model_name=model_name, request_id=request_id
+    )
+
+
+async def _taken(connection: Reader, name: str, limit: NameLimit) -> Conflict:
+    query = select_deployments().where(DeploymentRow.name == name, *within(limit, ModelRow.name))
     existing = (await connection.execute(query)).scalar_one_or_none()
     which = f"Deployment {existing}" if existing else "Another deployment"
     return Conflict(

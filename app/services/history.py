@@ -12,7 +12,9 @@ from app.db.session import Reader
 from app.db.tables import DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import is_later
 from app.domain.commands import Command
+from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import OperationState
+from app.services.limits import OPERATIONS_MODEL, within
 from app.services.operations import COLUMNS
 from app.services.rows import HistoryRecord
 
@@ -49,14 +51,15 @@ async def page(
     state: OperationState | None = None,
     command: Command | None = None,
     before: UUID | None = None,
+    reach: NameLimit = UNLIMITED,
 ) -> Sequence[HistoryRecord]:
-    """Return at most `limit` operations in that state and of that command, newest first, starting after `before`.
+    """Return at most `limit` operations in reach, in that state and of that command, newest first, after `before`.
 
     The cost does not depend on their number: an index gives the newest of each pair of a state and a command, and the
     newest of all these are returned.
     """
     pairs = product([state] if state else OperationState, [command] if command else Command)
-    each = [_newest(*pair, before, limit).subquery() for pair in pairs]
+    each = [_newest(*pair, before, limit, reach).subquery() for pair in pairs]
     found = union_all(*(select(one.c.id, one.c.created_at) for one in each)).subquery()
     ids = select(found.c.id).order_by(found.c.created_at.desc(), found.c.id.desc()).limit(limit)
     query = _shown().where(OperationRow.id.in_(ids))
@@ -64,9 +67,12 @@ async def page(
     return cast("Sequence[HistoryRecord]", (await connection.execute(query.order_by(*order))).all())
 
 
-def _newest(state: OperationState, command: Command, before: UUID | None, limit: int) -> Select[Any]:
+def _newest(state: OperationState, command: Command, before: UUID | None, limit: int, reach: NameLimit) -> Select[Any]:
     columns: tuple[Any, ...] = (OperationRow.id, OperationRow.created_at)
     query = select(*columns).where(OperationRow.state == state, OperationRow.command == command)
+    if reach:
+        query = query.outerjoin(ModelRow, ModelRow.id == OperationRow.resource_id)
+        query = query.where(*within(reach, OPERATIONS_MODEL))
     place = tuple_(OperationRow.created_at, OperationRow.id)
     if before is not None:
         then = select(OperationRow.created_at).where(OperationRow.id == before).scalar_subquery()

@@ -1,18 +1,22 @@
-"""API keys: create, list, revoke and look up; and reseal every sealed secret."""
+"""API keys: create, list, revoke and look up; and reseal every sealed secret.
+
+A limited key's secret is sealed for the key together with its limit, so that neither an older version, which does not
+know limits, nor who changes the row opens more with it.
+"""
 
 from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, func, null, or_, select, update
 
 from app.db.clock import now
 from app.db.inserts import INSERT
 from app.db.session import Reader, Writer
 from app.db.tables import KeyRow, OperationRow
-from app.domain.errors import NotFound
-from app.domain.keys import Role, identity, new_id, new_secret
+from app.domain.errors import BadRequest, NotFound
+from app.domain.keys import UNLIMITED, NameLimit, Role, identity, new_id, new_secret
 from app.sealing import CannotOpen, Sealer
 from app.services import sessions
 from app.services.rows import KeyRecord, UsableKey
@@ -28,6 +32,8 @@ COLUMNS: tuple[Any, ...] = (
     KeyRow.last_used_at,
     KeyRow.expires_at,
     KeyRow.revoked_at,
+    KeyRow.models,
+    KeyRow.auto_deployment,
 )
 """The columns of a key that may be shown."""
 
@@ -43,25 +49,38 @@ class Kept(Enum):
 
 
 async def create(
-    connection: Writer, sealer: Sealer, *, name: str, role: Role, expires: float | None
+    connection: Writer,
+    sealer: Sealer,
+    *,
+    name: str,
+    role: Role,
+    expires: float | None,
+    limit: NameLimit = UNLIMITED,
+    auto_deployment: bool = False,
 ) -> tuple[str, str]:
-    """Create a key. Return its id and secret, which can't be shown again. `expires` is in seconds from now."""
+    """Create a key. Return its id and secret, which can't be shown again. `expires` is in seconds from now.
+
+    With `auto_deployment`, pulling a model with it declares a deployment of the key's name.
+    """
     key_id, secret = new_id(), new_secret()
-    await _insert(connection, sealer, key_id, secret, name=name, role=role, expires=expires)
+    models = " ".join(limit.patterns) or None
+    given = {"name": name, "role": role, "auto_deployment": auto_deployment}
+    await _insert(connection, sealer, key_id, secret, expires=expires, models=models, **given)
     return key_id, secret
 
 
 async def keep(connection: Writer, sealer: Sealer, key_id: str, secret: str, *, name: str) -> Kept:
     """Create an operator's key with this id and secret, or set its secret. A revoked key stays revoked."""
-    query = select(KeyRow.sealed_secret, KeyRow.revoked_at).where(KeyRow.id == key_id).with_for_update()
+    query = select(KeyRow.sealed_secret, KeyRow.revoked_at, KeyRow.models).where(KeyRow.id == key_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None:
-        await _insert(connection, sealer, key_id, secret, name=name, role=Role.OPERATOR, expires=None)
+        await _insert(connection, sealer, key_id, secret, name=name, role=Role.OPERATOR, expires=None, models=None)
         return Kept.MADE
     if row.revoked_at is not None:
         return Kept.REVOKED
-    if _opened(sealer, row.sealed_secret, key_id) != secret:
-        sealed = sealer.seal(secret, belongs_to=key_id)
+    belongs_to = sealed_for(key_id, row.models)
+    if _opened(sealer, row.sealed_secret, belongs_to) != secret:
+        sealed = sealer.seal(secret, belongs_to=belongs_to)
         await connection.execute(update(KeyRow).where(KeyRow.id == key_id).values(sealed_secret=sealed))
         return Kept.REPLACED
     return Kept.THERE
@@ -113,10 +132,25 @@ async def revoke(connection: Writer, key_id: str) -> str:
 
 
 async def usable(connection: Reader, key_id: str) -> UsableKey | None:
-    """Return a key's name, role and sealed secret, or `None` if it is unknown, revoked or expired."""
-    columns: tuple[Any, ...] = (KeyRow.name, KeyRow.role, KeyRow.sealed_secret)
+    """Return a key with its sealed secret, or `None` if it is unknown, revoked or expired."""
+    columns: tuple[Any, ...] = (
+        KeyRow.name,
+        KeyRow.role,
+        KeyRow.sealed_secret,
+        KeyRow.models,
+        KeyRow.auto_deployment,
+    )
     query = select(*columns).where(KeyRow.id == key_id, _USABLE)
     return cast("UsableKey | None", (await connection.execute(query)).one_or_none())
+
+
+async def check_usable(connection: Reader, key_id: str) -> None:
+    """Raise `BadRequest` unless it is the id of a key that is neither revoked nor expired."""
+    if await usable(connection, key_id) is None:
+        raise BadRequest(
+            "'key' takes the id of a key that is neither revoked nor expired: `modeldepot key list` shows them.",
+            field="key",
+        )
 
 
 async def touch(connection: Writer, key_ids: Sequence[str]) -> None:
@@ -127,8 +161,9 @@ async def touch(connection: Writer, key_ids: Sequence[str]) -> None:
 
 async def unopenable(connection: Reader, sealer: Sealer) -> tuple[list[str], int]:
     """Return the ids of usable keys whose secret none of our secret keys opens, and the number of all usable keys."""
-    rows = (await connection.execute(select(KeyRow.id, KeyRow.sealed_secret).where(_USABLE))).all()
-    return [row.id for row in rows if _opened(sealer, row.sealed_secret, row.id) is None], len(rows)
+    rows = (await connection.execute(select(KeyRow.id, KeyRow.sealed_secret, KeyRow.models).where(_USABLE))).all()
+    opened = {row.id: _opened(sealer, row.sealed_secret, sealed_for(row.id, row.models)) for row in rows}
+    return [key_id for key_id, secret in opened.items() if secret is None], len(rows)
 
 
 async def reseal(connection: Writer, sealer: Sealer) -> tuple[int, list[str]]:
@@ -137,23 +172,29 @@ async def reseal(connection: Writer, sealer: Sealer) -> tuple[int, list[str]]:
     Return how many were sealed, and what could not be opened.
     """
     sealed, closed = 0, []
-    columns: tuple[tuple[Any, Any, str], ...] = (
-        (KeyRow.id, KeyRow.sealed_secret, "key"),
-        (OperationRow.id, OperationRow.sealed_token, "operation"),
+    columns: tuple[tuple[Any, Any, Any, str], ...] = (
+        (KeyRow.id, KeyRow.sealed_secret, KeyRow.models, "key"),
+        (OperationRow.id, OperationRow.sealed_token, null(), "operation"),
     )
-    for id_column, column, kind in columns:
-        query = select(id_column, column).where(column.is_not(None)).with_for_update()
-        for owner, text in (await connection.execute(query)).all():
-            secret = _opened(sealer, text, str(owner))
+    for id_column, column, models, kind in columns:
+        query = select(id_column, column, models).where(column.is_not(None)).with_for_update()
+        for owner, text, patterns in (await connection.execute(query)).all():
+            belongs_to = sealed_for(str(owner), patterns)
+            secret = _opened(sealer, text, belongs_to)
             if secret is None:
                 closed.append(f"{kind} {owner}")
                 continue
-            again = sealer.seal(secret, belongs_to=str(owner))
+            again = sealer.seal(secret, belongs_to=belongs_to)
             await connection.execute(
                 update(id_column.class_).where(id_column == owner, column == text).values({column.key: again})
             )
             sealed += 1
     return sealed, closed
+
+
+def sealed_for(owner: str, models: str | None) -> str:
+    """Return what a secret belongs to when it is sealed: its owner, with the patterns that the owner is limited to."""
+    return f"{owner} {models}" if models else owner
 
 
 def _opened(sealer: Sealer, sealed: str, belongs_to: str) -> str | None:
@@ -169,11 +210,11 @@ async def _insert(
     key_id: str,
     secret: str,
     *,
-    name: str,
-    role: Role,
     expires: float | None,
+    models: str | None,
+    **values: Any,
 ) -> None:
-    sealed = sealer.seal(secret, belongs_to=key_id)
+    sealed = sealer.seal(secret, belongs_to=sealed_for(key_id, models))
     # Two API processes that start at once may both create the same key.
     insert = INSERT[connection.dialect.name]
     await connection.execute(
@@ -181,10 +222,10 @@ async def _insert(
         .on_conflict_do_nothing(index_elements=[KeyRow.id])
         .values(
             id=key_id,
-            name=name,
-            role=role,
             sealed_secret=sealed,
+            models=models,
             created_at=now(),
             expires_at=None if expires is None else now(expires),
+            **values,
         )
     )

@@ -10,10 +10,12 @@ from sqlalchemy.types import NullType, TypeEngine
 from app.db.session import Reader
 from app.db.tables import DeploymentRow, FileRow, KeyRow, ModelRow
 from app.domain.errors import BadRequest, Conflict
+from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import ModelStatus
 from app.services import deployments as deployment_service
 from app.services import keys as key_service
 from app.services import models as model_service
+from app.services.limits import within
 from app.services.rows import FileRecord, ModelRecord, Placed
 
 _NUMBER = bindparam("number", type_=Integer())
@@ -52,9 +54,12 @@ async def models(
     *,
     name: str | None = None,
     status: ModelStatus | None = None,
+    limit: NameLimit = UNLIMITED,
 ) -> Sequence[Placed]:
-    """Return at most `number` models, only of exactly that name and in that status, if given."""
+    """Return at most `number` models within the limit, only of exactly that name and in that status, if given."""
     query = _MODELS if after is None else _MORE_MODELS
+    if limit:
+        query = query.where(*within(limit, ModelRow.name))
     if name is not None:
         query = query.where(ModelRow.name == name)
     if status is not None:
@@ -69,9 +74,12 @@ async def deployments(
     *,
     name: str | None = None,
     model_id: UUID | None = None,
+    limit: NameLimit = UNLIMITED,
 ) -> Sequence[Placed]:
-    """Return at most `number` deployments, only of exactly that name and of that model, if given."""
+    """Return at most `number` deployments within the limit, only of exactly that name and of that model, if given."""
     query = _DEPLOYMENTS if after is None else _MORE_DEPLOYMENTS
+    if limit:
+        query = query.where(*within(limit, ModelRow.name))
     if name is not None:
         query = query.where(DeploymentRow.name == name)
     if model_id is not None:
@@ -101,10 +109,11 @@ async def files(
     return cast("Sequence[FileRecord]", rows)
 
 
-async def model_place(connection: Reader, model_id: UUID) -> Placed:
+async def model_place(connection: Reader, model_id: UUID, limit: NameLimit = UNLIMITED) -> Placed:
     """Return the position in the list after which the next page starts. Raises `BadRequest`."""
     columns: tuple[Any, ...] = (ModelRow.id, _place(ModelRow).label("place"))
-    row = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
+    query = select(*columns).where(ModelRow.id == model_id, *within(limit, ModelRow.name))
+    row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise BadRequest(f"'after' names no model ({model_id}): it may be deleted. List from the start.", field="after")
     return cast("Placed", row)

@@ -39,6 +39,11 @@ COLUMNS: tuple[Any, ...] = (
     case((and_(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting), ModelRow.path)).label("path"),
     ModelRow.reason,
     ModelRow.message,
+    ModelRow.pulls,
+    ModelRow.bytes_sent,
+    ModelRow.last_pulled_at,
+    ModelRow.last_pulled_by,
+    ModelRow.last_pulled_with,
 )
 """The columns a caller sees."""
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.

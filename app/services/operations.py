@@ -104,14 +104,16 @@ async def record(
     resource_id: UUID,
     resource_name: str,
     *,
+    model_name: str | None = None,
     request_id: str | None = None,
 ) -> AcceptedOperation:
-    """Insert an operation that ended in success within its request."""
+    """Insert an operation that ended in success within its request. `model_name`: of a deployment's model."""
     values = {
         "id": uuid4(),
         "command": command,
         "resource_id": resource_id,
         "resource_name": resource_name,
+        "model_name": model_name,
         "state": OperationState.SUCCESS,
         "request_id": request_id,
     }

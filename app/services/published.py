@@ -15,7 +15,9 @@ from sqlalchemy import bindparam, or_, select
 from app.db.session import Reader
 from app.db.tables import ModelRow
 from app.domain.errors import Reason
+from app.domain.keys import NameLimit
 from app.domain.states import ModelStatus
+from app.services.limits import within
 
 MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -100,14 +102,15 @@ async def named(connection: Reader, names: Sequence[str]) -> dict[str, list[Name
     return found
 
 
-async def ready_names(connection: Reader, *, search: str, author: str, limit: int) -> Sequence[str]:
-    """Return at most `limit` names of ready models, in order: of that owner, and with `search` in it, if given."""
+async def ready_names(connection: Reader, *, search: str, author: str, most: int, limit: NameLimit) -> Sequence[str]:
+    """Return at most `most` names of ready models within the limit, in order: of that owner, and with `search` in it, if given."""
     query = select(ModelRow.name).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
+    query = query.where(*within(limit, ModelRow.name))
     if search:
         query = query.where(ModelRow.name.icontains(search, autoescape=True))
     if author:
         query = query.where(ModelRow.name.istartswith(f"{author}/", autoescape=True))
-    return (await connection.execute(query.distinct().order_by(ModelRow.name).limit(limit))).scalars().all()
+    return (await connection.execute(query.distinct().order_by(ModelRow.name).limit(most))).scalars().all()
 
 
 def snapshot(models: Sequence[NamedModel], revision: str) -> Snapshot | None:

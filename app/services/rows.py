@@ -69,6 +69,11 @@ class ModelRecord(Record, Protocol):
     path: str | None
     reason: Reason | None
     message: str | None
+    pulls: int
+    bytes_sent: int
+    last_pulled_at: datetime | None
+    last_pulled_by: str | None
+    last_pulled_with: str | None
 
 
 class FileRecord(Record, Protocol):
@@ -186,6 +191,8 @@ class DeploymentRecord(Record, Protocol):
     deployment_url: str | None
     inference_engine_version: str | None
     inference_engine_parameters: Sequence[str]
+    key: str | None
+    last_seen_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -200,6 +207,8 @@ class KeyRecord(Record, Protocol):
     last_used_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    models: str | None
+    auto_deployment: bool
 
 
 class UsableKey(Protocol):
@@ -208,6 +217,8 @@ class UsableKey(Protocol):
     name: str
     role: Role
     sealed_secret: str
+    models: str | None
+    auto_deployment: bool
 
 
 class AuditRecord(Record, Protocol):

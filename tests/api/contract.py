@@ -59,6 +59,11 @@ MODEL = _object(
     path=_TEXT,
     reason={"enum": [*REASONS, None]},
     message=_TEXT_OR_NULL,
+    pulls={"type": "integer"},
+    bytes_sent={"type": "integer"},
+    last_pulled_at={"anyOf": [_TIME, {"type": "null"}]},
+    last_pulled_by=_TEXT_OR_NULL,
+    last_pulled_with=_TEXT_OR_NULL,
 )
 MODELS = _list("models", MODEL)
 _LINK = r"^/v2/ai/(model|deployment|api-key)/[0-9a-f-]{36}$"
@@ -81,7 +86,7 @@ OPERATION = {
     "else": {"not": {"required": ["reason"]}},
 }
 DEPLOYMENT = _object(
-    frozenset({"gpu_type", "gpu_count", "replicas", "inference_engine_version"}),
+    frozenset({"gpu_type", "gpu_count", "replicas", "inference_engine_version", "key", "last_seen_at"}),
     id=_ID,
     name=_TEXT,
     model=_object(id=_ID, name=_TEXT),
@@ -93,6 +98,8 @@ DEPLOYMENT = _object(
     deployment_url={"type": "string"},
     inference_engine_version=_TEXT,
     inference_engine_parameters=_STRINGS,
+    key=_TEXT,
+    last_seen_at=_TIME,
     created_at=_TIME,
     updated_at=_TIME,
     visibility={"const": "private"},
@@ -107,10 +114,16 @@ _KEY_KEYS: dict[str, Any] = {
     "updated_at": _TIME,
     "key": _TEXT,
     "role": {"enum": ["reader", "operator"]},
+    "models": _STRINGS,
+    "auto_deployment": {"type": "boolean"},
 }
 KEY = _object(**_KEY_KEYS)
 KEYS = _list("ai_api_keys", KEY)
-NEW_KEY = _object(**_KEY_KEYS, value={"type": "string", "pattern": "^EXO[0-9a-f]{24}:[!-~]{16,}$"})
+NEW_KEY = _object(
+    **_KEY_KEYS,
+    value={"type": "string", "pattern": "^EXO[0-9a-f]{24}:[!-~]{16,}$"},
+    hub_token={"type": "string", "pattern": "^hf_[0-9a-f]{142}$"},
+)
 FILES = _list(
     "files",
     _object(path=_TEXT, size={"type": "integer", "minimum": 0}, sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}),

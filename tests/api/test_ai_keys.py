@@ -33,8 +33,10 @@ def test_a_key_is_made_shown_without_its_secret_and_opens_what_its_role_may(api:
     listed = api.ask("GET", "/ai/api-key").json()
     contract.check(contract.KEYS, listed)
     for key in (reader, operator):
-        value = key.pop("value")
+        value, token = key.pop("value"), key.pop("hub-token")
         secret = value.partition(":")[2]
+        assert as_(api, token, "GET", "/ai/model").status_code == 200
+        assert token not in api.depot.logs()
         shown = api.ask("GET", f"/ai/api-key/{key['id']}")
         assert shown.json() == key
         assert key in listed["ai-api-keys"]

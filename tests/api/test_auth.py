@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
 from app.db.session import Database
-from app.domain.keys import Role
+from app.domain.keys import Role, hub_token, limit_to
 from app.main import build
 from app.sealing import Sealer
 from app.services import audit, keys
@@ -29,6 +29,7 @@ OPEN = {"/zone", "/v2/zone", "/healthz", "/readyz", "/docs", "/docs/oauth2-redir
 """What is meant to be open. Whatever else has a path takes a key."""
 CONSOLE, OPEN_CONSOLE = "/console", {"/", "/console/sign-in", "/console/static/{name}"}
 """The console's pages lead a stranger to where a key is asked for."""
+BASIC = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
 OPEN_FILES = {"/static-offline-docs"}
 SECONDS_TO_REVOKE = 5
 
@@ -61,10 +62,14 @@ def stranger(api: Api) -> Iterator[httpx2.Client]:
         yield client
 
 
-def make_key(api: Api, role: Role = Role.OPERATOR, expires: float | None = None, name: str = "") -> tuple[str, str]:
+def make_key(
+    api: Api, role: Role = Role.OPERATOR, expires: float | None = None, name: str = "", models: Sequence[str] = ()
+) -> tuple[str, str]:
     async def make(database: Database) -> tuple[str, str]:
         async with database.begin() as connection:
-            return await keys.create(connection, Sealer([SECRET_KEY]), name=name, role=role, expires=expires)
+            return await keys.create(
+                connection, Sealer([SECRET_KEY]), name=name, role=role, expires=expires, limit=limit_to(models)
+            )
 
     made: tuple[str, str] = run(api.database_url, make)
     return made
@@ -121,6 +126,8 @@ def test_the_document_says_how_to_send_a_key(stranger: httpx2.Client) -> None:
 def test_a_key_and_its_secret_open_the_api(api: Api, stranger: httpx2.Client) -> None:
     key, secret = make_key(api)
     assert stranger.get("/v2/ai/model", headers=bearer(key, secret)).status_code == 200
+    token = {"Authorization": f"Bearer {hub_token(key, secret)}"}
+    assert stranger.get("/v2/ai/model", headers=token).status_code == 200
     signed = sign("GET", "/v2/ai/model", key=key, secret=secret)
     assert stranger.get("/v2/ai/model", headers={"Authorization": signed}).status_code == 200
 
@@ -158,6 +165,11 @@ ATTACKS: dict[str, tuple[str, str, str, bytes, int]] = {
     # name: the header, the method, the path and the body that are sent with it, and the answer
     "unsigned": ("", "GET", "/v2/ai/model", b"", 401),
     "unknown scheme": (f"Basic {KEY}:{SECRET}", "GET", "/v2/ai/model", b"", 401),
+    "Basic, which is for the Hub's clients": (f"Basic {BASIC}", "GET", "/v2/ai/model", b"", 401),
+    "a token of the Hub": (f"Bearer hf_{'aB3' * 12}", "GET", "/v2/ai/model", b"", 403),
+    "token cut": (f"Bearer {hub_token(KEY, SECRET)[:-2]}", "GET", "/v2/ai/model", b"", 403),
+    "token of another secret": (f"Bearer {hub_token(KEY, 'x' * 23)}", "GET", "/v2/ai/model", b"", 403),
+    "token in capitals": (f"Bearer {hub_token(KEY, SECRET).upper()}", "GET", "/v2/ai/model", b"", 403),
     "expired": (sign("GET", "/v2/ai/model", expires=time.time() - 70), "GET", "/v2/ai/model", b"", 403),
     "expires far ahead": (sign("GET", "/v2/ai/model", expires=time.time() + 9000), "GET", "/v2/ai/model", b"", 403),
     "other method": (sign("GET", f"/v2/ai/model/{uuid4()}"), "DELETE", f"/v2/ai/model/{uuid4()}", b"", 403),

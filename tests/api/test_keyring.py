@@ -2,12 +2,14 @@
 
 import asyncio
 
-from sqlalchemy import event
+import pytest
+from sqlalchemy import event, update
 
 from app.db.session import Database
-from app.domain.keys import Role
+from app.db.tables import KeyRow
+from app.domain.keys import Role, limit_to
 from app.http.keyring import Keyring
-from app.sealing import Sealer
+from app.sealing import CannotOpen, Sealer
 from app.services import keys
 from tests.depot import SECRET_KEY
 
@@ -24,6 +26,27 @@ async def test_all_who_ask_for_a_key_at_once_are_answered_by_one_look(database: 
     assert None not in found
     reads = [statement for statement in asked if "api_keys" in statement]
     assert len(reads) == 1
+
+
+async def test_a_limited_key_opens_nothing_without_its_limit(database: Database) -> None:
+    sealer, limit = Sealer([SECRET_KEY]), limit_to(["acme/*"])
+    async with database.begin() as connection:
+        key_id, secret = await keys.create(
+            connection, sealer, name="a test", role=Role.READER, expires=None, limit=limit
+        )
+        row = await keys.usable(connection, key_id)
+        assert await keys.unopenable(connection, sealer) == ([], 1)
+    key = await Keyring(database, sealer).find(key_id)
+    assert key is not None
+    assert (key.secret, key.limit) == (secret.encode(), limit)
+    assert (key.may_read("Acme/chat"), key.may_read("other/chat")) == (True, False)
+    assert row is not None
+    with pytest.raises(CannotOpen):  # as an older version opens it, which does not know limits
+        sealer.open(row.sealed_secret, belongs_to=key_id)
+    for models in (None, "*/*"):
+        async with database.begin() as connection:
+            await connection.execute(update(KeyRow).values(models=models))
+        assert await Keyring(database, sealer).find(key_id) is None
 
 
 async def test_whoever_leaves_while_a_key_is_looked_for_takes_it_from_nobody_else(database: Database) -> None:

@@ -20,6 +20,7 @@ from app.db.migrate import upgrade
 from app.db.session import open_database
 from app.db.tables import OperationRow
 from app.domain.commands import Command
+from app.domain.keys import split_token
 from app.domain.states import OperationState
 from app.sealing import Sealer, new_key
 from app.services import audit, keys
@@ -41,15 +42,18 @@ def settings(database_url: str, tmp_path: Path) -> dict[str, str]:
 
 def modeldepot(settings: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "app.cli", *words]
-    return subprocess.run(command, env=_CLEAN | dict(settings), capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(
+        command, env=_CLEAN | dict(settings), capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def made(settings: Mapping[str, str], *words: str) -> tuple[str, str]:
     """A new key's id and secret, as they are printed."""
     result = modeldepot(settings, "key", "create", *words)
     assert result.returncode == 0, result.stderr
-    key_line, secret_line = result.stdout.splitlines()
-    return key_line.split()[1], secret_line.split()[1]
+    key_id, secret, token = (line.split()[1] for line in result.stdout.splitlines())
+    assert split_token(token) == (key_id, secret)
+    return key_id, secret
 
 
 def test_a_key_is_made_shown_once_listed_and_revoked(settings: dict[str, str]) -> None:
@@ -72,6 +76,26 @@ def test_the_keys_are_told_as_json(settings: dict[str, str]) -> None:
     assert (key["id"], key["name"], key["role"]) == (key_id, "the CI's", "reader")
     assert key["expires-at"] > key["created-at"]
     assert (key["last-used-at"], key["revoked-at"]) == (None, None)
+    assert (key["models"], key["auto-deployment"]) == ([], False)
+
+
+def test_a_limited_key_is_told_with_its_models(settings: dict[str, str]) -> None:
+    limits = ("--models", "meta-llama/*", "--models", "acme/Chat", "--models", "acme/Chat")
+    made(settings, "--name", "vllm", *limits, "--auto-deployment")
+    (key,) = json.loads(modeldepot(settings, "key", "list", "--json").stdout)["keys"]
+    assert (key["models"], key["auto-deployment"]) == (["meta-llama/*", "acme/Chat"], True)
+    assert modeldepot(settings, "key", "list").stdout.splitlines()[1].endswith("meta-llama/* acme/Chat")
+    # Its secret is sealed together with the limit.
+    rotated = modeldepot(settings, "secrets", "rotate")
+    assert (rotated.returncode, rotated.stdout.split()[0]) == (0, "1")
+
+
+@pytest.mark.parametrize("words", [("--models", "meta-llama"), ("--models", "a/b c"), ("--auto-deployment",)])
+def test_a_limit_that_no_model_meets_is_refused(settings: dict[str, str], words: tuple[str, ...]) -> None:
+    refused = modeldepot(settings, "key", "create", *words)
+    assert refused.returncode == 2
+    assert ("--models" if words[0] == "--models" else "--name") in refused.stderr
+    assert json.loads(modeldepot(settings, "key", "list", "--json").stdout) == {"keys": []}
 
 
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "x" * 201, "\udcff"])

@@ -8,6 +8,7 @@ import base64
 import os
 import secrets
 import signal
+import string
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import inspect, text
 
 from app.db.session import Database
+from app.domain.keys import hub_token
 from app.sealing import new_key
 from tests.api.test_auth import sign
 from tests.by_hand import plain, run
@@ -42,12 +44,15 @@ class Planted:
         self.token, self.poor_token = secrets.token_hex(17), secrets.token_hex(17)
         self.api_secret, self.database, self.redis = (secrets.token_urlsafe(24) for _ in range(3))
         self.secret_key = new_key()
+        self.foreign = "hf_" + "".join(secrets.choice(string.ascii_letters) for _ in range(34))
+        """A token of the Hub that its owner sends to the depot, which is none of the depot's business."""
 
     def of_a_worker(self) -> set[str]:
         return {self.token, self.poor_token, self.database, self.redis, self.secret_key}
 
     def all(self) -> set[str]:
-        return self.of_a_worker() | {self.api_secret}
+        # Its forms have the secret in hexadecimal digits, as in the key's spelling as a token of the Hub.
+        return self.of_a_worker() | {self.api_secret, self.foreign}
 
 
 def forms(secret: str) -> Iterable[bytes]:
@@ -236,12 +241,18 @@ def _refuses(depot: Depot, planted: Planted) -> None:
                 f"Bearer {planted.api_secret}:{key}",
                 f"Bearer {key}:{planted.api_secret}x",
                 f"Basic {key}:{planted.api_secret}",
+                f"Basic {base64.b64encode(f'{key}:{planted.api_secret}'.encode()).decode()}",
+                f"Bearer {hub_token(key, f'{planted.api_secret}x')}",
+                f"Bearer {hub_token(key, planted.api_secret)}x",
+                f"Bearer {planted.foreign}",
                 sign("DELETE", "/v2/ai/model", key=key, secret=planted.api_secret),
                 sign("GET", "/v2/ai/model", key=planted.api_secret, secret=planted.api_secret),
             )
         ),
     ]
     assert {answer.status_code for answer in refused} <= {400, 401, 403}
+    token = {"Authorization": f"Bearer {hub_token(key, planted.api_secret)}"}
+    assert depot.client.get("/ai/model", headers=token).status_code == 200
     assert depot.client.get(f"http://127.0.0.1:{depot.port}/metrics").status_code == 200
 
 

@@ -45,6 +45,7 @@ def _list(depot: Depot, *, as_json: bool) -> None:
 @click.option("--gpu-type", metavar="TEXT")
 @click.option("--gpu-count", type=int, metavar="NUMBER")
 @click.option("--replicas", type=int, metavar="NUMBER")
+@click.option("--key", metavar="ID", help="The API key that it pulls the model with: each pull renews the deployment.")
 def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> None:
     """Declare that NAME uses MODEL, which must be ready, and print the deployment's id."""
     body: Json = {"name": name, "model": {"id": find_model(depot, model)["id"]}}

@@ -1,5 +1,6 @@
 """Operations: one at a time on a model, ended once, timed out, forgotten; and what ends with them."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -138,9 +139,9 @@ async def test_a_model_goes_only_where_the_table_lets_it(
         assert (await models.get(connection, model_id)).status == (to if moved else come_from)
 
 
-_NOTHING = dict.fromkeys(("gpu_type", "gpu_count", "replicas", "deployment_url", "inference_engine_version")) | {
-    "inference_engine_parameters": []
-}
+_NOTHING: dict[str, Any] = dict.fromkeys(
+    ("gpu_type", "gpu_count", "replicas", "deployment_url", "inference_engine_version")
+) | {"inference_engine_parameters": []}
 
 
 async def _model_in(database: Database, status: ModelStatus) -> UUID:

@@ -11,6 +11,7 @@ import pytest
 
 from app.db.session import Database
 from app.domain.errors import Reason
+from app.domain.keys import UNLIMITED
 from app.domain.repositories import select
 from app.domain.states import ModelStatus
 from app.services import published
@@ -157,12 +158,14 @@ async def test_a_search_lists_names_once_and_only_of_what_is_ready(database: Dat
     await by_hand.ready_model(database, "acme/tiny_x")
     await by_hand.create(database, "acme/tiny-arriving")
 
-    async def found(search: str = "", author: str = "", limit: int = 10) -> list[str]:
+    async def found(search: str = "", author: str = "", most: int = 10) -> list[str]:
         async with database.read() as connection:
-            return list(await published.ready_names(connection, search=search, author=author, limit=limit))
+            return list(
+                await published.ready_names(connection, search=search, author=author, most=most, limit=UNLIMITED)
+            )
 
     assert sorted(await found()) == sorted(["acme/tiny", "acme/Large", "other/tiny", "acm/e", "acme/tiny_x"])
     assert await found("TINY", "acme") == ["acme/tiny", "acme/tiny_x"]
     assert await found("y_x") == ["acme/tiny_x"]
     assert await found("%") == []
-    assert len(await found(limit=2)) == 2
+    assert len(await found(most=2)) == 2
