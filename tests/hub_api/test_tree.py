@@ -2,10 +2,13 @@
 
 import hashlib
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from tests.fakehub.hub import Synthetic
+from app.db.session import Database
+from app.services import files
+from tests.by_hand import run
 from tests.hub_api.conftest import BERT, FILES, GGUF, ODD, WEIGHTS, Kept
 
 
@@ -81,8 +84,14 @@ def test_a_body_that_names_no_path_describes_none(kept: Kept, body: bytes) -> No
 
 
 def test_a_long_list_comes_whole(fresh: Kept) -> None:
+    model_id = fresh.pull(BERT)
     paths = [f"part-{number // 100:02}/{number:04}.txt" for number in range(2500)]
-    fresh.hub.add("acme/many", {path: path.encode() for path in paths} | {"model.bin": Synthetic(1000)})
-    fresh.pull("acme/many")
-    listed = _listed(fresh, "acme/many/tree/main", recursive="true")
-    assert [one["path"] for one in listed if one["type"] == "file"] == ["model.bin", *paths]
+
+    async def record(database: Database) -> None:
+        async with database.begin() as connection:
+            await files.record(connection, UUID(model_id), [(path, 1, "d" * 64) for path in paths])
+
+    run(fresh.depot.environment["DEPOT_DATABASE_URL"], record)
+    listed = _listed(fresh, f"{BERT}/tree/main", recursive="true")
+    assert [one["path"] for one in listed if one["type"] == "file"] == paths
+    assert len([one for one in listed if one["type"] == "directory"]) == 25
