@@ -136,6 +136,6 @@ def _install(app: FastAPI, *, prefix: str) -> None:
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
     site.install(app)
-    polling.put_first(app)
+    polling.install(app)
     docs.install(app)
     auth.describe(app)
