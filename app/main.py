@@ -161,5 +161,5 @@ def _install(app: FastAPI, settings: Settings) -> None:
     site.install(app)
     docs.install(app)
     hub_routes.install(app)
-    polling.put_first(app)
+    polling.install(app)
     auth.describe(app)

@@ -1,9 +1,13 @@
 """What is polled is answered on a short way, and says what the framework's route says, which answers other spellings."""
 
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from starlette.routing import Match
 
+from app.api.polling import Shortcut
+from tests.api.test_auth import application
 from tests.by_hand import Api
 
 KINDS = ("model", "operation")
@@ -60,3 +64,11 @@ def test_other_methods_are_told_which_there_are(api: Api, paths: dict[str, str],
 @pytest.mark.parametrize("end", ["/", "x", "%20", "?limit=1"])
 def test_a_path_that_only_begins_alike_is_another(api: Api, paths: dict[str, str], end: str) -> None:
     assert api.ask("GET", paths["model"] + end).status_code == (200 if end.startswith("?") else 404)
+
+
+@pytest.mark.parametrize("path", ["/ai/model", "/v2/ai/model", "/operation", "/v2/operation"])
+def test_the_short_way_is_tried_before_the_frameworks(tmp_path: Path, path: str) -> None:
+    app = application(tmp_path)
+    scope = {"type": "http", "method": "GET", "path": f"{path}/{uuid4()}"}
+    matching = [route for route in app.router.routes if route.matches(scope)[0] is Match.FULL]
+    assert [isinstance(route, Shortcut) for route in matching[:2]] == [True, False]
