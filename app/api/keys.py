@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from pydantic import Field, TypeAdapter
+from pydantic import Field, StrictBool, TypeAdapter
 
 from app.api import changes
 from app.api.answers import body, json_answer, operation_answer
@@ -40,7 +40,7 @@ class CreateKey(Body):
         ),
     ]
     auto_deployment: Annotated[
-        bool,
+        StrictBool,
         Field(False, description="Whether pulling a model with the key declares a deployment of the key's name."),
     ]
 
