@@ -1,12 +1,16 @@
 """What the documents name is there."""
 
+import ast
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 _ROOT = Path(__file__).parents[1]
 _DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/OPERATING.md")
+_LONGEST_WALK = 330
 _PATH = re.compile(r"(?<![\w/.])(?:app|worker|tests|alembic|docs|deploy|\.ci)/[\w./-]*[\w/]")
 
 
@@ -38,3 +42,23 @@ def test_each_module_has_a_test_of_its_name_or_a_line_that_says_where_it_is_test
     }
     assert sorted(modules ^ listed.keys()) == []
     assert [one for where in listed.values() for one in where if not (tests / one).exists()] == []
+
+
+def test_the_walks_through_the_code_are_as_short_as_they_say() -> None:
+    text = (_ROOT / "docs/ARCHITECTURE.md").read_text()
+    walks = re.findall(r"(?ms)^### [^\n]+: (\d+) lines\n(.*?)(?=^##)", text)
+    assert len(walks) == 2
+    for said, walk in walks:
+        steps = re.findall(r"(?m)^\| `([\w/]+\.py)` \| (`.+?`) \|", walk)
+        counted = sum(_lines(file, re.findall(r"`([\w.]+)`", names)) for file, names in steps)
+        assert counted == int(said) <= _LONGEST_WALK
+
+
+def _lines(file: str, names: Sequence[str]) -> int:
+    """The lines of these functions and methods of a file."""
+    top = [node for node in ast.parse((_ROOT / file).read_text()).body if hasattr(node, "name")]
+    inner = {
+        f"{one.name}.{node.name}": node for one in top for node in getattr(one, "body", ()) if hasattr(node, "name")
+    }
+    found: dict[str, Any] = {node.name: node for node in top} | inner
+    return sum(found[name].end_lineno - found[name].lineno + 1 for name in names)

@@ -15,6 +15,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "show": ("app.client.commands.models", "Show all about one model."),
             "wait": ("app.client.commands.models", "Wait until a model is ready, or an operation has ended."),
             "rm": ("app.client.commands.models", "Delete a model."),
+            "endpoint": ("app.client.commands.exports", "Print what makes the Hub's clients fetch from it."),
             "deployments": (
                 "app.client.commands.deployments",
                 "List, add and remove what keeps models from being deleted.",

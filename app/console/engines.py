@@ -52,6 +52,34 @@ def to_serve(name: str, folder: str, paths: Sequence[str], config: bytes | None)
     return lines, for_llama_cpp[1:]
 
 
+def by_name(name: str, revision: str, address: str, paths: Sequence[str], config: bytes | None) -> list[Line]:
+    """Return the lines that fetch or load the model on another host, from the depot at `address`, by its name.
+
+    The first one is for all others: it says where the depot is.
+    """
+    main = revision == "main"
+    at = [] if main else ["--revision", revision]
+    lines = [Line("On each host", f"export HF_ENDPOINT={shlex.quote(address)} HF_TOKEN=hf_…")]
+    if _suits_vllm(paths, config):
+        loaded = json.dumps(name) + ("" if main else f", revision={json.dumps(revision)}")
+        script = f"from transformers import AutoModel; AutoModel.from_pretrained({loaded})"
+        lines.append(Line("vLLM, by name", shlex.join(["vllm", "serve", name, *at])))
+        lines.append(Line("Transformers, by name", shlex.join(["python", "-c", script])))
+    if main and (quant := _best_quant(paths)):
+        lines.append(Line("llama.cpp, by name", shlex.join(["llama-server", "-hf", f"{name}:{quant}"])))
+        place, insecure = address.removeprefix("https://"), ["--insecure"] if address.startswith("http:") else []
+        command = shlex.join(["ollama", "pull", *insecure, f"{place}/{name}:{quant}"])
+        lines.append(Line("Ollama, by name, where pulling needs no key", command))
+    return [*lines, Line("Its files, by name", shlex.join(["hf", "download", name, *at]))]
+
+
+def _best_quant(paths: Iterable[str]) -> str | None:
+    """Return the quantization of the GGUF model that is offered first."""
+    models = [path for path in paths if path.lower().endswith(".gguf") and "mmproj" not in _stem(path).lower()]
+    best = min(filter(_is_model, models), key=_rank, default=None)
+    return _quant(best) if best else None
+
+
 def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:
     """Return a line per quantization, the best default first."""
     gguf = [path for path in paths if path.lower().endswith(".gguf")]

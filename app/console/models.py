@@ -186,6 +186,7 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         paths = await catalogue.paths(connection, model_id, engines.ENDINGS, limit=_LOADABLE) if model.path else []
         past = await history.of(connection, model_id, limit=_HISTORY)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
+    lines, by_name = await _engines(depot, model, paths)
     return page(
         request,
         "model.html",
@@ -195,20 +196,24 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         model=model,
         files=files[:_FILES],
         more_files=len(files) > _FILES,
-        engines=await _engines(depot, model, paths),
+        engines=lines,
+        by_name=by_name,
         history=past,
         holders=holders,
         refusal=said(refusal),
     )
 
 
-async def _engines(depot: Depot, model: ModelRecord, paths: Sequence[str]) -> tuple[list[Line], list[Line]]:
-    """Return (lines that load it, lines for its other quantizations); empty if it can't be loaded."""
+async def _engines(
+    depot: Depot, model: ModelRecord, paths: Sequence[str]
+) -> tuple[tuple[list[Line], list[Line]], list[Line]]:
+    """Return ((lines that load it, lines for its other quantizations), lines that load it elsewhere by its name)."""
     if not model.path:
-        return [], []
+        return ([], []), []
     has_config = engines.CONFIG in paths
     config = await depot.volume.read(model.id, engines.CONFIG, _LARGEST_CONFIG) if has_config else None
-    return engines.to_serve(model.name, model.path, paths, config)
+    elsewhere = engines.by_name(model.name, model.revision, depot.address, paths, config)
+    return engines.to_serve(model.name, model.path, paths, config), elsewhere
 
 
 async def _sure(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from app.console.engines import to_serve
+from app.console.engines import by_name, to_serve
 
 FOLDER = "/models/by-name/acme/a model"
 CONFIG = b'{"architectures": ["LlamaForCausalLM"]}'
@@ -98,3 +98,26 @@ def test_vllm_is_offered_what_it_could_load(paths: list[str], config: bytes | No
     first, _ = to_serve("acme/a model", FOLDER, sorted(paths), config)
     lines = [shlex.split(line.text) for line in first if line.title == "vLLM"]
     assert lines == ([["vllm", "serve", FOLDER, "--served-model-name", "acme/a model"]] if loadable else [])
+
+
+@pytest.mark.parametrize(
+    ("revision", "paths", "titles"),
+    [
+        ("main", ["config.json", "model.safetensors"], ["vLLM", "Transformers"]),
+        ("v1", ["config.json", "model.safetensors"], ["vLLM", "Transformers"]),
+        ("main", ["m-Q8_0.gguf", "m-Q4_K_M.gguf", "mmproj-F16.gguf"], ["llama.cpp", "Ollama"]),
+        ("v1", ["m-Q4_K_M.gguf"], []),
+        ("main", ["weights.npz"], []),
+    ],
+)
+def test_hosts_without_the_storage_load_it_by_its_name(revision: str, paths: list[str], titles: list[str]) -> None:
+    first, *lines = by_name("acme/a", revision, "http://depot:8080", sorted(paths), CONFIG)
+    assert shlex.split(first.text)[:2] == ["export", "HF_ENDPOINT=http://depot:8080"]
+    assert [line.title.partition(",")[0] for line in lines] == [*titles, "Its files"]
+    words = [shlex.split(line.text) for line in lines]
+    assert all(any("acme/a" in word for word in each) for each in words)
+    assert all((revision in " ".join(each)) == (revision != "main") for each in words)
+    told = {line.title.partition(",")[0]: shlex.split(line.text) for line in lines}
+    if "Ollama" in titles:
+        assert told["llama.cpp"] == ["llama-server", "-hf", "acme/a:Q4_K_M"]
+        assert told["Ollama"] == ["ollama", "pull", "--insecure", "http://depot:8080/acme/a:Q4_K_M"]

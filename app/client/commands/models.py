@@ -94,10 +94,17 @@ def ls(depot: Depot, *, as_json: bool) -> None:
         print_json({"models": models})
     elif models:
         lines = [
-            (model["name"], _status(model), size(model["model-size"] or model["total"]), model["id"], selection(model))
+            (
+                model["name"],
+                _status(model),
+                size(model["model-size"] or model["total"]),
+                model.get("last-pulled-at") or "-",
+                model["id"],
+                selection(model),
+            )
             for model in models
         ]
-        table([("NAME", "STATUS", "SIZE", "ID", ""), *lines])
+        table([("NAME", "STATUS", "SIZE", "LAST PULLED", "ID", ""), *lines])
     else:
         say("There are no models yet: modeldepot pull OWNER/NAME", err=True)
 
@@ -135,12 +142,22 @@ def show(depot: Depot, model: str, *, files: bool, as_json: bool) -> None:
         "selection": selection(found),
         "commit": found["commit"],
         "used by": ", ".join(users),
+        "pulled": _pulled(found),
         "created": found["created-at"],
         "updated": found["updated-at"],
     }
     for title, value in told.items():
         if value:
             say(f"{title:<10} {value}")
+
+
+def _pulled(model: Json) -> str:
+    """Say how often the model was pulled by name, and the last time; empty if never."""
+    if not model.get("last-pulled-at"):
+        return ""
+    by, using = (model.get(f"last-pulled-{which}") for which in ("by", "with"))
+    last = f"{model['last-pulled-at']}{f' by {by}' if by else ''}{f' with {using}' if using else ''}"
+    return f"{model['pulls']} times, {size(model['bytes-sent'])}, last {last}"
 
 
 @click.command(epilog=EPILOG)

@@ -1,0 +1,57 @@
+"""Programs of others in environments of their own, kept for the next run of the tests: what they depend on is not ours."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+_CACHE = Path(__file__).parents[1] / ".cache"
+_PATIENCE = 600.0
+
+
+def python_environment(name: str, *requirements: str) -> Path:
+    """The `bin` of a virtual environment with these packages; skips the test where they can't be installed."""
+    home = _CACHE / name
+
+    def make() -> None:
+        _run([sys.executable, "-m", "venv", str(home)])
+        _run([str(home / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *requirements])
+
+    _once(home, make)
+    return home / "bin"
+
+
+def node_environment(name: str, *packages: str) -> Path:
+    """A folder with these packages of npm; skips the test where they can't be installed."""
+    home = _CACHE / name
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("there is no Node here")
+
+    def make() -> None:
+        home.mkdir(parents=True)
+        (home / "package.json").write_text("{}")
+        _run(["npm", "install", "--silent", "--no-package-lock", "--prefix", str(home), *packages])
+
+    _once(home, make)
+    return home
+
+
+def _once(home: Path, make: Callable[[], None]) -> None:
+    complete = home / "complete"
+    if complete.exists():
+        return
+    shutil.rmtree(home, ignore_errors=True)
+    make()
+    complete.touch()
+
+
+def _run(words: Sequence[str]) -> None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"{words[-1]} can't be installed: {error}")
+    if done.returncode:
+        pytest.skip(f"{words[-1]} can't be installed: {done.stderr.strip()[-300:]}")
