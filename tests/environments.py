@@ -1,5 +1,6 @@
 """Programs of others in environments of their own, kept for the next run of the tests: what they depend on is not ours."""
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ def python_environment(name: str, *requirements: str) -> Path:
         _run([sys.executable, "-m", "venv", str(home)])
         _run([str(home / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *requirements])
 
-    _once(home, make)
+    _once(home, requirements, make)
     return home / "bin"
 
 
@@ -35,17 +36,21 @@ def node_environment(name: str, *packages: str) -> Path:
         (home / "package.json").write_text("{}")
         _run(["npm", "install", "--silent", "--no-package-lock", "--prefix", str(home), *packages])
 
-    _once(home, make)
+    _once(home, packages, make)
     return home
 
 
-def _once(home: Path, make: Callable[[], None]) -> None:
-    complete = home / "complete"
-    if complete.exists():
-        return
-    shutil.rmtree(home, ignore_errors=True)
-    make()
-    complete.touch()
+def _once(home: Path, wanted: Sequence[str], make: Callable[[], None]) -> None:
+    """Make it unless it is there with all that is wanted. Tests run in several processes: one of them makes it."""
+    _CACHE.mkdir(exist_ok=True)
+    complete, said = home / "complete", "\n".join(wanted)
+    with home.with_name(f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if complete.exists() and complete.read_text() == said:
+            return
+        shutil.rmtree(home, ignore_errors=True)
+        make()
+        complete.write_text(said)
 
 
 def _run(words: Sequence[str]) -> None:
