@@ -29,6 +29,7 @@ from app.depot.sessions import Sessions
 from app.depot.sightings import Sightings
 from app.depot.status import StatusServer
 from app.depot.volume import Volume
+from app.domain.keys import limit_to
 from app.http import errors, middleware
 from app.http.accel import Accel
 from app.http.authenticator import Authenticator
@@ -38,9 +39,10 @@ from app.http.prefix import Prefix
 from app.hub_api import routes as hub_routes
 from app.hub_api.calls import HubApi
 from app.hub_api.metrics import HubMetrics
+from app.hub_api.pull_through import PullThrough
 from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
-from app.settings import Settings, split_keys
+from app.settings import Settings, split, split_keys
 from app.storage import open_store
 from app.wakeup import Wakeup, connect
 
@@ -82,6 +84,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
                 depot.pulls,
                 Sightings(database),
                 HubMetrics(metrics.registry),
+                _pull_through(settings, depot),
             )
             async with StatusServer(depot.readiness, metrics).listening(watched_at):
                 yield
@@ -142,6 +145,17 @@ async def _opened(
         await depot.pulls.flush()
         for opened in (depot.lookups, wakeup, depot.reads, database):
             await opened.close()
+
+
+def _pull_through(settings: Settings, depot: Depot) -> PullThrough:
+    return PullThrough(
+        names=limit_to(split(settings.pull_through_names)) if settings.pull_through else None,
+        token=settings.hub_token.get_secret_value(),
+        creates=depot.creates,
+        wakeup=depot.wakeup,
+        sealer=depot.sealer,
+        deadline=settings.operation_deadline,
+    )
 
 
 def _install(app: FastAPI, settings: Settings) -> None:

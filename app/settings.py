@@ -13,12 +13,13 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, Validation
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.db.session import async_url
-from app.domain.keys import KEY_ID, SECRET
+from app.domain.errors import BadRequest
+from app.domain.keys import KEY_ID, SECRET, limit_to
 from app.sealing import Sealer
 from app.terminal import say
 
 PREFIX = "DEPOT_"
-_SECRETS = ("secret_key", "database_url", "redis_url", "bootstrap_key", "bootstrap_secret")
+_SECRETS = ("secret_key", "database_url", "redis_url", "bootstrap_key", "bootstrap_secret", "hub_token")
 """Settings that may be given in a file."""
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -91,6 +92,14 @@ class Settings(BaseSettings):
         default=False,
         description="Whether clients of the Hub's protocol may read models without a key: on or off. It opens nothing else.",
     )
+    pull_through: bool = Field(
+        default=False,
+        description="Whether a model that a client of the Hub's protocol asks for, and that is not kept, is fetched: on or off.",
+    )
+    pull_through_names: str = Field(
+        "", description="Names of models that may be fetched so, comma-separated, with * and ?. Default: all."
+    )
+    hub_token: SecretStr = Field(SecretStr(""), description="The depot's own Hub token, for what is fetched so.")
     client_timeout: float = Field(
         20.0, ge=1, le=600, description="How long a client may take over a request, and to take its answer, in seconds."
     )
@@ -202,6 +211,15 @@ class Settings(BaseSettings):
     def _networks(cls, value: str) -> str:
         for network in split(value):
             ipaddress.ip_network(network)
+        return value
+
+    @field_validator("pull_through_names")
+    @classmethod
+    def _names(cls, value: str) -> str:
+        try:
+            limit_to(split(value))
+        except BadRequest as error:
+            raise ValueError(error.message) from None
         return value
 
     @field_validator("tls_key")

@@ -16,6 +16,7 @@ from app.hub_api import access
 from app.hub_api.entries import Entries
 from app.hub_api.errors import Code, HubError
 from app.hub_api.metrics import HubMetrics
+from app.hub_api.pull_through import PullThrough
 from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.services import published
@@ -38,6 +39,7 @@ class HubApi:
     pulls: Pulls
     sightings: Sightings
     metrics: HubMetrics
+    pull_through: PullThrough
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Call:
         default = self.revision in _DEFAULTS
         found = published.default(models) if default else published.snapshot(models, self.revision)
         if found is None:
+            await self._pull_through(models)
             raise self._absent(models)
         return found
 
@@ -85,6 +88,14 @@ class Call:
         if entries is None:
             raise self._absent(())
         return entries
+
+    async def _pull_through(self, models: Sequence[NamedModel]) -> None:
+        """Raise `HubError` once what is asked for is being fetched; do nothing if it is known, or may not be."""
+        revision = published.MAIN if self.revision in _DEFAULTS else self.revision
+        if any(revision in {model.revision, model.commit} for model in models) or "/" not in self.name:
+            return
+        if await self.hub.pull_through.begin(self.request, self.key, self.name, revision):
+            raise HubError(f"{self.name} is arriving: try again in a minute.", Code.REPO)
 
     def _absent(self, models: Sequence[NamedModel]) -> HubError:
         """Return the error for a revision that is not ready. Clients show its sentence for these codes only."""
