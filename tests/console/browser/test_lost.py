@@ -66,5 +66,5 @@ def test_pages_say_soon_that_their_server_is_lost_and_show_what_is_so_once_it_is
     second.start_api()
     for page in opened:
         expect(page.locator("#lost")).to_be_hidden()
-    expect(opened[0].get_by_role("heading")).to_have_text("Not Found")
+    expect(opened[0].get_by_role("heading", name="Not Found")).to_be_visible()
     expect(opened[1].locator(f"tr[data-model='{model_id}']")).to_have_count(0)
