@@ -36,7 +36,7 @@ from app.local import default_data, direct_address, own_command
 from app.main import build
 from app.settings import PREFIX, Settings, split
 from app.standalone.folder import CannotRun, DataFolder
-from app.standalone.supervisor import Part, Supervisor, answers, launching
+from app.standalone.supervisor import GRACE, REDIS_GRACE, Part, Supervisor, answers, launching
 from app.terminal import say
 
 _EMBEDDED = MappingProxyType(
@@ -201,12 +201,12 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         launch = stack.enter_context(launching(inherits=[lock]))
         # The worker's metrics are at metrics_port.
         watched_at = ["--metrics-port", str(settings.metrics_port + 1)] if settings.metrics_port else []
-        api = Part("api", partial(launch, "-m", "app.cli", "serve", *watched_at))
+        api = Part("api", partial(launch, "-m", "app.cli", "serve", *watched_at), max(GRACE, settings.drain + 1))
         hands = Part("worker", partial(launch, "-m", "worker.main"))
         own_redis = settings.redis_url == folder.redis.url
-        base = [Part("redis", folder.redis.start)] if own_redis else []
+        base = [Part("redis", folder.redis.start, REDIS_GRACE)] if own_redis else []
         ready = partial(answers, settings.host, settings.port, tls=bool(settings.tls_certificate))
-        Supervisor([api, hands], base, answers=ready, greet=greet, drain=settings.drain).run()
+        Supervisor([api, hands], base, answers=ready, greet=greet).run()
 
 
 def _listen(host: str, port: int, client_timeout: float) -> socket.socket:

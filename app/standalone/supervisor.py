@@ -19,7 +19,7 @@ from app.standalone.folder import CannotRun
 from app.standalone.redis import CannotServe
 
 _STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-_GRACE, _REDIS_GRACE = 8.0, 1.0
+GRACE, REDIS_GRACE = 8.0, 1.0
 """Seconds that API and worker have to stop, and Redis after them; together less than ten, while no file is sent."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a part is started again; the pause doubles each time."""
@@ -39,6 +39,8 @@ class Part:
 
     name: str
     launch: Callable[[], subprocess.Popen[bytes]]
+    grace: float = GRACE
+    """Seconds that it has to stop."""
     process: subprocess.Popen[bytes] | None = None
     ended: int = 0
     """Number of times."""
@@ -59,6 +61,10 @@ class Part:
                 self._put_off(now, str(error))
                 return
             log.info("started", part=self.name, pid=self.process.pid)
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def terminate(self) -> None:
         if self.process:
@@ -85,16 +91,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """Keeps `parts`, which stop first, and `base` running. `greet` is called once, when the API `answers`.
-
-    `drain`: seconds for which the API may go on sending files once it is asked to stop.
-    """
+    """Keeps `parts`, which stop first, and `base` running. `greet` is called once, when the API `answers`."""
 
     parts: Sequence[Part]
     base: Sequence[Part]
     answers: Callable[[], bool]
     greet: Callable[[], None]
-    drain: float
 
     def run(self) -> None:
         """Run until a signal asks to stop; everything has ended when it returns. Raises `CannotRun`."""
@@ -132,15 +134,17 @@ class Supervisor:
     def _stop(self, caught: socket.socket) -> None:
         begun, at_once = time.monotonic(), False
         log.info("stopping; another Ctrl-C stops at once")
-        for parts, grace in ((self.parts, max(_GRACE, self.drain + 1)), (self.base, _REDIS_GRACE)):
+        for parts in (self.parts, self.base):
             for part in parts:
                 part.terminate()
-            deadline = time.monotonic() + grace
-            while _running(parts) and not at_once and time.monotonic() < deadline:
-                again = signal.SIGINT in _wait(caught, max(deadline - time.monotonic(), 0))
-                # `timeout` and `uv run` forward the signal that the terminal sent to all: one request, twice.
-                at_once = again and time.monotonic() - begun > 0.5
-            for part in parts:
+            asked = time.monotonic()
+            # The one with the least time first, so that what hangs is not waited for with what may take longer.
+            for part in sorted(parts, key=lambda one: one.grace):
+                deadline = asked + part.grace
+                while part.is_running and not at_once and time.monotonic() < deadline:
+                    again = signal.SIGINT in _wait(caught, max(deadline - time.monotonic(), 0))
+                    # `timeout` and `uv run` forward the signal that the terminal sent to all: one request, twice.
+                    at_once = again and time.monotonic() - begun > 0.5
                 part.kill()
         log.info("stopped", seconds=round(time.monotonic() - begun, 2))
 
@@ -179,10 +183,6 @@ def answers(host: str, port: int, *, tls: bool = False) -> bool:
             return connection.getresponse().status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False
-
-
-def _running(parts: Sequence[Part]) -> list[Part]:
-    return [part for part in parts if part.process and part.process.poll() is None]
 
 
 def _describe(status: int) -> str:

@@ -112,7 +112,7 @@ def test_a_model_on_its_way_out_is_asked_for_anew_once_it_is_gone(shell: Shell, 
 def test_a_reader_may_look_and_is_told_what_it_may_not(shell: Shell) -> None:
     name = shell.ready()
     made = modeldepot(shell.depot.environment, "key", "create", "--role", "reader")
-    key, secret = (line.split()[1] for line in made.stdout.splitlines())
+    key, secret = (line.split()[1] for line in made.stdout.splitlines()[:2])
     reader = {"DEPOT_KEY": key, "DEPOT_SECRET": secret}
     assert name in shell.done("ls", **reader)
     for words in (("rm", name), ("pull", "acme/other")):

@@ -184,7 +184,7 @@ async def test_models_of_an_older_version_get_their_manifests(database: Database
         await connection.execute(update(ModelRow).values(updated_at=moment(-3600)))
     await _tidy(database, storage)
     (manifest,) = storage.records(model_id)
-    assert (manifest.name, [tuple(file) for file in manifest.files]) == ("acme/old", by_hand.FILES)
+    assert (manifest.name, [tuple(file)[:3] for file in manifest.files]) == ("acme/old", by_hand.FILES)
 
 
 async def test_of_all_workers_one_tidies_in_an_hour(database: Database) -> None:
