@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -44,6 +44,7 @@ from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.settings import Settings, split, split_keys
 from app.storage import open_store
+from app.storage.base import Store
 from app.wakeup import Wakeup, connect
 
 _ROUTERS = (
@@ -72,20 +73,11 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _opened(settings, database, volume, figures, metrics) as depot, AsyncExitStack() as stack:
-            app.state.depot = depot
-            snapshots = Snapshots(database)
-            stack.push_async_callback(snapshots.close)
-            app.state.hub_api = HubApi(
-                depot.authenticator,
-                snapshots,
-                depot.sealer,
-                store,
-                depot.pulls,
-                Sightings(database),
-                HubMetrics(metrics.registry),
-                _pull_through(settings, depot),
-            )
+        async with (
+            _opened(settings, database, volume, figures, metrics) as app.state.depot,
+            _opened_hub_api(settings, app.state.depot, store) as app.state.hub_api,
+        ):
+            depot: Depot = app.state.depot
             async with StatusServer(depot.readiness, metrics).listening(watched_at):
                 yield
 
@@ -145,6 +137,24 @@ async def _opened(
         await depot.pulls.flush()
         for opened in (depot.lookups, wakeup, depot.reads, database):
             await opened.close()
+
+
+@asynccontextmanager
+async def _opened_hub_api(settings: Settings, depot: Depot, store: Store) -> AsyncIterator[HubApi]:
+    snapshots = Snapshots(depot.database)
+    try:
+        yield HubApi(
+            depot.authenticator,
+            snapshots,
+            depot.sealer,
+            store,
+            depot.pulls,
+            Sightings(depot.database),
+            HubMetrics(depot.metrics.registry),
+            _pull_through(settings, depot),
+        )
+    finally:
+        await snapshots.close()
 
 
 def _pull_through(settings: Settings, depot: Depot) -> PullThrough:

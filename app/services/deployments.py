@@ -63,11 +63,9 @@ async def create(
     query = select(*columns).where(ModelRow.id == model_id, *within(limit, ModelRow.name)).with_for_update()
     model = (await connection.execute(query)).one_or_none()
     if model is None:
-        raise NotFound(
-            f"There is no model {model_id} to deploy: the list of models shows those there are.", field="model"
-        )
-    if model.deleting or model.status != ModelStatus.READY:
-        status = "being deleted" if model.deleting else model.status
+        message = f"There is no model {model_id} to deploy: the list of models shows those there are."
+        raise NotFound(message, field="model")
+    if (status := "being deleted" if model.deleting else model.status) != ModelStatus.READY:
         raise NotReady(f"Model {model_id} is {status}: only a ready model can be deployed.", field="model")
     deployment_id = uuid4()
     insert = INSERT[connection.dialect.name](DeploymentRow).on_conflict_do_nothing(index_elements=[DeploymentRow.name])

@@ -24,7 +24,7 @@ def test_a_model_is_pulled_listed_shown_and_removed(shell: Shell) -> None:
     assert (Path(path) / "config.json").read_bytes() == b"{}"
     model_id = shell.id_of(name)
     line = next(line for line in shell.done("ls").splitlines() if name in line)
-    assert line.split() == [name, "ready", "102B", model_id]
+    assert line.split() == [name, "ready", "102B", "-", model_id]
     for known in (name, model_id, f"{name}@main"):
         shown = shell.done("show", known)
         assert path in shown
