@@ -20,6 +20,7 @@ from app.console import site
 from app.db.migrate import revisions
 from app.db.session import Database, open_database
 from app.depot.batching import Creates
+from app.depot.fetching import Fetching
 from app.depot.figures import Figures
 from app.depot.lookups import Lookups
 from app.depot.metrics import ApiMetrics
@@ -111,7 +112,7 @@ async def _opened(
         database=database,
         reads=Reads(database),
         lists=Lists(database),
-        creates=Creates(database),
+        fetching=Fetching(Creates(database), wakeup, sealer, settings.operation_deadline),
         wakeup=wakeup,
         lookups=Lookups(connect(settings.redis_url)),
         sealer=sealer,
@@ -161,10 +162,7 @@ def _pull_through(settings: Settings, depot: Depot) -> PullThrough:
     return PullThrough(
         names=limit_to(split(settings.pull_through_names)) if settings.pull_through else None,
         token=settings.hub_token.get_secret_value(),
-        creates=depot.creates,
-        wakeup=depot.wakeup,
-        sealer=depot.sealer,
-        deadline=settings.operation_deadline,
+        fetching=depot.fetching,
     )
 
 

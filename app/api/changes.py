@@ -1,6 +1,6 @@
 """Changes that a caller may make, by API or console: each with its audit and, if workers must act, a wake-up."""
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 
@@ -14,7 +14,7 @@ from app.domain.errors import Conflict, NotReady
 from app.domain.keys import NameLimit, Role
 from app.domain.repositories import select
 from app.http.keyring import Key
-from app.services import audit, creates, deployments, keys, models, operations
+from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
 from app.services.rows import AcceptedOperation, KeyRecord
 
@@ -28,13 +28,7 @@ async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateMod
     )
     act.resource_name = selection.name
     check_name(key, selection.name)
-    operation_id = uuid4()
-    token = body.huggingface_token
-    sealed = depot.sealer.seal(token, belongs_to=str(operation_id)) if token else None
-    wanted = creates.Create(selection, operation_id, depot.operation_deadline, sealed, act.request_id)
-    row = await depot.creates.accept(act, wanted)
-    await depot.wakeup.send()
-    return row
+    return await depot.fetching.begin(act, selection, body.huggingface_token)
 
 
 async def delete_model(depot: Depot, act: Act, model_id: UUID) -> AcceptedOperation:

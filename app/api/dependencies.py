@@ -14,7 +14,7 @@ from app.api.events import Broadcast
 from app.api.lists import Lists
 from app.api.reads import Reads
 from app.db.session import Database
-from app.depot.batching import Creates
+from app.depot.fetching import Fetching
 from app.depot.figures import Figures
 from app.depot.lookups import Lookups
 from app.depot.metrics import ApiMetrics
@@ -37,7 +37,7 @@ class Depot:
     database: Database
     reads: Reads
     lists: Lists
-    creates: Creates
+    fetching: Fetching
     wakeup: Wakeup
     lookups: Lookups
     sealer: Sealer

@@ -1,21 +1,18 @@
 """Has fetched what a client asks for and the depot does not keep, where the operator allows that."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from uuid import uuid4
 
 from starlette.requests import Request
 
-from app.depot.batching import Creates
+from app.depot.fetching import Fetching
 from app.domain.commands import Command
 from app.domain.errors import BadRequest, Conflict
 from app.domain.keys import NameLimit
 from app.domain.repositories import select
 from app.http.authenticator import address
 from app.http.keyring import Key
-from app.sealing import Sealer
 from app.services.audit import Act
-from app.services.creates import Create
-from app.wakeup import Wakeup
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +21,7 @@ class PullThrough:
 
     names: NameLimit | None
     token: str = field(repr=False)
-    creates: Creates
-    wakeup: Wakeup
-    sealer: Sealer
-    deadline: float
+    fetching: Fetching
 
     async def begin(self, request: Request, key: Key | None, name: str, revision: str) -> bool:
         """Begin to fetch a whole repository for the caller with this key. Return False if that is not allowed."""
@@ -37,13 +31,8 @@ class PullThrough:
             selection = select(name, revision, (), ())
         except BadRequest:
             return False
-        operation_id = uuid4()
-        sealed = self.sealer.seal(self.token, belongs_to=str(operation_id)) if self.token else None
-        request_id = request.state.request_id
-        act = Act(key.id, Command.CREATE_MODEL, address(request), request_id, key_name=key.name, resource_name=name)
-        try:
-            await self.creates.accept(act, Create(selection, operation_id, self.deadline, sealed, request_id))
-        except Conflict:  # another client asked at the same moment
-            return True
-        await self.wakeup.send()
+        where, request_id = address(request), request.state.request_id
+        act = Act(key.id, Command.CREATE_MODEL, where, request_id, key_name=key.name, resource_name=name)
+        with suppress(Conflict):  # another client asked at the same moment
+            await self.fetching.begin(act, selection, self.token)
         return True
