@@ -9,7 +9,7 @@ import structlog
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.services import pulls
-from app.services.pulls import Pulled
+from app.services.pulls import Pulled, Puller
 
 _EVERY = 60.0
 """Seconds between two writes."""
@@ -31,8 +31,8 @@ class Pulls:
     def begin(self, model_id: UUID, *, key_id: str, key_name: str | None, address: str, client: str) -> None:
         """Note a request for a file. `client` is what the caller says that it is."""
         this, moment = (model_id, key_id, address), time.monotonic()
-        known = self._pulled.setdefault(model_id, Pulled(model_id, key_name, client))
-        known.key_name, known.client = key_name, client
+        known = self._of(model_id)
+        known.last = Puller(key_name, client)
         if moment - self._seen.get(this, -_SILENCE) >= _SILENCE:
             known.pulls += 1
         if len(self._seen) >= _REMEMBERED:
@@ -41,7 +41,7 @@ class Pulls:
 
     def sent(self, model_id: UUID, number: int) -> None:
         """Note bytes that a request noted before was sent."""
-        self._pulled.setdefault(model_id, Pulled(model_id, None, "")).sent += number
+        self._of(model_id).sent += number
 
     async def run(self) -> None:
         """Write every minute, until cancelled."""
@@ -60,7 +60,10 @@ class Pulls:
         except DatabaseUnreachable as error:
             log.warning("pulls are noted later", reason=str(error), error=error.cause)
             for model_id, one in pulled.items():
-                later = self._pulled.setdefault(model_id, one)
-                if later is not one:
-                    later.pulls += one.pulls
-                    later.sent += one.sent
+                later = self._of(model_id)
+                later.pulls += one.pulls
+                later.sent += one.sent
+                later.last = later.last or one.last
+
+    def _of(self, model_id: UUID) -> Pulled:
+        return self._pulled.setdefault(model_id, Pulled(model_id))

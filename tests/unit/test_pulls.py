@@ -51,3 +51,16 @@ async def test_what_can_not_be_written_is_written_later(database: Database, monk
     async with database.read() as connection:
         model = await models.get(connection, model_id)
     assert (model.pulls, model.bytes_sent) == (1, 20)
+
+
+async def test_bytes_that_are_sent_after_a_pull_was_written_do_not_hide_who_pulled(database: Database) -> None:
+    """A large file takes longer than the time between two writes."""
+    model_id, counted = await by_hand.ready_model(database, "acme/tiny"), Pulls(database)
+    _file(counted, model_id)
+    await counted.flush()
+    counted.sent(model_id, 5)
+    await counted.flush()
+    async with database.read() as connection:
+        model = await models.get(connection, model_id)
+    assert (model.pulls, model.bytes_sent) == (1, 15)
+    assert (model.last_pulled_by, model.last_pulled_with) == ("gpu-1", "hf/2")
