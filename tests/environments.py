@@ -13,8 +13,20 @@ _CACHE = Path(__file__).parents[1] / ".cache"
 _PATIENCE = 600.0
 
 
+class NotInstalled(Exception):
+    """Something can't be installed here. The message says why."""
+
+
 def python_environment(name: str, *requirements: str) -> Path:
     """The `bin` of a virtual environment with these packages; skips the test where they can't be installed."""
+    try:
+        return installed(name, *requirements)
+    except NotInstalled as error:
+        pytest.skip(str(error))
+
+
+def installed(name: str, *requirements: str) -> Path:
+    """The `bin` of a virtual environment with these packages. Raises `NotInstalled`."""
     home = _CACHE / name
 
     def make() -> None:
@@ -36,7 +48,10 @@ def node_environment(name: str, *packages: str) -> Path:
         (home / "package.json").write_text("{}")
         _run(["npm", "install", "--silent", "--no-package-lock", "--prefix", str(home), *packages])
 
-    _once(home, packages, make)
+    try:
+        _once(home, packages, make)
+    except NotInstalled as error:
+        pytest.skip(str(error))
     return home
 
 
@@ -57,6 +72,6 @@ def _run(words: Sequence[str]) -> None:
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_PATIENCE)
     except (OSError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"{words[-1]} can't be installed: {error}")
+        raise NotInstalled(f"{words[-1]} can't be installed: {error}") from None
     if done.returncode:
-        pytest.skip(f"{words[-1]} can't be installed: {done.stderr.strip()[-300:]}")
+        raise NotInstalled(f"{words[-1]} can't be installed: {done.stderr.strip()[-300:]}")

@@ -2,8 +2,6 @@
 
 import http.client
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from app.standalone.supervisor import answers
 from tests.api.files import Process
-from tests.processes import free_port, until
+from tests.api.proxies import check_installed, running, temporary_folders
+from tests.processes import free_port
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _LARGE, _SMALL = (os.urandom(size) for size in (3_000_000, 5_000))
@@ -39,8 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 
 def _nginx(folder: Path, port: int, server: Process) -> list[str]:
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    temporary = temporary_folders(folder)
     site = _changed(
         "nginx.conf",
         {
@@ -77,20 +74,10 @@ _PROXIES: dict[str, Callable[[Path, int, Process], list[str]]] = {"nginx": _ngin
 
 @pytest.fixture(scope="module", params=_PROXIES)
 def proxy(request: pytest.FixtureRequest, server: Process, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    if not shutil.which(request.param):
-        pytest.skip(f"there is no {request.param} here: apt-get install caddy nginx-light")
+    check_installed(request.param)
     folder, port = tmp_path_factory.mktemp(request.param), free_port()
-    command = _PROXIES[request.param](folder, port, server)
-    with (folder / "log").open("wb") as log:
-        environment = {"PATH": "/usr/bin:/bin:/usr/sbin", "HOME": str(folder)}
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    try:
-        until(lambda: answers("127.0.0.1", port) or process.poll() is not None, (folder / "log").read_text)
-        assert process.poll() is None, (folder / "log").read_text()
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    with running(_PROXIES[request.param](folder, port, server), folder, port) as listening:
+        yield listening
 
 
 def _ask(port: int, name: str, method: str = "GET", **headers: str) -> Answer:

@@ -3,18 +3,16 @@
 import http.client
 import json
 import select
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from app.standalone.supervisor import answers
+from tests.api.proxies import check_installed, running, temporary_folders
 from tests.api.raw import AUTHORIZATION, api_alone, connect
 from tests.api.test_framing import OFFERS
 from tests.depot import CREDENTIALS, Depot
-from tests.processes import free_port, until
+from tests.processes import free_port
 
 _PAUSES = (0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03)
 """Seconds between the packets of an attack: one of them is right for a server that takes the second for a request."""
@@ -50,8 +48,7 @@ http://:{port} {{
 
 
 def _nginx(folder: Path, port: int, depot: int) -> list[str]:
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    temporary = temporary_folders(folder)
     (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port, depot=depot, temporary=temporary))
     return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
 
@@ -73,20 +70,10 @@ def depot(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module", params=_PROXIES)
 def proxy(request: pytest.FixtureRequest, depot: Depot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a proxy in front of the depot."""
-    if not shutil.which(request.param):
-        pytest.skip(f"there is no {request.param} here: apt-get install caddy nginx-light")
+    check_installed(request.param)
     folder, port = tmp_path_factory.mktemp(request.param), free_port()
-    command = _PROXIES[request.param](folder, port, depot.port)
-    with (folder / "log").open("wb") as log:
-        environment = {"PATH": "/usr/bin:/bin:/usr/sbin", "HOME": str(folder)}
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    try:
-        until(lambda: answers("127.0.0.1", port) or process.poll() is not None, (folder / "log").read_text)
-        assert process.poll() is None, (folder / "log").read_text()
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    with running(_PROXIES[request.param](folder, port, depot.port), folder, port) as listening:
+        yield listening
 
 
 @pytest.mark.parametrize("offer", OFFERS)

@@ -1,37 +1,24 @@
 """Olah, a mirror of the Hub that people run: a real process of it in front of the Hub on loopback."""
 
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Self
 
+from tests.environments import NotInstalled, installed
 from tests.fakehub.hub import Hub
 from tests.faults.engine import CLEAN
 from tests.processes import free_port, until
 
 _VERSION = "0.5.4"
-_HOME = Path(__file__).parents[2] / ".cache" / f"olah-{_VERSION}"
-"""Its own environment, kept for the next run of the tests: what it depends on is not what we do."""
+_NAME = f"olah-{_VERSION}"
 
 
 def install() -> str:
     """Have it in its own environment. Return why that can't be, or nothing."""
-    complete = _HOME / "complete"
-    if complete.exists() and _program().exists():
-        return ""
-    shutil.rmtree(_HOME, ignore_errors=True)
-    for words in (
-        [sys.executable, "-m", "venv", str(_HOME)],
-        [str(_HOME / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", f"olah=={_VERSION}"],
-    ):
-        try:
-            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return f"Olah can't be installed: {error}"
-        if done.returncode:
-            return f"Olah can't be installed: {done.stderr.strip()[-300:]}"
-    complete.touch()
+    try:
+        _program()
+    except NotInstalled as error:
+        return str(error)
     return ""
 
 
@@ -83,7 +70,7 @@ class Olah:
 
 
 def _program() -> Path:
-    return _HOME / "bin" / "olah-cli"
+    return installed(_NAME, f"olah=={_VERSION}") / "olah-cli"
 
 
 def _address(url: str) -> str:
