@@ -13,7 +13,7 @@ from app.api.auth import OperatorsRoute, TheAct
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.lists import Listed
 from app.api.schemas import Body, Operation, Text, Time
-from app.domain.keys import LONGEST_NAME, Role, hub_token, identity, limit_to
+from app.domain.keys import LONGEST_NAME, NameLimit, Role, hub_token, identity, limit_to
 from app.http.errors import documented
 from app.http.wire import Wire
 from app.services import keys, lists
@@ -150,7 +150,7 @@ def _shown(row: KeyRecord) -> dict[str, Any]:
         "updated-at": row.created_at,
         "key": row.id,
         "role": row.role,
-        "models": (row.models or "").split(),
+        "models": NameLimit.from_text(row.models).patterns,
         "auto-deployment": row.auto_deployment,
     }
 

@@ -115,7 +115,7 @@ def list_keys(data: Path, *, as_json: bool) -> None:
     """Show every key, without its secret."""
     rows = in_a_transaction(settings_in(data), keys.list_all)
     if as_json:
-        print_json({"keys": [_object(row) | {"models": (row.models or "").split()} for row in rows]})
+        print_json({"keys": [_object(row) | {"models": NameLimit.from_text(row.models).patterns} for row in rows]})
         return
     titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED", "MODELS")
     times = ("created_at", "last_used_at", "expires_at", "revoked_at")

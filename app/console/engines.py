@@ -65,7 +65,8 @@ def by_name(name: str, revision: str, address: str, paths: Sequence[str], config
         script = f"from transformers import AutoModel; AutoModel.from_pretrained({loaded})"
         lines.append(Line("vLLM, by name", shlex.join(["vllm", "serve", name, *at])))
         lines.append(Line("Transformers, by name", shlex.join(["python", "-c", script])))
-    if main and (quant := _best_quant(paths)):
+    models, _ = _gguf(paths)
+    if main and models and (quant := _quant(models[0])):
         lines.append(Line("llama.cpp, by name", shlex.join(["llama-server", "-hf", f"{name}:{quant}"])))
         place, insecure = address.removeprefix("https://"), ["--insecure"] if address.startswith("http:") else []
         command = shlex.join(["ollama", "pull", *insecure, f"{place}/{name}:{quant}"])
@@ -73,18 +74,9 @@ def by_name(name: str, revision: str, address: str, paths: Sequence[str], config
     return [*lines, Line("Its files, by name", shlex.join(["hf", "download", name, *at]))]
 
 
-def _best_quant(paths: Iterable[str]) -> str | None:
-    """Return the quantization of the GGUF model that is offered first."""
-    models = [path for path in paths if path.lower().endswith(".gguf") and "mmproj" not in _stem(path).lower()]
-    best = min(filter(_is_model, models), key=_rank, default=None)
-    return _quant(best) if best else None
-
-
 def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:
     """Return a line per quantization, the best default first."""
-    gguf = [path for path in paths if path.lower().endswith(".gguf")]
-    projectors = [path for path in gguf if "mmproj" in _stem(path).lower()]
-    models = sorted((path for path in gguf if path not in projectors and _is_model(path)), key=_rank)
+    models, projectors = _gguf(paths)
     quants = Counter(_quant(path) for path in models)
     lines = []
     for path in models:
@@ -95,6 +87,13 @@ def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:
             words += ["--mmproj", f"{folder}/{_projector(path, projectors)}"]
         lines.append(Line(f"llama.cpp, {which}" if len(models) > 1 else "llama.cpp", shlex.join(words)))
     return lines
+
+
+def _gguf(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the GGUF models, the best default first, and the projectors."""
+    gguf = [path for path in paths if path.lower().endswith(".gguf")]
+    projectors = [path for path in gguf if "mmproj" in _stem(path).lower()]
+    return sorted((path for path in gguf if path not in projectors and _is_model(path)), key=_rank), projectors
 
 
 def _is_model(path: str) -> bool:

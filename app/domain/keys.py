@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Self
 from uuid import UUID, uuid5
 
 from app.domain.errors import BadRequest
@@ -43,6 +44,15 @@ class NameLimit:
     """
 
     patterns: tuple[str, ...] = ()
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Self:
+        """Return the limit that `text` is the stored form of. None: no limit."""
+        return cls(tuple((text or "").split()))
+
+    @property
+    def text(self) -> str | None:
+        return " ".join(self.patterns) or None
 
     def __bool__(self) -> bool:
         """Return whether the key is limited."""

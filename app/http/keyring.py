@@ -96,7 +96,7 @@ class Keyring:
     def _opened(self, key_id: str, row: UsableKey) -> Key | None:
         try:
             secret = self._sealer.open(row.sealed_secret, belongs_to=keys.sealed_for(key_id, row.models)).encode()
-            limit = NameLimit(tuple((row.models or "").split()))
+            limit = NameLimit.from_text(row.models)
             return Key(key_id, row.name, row.role, secret, limit, row.auto_deployment)
         except CannotOpen as error:
             log.warning("an API key's secret can't be opened: check DEPOT_SECRET_KEY", key=key_id, error=str(error))

@@ -63,9 +63,8 @@ async def create(
     With `auto_deployment`, pulling a model with it declares a deployment of the key's name.
     """
     key_id, secret = new_id(), new_secret()
-    models = " ".join(limit.patterns) or None
     given = {"name": name, "role": role, "auto_deployment": auto_deployment}
-    await _insert(connection, sealer, key_id, secret, expires=expires, models=models, **given)
+    await _insert(connection, sealer, key_id, secret, expires=expires, models=limit.text, **given)
     return key_id, secret
 
 
