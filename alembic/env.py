@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from alembic import context
+from app.db.metadata import METADATA
 from app.db.migrate import DatabaseIsNewer, revisions
 from app.db.session import async_url
-from app.db.tables import METADATA
 
 _MIGRATIONS_LOCK = 0x4D6F_4465_706F
 """PostgreSQL's advisory lock that migrators take: "MoDepo" in ASCII."""

@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import insert
 
+from app.db.access_tables import KeyRow
 from app.db.session import Database
-from app.db.tables import DeploymentRow, FileRow, KeyRow, ModelRow
+from app.db.tables import DeploymentRow, FileRow, ModelRow
 from app.domain.keys import Role, new_id
 from app.domain.states import DeploymentStatus, ModelStatus
 

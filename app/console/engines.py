@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from app.console.commands import Line
+from app.console.command_lines import Line
 
 CONFIG = "config.json"
 ENDINGS = (".gguf", ".safetensors", ".bin", CONFIG)

@@ -14,8 +14,8 @@ from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.events import ModelState
 from app.api.schemas import CreateModel
-from app.console import commands, engines
-from app.console.commands import Line
+from app.console import command_lines, engines
+from app.console.command_lines import Line
 from app.console.forms import filled, is_sure, page_number, patterns, said
 from app.console.live import PER_PAGE
 from app.console.pages import page, see
@@ -172,9 +172,11 @@ def _form(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -
     return page(request, "add.html", status=status, form=shown, lines=_lines(depot, form), refusal=said(refusal))
 
 
-def _lines(depot: Depot, form: Form) -> Sequence[commands.Line]:
+def _lines(depot: Depot, form: Form) -> Sequence[Line]:
     chosen = [patterns(form.get(name, "")) or [] for name in ("include", "exclude")]
-    return commands.to_create(depot.address, form.get("name", "").strip(), form.get("revision", "").strip(), *chosen)
+    return command_lines.to_create(
+        depot.address, form.get("name", "").strip(), form.get("revision", "").strip(), *chosen
+    )
 
 
 async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:

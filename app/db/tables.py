@@ -20,10 +20,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
-from app.db.words import Words
+from app.db.storable import StorableText
 from app.domain.commands import Command
 from app.domain.errors import Reason
-from app.domain.keys import Role
 from app.domain.states import DeploymentStatus, ModelStatus, OperationState
 
 
@@ -57,7 +56,7 @@ class ModelRow(Base):
     """Bytes per second over the last few seconds, while downloading."""
     path: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[Reason | None]
-    message: Mapped[str | None] = mapped_column(Words)
+    message: Mapped[str | None] = mapped_column(StorableText)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     pulls: Mapped[int] = mapped_column(server_default=text("0"))
@@ -121,13 +120,13 @@ class OperationRow(Base):
     command: Mapped[Command]
     resource_id: Mapped[UUID]
     """The model or deployment it works on."""
-    resource_name: Mapped[str | None] = mapped_column(Words)
+    resource_name: Mapped[str | None] = mapped_column(StorableText)
     """Kept when the resource is deleted. Null if an older version accepted the operation."""
     model_name: Mapped[str | None] = mapped_column(String(200))
     """The name of a deployment's model; null for other resources, and if an older version accepted the operation."""
     state: Mapped[OperationState]
     reason: Mapped[Reason | None]
-    message: Mapped[str | None] = mapped_column(Words)
+    message: Mapped[str | None] = mapped_column(StorableText)
     sealed_token: Mapped[str | None] = mapped_column(Text)
     """The caller's Hub token, sealed; wiped when the operation ends."""
     created_at: Mapped[datetime]
@@ -228,62 +227,6 @@ class DeploymentRow(Base):
     updated_at: Mapped[datetime]
 
 
-class KeyRow(Base):
-    """An API key. Revoked keys stay, so that the audit's ids can be resolved."""
-
-    __tablename__ = "api_keys"
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    name: Mapped[str] = mapped_column(String(200))
-    role: Mapped[Role]
-    sealed_secret: Mapped[str] = mapped_column(Text)
-    """Sealed rather than hashed: a signature can't be checked without it."""
-    models: Mapped[str | None] = mapped_column(Text)
-    """The patterns of its `NameLimit`, with spaces between. Null: all models."""
-    auto_deployment: Mapped[bool] = mapped_column(server_default=false())
-    """Pulling a model with this key declares a deployment of the key's name."""
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]
-    """May be about a minute old."""
-
-
-class SessionRow(Base):
-    """A session of the console. Deleted at sign-out."""
-
-    __tablename__ = "sessions"
-    __table_args__ = (Index(None, "key_id"), Index(None, "expires_at"))
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """The SHA-256 of a random text in the browser's cookie."""
-    key_id: Mapped[str] = mapped_column(String(64))
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-
-
-class AuditRow(Base):
-    """A change that a caller requested, and its outcome. The row outlives the key and the resource."""
-
-    __tablename__ = "audit"
-    __table_args__ = (Index(None, "at"),)
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    at: Mapped[datetime]
-    key_id: Mapped[str] = mapped_column(String(64))
-    """`cli:USER@HOST` for a change made in a shell, without a key."""
-    key_name: Mapped[str | None] = mapped_column(String(200))
-    action: Mapped[str] = mapped_column(String(40))
-    """The API operation's id, such as `create-model`."""
-    resource_id: Mapped[UUID | None]
-    resource_name: Mapped[str | None] = mapped_column(Words)
-    """The name of the model, deployment or key concerned, if known."""
-    other_key_id: Mapped[str | None] = mapped_column(String(64))
-    """The key that was created or revoked."""
-    address: Mapped[str] = mapped_column(String(64))
-    outcome: Mapped[str] = mapped_column(String(40))
-
-
 class CompatibilityRow(Base):
     """Which code works with this database, in one row that migrations write: see alembic/script.py.mako."""
 
@@ -305,7 +248,3 @@ class StorageRow(Base):
     """When a worker last began to look for orphans."""
     complaint: Mapped[str | None] = mapped_column(Text)
     """What that search refused to remove, and what to do."""
-
-
-METADATA = Base.metadata
-"""All tables, for migrations."""

@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Select, delete, insert, select, tuple_, union_all
 
+from app.db.access_tables import AuditRow, KeyRow
 from app.db.clock import moment, now
 from app.db.session import Reader, Writer
-from app.db.tables import AuditRow, DeploymentRow, KeyRow, ModelRow
+from app.db.tables import DeploymentRow, ModelRow
 from app.services.rows import AcceptedOperation, AuditRecord
 
 ACCEPTED = "accepted"

@@ -11,10 +11,11 @@ from uuid import UUID
 
 from sqlalchemy import and_, func, null, or_, select, update
 
+from app.db.access_tables import KeyRow
 from app.db.clock import now
 from app.db.inserts import INSERT
 from app.db.session import Reader, Writer
-from app.db.tables import KeyRow, OperationRow
+from app.db.tables import OperationRow
 from app.domain.errors import BadRequest, NotFound
 from app.domain.keys import UNLIMITED, NameLimit, Role, identity, new_id, new_secret
 from app.sealing import CannotOpen, Sealer

@@ -7,8 +7,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, select, tuple_, type_coerce
 from sqlalchemy.types import NullType, TypeEngine
 
+from app.db.access_tables import KeyRow
 from app.db.session import Reader
-from app.db.tables import DeploymentRow, FileRow, KeyRow, ModelRow
+from app.db.tables import DeploymentRow, FileRow, ModelRow
 from app.domain.errors import BadRequest, Conflict
 from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import ModelStatus

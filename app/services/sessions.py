@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 from sqlalchemy import delete, func, insert, select
 
+from app.db.access_tables import SessionRow
 from app.db.clock import moment, now
 from app.db.session import Reader, Writer
-from app.db.tables import SessionRow
 
 
 async def begin(connection: Writer, session_id: str, key_id: str, *, lasts: float) -> None:

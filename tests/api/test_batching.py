@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, func, select
 
+from app.db.access_tables import AuditRow
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database, open_database
-from app.db.tables import AuditRow, ModelRow, OperationRow
+from app.db.tables import ModelRow, OperationRow
 from app.depot.batching import Creates
 from app.domain import repositories
 from app.domain.errors import Conflict, Reason

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.access_tables import KeyRow
 from app.db.clock import now
 from app.db.session import Database
-from app.db.tables import KeyRow
 from app.services import keys
 from tests import by_hand
 from tests.api import contract

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from sqlalchemy import event, update
 
+from app.db.access_tables import KeyRow
 from app.db.session import Database
-from app.db.tables import KeyRow
 from app.domain.keys import Role, limit_to
 from app.http.keyring import Keyring
 from app.sealing import CannotOpen, Sealer

@@ -11,8 +11,9 @@ from sqlalchemy import event, select
 from starlette.exceptions import HTTPException
 from structlog.testing import capture_logs
 
+from app.db.access_tables import AuditRow
 from app.db.session import Database
-from app.db.tables import AuditRow, DeploymentRow
+from app.db.tables import DeploymentRow
 from app.depot.sightings import Sightings
 from app.domain.keys import Role, hub_token, limit_to
 from app.http.authenticator import Authenticator

@@ -18,9 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from alembic import command
+from app.db.metadata import METADATA
 from app.db.migrate import configuration, upgrade
 from app.db.session import async_url
-from app.db.tables import METADATA
 from tests.servers import PostgreSQL
 
 _UPGRADE = "import sys; from app.db.migrate import upgrade; upgrade(sys.argv[1])"

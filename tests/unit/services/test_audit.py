@@ -4,9 +4,9 @@ from uuid import uuid4
 
 from sqlalchemy import update
 
+from app.db.access_tables import AuditRow
 from app.db.clock import now
 from app.db.session import Database
-from app.db.tables import AuditRow
 from app.services import audit
 from app.services.audit import Act
 

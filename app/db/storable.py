@@ -6,7 +6,7 @@ from sqlalchemy import Dialect, Text
 from sqlalchemy.types import TypeDecorator
 
 
-class Words(TypeDecorator[str]):
+class StorableText(TypeDecorator[str]):
     r"""A text column that takes any string.
 
     Unpaired surrogates, which can't be encoded, and NUL, which PostgreSQL refuses, are stored as `\udc80` and `\x00`.

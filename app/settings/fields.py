@@ -1,43 +1,35 @@
-"""All settings, typed: read from the environment (`DEPOT_…`) once per process, by the code that builds the process.
+"""What can be set, with its defaults. A field's description is its documentation, also in `modeldepot up --help`.
 
 Durations are seconds, sizes are bytes.
 """
 
-import ipaddress
-import os
-from pathlib import Path
-from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.db.session import async_url
-from app.domain.errors import BadRequest
-from app.domain.keys import KEY_ID, SECRET, limit_to
-from app.sealing import Sealer
-from app.terminal import say
+from app.domain.keys import SECRET
+from app.settings.kinds import (
+    Address,
+    DatabaseUrl,
+    Folder,
+    KeyId,
+    NamePatterns,
+    Networks,
+    RedisUrl,
+    SealingKeys,
+    Seconds,
+)
 
 PREFIX = "DEPOT_"
-_SECRETS = ("secret_key", "database_url", "redis_url", "bootstrap_key", "bootstrap_secret", "hub_token")
-"""Settings that may be given in a file."""
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-_FORMER = {f"{PREFIX}LOOK_INTERVAL": f"{PREFIX}POLL_INTERVAL"}
-"""Former names of settings: accepted for one release, with a warning."""
-
-
-class SettingsError(Exception):
-    """A setting is missing or wrong. The message is one line that names it."""
 
 
 class Settings(BaseSettings):
-    """A process's settings. A field's description is its documentation, also in `modeldepot up --help`."""
+    """A process's settings."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
-    database_url: str = Field(
+    database_url: DatabaseUrl = Field(
         description="Where the rows are: postgresql://user:password@host/name or sqlite:////path."
     )
     database_pool: int = Field(
@@ -46,18 +38,18 @@ class Settings(BaseSettings):
     statement_timeout: float = Field(
         30.0, ge=1, le=3600, description="How long PostgreSQL may take over one statement, in seconds."
     )
-    redis_url: str = Field(
+    redis_url: RedisUrl = Field(
         description="The Redis that wakes the workers: redis://:password@host:6379/0 or unix:///path."
     )
-    storage: Path = Field(description="The folder that models are kept in, on one file system.")
-    secret_key: SecretStr = Field(
+    storage: Folder = Field(description="The folder that models are kept in, on one file system.")
+    secret_key: SealingKeys = Field(
         description="Seals Hub tokens and API secrets: 32 bytes in base64. Several, comma-separated: the first seals, all open."
     )
-    bootstrap_key: str = Field("", description="The id of an operator's API key that is there from the start.")
+    bootstrap_key: KeyId = Field("", description="The id of an operator's API key that is there from the start.")
     bootstrap_secret: SecretStr = Field(
         SecretStr(""), validate_default=True, description="That key's secret: 16 characters or more."
     )
-    hub_endpoint: str = Field(
+    hub_endpoint: Address = Field(
         "https://huggingface.co",
         validation_alias=AliasChoices(PREFIX + "HUB_ENDPOINT", "HF_ENDPOINT"),
         description="The Hub to fetch from. HF_ENDPOINT is honoured too.",
@@ -72,7 +64,7 @@ class Settings(BaseSettings):
     hub_client_key: str = Field(
         "", validate_default=True, description="A file with that certificate's key in PEM, if it is in another one."
     )
-    public_url: str = Field("", description="This server's address as clients see it. Default: http://HOST:PORT.")
+    public_url: Address = Field("", description="This server's address as clients see it. Default: http://HOST:PORT.")
     zone: str = Field(
         "ch-dk-2",
         pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
@@ -85,7 +77,7 @@ class Settings(BaseSettings):
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="The path under which a proxy serves the API, such as /depot. Default: that of PUBLIC_URL.",
     )
-    trusted_proxies: str = Field(
+    trusted_proxies: Networks = Field(
         "", description="Addresses and networks of proxies, comma-separated, whose X-Forwarded-For is believed."
     )
     anonymous_pull: bool = Field(
@@ -96,7 +88,7 @@ class Settings(BaseSettings):
         default=False,
         description="Whether a model that a client of the Hub's protocol asks for, and that is not kept, is fetched: on or off.",
     )
-    pull_through_names: str = Field(
+    pull_through_names: NamePatterns = Field(
         "", description="Names of models that may be fetched so, comma-separated, with * and ?. Default: all."
     )
     hub_token: SecretStr = Field(SecretStr(""), description="The depot's own Hub token, for what is fetched so.")
@@ -186,42 +178,6 @@ class Settings(BaseSettings):
         False, description="Whether a text log has every request, and not only those that were refused or failed."
     )
 
-    @field_validator("database_url")
-    @classmethod
-    def _database(cls, value: str) -> str:
-        async_url(value)
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis(cls, value: str) -> str:
-        if not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("it must begin with redis://, rediss:// or unix://")
-        return value
-
-    @field_validator("hub_endpoint", "public_url")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("it must begin with http:// or https://")
-        return value.rstrip("/")
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: str) -> str:
-        for network in split(value):
-            ipaddress.ip_network(network)
-        return value
-
-    @field_validator("pull_through_names")
-    @classmethod
-    def _names(cls, value: str) -> str:
-        try:
-            limit_to(split(value))
-        except BadRequest as error:
-            raise ValueError(error.message) from None
-        return value
-
     @field_validator("tls_key")
     @classmethod
     def _both(cls, value: str, info: ValidationInfo) -> str:
@@ -234,26 +190,6 @@ class Settings(BaseSettings):
     def _of_a_certificate(cls, value: str, info: ValidationInfo) -> str:
         if value and not info.data.get("hub_client_certificate"):
             raise ValueError("set DEPOT_HUB_CLIENT_CERTIFICATE, too")
-        return value
-
-    @field_validator("storage")
-    @classmethod
-    def _folder(cls, value: Path) -> Path:
-        if not value.is_absolute():
-            raise ValueError("it must be an absolute path")
-        return value
-
-    @field_validator("secret_key")
-    @classmethod
-    def _keys(cls, value: SecretStr) -> SecretStr:
-        Sealer(split_keys(value))
-        return value
-
-    @field_validator("bootstrap_key")
-    @classmethod
-    def _key_id(cls, value: str) -> str:
-        if value and not KEY_ID.fullmatch(value):
-            raise ValueError("it must have 3 to 64 letters, digits, - or _")
         return value
 
     @field_validator("bootstrap_secret")
@@ -277,49 +213,3 @@ class Settings(BaseSettings):
     def prefix(self) -> str:
         """The path under which clients see this server, such as `/depot`."""
         return self.root_path or urlsplit(self.address).path
-
-
-def split_keys(value: SecretStr) -> list[str]:
-    return [key for key in value.get_secret_value().split(",") if key.strip()]
-
-
-def split(value: str) -> list[str]:
-    """Return the parts between commas."""
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def load() -> Settings:
-    """Return this process's settings. A secret may be in a file that `DEPOT_…_FILE` names. Raises `SettingsError`."""
-    for former, name in _FORMER.items():
-        if value := os.environ.pop(former, ""):
-            os.environ.setdefault(name, value)  # for the processes that this one starts, too
-            say(f"{former} is called {name} now. Rename it: the old name is accepted in this release only.", err=True)
-    from_files: dict[str, Any] = {name: _read(name) for name in _SECRETS if _file_of(name)}
-    try:
-        return Settings(**from_files)
-    except ValidationError as error:
-        raise SettingsError(_first_line(error)) from None
-
-
-def _file_of(name: str) -> str | None:
-    return os.environ.get(f"{PREFIX}{name.upper()}_FILE") or None
-
-
-def _read(name: str) -> str:
-    path = _file_of(name) or ""
-    try:
-        return Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{PREFIX}{name.upper()}_FILE: can't read {path}: {error}") from None
-
-
-def _first_line(error: ValidationError) -> str:
-    """Return the first error's message, without the value: it may be a secret."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    field = str(problem["loc"][0]) if problem["loc"] else ""
-    name = field if field.isupper() else PREFIX + field.upper()
-    if problem["type"] == "missing":
-        described = Settings.model_fields[field].description or ""
-        return f"{name} is not set. {described}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{name} is wrong: {message[:1].lower()}{message[1:]}."

@@ -1,0 +1,86 @@
+"""The kinds of values that settings have: types that pydantic checks. An error says what the value must be."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from app.db.session import async_url
+from app.domain.errors import BadRequest
+from app.domain.keys import KEY_ID, limit_to
+from app.sealing import Sealer
+
+
+def split(value: str) -> list[str]:
+    """Return the parts between commas."""
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def split_keys(value: SecretStr) -> list[str]:
+    """Return the keys that seal."""
+    return split(value.get_secret_value())
+
+
+def _database_url(value: str) -> str:
+    async_url(value)
+    return value
+
+
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("it must begin with redis://, rediss:// or unix://")
+    return value
+
+
+def _address(value: str) -> str:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("it must begin with http:// or https://")
+    return value.rstrip("/")
+
+
+def _networks(value: str) -> str:
+    for network in split(value):
+        ipaddress.ip_network(network)
+    return value
+
+
+def _name_patterns(value: str) -> str:
+    try:
+        limit_to(split(value))
+    except BadRequest as error:
+        raise ValueError(error.message) from None
+    return value
+
+
+def _folder(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError("it must be an absolute path")
+    return value
+
+
+def _sealing_keys(value: SecretStr) -> SecretStr:
+    Sealer(split_keys(value))
+    return value
+
+
+def _key_id(value: str) -> str:
+    if value and not KEY_ID.fullmatch(value):
+        raise ValueError("it must have 3 to 64 letters, digits, - or _")
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+Address = Annotated[str, AfterValidator(_address)]
+"""A URL, without a slash at its end; or empty."""
+Networks = Annotated[str, AfterValidator(_networks)]
+"""Addresses and networks, comma-separated."""
+NamePatterns = Annotated[str, AfterValidator(_name_patterns)]
+"""Patterns of models' names, comma-separated."""
+Folder = Annotated[Path, AfterValidator(_folder)]
+SealingKeys = Annotated[SecretStr, AfterValidator(_sealing_keys)]
+"""Keys of `app.sealing.Sealer`, comma-separated."""
+KeyId = Annotated[str, AfterValidator(_key_id)]
+"""The id of an API key, or empty."""
