@@ -2,16 +2,20 @@
 
 import os
 import resource
+import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any, Self
 
-from tests.faults.engine import Endpoint, Engine
+from tests.faults.engine import Attempting, Endpoint, Engine
 from worker.download.protocol import Message
+from worker.processes import FORK, MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +42,78 @@ def of_command(words: Sequence[str], environment: Mapping[str, str]) -> Cost:
     return _ended(process, began)
 
 
+class _Forked(Attempting):
+    """A download's process as a worker has it: forked from one that has imported everything."""
+
+    def __enter__(self) -> Self:
+        line, theirs = socket.socketpair()
+        self._line = line
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker.download.forkserver"], stdin=theirs.fileno(), env=dict(self._environment)
+            )
+        stdin, stdout = self._fork(0)  # once one ran, all is imported
+        stdin.close()
+        stdout.read()
+        stdout.close()
+        self._line.send(MESSAGE.pack(0, signal.SIGKILL))
+        self._before = _cpu(self.process.pid)
+        self.began = time.perf_counter()
+        self._begin(*self._fork(1))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        self._line.close()
+
+    def terminate(self) -> None:
+        self._line.send(MESSAGE.pack(1, signal.SIGTERM))
+
+    def ended(self, began: float) -> Cost:
+        """What it cost, once it has ended by itself."""
+        self._stdout.read()  # to its end
+        wall = time.perf_counter() - began
+        self._line.send(MESSAGE.pack(1, signal.SIGKILL))  # it is forgotten, and counts as its parent's
+        self._line.shutdown(socket.SHUT_WR)
+        cost = _ended(self.process, began)
+        return Cost(wall, cost.cpu - self._before, cost.memory, cost.switches)
+
+    def _fork(self, number: int) -> tuple[IO[bytes], IO[bytes]]:
+        (job, stdin), (stdout, answers) = os.pipe(), os.pipe()
+        socket.send_fds(self._line, [MESSAGE.pack(number, FORK)], [job, answers])
+        os.close(job)
+        os.close(answers)
+        return os.fdopen(stdin, "wb"), os.fdopen(stdout, "rb")
+
+
 def of_download(
     hub: Endpoint, name: str, target: Path, until: Callable[[Message], bool] | None = None, **job: Any
 ) -> Cost:
-    """The depot's: from the start of the download's process to the rename that publishes.
+    """The depot's: from the fork of the download's process to the rename that publishes.
 
     `until`: from when on the process is asked to stop; then the time is that of the stop alone.
     """
-    engine, began = Engine(hub, target, name, stall_window=30.0, **job), time.perf_counter()
+    engine = Engine(hub, target, name, stall_window=30.0, **job)
+    engine.attempting = _Forked
     with engine.start() as attempt:
+        assert isinstance(attempt, _Forked)
         if until:
             assert not attempt.outcome(until).done, "it was done before it could be stopped: use larger files"
             began = time.perf_counter()
-            attempt.process.terminate()
-            return _ended(attempt.process, began)
+            attempt.terminate()
+            return attempt.ended(began)
         outcome = attempt.outcome()
         assert outcome.done, outcome.messages[-1]
-        cost = _ended(attempt.process, began)
+        cost = attempt.ended(attempt.began)
+    began = time.perf_counter()
     engine.publish()
-    return Cost(time.perf_counter() - began, cost.cpu, cost.memory, cost.switches)
+    return Cost(cost.wall + time.perf_counter() - began, cost.cpu, cost.memory, cost.switches)
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU that a process used so far."""
+    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
 
 
 def _ended(process: subprocess.Popen[bytes], began: float) -> Cost:

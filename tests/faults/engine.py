@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import IO, Any, Protocol, Self, TypeVar
 from uuid import uuid4
 
 from app.storage.base import Attempt
@@ -81,6 +81,7 @@ class Engine:
         self.environment: dict[str, str] = {}
         self._trusted = {"SSL_CERT_FILE": hub.trust} if hub.trust else {}
         self.max_file_size: int | None = None
+        self.attempting: type[Attempting] = Attempting
         self._fence = 0
         self._job: dict[str, Any] = {
             "model_id": self.model_id,
@@ -110,7 +111,7 @@ class Engine:
         bandwidth = Bandwidth(values.pop("bandwidth", 0))
         request = DownloadRequest(**values)
         environment = CLEAN | HUGGING_FACE | {"HF_ENDPOINT": request.endpoint} | self._trusted | self.environment
-        return Attempting(request, bandwidth, environment, self.links, self.max_file_size)
+        return self.attempting(request, bandwidth, environment, self.links, self.max_file_size)
 
     def run(self, **job: Any) -> Outcome:
         with self.start(**job) as attempting:
@@ -160,33 +161,28 @@ class Attempting:
             stdout=subprocess.PIPE,
             env=dict(self._environment),
         )
-        for message in self._said:
-            self.send(message)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._begin(self.process.stdin, self.process.stdout)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                stream.close()
+        self._stdin.close()
+        self._stdout.close()
 
     def send(self, message: Message) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(encode(message))
-        self.process.stdin.flush()
+        self._write(encode(message))
 
     def beat(self) -> None:
         """As a worker does that renewed its lease."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
-        self.process.stdin.flush()
+        self._write(b"\n")
 
     def outcome(self, until: Callable[[Message], bool] = lambda _message: False) -> Outcome:
         """Hear it out, to its end or `until` a message."""
         outcome = Outcome()
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._stdout:
             message = decode(line)
             outcome.messages.append(message)
             if isinstance(message, Resolved):
@@ -196,3 +192,13 @@ class Attempting:
             if until(message):
                 break
         return outcome
+
+    def _begin(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        """Tell a process, by its standard streams, what to do."""
+        self._stdin, self._stdout = stdin, stdout
+        for message in self._said:
+            self.send(message)
+
+    def _write(self, data: bytes) -> None:
+        self._stdin.write(data)
+        self._stdin.flush()
