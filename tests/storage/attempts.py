@@ -1,6 +1,7 @@
 """Attempts at a model of one small file, as workers make them."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import PurePosixPath
 from uuid import uuid4
 
@@ -13,11 +14,16 @@ CONTENT = b"{}"
 
 def attempt_at() -> Attempt:
     """The first attempt at a new model."""
-    return Attempt(uuid4(), uuid4(), 1)
+    return Attempt(uuid4(), LABEL, uuid4(), 1)
 
 
 def next_attempt(attempt: Attempt) -> Attempt:
-    return Attempt(attempt.model_id, attempt.operation_id, attempt.fence + 1)
+    return replace(attempt, fence=attempt.fence + 1)
+
+
+def repair_of(attempt: Attempt) -> Attempt:
+    """The first attempt of another operation at the same model."""
+    return replace(attempt, operation_id=uuid4(), fence=1)
 
 
 def arrive(store: Store, attempt: Attempt, *, mends: bool = False) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from app.domain.errors import NotYet, TryAgain
 from app.storage import open_store
-from app.storage.base import Attempt, Store
+from app.storage.base import Store
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
-from tests.storage.attempts import CONTENT, LABEL, arrive, attempt_at, manifest_of, next_attempt, publish
+from tests.storage.attempts import CONTENT, LABEL, arrive, attempt_at, manifest_of, next_attempt, publish, repair_of
 
 STORES: dict[str, Callable[[Path], Store]] = {"posix": lambda folder: open_store(folder / "storage", keep=60.0)}
 
@@ -94,7 +94,7 @@ def test_publishing_again_after_its_worker_died_gives_the_same_files(store: Stor
     assert _read(store, first.model_id, "config.json") == CONTENT
 
 
-def test_two_processes_never_have_the_files_of_one_model(store: Store) -> None:
+def test_two_processes_of_a_machine_never_have_the_files_of_one_model(store: Store) -> None:
     first = attempt_at()
     with store.arrival(first):
         with pytest.raises(NotYet), store.arrival(next_attempt(first)):
@@ -149,7 +149,7 @@ def test_a_repair_replaces_what_it_brings_and_leaves_the_rest(store: Store) -> N
         for path, data in (("bad.bin", b"bad"), ("good.bin", b"good"), ("stray.bin", b"?")):
             arrival.put(path, data)
     store.publish(attempt, manifest_of(attempt))
-    repair = Attempt(attempt.model_id, uuid4(), 1)
+    repair = repair_of(attempt)
     with store.arrival(repair, mends=True) as arrival:
         assert store.has(attempt.model_id)
         arrival.put("bad.bin", b"new")
@@ -165,7 +165,7 @@ def test_a_repair_replaces_what_it_brings_and_leaves_the_rest(store: Store) -> N
 def test_a_delete_removes_all_of_a_model_and_can_be_repeated(store: Store) -> None:
     attempt = publish(store)
     store.link(LABEL, attempt.model_id)
-    arrive(store, Attempt(attempt.model_id, uuid4(), 1), mends=True)
+    arrive(store, repair_of(attempt), mends=True)
     for _ in "twice":
         store.discard(attempt.model_id, LABEL)
         assert store.published_ids() | store.arriving_ids() | store.linked_ids() | store.recorded_ids() == set()
@@ -181,7 +181,7 @@ def test_an_open_file_outlives_its_model(store: Store) -> None:
 def test_a_delete_leaves_the_label_of_another_model_alone(store: Store) -> None:
     old, new = publish(store), publish(store)
     for attempt in (old, new):
-        assert store.link(LABEL, attempt.model_id) == store.path(LABEL)
+        assert store.link(LABEL, attempt.model_id) == store.path(LABEL, attempt.model_id)
     store.discard(old.model_id, LABEL)
     assert store.linked_ids() == {new.model_id}
     store.unlink(new.model_id)
@@ -245,7 +245,7 @@ def test_usage_tells_what_a_delete_frees(store: Store) -> None:
     assert usages[arriving.model_id].arriving == len(CONTENT)
     assert total == 3 * len(CONTENT)
     assert store.arrived()[arriving.model_id] >= len(CONTENT)
-    assert store.space().free > 0
+    assert store.space().free != 0
 
 
 def test_the_last_change_of_what_arrives_is_known(store: Store) -> None:

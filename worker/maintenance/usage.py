@@ -46,7 +46,7 @@ def main() -> None:
         for model_id, name, status, usage in _named(rows, usages)
     ]
     table([("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME"), *lines])
-    say("", f"{total} bytes in all, {free} free")
+    say("", f"{total} bytes in all" + ("" if free is None else f", {free} free"))
 
 
 async def _models(address: str) -> Sequence[ModelRecord]:
