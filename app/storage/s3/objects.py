@@ -63,8 +63,12 @@ class Objects:
 
     def check(self) -> None:
         """Raise `FileNotFoundError` if the bucket is not there."""
-        with self._translated():
+        with self.translated():
             self._client.head_bucket(Bucket=self.name)
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Translate what is raised in a block."""
+        return translated(self.endpoint, self.name)
 
     # Whole objects
 
@@ -73,13 +77,13 @@ class Objects:
         more: dict[str, Any] = {"Metadata": _metadata(hashlib.sha256(data).hexdigest())} if verified else {}
         if fresh:
             more["IfNoneMatch"] = "*"
-        with self._translated():
+        with self.translated():
             answer = self._client.put_object(Bucket=self.name, Key=key, Body=_Body(data), **more)
         return str(answer["ETag"])
 
     def get(self, key: str) -> bytes:
         """Return a small object. Raises `NoObject`."""
-        with self._translated():
+        with self.translated():
             return bytes(self._client.get_object(Bucket=self.name, Key=key)["Body"].read())
 
     def stream(self, key: str, etag: str, start: int, end: int | None = None) -> Any:
@@ -88,25 +92,32 @@ class Objects:
         What it raises is to be `translated`.
         """
         asked = f"bytes={start}-{'' if end is None else end - 1}"
-        with self._translated():
+        with self.translated():
             return self._client.get_object(Bucket=self.name, Key=key, IfMatch=etag, Range=asked)["Body"]
+
+    def read(self, key: str, etag: str, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to `end`, which are few. Raises `Changed` if the ETag is another one."""
+        if start >= end:
+            return b""
+        with self.translated():
+            return bytes(self.stream(key, etag, start, end).read())
 
     def head(self, key: str) -> Head:
         """Raises `NoObject`."""
-        with self._translated():
+        with self.translated():
             answer = self._client.head_object(Bucket=self.name, Key=key)
         return Head(int(answer["ContentLength"]), str(answer["ETag"]), answer.get("Metadata", {}).get(_SHA256))
 
     def copy(self, source: str, key: str, etag: str) -> str:
         """Copy an object with its metadata; return the copy's ETag. Raises `Changed` if the source's is another one."""
         origin = {"Bucket": self.name, "Key": source}
-        with self._translated():
+        with self.translated():
             answer = self._patient.copy_object(Bucket=self.name, Key=key, CopySource=origin, CopySourceIfMatch=etag)
         return str(answer["CopyObjectResult"]["ETag"])
 
     def delete(self, key: str) -> None:
         """Idempotent."""
-        with self._translated():
+        with self.translated():
             self._client.delete_object(Bucket=self.name, Key=key)
 
     def delete_all(self, keys: Iterator[str] | Sequence[str]) -> None:
@@ -120,7 +131,7 @@ class Objects:
     def _delete_batch(self, keys: Sequence[str]) -> bool:
         """Return False if the server refused the request, or some of it."""
         try:
-            with self._translated():
+            with self.translated():
                 listed = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
                 return not self._client.delete_objects(Bucket=self.name, Delete=listed).get("Errors")
         except (PermissionError, StoreAway):
@@ -150,7 +161,7 @@ class Objects:
 
     def presign(self, key: str, seconds: int) -> str:
         """Return an address from which an object can be read, without further credentials, for so many seconds."""
-        with self._translated():
+        with self.translated():
             asked = {"Bucket": self.name, "Key": key}
             return str(self._client.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds))
 
@@ -159,12 +170,12 @@ class Objects:
     def begin(self, key: str, sha256: str | None) -> str:
         """Begin an upload; return its id. `sha256`: that of the whole, which is verified before it is completed."""
         more = {"Metadata": _metadata(sha256)} if sha256 else {}
-        with self._translated():
+        with self.translated():
             return str(self._client.create_multipart_upload(Bucket=self.name, Key=key, **more)["UploadId"])
 
     def send(self, key: str, upload: str, number: int, data: Bytes) -> str:
         """Store a part; return its ETag. Raises `NoUpload`."""
-        with self._translated():
+        with self.translated():
             answer = self._client.upload_part(
                 Bucket=self.name, Key=key, UploadId=upload, PartNumber=number, Body=_Body(data)
             )
@@ -172,7 +183,7 @@ class Objects:
 
     def copy_part(self, key: str, upload: str, number: int, source: str, etag: str, start: int, end: int) -> str:
         """Store bytes of another object as a part; return its ETag. Raises `Changed` if the source's is another one."""
-        with self._translated():
+        with self.translated():
             answer = self._patient.upload_part_copy(
                 Bucket=self.name,
                 Key=key,
@@ -192,7 +203,7 @@ class Objects:
     def complete(self, key: str, upload: str, etags: Sequence[str]) -> str:
         """Make the object of its parts, from the first on; return its ETag. Raises `NoUpload`, or `Changed`."""
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
-        with self._translated():
+        with self.translated():
             answer = self._patient.complete_multipart_upload(
                 Bucket=self.name, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
             )
@@ -201,7 +212,7 @@ class Objects:
     def abort(self, key: str, upload: str) -> None:
         """Remove an upload with its parts. Idempotent."""
         try:
-            with self._translated():
+            with self.translated():
                 self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload)
         except (NoUpload, NoObject):
             pass
@@ -213,11 +224,8 @@ class Objects:
                 yield found["Key"], found["UploadId"]
 
     def _pages(self, operation: str, **asked: Any) -> Iterator[Any]:
-        with self._translated():
+        with self.translated():
             yield from self._client.get_paginator(operation).paginate(Bucket=self.name, **asked)
-
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated(self.endpoint, self.name)
 
 
 class _Body(RawIOBase):
