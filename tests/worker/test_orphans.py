@@ -26,8 +26,7 @@ from tests import by_hand
 from tests.conftest import StartDepot
 from tests.fakehub.hub import Hub
 from tests.processes import until
-from tests.storage.attempts import LABEL
-from tests.storage.attempts import manifest_of
+from tests.storage.attempts import LABEL, manifest_of
 from worker.maintenance.orphans import tidy
 
 DAY = 86_400.0

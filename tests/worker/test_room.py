@@ -60,7 +60,7 @@ async def test_what_others_have_taken_in_advance_counts_once(database: Database,
     attempt = Attempt(model_id, LABEL, first.claim.lease.operation_id, first.claim.lease.fence)
     with storage.arrival(attempt) as arrival, (arrival.parts / "large").open("wb") as part:
         allocate(part.fileno(), 0, TAKEN)
-    assert storage.space().free < DISK - TAKEN + MIB
+    assert (storage.space().free or DISK) < DISK - TAKEN + MIB
     assert storage.arrived()[model_id] >= TAKEN
     second = await _work(database, storage, "acme/second")
     with pytest.raises(NoRoom, match=f"{DISK - TAKEN + MIB} bytes are needed") as refused:

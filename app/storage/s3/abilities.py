@@ -42,7 +42,7 @@ class Abilities:
             except OSError as error:
                 if error.errno == errno.ENOSPC:
                     return
-                message = f"the object store does not {what} as S3 does: {error.strerror}. {advice}"
+                message = f"The object store does not {what} as it has to: {error.strerror}. {advice}"
                 raise Failed(Reason.FAULT, message) from error
             finally:
                 self._objects.delete(key)
@@ -59,8 +59,9 @@ class Abilities:
         if self._objects.get(key) != _DATA or self._objects.read(key, etag, 6, 11) != _DATA[6:11]:
             raise OSError(errno.EIO, "it returned other bytes")
         head = self._objects.head(key)
-        if head.sha256 is None:
-            raise OSError(errno.EIO, "it forgot an object's metadata")
+        if head.sha256 is None or head.etag != etag:
+            # JuiceFS's gateway does so, unless it is told otherwise.
+            raise OSError(errno.EIO, "it forgets ETags or metadata (start JuiceFS with --keep-etag --object-meta)")
         if [one.key for one in self._objects.below(key)] != [key]:
             raise OSError(errno.EIO, "it did not list an object")
 

@@ -1,8 +1,9 @@
 """Translates what botocore raises to `OSError`, in words that say what to do and hold no secret."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -30,29 +31,54 @@ class Changed(OSError):
     """An object, or a part of an upload, is not the one that was named by its ETag."""
 
 
-_FULL = frozenset(
-    {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "507"}
-)
-_REFUSED = frozenset(
-    {
-        "AccessDenied",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-        "401",
-        "403",
-    }
-)
-_CHANGED = frozenset({"PreconditionFailed", "InvalidPart", "InvalidPartOrder", "412"})
-_ELSEWHERE = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException"})
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses after which, once botocore's own tries are used up, later attempts may succeed."""
-_WRITES = frozenset({"PutObject", "UploadPart"})
 _KEYS = "DEPOT_S3_ACCESS_KEY and DEPOT_S3_SECRET_KEY, or the role that this process has"
+
+
+class _Kind(NamedTuple):
+    """How an answer is told. `text` may name the bucket."""
+
+    error: type[OSError]
+    number: int
+    text: str
+
+
+_NO_BUCKET = _Kind(
+    FileNotFoundError, errno.ENOENT, "there is no bucket {bucket!r}: create it, or correct DEPOT_STORAGE"
+)
+_NO_OBJECT = _Kind(NoObject, errno.ENOENT, "the object is not there")
+_NO_UPLOAD = _Kind(NoUpload, errno.ENOENT, "the upload is gone")
+_CHANGED = _Kind(Changed, errno.ESTALE, "the object changed meanwhile")
+_FULL = _Kind(OSError, errno.ENOSPC, "the bucket {bucket!r} is full")
+_FAILING = _Kind(OSError, errno.ENOSPC, "the object store keeps failing to take data, and may be full")
+_REFUSED = _Kind(PermissionError, errno.EACCES, f"the object store refuses this process: look at {_KEYS}")
+_ELSEWHERE = _Kind(OSError, errno.EIO, "the bucket {bucket!r} is in another region: correct DEPOT_S3_REGION")
+_TOO_LONG = _Kind(
+    OSError, errno.ENAMETOOLONG, "a file's name is too long for the object store: leave it out with 'exclude'"
+)
+_BUSY = _Kind(StoreAway, errno.EAGAIN, "the object store does not work at the moment")
+_OTHER = _Kind(OSError, errno.EIO, "the object store refused a request")
+
+_CODES: Mapping[str, _Kind] = {
+    "NoSuchBucket": _NO_BUCKET,
+    "NoSuchKey": _NO_OBJECT,
+    "NoSuchUpload": _NO_UPLOAD,
+    "KeyTooLongError": _TOO_LONG,
+    **dict.fromkeys(["PreconditionFailed", "InvalidPart", "InvalidPartOrder"], _CHANGED),
+    **dict.fromkeys(["QuotaExceeded", "InsufficientStorage"], _FULL),
+    **dict.fromkeys(["XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"], _FULL),
+    **dict.fromkeys(["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"], _REFUSED),
+    **dict.fromkeys(["ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"], _REFUSED),
+    **dict.fromkeys(["AuthorizationHeaderMalformed", "PermanentRedirect"], _ELSEWHERE),
+}
+_STATUSES: Mapping[int, _Kind] = {
+    **dict.fromkeys([401, 403], _REFUSED),
+    404: _NO_OBJECT,
+    412: _CHANGED,
+    507: _FULL,
+    # After botocore's own tries; a later attempt may succeed.
+    **dict.fromkeys([408, 429, 500, 502, 503, 504], _BUSY),
+}
+_WRITES = frozenset({"PutObject", "UploadPart"})
 
 
 @contextmanager
@@ -73,37 +99,11 @@ def translated(endpoint: str, bucket: str) -> Iterator[None]:
         raise OSError(errno.EIO, f"the object store can't be used ({type(error).__name__})") from error
 
 
-def _answered(error: ClientError, bucket: str) -> OSError:  # noqa: PLR0911  # a table, one line each
+def _answered(error: ClientError, bucket: str) -> OSError:
     operation = error.operation_name
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    told = f"{operation}: {status} {code}"
-    match code:
-        case "NoSuchBucket":
-            return _no_bucket(bucket)
-        case "404" if operation == "HeadBucket":
-            return _no_bucket(bucket)
-        case "NoSuchUpload":
-            return NoUpload(errno.ENOENT, f"the upload is gone ({told})")
-        case "NoSuchKey" | "404":
-            return NoObject(errno.ENOENT, f"the object is not there ({told})")
-        case "KeyTooLongError":
-            return OSError(errno.ENAMETOOLONG, "a file's name is too long for the object store: leave it out by 'exclude'")
-    if code in _FULL or status == 507:
-        return OSError(errno.ENOSPC, f"the bucket {bucket!r} is full ({told})")
-    if code in _REFUSED or status in {401, 403}:
-        return PermissionError(errno.EACCES, f"the object store refuses this process ({told}): look at {_KEYS}")
-    if code in _CHANGED or status == 412:
-        return Changed(errno.ESTALE, f"the object changed meanwhile ({told})")
-    if code in _ELSEWHERE:
-        return OSError(errno.EIO, f"the bucket {bucket!r} is in another region ({told}): correct DEPOT_S3_REGION")
-    if status == 500 and operation in _WRITES:
-        # What SeaweedFS, for one, answers when its disks are full.
-        return OSError(errno.ENOSPC, f"the object store keeps failing to take data, and may be full ({told})")
-    if status in _PASSING:
-        return StoreAway(errno.EAGAIN, f"the object store does not work at the moment ({told})")
-    return OSError(errno.EIO, f"the object store refused a request ({told})")
-
-
-def _no_bucket(bucket: str) -> FileNotFoundError:
-    return FileNotFoundError(errno.ENOENT, f"there is no bucket {bucket!r}: create it, or correct DEPOT_STORAGE")
+    kind = _CODES.get(code) or _STATUSES.get(status, _OTHER)
+    if kind is _BUSY and status == 500 and operation in _WRITES:
+        kind = _FAILING  # what SeaweedFS, for one, answers when its disks are full
+    return kind.error(kind.number, f"{kind.text.format(bucket=bucket)} ({operation}: {status} {code})")

@@ -27,7 +27,11 @@ class Inspection:
 
     def label(self, model_id: UUID) -> PurePosixPath | None:
         """Return the label of a model of which something is there."""
-        if found := self._manifests.find(model_id) or self._attempts.holder(model_id) or self._manifests.removed(model_id):
+        if (
+            found := self._manifests.find(model_id)
+            or self._attempts.holder(model_id)
+            or self._manifests.removed(model_id)
+        ):
             return found.label
         # What a process stored that was paused while its model was deleted.
         places = (self._keys.place(one.key) for one in self._objects.below(self._keys.models))
@@ -79,7 +83,9 @@ class Inspection:
     def _compare(self, key: str, size: int, etag: str, sha256: str) -> str:
         try:
             with ObjectReader(self._objects, key, size, etag) as reader:
-                return "" if hashlib.file_digest(reader, "sha256").hexdigest() == sha256 else "differs from its checksum"
+                return (
+                    "" if hashlib.file_digest(reader, "sha256").hexdigest() == sha256 else "differs from its checksum"
+                )
         except NoObject:
             return "is missing"
         except OSError as error:

@@ -32,7 +32,7 @@ class Published:
 
     @classmethod
     def from_json(cls, text: str) -> "Published":
-        """Raises `ValueError`."""
+        """Parse a manifest. Raises `ValueError`."""
         try:
             values: dict[str, Any] = json.loads(text)
             label, attempt, etags = values.pop("label"), values.pop("attempt"), values.pop("etags")
@@ -54,7 +54,7 @@ class BucketManifests:
         return self._read(self._keys.manifest(model_id))
 
     def get(self, model_id: UUID) -> Published:
-        """Raises `FileNotFoundError`."""
+        """Return what is published. Raises `FileNotFoundError`."""
         if published := self.find(model_id):
             return published
         raise FileNotFoundError(errno.ENOENT, f"the model {model_id} is not published")

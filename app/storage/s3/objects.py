@@ -62,9 +62,10 @@ class Objects:
         self.endpoint = str(self._client.meta.endpoint_url)
 
     def check(self) -> None:
-        """Raise `FileNotFoundError` if the bucket is not there."""
+        """Raise `FileNotFoundError` if the bucket is not there, `PermissionError` if it may not be read."""
+        # Not a HEAD, whose answer has no body to say what is wrong.
         with self.translated():
-            self._client.head_bucket(Bucket=self.name)
+            self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
 
     def translated(self) -> AbstractContextManager[None]:
         """Translate what is raised in a block."""
@@ -103,10 +104,10 @@ class Objects:
             return bytes(self.stream(key, etag, start, end).read())
 
     def head(self, key: str) -> Head:
-        """Raises `NoObject`."""
+        """Return what is known of an object. Raises `NoObject`."""
         with self.translated():
             answer = self._client.head_object(Bucket=self.name, Key=key)
-        return Head(int(answer["ContentLength"]), str(answer["ETag"]), answer.get("Metadata", {}).get(_SHA256))
+        return Head(int(answer["ContentLength"]), str(answer.get("ETag", "")), answer.get("Metadata", {}).get(_SHA256))
 
     def copy(self, source: str, key: str, etag: str) -> str:
         """Copy an object with its metadata; return the copy's ETag. Raises `Changed` if the source's is another one."""

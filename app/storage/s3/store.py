@@ -44,7 +44,7 @@ class S3Store:
         self._objects.check()
 
     def complete(self) -> None:
-        """Nothing has to be created in a bucket."""
+        """Do nothing: a bucket has no folders."""
 
     def check_writable(self) -> None:
         # Whether it may be written to is tried once, by `check_abilities`.
@@ -125,7 +125,7 @@ class S3Store:
         return self.path(label, model_id)
 
     def unlink(self, model_id: UUID) -> None:
-        """A label is part of the keys."""
+        """Do nothing: the label is part of the keys."""
 
     def linked_ids(self) -> set[UUID]:
         return set()

@@ -53,7 +53,7 @@ class Record:
 
     @classmethod
     def from_json(cls, place: str, text: bytes) -> "Record":
-        """Raises `ValueError`."""
+        """Parse a record. Raises `ValueError`."""
         try:
             values: dict[str, Any] = json.loads(text)
             return cls(place=place, state=base64.b64decode(values.pop("state")), **values)
@@ -82,7 +82,9 @@ class S3Upload:
     `arrived` is called when the file is there, with its head.
     """
 
-    def __init__(self, objects: Objects, fresh: Record, earlier: Sequence[Record], arrived: Callable[[Head], None]) -> None:
+    def __init__(
+        self, objects: Objects, fresh: Record, earlier: Sequence[Record], arrived: Callable[[Head], None]
+    ) -> None:
         self._objects, self._arrived = objects, arrived
         self._earlier = earlier
         self._record = _furthest(objects, fresh, earlier)
