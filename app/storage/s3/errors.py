@@ -61,6 +61,7 @@ _OTHER = _Kind(OSError, errno.EIO, "the object store refused a request")
 _CODES: Mapping[str, _Kind] = {
     "NoSuchBucket": _NO_BUCKET,
     "NoSuchKey": _NO_OBJECT,
+    "404": _NO_OBJECT,  # of a HEAD, whose answer has no body
     "NoSuchUpload": _NO_UPLOAD,
     "KeyTooLongError": _TOO_LONG,
     **dict.fromkeys(["PreconditionFailed", "InvalidPart", "InvalidPartOrder"], _CHANGED),
@@ -68,11 +69,11 @@ _CODES: Mapping[str, _Kind] = {
     **dict.fromkeys(["XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"], _FULL),
     **dict.fromkeys(["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"], _REFUSED),
     **dict.fromkeys(["ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"], _REFUSED),
+    "XAdminUserNotFound": _REFUSED,  # versitygw's for an unknown key
     **dict.fromkeys(["AuthorizationHeaderMalformed", "PermanentRedirect"], _ELSEWHERE),
 }
 _STATUSES: Mapping[int, _Kind] = {
     **dict.fromkeys([401, 403], _REFUSED),
-    404: _NO_OBJECT,
     412: _CHANGED,
     507: _FULL,
     # After botocore's own tries; a later attempt may succeed.
