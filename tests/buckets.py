@@ -113,7 +113,7 @@ class Versity(Server):
 class JuiceFS(Server):
     """JuiceFS's gateway, which is made of MinIO's. The volume is the bucket."""
 
-    keeps = ("--keep-etag", "--object-meta")
+    keeps: tuple[str, ...] = ("--keep-etag", "--object-meta")
 
     def prepare(self) -> None:
         if not _JUICEFS.exists():

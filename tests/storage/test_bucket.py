@@ -124,8 +124,8 @@ def test_a_repair_leaves_all_that_it_does_not_bring(bucket: Place) -> None:
     store, attempt = bucket.open(), attempt_at()
     files = [file_of(path, path.encode()) for path in ("a.bin", "b.bin")]
     with store.arrival(attempt) as arrival:
-        for file in files:
-            arrival.put(file.path, file.path.encode())
+        for path in ("a.bin", "b.bin"):
+            arrival.put(path, path.encode())
     store.publish(attempt, manifest_of(attempt, *files))
     with store.arrival(repair_of(attempt), mends=True) as arrival:
         assert not arrival.has("a.bin", 5), "it is to be fetched again, whatever is there"

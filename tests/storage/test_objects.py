@@ -2,11 +2,14 @@
 
 import errno
 import hashlib
+import ssl
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import trustme
 
 from app.storage.base import StoreAway
 from app.storage.locations import S3Options
@@ -14,6 +17,7 @@ from app.storage.s3.errors import Changed, NoObject, NoUpload
 from app.storage.s3.objects import Objects, _add_md5
 from app.storage.s3.reading import ObjectFile, ObjectReader
 from tests.buckets import BUCKET, Place, Server
+from tests.faults.relays import Relay
 from tests.processes import free_port
 
 MIB = 1 << 20
@@ -171,6 +175,24 @@ def test_credentials_come_from_where_those_of_other_clients_do(monkeypatch: pyte
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", options.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", options.secret_key)
     Objects(BUCKET, S3Options(options.endpoint)).check()
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    versitygw: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trusted: bool
+) -> None:
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    # To botocore, an empty one means that anything is trusted.
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem") if trusted else "")
+    with Relay(("127.0.0.1", versitygw.port), tls) as relay:
+        objects = Objects(BUCKET, replace(versitygw.options, endpoint=f"https://127.0.0.1:{relay.port}"))
+        if trusted:
+            objects.check()
+        else:
+            with pytest.raises(StoreAway, match="AWS_CA_BUNDLE"):
+                objects.check()
 
 
 def test_a_key_that_is_too_long_is_told(versitygw: Server) -> None:

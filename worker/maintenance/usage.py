@@ -32,7 +32,7 @@ def main() -> None:
         sys.exit(shown(f"modeldepot storage usage: {error}"))
     except DatabaseUnreachable as error:
         sys.exit(f"modeldepot storage usage: {error.explanation} ({error.cause})")
-    storage = open_store(settings.storage)
+    storage = open_store(settings.storage, s3=settings.s3)
     try:
         usages, total = storage.measure()
         free = storage.space().free

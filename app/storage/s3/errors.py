@@ -14,6 +14,7 @@ from botocore.exceptions import (
     IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
+    SSLError,
 )
 
 from app.storage.base import StoreAway
@@ -92,6 +93,9 @@ def translated(endpoint: str, bucket: str) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
         message = f"there are no credentials for the object store ({type(error).__name__}): set {_KEYS}"
         raise PermissionError(errno.EACCES, message) from error
+    except SSLError as error:
+        message = f"no TLS to the object store at {endpoint}: look at DEPOT_S3_ENDPOINT, and at AWS_CA_BUNDLE"
+        raise StoreAway(errno.EHOSTUNREACH, message) from error
     except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
         raise StoreAway(
             errno.EHOSTUNREACH, f"the object store at {endpoint} does not answer ({type(error).__name__})"

@@ -280,6 +280,8 @@ def _client(session: Session, options: S3Options, patience: float) -> Any:
         endpoint_url=options.endpoint or None,
         aws_access_key_id=options.access_key or None,
         aws_secret_access_key=options.secret_key or None,
+        # To botocore an empty AWS_CA_BUNDLE, as compose files pass it, means that no certificate is verified.
+        verify=session.get_config_variable("ca_bundle") or True,
         config=config,
     )
     client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
