@@ -14,7 +14,7 @@ from app.sealing import CannotOpen
 from app.services import downloads, models
 from app.services.downloads import Begun
 from app.services.rows import SelectedModel
-from app.storage.base import Attempt
+from app.storage.base import Attempt, StoreAway
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
 from worker.commands.room import Room, check_room, in_room
@@ -198,6 +198,8 @@ async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: s
         else:
             await asyncio.to_thread(storage.publish, attempt, manifest)
         path = await asyncio.to_thread(storage.link, attempt.label, attempt.model_id)
+    except StoreAway:
+        raise
     except OSError as error:
         message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
         raise Failed(Reason.FAULT, message) from error
