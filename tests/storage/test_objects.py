@@ -13,8 +13,9 @@ import trustme
 
 from app.storage.base import StoreAway
 from app.storage.locations import S3Options
+from app.storage.s3.client import _add_md5
 from app.storage.s3.errors import Changed, NoObject, NoUpload
-from app.storage.s3.objects import Objects, _add_md5
+from app.storage.s3.objects import Objects
 from app.storage.s3.reading import ObjectFile, ObjectReader
 from tests.buckets import BUCKET, Place, Server
 from tests.faults.relays import Relay

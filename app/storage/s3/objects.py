@@ -1,6 +1,5 @@
 """The objects of one bucket: requests to the object store, by botocore. Every method raises `OSError`."""
 
-import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -9,12 +8,12 @@ from io import RawIOBase
 from itertools import islice
 from typing import Any, NamedTuple
 
-from botocore.config import Config
 from botocore.session import Session
 
 from app.storage.base import StoreAway
 from app.storage.incoming import Bytes
 from app.storage.locations import S3Options
+from app.storage.s3.client import PATIENT, READ, connect
 from app.storage.s3.errors import NoObject, NoUpload, translated
 
 _BATCH = 1000
@@ -23,13 +22,6 @@ _SHA256 = "sha256"
 """The name of the metadata that holds a verified object's SHA-256."""
 _CHUNK = 1 << 18
 """Bytes of a body that are handed to the socket at a time."""
-_CONNECT = 15.0
-"""Seconds to connect, and seconds that a send may be stuck: urllib3 has one limit for both."""
-_READ = 60.0
-_PATIENT = 600.0
-"""Seconds to wait for an answer: of most requests, and of those for which a server moves a whole object's bytes."""
-_TRIES = 5
-_CONNECTIONS = 64
 
 
 class Object(NamedTuple):
@@ -57,8 +49,8 @@ class Objects:
         self.batches = True
         """Whether the server deletes several objects at once, as far as is known."""
         session = Session()
-        self._client = _client(session, options, _READ)
-        self._patient = _client(session, options, _PATIENT)
+        self._client = connect(session, options, READ)
+        self._patient = connect(session, options, PATIENT)
         self.endpoint = str(self._client.meta.endpoint_url)
 
     def check(self) -> None:
@@ -257,41 +249,6 @@ class _Body(RawIOBase):
 
     def __len__(self) -> int:
         return len(self._data)
-
-
-def _client(session: Session, options: S3Options, patience: float) -> Any:
-    addressing = options.addressing
-    if addressing == "auto" and options.endpoint:
-        addressing = "path"
-    config = Config(
-        signature_version="s3v4",  # for presigned addresses, too
-        s3={"addressing_style": addressing},
-        connect_timeout=_CONNECT,
-        read_timeout=patience,
-        retries={"mode": "standard", "total_max_attempts": _TRIES},
-        max_pool_connections=_CONNECTIONS,
-        # Many servers refuse the checksums that botocore adds otherwise.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    client = session.create_client(
-        "s3",
-        region_name=options.region or session.get_config_variable("region") or "us-east-1",
-        endpoint_url=options.endpoint or None,
-        aws_access_key_id=options.access_key or None,
-        aws_secret_access_key=options.secret_key or None,
-        # To botocore an empty AWS_CA_BUNDLE, as compose files pass it, means that no certificate is verified.
-        verify=session.get_config_variable("ca_bundle") or True,
-        config=config,
-    )
-    client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
-    return client
-
-
-def _add_md5(params: Any, **_: Any) -> None:
-    """Add the header that MinIO and its relatives want where a request deletes several objects."""
-    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
-    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 def _metadata(sha256: str) -> Mapping[str, str]:
