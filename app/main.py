@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -67,7 +68,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    store = open_store(settings.storage)
+    store = open_store(settings.storage, s3=settings.s3)
     volume = Volume(store, writes=False, database=database)
     figures = Figures()
     metrics = ApiMetrics(volume, database, figures.census)
@@ -170,7 +171,7 @@ def _install(app: FastAPI, settings: Settings) -> None:
     """Add all routes, the limits of requests and the shape of errors."""
     app.add_middleware(BodyLimit, most=MAX_BODY)
     if settings.files_accel:
-        app.add_middleware(Accel, root=settings.storage, prefix=settings.files_accel)
+        app.add_middleware(Accel, root=Path(settings.storage), prefix=settings.files_accel)
     if settings.prefix:
         app.add_middleware(Prefix, prefix=settings.prefix)
     errors.install(app)

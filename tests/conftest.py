@@ -11,6 +11,7 @@ from redis import Redis as Client
 
 from app.db.migrate import upgrade
 from app.db.session import Database, open_database
+from tests.buckets import SERVERS, Place, Server
 from tests.by_hand import Api
 from tests.depot import Depot
 from tests.fakehub.hub import Hub
@@ -36,6 +37,25 @@ def postgresql() -> Iterator[PostgreSQL]:
 def redis_server() -> Iterator[Redis]:
     with Redis() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def versitygw() -> Iterator[Server]:
+    with SERVERS["versitygw"]() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def juicefs_gateway() -> Iterator[Server]:
+    with SERVERS["juicefs_gateway"]() as server:
+        yield server
+
+
+@pytest.fixture(params=SERVERS)
+def bucket(request: pytest.FixtureRequest) -> Place:
+    """A place of the test's own in a bucket, on each server in turn."""
+    server: Server = request.getfixturevalue(request.param)
+    return server.place()
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,18 @@ def node_environment(name: str, *packages: str) -> Path:
     return home
 
 
+def go_program(name: str, package: str, version: str) -> Path:
+    """A program that Go builds of a module's package; skips the test where it can't be built."""
+    home = _CACHE / f"{name}-{version}"
+    if shutil.which("go") is None:
+        pytest.skip(f"there is no Go here to build {name} with")
+    try:
+        _once(home, [package, version], lambda: _run(["env", f"GOBIN={home}", "go", "install", f"{package}@{version}"]))
+    except NotInstalled as error:
+        pytest.skip(str(error))
+    return home / name
+
+
 def _once(home: Path, wanted: Sequence[str], make: Callable[[], None]) -> None:
     """Make it unless it is there with all that is wanted. Tests run in several processes: one of them makes it."""
     _CACHE.mkdir(exist_ok=True)

@@ -34,9 +34,9 @@ def test_every_setting_that_a_document_names_is_one() -> None:
     known = {f"{PREFIX}{name.upper()}{end}" for name in Settings.model_fields for end in ("", "_FILE")}
     known |= {f"{PREFIX}{name}" for name in ("URL", "KEY", "SECRET", "DATA")}
     for path in (README.parent / "docker-compose.yml", *(README.parent / "deploy").iterdir()):
-        known |= set(re.findall(rf"\{{\$?({PREFIX}[A-Z_]+)", path.read_text().replace("${", "{")))
+        known |= set(re.findall(rf"\{{\$?({PREFIX}[A-Z0-9_]+)", path.read_text().replace("${", "{")))
     for path in _DOCUMENTS:
-        assert set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", path.read_text())) <= known, path
+        assert set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+\b", path.read_text())) <= known, path
 
 
 @pytest.mark.parametrize("path", _DOCUMENTS, ids=lambda path: path.name)

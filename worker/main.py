@@ -56,13 +56,13 @@ def main() -> None:
         _check_certificate(settings)
         # First of all: a worker that cannot listen has changed and logged nothing.
         listener = listen(settings.metrics_host, settings.metrics_port)
-        storage = open_store(settings.storage, keep=settings.trash_retention)
+        storage = open_store(settings.storage, keep=settings.trash_retention, s3=settings.s3)
     except (SettingsError, CannotListen) as error:
         sys.exit(_say(str(error)))
     try:
         storage.check_writable()
-    except PermissionError:
-        sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}."))
+    except PermissionError as error:
+        sys.exit(_say(f"DEPOT_STORAGE is wrong: can't write to {settings.storage}: {error.strerror}."))
     except OSError:
         pass  # It may be mounted later.
     telemetry.configure(settings.log_format)
@@ -160,7 +160,7 @@ async def _look_at(storage: Store, database: Database) -> None:
     try:
         await meet(database, storage)
         if not await asyncio.to_thread(storage.check_abilities):
-            log.warning("the storage has no hard links: files that models share are kept once for each of them")
+            log.warning("files that models share are kept once for each of them: the storage has no links")
     except VolumeAway as error:
         log.error("the storage is not there", reason=str(error))  # noqa: TRY400  # the reason says it all
     except DatabaseUnreachable as error:
@@ -170,7 +170,7 @@ async def _look_at(storage: Store, database: Database) -> None:
 async def _work(runner: Runner, context: WorkerContext, settings: Settings) -> None:
     """Work until asked to stop; then hand over all running operations."""
     await context.download_pool.prepare()
-    log.info("worker is ready", slots=settings.slots, storage=str(settings.storage), hub=settings.hub_endpoint)
+    log.info("worker is ready", slots=settings.slots, storage=settings.storage, hub=settings.hub_endpoint)
     running = asyncio.create_task(runner.run())
     async with listening(settings.redis_url, runner), answering(settings.redis_url, context):
         await _asked_to_stop()

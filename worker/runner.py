@@ -16,6 +16,7 @@ from app.probe import Pulse
 from app.services import audit, declarations, downloads, leases, models, operations, sessions, workers
 from app.services.leases import Claim
 from app.services.workers import Presence
+from app.storage.base import StoreAway
 from worker.commands import COMMANDS
 from worker.commands.work import Work, WorkerContext
 from worker.heartbeat import LeaseHeartbeat
@@ -29,6 +30,8 @@ _TIDY_EVERY = 12
 """Polls between two passes over all models in error and the whole storage: a minute by default."""
 _LAST_WORD = 5.0
 """Seconds that a stopping worker waits for the database; without its update the lease runs out by itself."""
+_STORE_AWAY = 15.0
+"""Seconds until an operation is tried again for which the storage did not answer."""
 _BUG = "The worker failed to carry this out; its log says why. Tell whoever runs this server."
 _UNTOLD = "What went wrong can't be told here; the worker's log says it. Tell whoever runs this server."
 
@@ -140,6 +143,8 @@ class Runner:
             except DatabaseUnreachable as error:
                 # The lease runs out by itself; the next worker resumes from the files.
                 log.warning("operation is left", reason=str(error), error=error.cause)
+            except StoreAway as error:
+                ending.outcome = await self._put_back(claim, _away(error))
             except Exception:
                 log.exception("operation failed by a bug")
                 ending.outcome = await self._fail(claim, Failed(Reason.FAULT, _BUG))
@@ -250,6 +255,11 @@ class Runner:
             log.warning("the database can't be used", reason=str(error), error=error.cause)
         except Exception:
             log.exception("the worker's loop failed")
+
+
+def _away(error: StoreAway) -> NotYet:
+    message = f"The storage can't be used: {error.strerror}. It is tried again until it can."
+    return NotYet(Reason.FAULT, message, after=_STORE_AWAY)
 
 
 async def _while_kept(work: Coroutine[Any, Any, None], heartbeat: LeaseHeartbeat) -> None:

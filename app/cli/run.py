@@ -42,7 +42,7 @@ from app.terminal import say
 _EMBEDDED = MappingProxyType(
     {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
 )
-_NEVER_FLAGS = frozenset({"secret_key", "bootstrap_key", "bootstrap_secret"})
+_NEVER_FLAGS = frozenset({"secret_key", "bootstrap_key", "bootstrap_secret", "s3_access_key", "s3_secret_key"})
 """Command lines can be read by all users of the machine."""
 _UP_FLAGS = tuple(name for name in Settings.model_fields if name not in _NEVER_FLAGS)
 _BANNER = """

@@ -37,7 +37,7 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
     async with depot.database.read() as connection:
         content = await depot.figures.contents.look(connection)
         largest = await contents.largest(connection, _LARGEST)
-    usage, problem = None, ""
+    usage, problem = Space(None, None), ""
     try:
         usage = await depot.volume.look()
     except VolumeAway as error:
@@ -48,20 +48,22 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
         "storage.html",
         problem=problem,
         usage=usage,
-        disk=_disk(usage, content) if usage else [],
+        disk=_disk(usage.used, usage.free, content),
         content=content,
         as_it_is=_bar(content.listed, own=content.own, shared=content.shared, saved=content.saved),
         largest=[(row, _bar(most, own=row.own, shared=row.shared)) for row in largest],
     )
 
 
-def _disk(usage: Space, content: Contents) -> Sequence[Part]:
-    """Return the disk's parts. Rows and disk are read at two moments: cap at what is used."""
-    sizes, left = {}, usage.used
+def _disk(used: int | None, free: int | None, content: Contents) -> Sequence[Part]:
+    """Return the disk's parts; none if its size is unknown. Rows and disk are read at two moments: cap at what is used."""
+    if used is None or free is None:
+        return []
+    sizes, left = {}, used
     for name, size in (("own", content.own), ("shared", content.shared), ("arriving", content.arriving)):
         sizes[name] = min(size, left)
         left -= sizes[name]
-    return _bar(usage.used + usage.free, **sizes, other=left, free=usage.free)
+    return _bar(used + free, **sizes, other=left, free=free)
 
 
 def _bar(whole: int, **sizes: int) -> Sequence[Part]:

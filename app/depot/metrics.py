@@ -52,8 +52,8 @@ class ProcessMetrics:
             self._used.set(math.nan)
             self._free.set(math.nan)
         else:
-            self._used.set(usage.used)
-            self._free.set(usage.free)
+            self._used.set(math.nan if usage.used is None else usage.used)
+            self._free.set(math.nan if usage.free is None else usage.free)
         return generate_latest(self.registry)
 
 

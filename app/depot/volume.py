@@ -42,12 +42,12 @@ class Volume:
         except TimeoutError:
             reason = f"it did not answer within {_PATIENCE:.0f} seconds"
         except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
+            reason = told(error)
         else:
             if known and mark != known:
                 raise VolumeAway(not_the_storage(known, mark))
             return usage
-        raise VolumeAway(f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE.")
+        raise VolumeAway(f"The storage can't be used: {reason}. {self._store.advice}")
 
     async def read(self, model_id: UUID, path: str, most: int) -> bytes | None:
         """Return a published file's first `most` bytes; None if they can't be read now."""
@@ -70,7 +70,7 @@ class Volume:
             async with asyncio.timeout(_PATIENCE):
                 return not await asyncio.to_thread(self._store.has, model_id)
         except TimeoutError:
-            raise VolumeAway("The storage did not answer in time. Look at what is mounted at DEPOT_STORAGE.") from None
+            raise VolumeAway(f"The storage did not answer in time. {self._store.advice}") from None
 
     async def _known(self) -> UUID | None:
         """Return the mark that the database knows; the last one read while it is unreachable."""
@@ -90,6 +90,12 @@ class Volume:
         if self._writes:
             self._store.check_writable()
         return self._store.space(), self._store.mark()
+
+
+def told(error: OSError) -> str:
+    """Return what went wrong, to stand in a sentence."""
+    text = error.strerror or "unknown error"
+    return text[:1].lower() + text[1:]
 
 
 def not_the_storage(known: UUID, found: UUID | None) -> str:

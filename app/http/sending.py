@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import os
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -59,7 +58,7 @@ class FileRange(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] == "HEAD" or not self._count:
             await send({"type": "http.response.body"})
-        elif self._count > CHUNK and EXTENSION in scope.get("extensions", {}):
+        elif self._count > CHUNK and self._file.fd is not None and EXTENSION in scope.get("extensions", {}):
             message = {"type": EXTENSION, "file": self._file.fd, "offset": self._offset, "count": self._count}
             await send({**message, "progress": self._progress})
         else:
@@ -72,7 +71,7 @@ class FileRange(Response):
             while self._done < self._count and not gone.done():
                 size = min(CHUNK, self._count - self._done)
                 # If this is cancelled, the thread may read another file of that number: its bytes go nowhere.
-                chunk = await asyncio.to_thread(os.pread, self._file.fd, size, self._offset + self._done)
+                chunk = await asyncio.to_thread(self._file.read, self._offset + self._done, size)
                 if not chunk:
                     raise OSError(errno.ENODATA, "the file is shorter than it was")
                 self._progress(len(chunk))

@@ -1,7 +1,8 @@
 """Reads what a GGUF file says first: its architecture."""
 
-import os
 import struct
+
+from app.storage.base import OpenFile
 
 _HEAD = struct.Struct("<4sIQQQ")
 """Magic, version, number of tensors, number of keys, length of the first key."""
@@ -11,9 +12,9 @@ _STRING = 8
 _LONGEST = 64
 
 
-def architecture(fd: int) -> str | None:
+def architecture(file: OpenFile) -> str | None:
     """Return the architecture, such as `llama`; None if the file does not begin with it. Raises `OSError`."""
-    head = os.pread(fd, _HEAD.size + len(_KEY) + 12 + _LONGEST, 0)
+    head = file.read(0, _HEAD.size + len(_KEY) + 12 + _LONGEST)
     if len(head) < _HEAD.size + len(_KEY) + 12:
         return None
     magic, _, _, _, length = _HEAD.unpack_from(head)

@@ -117,7 +117,7 @@ def _config(call: Call, model: File) -> bytes:
     """Return Ollama's description of a model, always the same for the same file. Raises `HubError`."""
     opened = open_file(call, model)
     try:
-        family = gguf.architecture(opened.fd) or "unknown"
+        family = gguf.architecture(opened) or "unknown"
     finally:
         opened.close()
     described = {

@@ -12,14 +12,15 @@ from app.domain.keys import SECRET
 from app.settings.kinds import (
     Address,
     DatabaseUrl,
-    Folder,
     KeyId,
+    Location,
     NamePatterns,
     Networks,
     RedisUrl,
     SealingKeys,
     Seconds,
 )
+from app.storage.locations import S3Options, is_bucket
 
 PREFIX = "DEPOT_"
 
@@ -41,7 +42,22 @@ class Settings(BaseSettings):
     redis_url: RedisUrl = Field(
         description="The Redis that wakes the workers: redis://:password@host:6379/0 or unix:///path."
     )
-    storage: Folder = Field(description="The folder that models are kept in, on one file system.")
+    storage: Location = Field(
+        description="Where models are kept: a folder, on one file system, or s3://bucket/prefix for an object store."
+    )
+    s3_endpoint: Address = Field(
+        "", description="The address of the object store, such as https://s3.example. Default: AWS's, for the region."
+    )
+    s3_region: str = Field("", description="The bucket's region. Default: AWS_DEFAULT_REGION, or us-east-1.")
+    s3_addressing: str = Field(
+        "auto",
+        pattern="^(auto|path|virtual)$",
+        description="Where requests name the bucket: path, virtual: in the host's name, or auto: path if S3_ENDPOINT is set.",
+    )
+    s3_access_key: str = Field(
+        "", description="The id of the key for the bucket. Default: what AWS's own clients use, such as a role."
+    )
+    s3_secret_key: SecretStr = Field(SecretStr(""), validate_default=True, description="That key's secret.")
     secret_key: SealingKeys = Field(
         description="Seals Hub tokens and API secrets: 32 bytes in base64. Several, comma-separated: the first seals, all open."
     )
@@ -156,6 +172,11 @@ class Settings(BaseSettings):
         2_592_000.0, description="How long a deployment that a pull declared lasts without another pull, in seconds."
     )
     connections: int = Field(8, ge=1, le=64, description="How many connections fetch one model's large files.")
+    buffer: int = Field(
+        268_435_456,
+        ge=16_777_216,
+        description="Memory of one worker, in bytes, for what its downloads send to an object store.",
+    )
     bandwidth: int = Field(0, ge=0, description="The most bytes per second that one worker downloads. 0: no limit.")
     xet: str = Field(
         "auto",
@@ -177,6 +198,27 @@ class Settings(BaseSettings):
     verbose: bool = Field(
         False, description="Whether a text log has every request, and not only those that were refused or failed."
     )
+
+    @field_validator("s3_secret_key")
+    @classmethod
+    def _both_of_a_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if bool(value.get_secret_value()) != bool(info.data.get("s3_access_key")):
+            raise ValueError("set both DEPOT_S3_ACCESS_KEY and DEPOT_S3_SECRET_KEY, or neither")
+        return value
+
+    @field_validator("files_accel")
+    @classmethod
+    def _of_a_folder(cls, value: str, info: ValidationInfo) -> str:
+        if value and is_bucket(info.data.get("storage", "")):
+            raise ValueError("a proxy can't send files of a bucket: unset it, or name a folder in DEPOT_STORAGE")
+        return value
+
+    @field_validator("fetcher")
+    @classmethod
+    def _into_a_folder(cls, value: str, info: ValidationInfo) -> str:
+        if value == "snapshot" and is_bucket(info.data.get("storage", "")):
+            raise ValueError("huggingface_hub fetches into folders only: unset it, or name a folder in DEPOT_STORAGE")
+        return value
 
     @field_validator("tls_key")
     @classmethod
@@ -201,6 +243,17 @@ class Settings(BaseSettings):
         if secret and not SECRET.fullmatch(secret):
             raise ValueError("it must have 16 to 200 characters, without spaces")
         return value
+
+    @property
+    def s3(self) -> S3Options:
+        """How the object store is reached, if `storage` names a bucket."""
+        return S3Options(
+            endpoint=self.s3_endpoint,
+            region=self.s3_region,
+            addressing=self.s3_addressing,
+            access_key=self.s3_access_key,
+            secret_key=self.s3_secret_key.get_secret_value(),
+        )
 
     @property
     def address(self) -> str:

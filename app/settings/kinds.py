@@ -10,6 +10,7 @@ from app.db.session import async_url
 from app.domain.errors import BadRequest
 from app.domain.keys import KEY_ID, limit_to
 from app.sealing import Sealer
+from app.storage.locations import bucket_of, is_bucket
 
 
 def split(value: str) -> list[str]:
@@ -53,9 +54,11 @@ def _name_patterns(value: str) -> str:
     return value
 
 
-def _folder(value: Path) -> Path:
-    if not value.is_absolute():
-        raise ValueError("it must be an absolute path")
+def _location(value: str) -> str:
+    if is_bucket(value):
+        bucket_of(value)
+    elif not Path(value).is_absolute():
+        raise ValueError("it must be an absolute path, or s3://bucket/prefix")
     return value
 
 
@@ -79,7 +82,8 @@ Networks = Annotated[str, AfterValidator(_networks)]
 """Addresses and networks, comma-separated."""
 NamePatterns = Annotated[str, AfterValidator(_name_patterns)]
 """Patterns of models' names, comma-separated."""
-Folder = Annotated[Path, AfterValidator(_folder)]
+Location = Annotated[str, AfterValidator(_location)]
+"""A folder's absolute path, or `s3://bucket/prefix`."""
 SealingKeys = Annotated[SecretStr, AfterValidator(_sealing_keys)]
 """Keys of `app.sealing.Sealer`, comma-separated."""
 KeyId = Annotated[str, AfterValidator(_key_id)]

@@ -9,7 +9,16 @@ from pydantic import ValidationError
 from app.settings.fields import PREFIX, Settings
 from app.terminal import say
 
-_SECRETS = ("secret_key", "database_url", "redis_url", "bootstrap_key", "bootstrap_secret", "hub_token")
+_SECRETS = (
+    "secret_key",
+    "database_url",
+    "redis_url",
+    "bootstrap_key",
+    "bootstrap_secret",
+    "hub_token",
+    "s3_access_key",
+    "s3_secret_key",
+)
 """Settings that may be given in a file."""
 _FORMER = {f"{PREFIX}LOOK_INTERVAL": f"{PREFIX}POLL_INTERVAL"}
 """Former names of settings: accepted for one release, with a warning."""

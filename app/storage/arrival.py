@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.storage.folders import open_to_all, sync_folder
+from app.storage.incoming import Bytes
 
 
 class PosixArrival:
@@ -28,6 +29,9 @@ class PosixArrival:
 
     def has(self, path: str, size: int) -> bool:
         return self.is_at(str(self.tree / path), size)
+
+    def sha256(self, path: str) -> None:  # noqa: ARG002  # no file system keeps it
+        return None
 
     def open(self, path: str) -> BinaryIO:
         return (self.tree / path).open("rb", buffering=0)
@@ -54,7 +58,7 @@ class PosixArrival:
     def twin(self, path: str, other: str) -> None:
         _link(self.tree / other, self._place(path))
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: Bytes) -> None:
         target = self._place(path)
         # The target may be a hard link to another model's file, which must not be overwritten.
         target.unlink(missing_ok=True)

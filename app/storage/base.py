@@ -1,29 +1,35 @@
-"""What a store of models does, in meanings and not in paths: `Store` is the whole, `Arrival` the files of one attempt.
+"""What a store of models does, in meanings and not in paths.
 
-Everything outside `app.storage` is written against these two. To add a store, implement them, let `open_store` choose
-it, and add it to the stores of `tests/storage/test_conformance.py`.
+Everything outside `app.storage` is written against `Store` and what it gives: `app.storage.incoming` has the files of
+one attempt. To add a store, implement these, let `open_store` choose it, and add it to the stores of
+`tests/storage/test_conformance.py`.
 
 What holds for every store: a published model is complete, always; of two attempts at one model only the later one
 publishes; everything can be repeated from any point, also by another process. All methods block; those that read or
 write raise `OSError` if the store can't be used.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple, Protocol
 from uuid import UUID
 
+from app.storage.incoming import Arrival
 from app.storage.manifests import Manifest
+
+
+class StoreAway(OSError):
+    """A store over the network can't be reached, or does not work at the moment: try again later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at one model."""
+    """One attempt at one model. `label`: see `app.storage.names.label`."""
 
     model_id: UUID
+    label: PurePosixPath
     operation_id: UUID
     fence: int
 
@@ -34,10 +40,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Of what the store is on, in bytes."""
+    """Of what the store is on, in bytes. None: the store does not know, since nobody tells it."""
 
-    used: int
-    free: int
+    used: int | None
+    free: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,66 +64,23 @@ class Removed(NamedTuple):
     since: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
-    """A published file of `size` bytes, open for reading. It stays readable after its model is deleted."""
-
-    fd: int
-    size: int
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-    @contextmanager
-    def reader(self) -> Iterator[BinaryIO]:
-        """Give its bytes, and close it."""
-        with os.fdopen(self.fd, "rb", buffering=0) as file:
-            yield file
-
-
-class Arrival(Protocol):
-    """The files of one attempt, by their paths in the repository. For one process at a time."""
-
-    def has(self, path: str, size: int) -> bool:
-        """Whether a file of that size is there. Its content is not checked."""
-
-    def open(self, path: str) -> BinaryIO:
-        """Open a file, to verify it."""
-
-    def accept(self, path: str) -> None:
-        """Make a file that was verified durable and read-only."""
-
-    def remove(self, path: str) -> None:
-        """Remove a file. Idempotent."""
-
-    def is_at(self, place: str, size: int) -> bool:
-        """Whether a file of that size is at a place that `Store.find` or `Store.copy_of` told."""
-
-    def link(self, path: str, place: str) -> bool:
-        """Make a file of the content at `place`, without fetching it. Return False if that is not possible now."""
-
-    def twin(self, path: str, other: str) -> None:
-        """Make a file of the content of the attempt's file `other`."""
-
-    def put(self, path: str, data: bytes) -> None:
-        """Write a small file that was verified: whole, durable and read-only."""
+class OpenFile(Protocol):
+    """A published file of `size` bytes, open for reading. Whoever reads it goes on after its model is deleted."""
 
     @property
-    def parts(self) -> Path:
-        """A local folder for partial files, with those that earlier attempts left."""
+    def size(self) -> int: ...
 
     @property
-    def inbox(self) -> Path:
-        """An empty local folder, for a library that fetches files by itself."""
+    def fd(self) -> int | None:
+        """A file descriptor to send it from; None if the store has none."""
 
-    def take(self, path: str, source: Path) -> None:
-        """Move a file from `parts` or `inbox` into its place."""
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes at `offset`; none past the end."""
 
-    def prune(self, wanted: Mapping[str, int]) -> None:
-        """Remove files that are not `wanted`, or not of that size: an attempt at another commit left them."""
+    def reader(self) -> AbstractContextManager[BinaryIO]:
+        """Give its bytes from the beginning, in bounded memory, and close it."""
 
-    def sync(self) -> None:
-        """Make all files durable, and readable for everybody, before the attempt is published."""
+    def close(self) -> None: ...
 
 
 class Store(Protocol):
@@ -125,6 +88,10 @@ class Store(Protocol):
 
     @property
     def location(self) -> str: ...
+    @property
+    def advice(self) -> str:
+        """A sentence that says where to look if the store can't be used."""
+
     @property
     def keep(self) -> float: ...
 
@@ -157,11 +124,12 @@ class Store(Protocol):
     def arrival(self, attempt: Attempt, *, mends: bool = False) -> AbstractContextManager[Arrival]:
         """Give an attempt its files, with all that earlier attempts left of the model, for the length of the block.
 
-        An attempt that `mends` a published model leaves that in place. Raises `NotYet` while another process has them.
+        An attempt that `mends` a published model leaves that in place. Raises `NotYet` while another process of this
+        machine has them, where a store can tell.
         """
 
     def check_alone(self, model_id: UUID) -> None:
-        """Raise `NotYet` while another process has the model's arriving files, `TryAgain` if the store is unusable."""
+        """Raise `NotYet` as `arrival` does, `TryAgain` if the store is unusable."""
 
     def arriving_ids(self) -> set[UUID]:
         """Return the ids of models with unpublished files."""
@@ -186,7 +154,7 @@ class Store(Protocol):
         Idempotent. Raises `TryAgain` if the attempt was replaced.
         """
 
-    def path(self, label: PurePosixPath) -> str:
+    def path(self, label: PurePosixPath, model_id: UUID) -> str:
         """Return what the API tells as the path of the model with a label: see `app.storage.names.label`."""
 
     def link(self, label: PurePosixPath, model_id: UUID) -> str:

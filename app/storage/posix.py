@@ -12,12 +12,12 @@ from app.domain.errors import Reason, TryAgain
 from app.storage import abilities, inspection
 from app.storage.arrival import PosixArrival
 from app.storage.attempts import Attempts
-from app.storage.base import Attempt, ModelUsage, OpenFile, Removed, Space
+from app.storage.base import Attempt, ModelUsage, Removed, Space
 from app.storage.folders import erase, make_folder, open_to_all, sync_folder, taken
 from app.storage.layout import Layout
 from app.storage.links import Links
 from app.storage.manifests import Manifest, Manifests
-from app.storage.reading import open_inside
+from app.storage.reading import LocalFile, open_inside
 from app.storage.trash import Trash
 
 _TRIED = 3600.0
@@ -39,6 +39,10 @@ class PosixStore:
     @property
     def location(self) -> str:
         return str(self._root)
+
+    @property
+    def advice(self) -> str:
+        return f"Look at what is mounted at DEPOT_STORAGE, which is {self._root}."
 
     def prepare(self) -> None:
         if not self._root.exists():
@@ -91,7 +95,7 @@ class PosixStore:
                 with self._attempts.alone(model_id):
                     pass
         except OSError as error:
-            message = f"The storage can't be used: {error.strerror}. Look at what is mounted at DEPOT_STORAGE."
+            message = f"The storage can't be used: {error.strerror}. {self.advice}"
             raise TryAgain(Reason.FAULT, message) from error
 
     def arriving_ids(self) -> set[UUID]:
@@ -141,7 +145,7 @@ class PosixStore:
         erase(tree)
         self._attempts.finish(attempt)
 
-    def path(self, label: PurePosixPath) -> str:
+    def path(self, label: PurePosixPath, model_id: UUID) -> str:  # noqa: ARG002  # the link is the same for every model
         return str(self.layout.by_name / label)
 
     def link(self, label: PurePosixPath, model_id: UUID) -> str:
@@ -167,7 +171,7 @@ class PosixStore:
     def copy_of(self, model_id: UUID, path: str) -> str:
         return str(self.layout.published(model_id) / path)
 
-    def open(self, model_id: UUID, path: str) -> OpenFile:
+    def open(self, model_id: UUID, path: str) -> LocalFile:
         return open_inside(self.layout.published(model_id), path)
 
     def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:

@@ -2,16 +2,37 @@
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-from app.storage.base import OpenFile
+from typing import BinaryIO
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a named pipe would wait for somebody who writes into it.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def open_inside(folder: Path, path: str) -> OpenFile:
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """An open file with a descriptor."""
+
+    fd: int
+    size: int
+
+    def read(self, offset: int, count: int) -> bytes:
+        return os.pread(self.fd, count, offset)
+
+    @contextmanager
+    def reader(self) -> Iterator[BinaryIO]:
+        with os.fdopen(self.fd, "rb", buffering=0) as file:
+            yield file
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def open_inside(folder: Path, path: str) -> LocalFile:
     """Open a file in a folder by its path. Raises `OSError`. No link is followed below the folder."""
     parts = path.split("/")
     if any(part in {"", ".", ".."} or "\0" in part for part in parts):
@@ -30,4 +51,4 @@ def open_inside(folder: Path, path: str) -> OpenFile:
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
         raise FileNotFoundError(path)
-    return OpenFile(fd, status.st_size)
+    return LocalFile(fd, status.st_size)

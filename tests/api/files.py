@@ -32,7 +32,7 @@ from app.http.sending import FileRange
 from app.http.server import Server, allow_connections, configured
 from app.standalone.supervisor import answers
 from app.storage import open_store
-from app.storage.base import OpenFile
+from app.storage.reading import LocalFile
 from tests.processes import free_port, until
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -73,10 +73,10 @@ def _application(folder: Path, accel: str) -> FastAPI:
         headers = {"etag": '"own"', "x-linked-etag": '"own"', "x-repo-commit": "c0ffee", "accept-ranges": "bytes"}
         asked = _RANGE.fullmatch(request.headers.get("range", ""))
         if not asked:
-            return FileRange(OpenFile(fd, size), 0, size, 200, headers, ended.append)
+            return FileRange(LocalFile(fd, size), 0, size, 200, headers, ended.append)
         first, last = int(asked[1]), int(asked[2] or size - 1)
         headers["content-range"] = f"bytes {first}-{last}/{size}"
-        return FileRange(OpenFile(fd, size), first, last - first + 1, 206, headers, ended.append)
+        return FileRange(LocalFile(fd, size), first, last - first + 1, 206, headers, ended.append)
 
     async def told(_request: Request) -> Response:
         return JSONResponse({"sent": ended, "copied": sum(copied), "threads": threading.active_count()})

@@ -13,6 +13,7 @@ from app.storage.posix import PosixStore
 from tests.fakehub.hub import Hub
 from tests.faults.watching import children, family, forked
 from tests.processes import alive, parent_of, until
+from tests.storage.attempts import LABEL
 from worker.download.protocol import DownloadRequest, Located, Message, Planned, Resolved
 from worker.processes import DownloadPool, DownloadProcess
 
@@ -87,6 +88,7 @@ async def _resolves(child: DownloadProcess, hub: Hub, storage: Path) -> None:
     """Have it ask the Hub what there is; then it waits to be told more."""
     request = DownloadRequest(
         model_id=uuid4(),
+        label=LABEL,
         operation_id=uuid4(),
         fence=1,
         mends=False,

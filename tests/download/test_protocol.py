@@ -1,5 +1,6 @@
 """What a worker and a download's process say to each other arrives as it was said."""
 
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ _SAID: list[Message] = [
     protocol.DownloadRequest(
         **_REQUEST,
         model_id=uuid4(),
+        label=PurePosixPath("acme", "tiny"),
         operation_id=uuid4(),
         fence=3,
         mends=True,

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
-from app.storage.base import Attempt
 from app.storage.posix import PosixStore
+from tests.storage.attempts import attempt_at
 from worker.download.elsewhere import Elsewhere
 from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
@@ -30,7 +29,7 @@ def test_each_file_is_found_where_its_content_is(tmp_path: Path) -> None:
     storage.prepare()
     (tmp_path / "other").write_bytes(b"x" * 7)
     elsewhere = Elsewhere(cast("Any", None), {"c" * 64: [str(tmp_path / "other")]}, frozenset({"d" * 64}))
-    attempt, flusher = Attempt(uuid4(), uuid4(), 1), Flusher()
+    attempt, flusher = attempt_at(), Flusher()
     with storage.arrival(attempt) as arrival:
         (arrival.tree / "here").write_bytes(b"x" * 5)
         (arrival.tree / "stale").write_bytes(b"of another commit")

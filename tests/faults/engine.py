@@ -12,6 +12,7 @@ from uuid import uuid4
 from app.storage.base import Attempt
 from app.storage.manifests import Manifest
 from app.storage.posix import PosixStore
+from tests.storage.attempts import LABEL
 from worker.download.protocol import (
     Bandwidth,
     Done,
@@ -85,6 +86,7 @@ class Engine:
         self._fence = 0
         self._job: dict[str, Any] = {
             "model_id": self.model_id,
+            "label": LABEL,
             "operation_id": self.operation_id,
             "name": name,
             "revision": "main",
@@ -119,19 +121,22 @@ class Engine:
 
     def publish(self) -> Path:
         """As a worker does after `done`."""
-        attempt = Attempt(self.model_id, self.operation_id, self._fence)
-        self.storage.publish(attempt, Manifest(self.model_id, self._job["name"], "main", [], [], "", []))
+        self.storage.publish(self._attempt, Manifest(self.model_id, self._job["name"], "main", [], [], "", []))
         return self.storage.layout.published(self.model_id)
+
+    @property
+    def _attempt(self) -> Attempt:
+        return Attempt(self.model_id, LABEL, self.operation_id, self._fence)
 
     @property
     def tree(self) -> Path:
         """Where the last attempt's verified files are."""
-        return self.storage.layout.tree(Attempt(self.model_id, self.operation_id, self._fence))
+        return self.storage.layout.tree(self._attempt)
 
     @property
     def scratch(self) -> Path:
         """Where its files in flight are."""
-        return self.storage.layout.scratch(Attempt(self.model_id, self.operation_id, self._fence))
+        return self.storage.layout.scratch(self._attempt)
 
     def arrived(self) -> list[Path]:
         """Every file that is here of the model, in flight or verified."""

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.domain.errors import TryAgain
+from app.domain.errors import NotYet, TryAgain
 from app.storage.layout import FOLDERS
 from app.storage.posix import PosixStore
 from tests.storage.attempts import LABEL, arrive, attempt_at, manifest_of, next_attempt, publish
@@ -110,3 +110,27 @@ def test_a_storage_that_goes_away_is_not_made_anew_in_its_place(storage: PosixSt
         storage.check_writable()
     assert not storage.has(uuid4())
     assert not storage.layout.root.exists()
+
+
+def test_two_processes_of_a_machine_never_have_the_files_of_one_model(storage: PosixStore) -> None:
+    first = attempt_at()
+    with storage.arrival(first):
+        with pytest.raises(NotYet), storage.arrival(next_attempt(first)):
+            pass
+        with pytest.raises(NotYet):
+            storage.check_alone(first.model_id)
+        with pytest.raises(NotYet):
+            storage.discard(first.model_id, LABEL)
+        with storage.arrival(attempt_at()):
+            pass
+    storage.check_alone(first.model_id)
+
+
+def test_a_delete_leaves_the_label_of_another_model_alone(storage: PosixStore) -> None:
+    old, new = publish(storage), publish(storage)
+    for attempt in (old, new):
+        assert storage.link(LABEL, attempt.model_id) == storage.path(LABEL, attempt.model_id)
+    storage.discard(old.model_id, LABEL)
+    assert storage.linked_ids() == {new.model_id}
+    storage.unlink(new.model_id)
+    assert storage.linked_ids() == set()

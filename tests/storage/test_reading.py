@@ -32,7 +32,7 @@ def model(tmp_path: Path) -> UUID:
 
 def _read(file: OpenFile) -> bytes:
     try:
-        return os.pread(file.fd, file.size, 0)
+        return file.read(0, file.size)
     finally:
         file.close()
 

@@ -1,8 +1,6 @@
 """Two machines on one network file system: who was replaced publishes nothing, whatever its mount remembers."""
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
-from uuid import uuid4
 
 import pytest
 
@@ -10,10 +8,9 @@ from app.domain.errors import TryAgain
 from app.storage.base import Attempt
 from app.storage.posix import PosixStore
 from tests.juicefs import two_mounts
-from tests.storage.attempts import CONTENT, arrive, manifest_of
+from tests.storage.attempts import CONTENT, LABEL, arrive, attempt_at, manifest_of, next_attempt, repair_of
 
 _TRIES = 20
-_LABEL = PurePosixPath("acme", "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +29,8 @@ def test_the_file_system_has_all_that_publishing_takes(machines: tuple[PosixStor
 def test_an_attempt_that_another_machine_took_over_publishes_nothing(machines: tuple[PosixStore, PosixStore]) -> None:
     one, two = machines
     for _ in range(_TRIES):
-        first = Attempt(uuid4(), uuid4(), 1)
-        second = Attempt(first.model_id, first.operation_id, 2)
+        first = attempt_at()
+        second = next_attempt(first)
         _arrive(one, first)
         _adopt(two, second)
         with pytest.raises(TryAgain, match="taken over"):
@@ -47,9 +44,9 @@ def test_a_download_whose_model_another_machine_deleted_publishes_nothing(
 ) -> None:
     one, two = machines
     for _ in range(_TRIES):
-        attempt = Attempt(uuid4(), uuid4(), 1)
+        attempt = attempt_at()
         _arrive(one, attempt)
-        two.discard(attempt.model_id, _LABEL)
+        two.discard(attempt.model_id, LABEL)
         with pytest.raises(TryAgain, match="taken over"):
             one.publish(attempt, manifest_of(attempt))
         assert attempt.model_id not in two.published_ids()
@@ -59,11 +56,11 @@ def test_a_download_whose_model_another_machine_deleted_publishes_nothing(
 def test_a_repair_that_another_machine_took_over_changes_nothing(machines: tuple[PosixStore, PosixStore]) -> None:
     one, two = machines
     for _ in range(_TRIES):
-        published = Attempt(uuid4(), uuid4(), 1)
+        published = attempt_at()
         _arrive(one, published)
         one.publish(published, manifest_of(published))
-        first = Attempt(published.model_id, uuid4(), 1)
-        second = Attempt(first.model_id, first.operation_id, 2)
+        first = repair_of(published)
+        second = next_attempt(first)
         _arrive(one, first, mends=True)
         _adopt(two, second, mends=True)
         with pytest.raises(TryAgain, match="taken over"):

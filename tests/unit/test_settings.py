@@ -22,6 +22,12 @@ WRONG = [
     ("DEPOT_DATABASE_URL", "not a URL"),
     ("DEPOT_REDIS_URL", "http://:hunter2@redis"),
     ("DEPOT_STORAGE", "models"),
+    ("DEPOT_STORAGE", "s3://"),
+    ("DEPOT_STORAGE", "s3://bucket/a/../b"),
+    ("DEPOT_S3_ENDPOINT", "s3.example"),
+    ("DEPOT_S3_ADDRESSING", "host"),
+    ("DEPOT_S3_SECRET_KEY", "hunter2"),
+    ("DEPOT_BUFFER", "1000"),
     ("DEPOT_SECRET_KEY", "hunter2"),
     ("DEPOT_SECRET_KEY", f"{_KEY},hunter2"),
     ("DEPOT_HUB_ENDPOINT", "huggingface.co"),
@@ -150,8 +156,23 @@ def test_clients_are_told_an_address_they_can_use(
     assert load().address == address
 
 
-def test_no_secret_is_shown_with_the_settings() -> None:
-    assert _KEY not in repr(load())
+def test_no_secret_is_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2\n")
+    monkeypatch.setenv("DEPOT_S3_ACCESS_KEY", "reader")
+    monkeypatch.setenv("DEPOT_S3_SECRET_KEY_FILE", str(tmp_path / "secret"))
+    settings = load()
+    assert settings.s3.secret_key == "hunter2"
+    assert _KEY not in repr(settings)
+    assert "hunter2" not in f"{settings!r} {settings.s3!r}"
+
+
+@pytest.mark.parametrize(("name", "value"), [("DEPOT_FETCHER", "snapshot"), ("DEPOT_FILES_ACCEL", "/depot-files")])
+def test_what_takes_a_folder_is_refused_with_a_bucket(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    load()
+    monkeypatch.setenv("DEPOT_STORAGE", "s3://models/depot")
+    with pytest.raises(SettingsError, match=f"^{name} is wrong: .*DEPOT_STORAGE"):
+        load()
 
 
 def test_every_setting_says_what_it_is_for() -> None:

@@ -26,7 +26,7 @@ from tests import by_hand
 from tests.conftest import StartDepot
 from tests.fakehub.hub import Hub
 from tests.processes import until
-from tests.storage.attempts import manifest_of
+from tests.storage.attempts import LABEL, manifest_of
 from worker.maintenance.orphans import tidy
 
 DAY = 86_400.0
@@ -129,7 +129,7 @@ async def test_a_model_that_is_still_written_is_left_alone_until_its_writer_is_g
     dead = await _model(database, storage, "acme/dead", published=False)
     _arrive(storage, dead)
     await _delete(database, dead)
-    with storage.arrival(Attempt(dead, uuid4(), 2)):
+    with storage.arrival(Attempt(dead, LABEL, uuid4(), 2)):
         await _tidy(database, storage)
         assert storage.layout.arriving(dead)
     await _tidy(database, storage)
@@ -242,7 +242,7 @@ async def _housekeeping(database: Database, storage: PosixStore, redis_url: str)
 
 def _arrive(storage: PosixStore, model_id: UUID) -> Attempt:
     """As a download that was cut off leaves it."""
-    attempt = Attempt(model_id, uuid4(), 1)
+    attempt = Attempt(model_id, LABEL, uuid4(), 1)
     storage.layout.scratch(attempt).mkdir(parents=True)
     storage.layout.tree(attempt).mkdir()
     (storage.layout.tree(attempt) / "config.json").write_text("{}")

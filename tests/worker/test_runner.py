@@ -1,6 +1,7 @@
 """A worker's loop, by itself: what carries out operations is in the tests of the lifecycle."""
 
 import asyncio
+import errno
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from app.probe import Pulse
 from app.sealing import Sealer
 from app.services import operations
 from app.services.workers import Presence
+from app.storage.base import StoreAway
 from app.storage.posix import PosixStore
 from app.wakeup import Wakeup, connect
 from tests import by_hand
@@ -80,6 +82,29 @@ async def test_what_the_database_refuses_to_store_ends_the_operation_all_the_sam
         Reason.INCORRECT if said == "message" else Reason.FAULT,
     )
     assert "log" in ended.message
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_operation_whose_storage_does_not_answer_waits_for_it(
+    database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(_: Work) -> None:
+        raise StoreAway(errno.EHOSTUNREACH, "the object store does not answer")
+
+    monkeypatch.setattr("worker.runner.COMMANDS", {Command.CREATE_MODEL: work})
+    operation = await by_hand.create(database, "acme/model")
+    pulse = _Told(tmp_path, 30)
+    running = asyncio.create_task(_idle(database, redis_url, tmp_path, pulse).run())
+    try:
+        async with asyncio.timeout(20):
+            while not (told := await _operation(database, operation.id)).message:
+                await pulse.felt.wait()
+                pulse.felt.clear()
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    assert told.state == OperationState.PENDING
+    assert "the object store does not answer" in told.message
 
 
 _REFUSING = """

@@ -16,6 +16,7 @@ from app.services.leases import Claim
 from app.storage.base import Attempt
 from app.storage.posix import PosixStore
 from tests import by_hand
+from tests.storage.attempts import LABEL
 from worker.commands import sharing
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
@@ -142,7 +143,7 @@ async def _put_back(database: Database, lease: Lease) -> None:
 
 def _arrive(storage: PosixStore, claim: Claim) -> Path:
     """The content is verified in the claim's incoming files."""
-    attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
+    attempt = Attempt(claim.resource_id, LABEL, claim.lease.operation_id, claim.lease.fence)
     with storage.arrival(attempt) as arrival:
         path = arrival.tree / PATH
     path.touch()

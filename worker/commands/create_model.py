@@ -14,7 +14,7 @@ from app.sealing import CannotOpen
 from app.services import downloads, models
 from app.services.downloads import Begun
 from app.services.rows import SelectedModel
-from app.storage.base import Attempt
+from app.storage.base import Attempt, StoreAway
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
 from worker.commands.room import Room, check_room, in_room
@@ -43,7 +43,8 @@ async def run(work: Work) -> None:
     claim, context = work.claim, work.context
     async with context.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
-    attempt = Attempt(claim.resource_id, claim.lease.operation_id, claim.lease.fence)
+    name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
+    attempt = Attempt(claim.resource_id, name, claim.lease.operation_id, claim.lease.fence)
     await check_storage(context.database, context.storage)
     await asyncio.to_thread(context.storage.check_abilities)
     await asyncio.to_thread(context.storage.check_alone, claim.resource_id)
@@ -64,6 +65,7 @@ def _request(work: Work, model: SelectedModel, attempt: Attempt) -> DownloadRequ
     context = work.context
     return DownloadRequest(
         model_id=attempt.model_id,
+        label=attempt.label,
         operation_id=attempt.operation_id,
         fence=attempt.fence,
         mends=_mends(model),
@@ -189,14 +191,15 @@ async def _begin(work: Work, model: SelectedModel, resolved: Resolved, planned: 
 
 async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: str, verified: list[File]) -> None:
     storage, claim = work.context.storage, work.claim
-    name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
     manifest = Manifest.of(model, commit, sorted(verified))
     try:
         if _mends(model):
             await asyncio.to_thread(storage.mend, attempt, manifest)
         else:
             await asyncio.to_thread(storage.publish, attempt, manifest)
-        path = await asyncio.to_thread(storage.link, name, attempt.model_id)
+        path = await asyncio.to_thread(storage.link, attempt.label, attempt.model_id)
+    except StoreAway:
+        raise
     except OSError as error:
         message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
         raise Failed(Reason.FAULT, message) from error

@@ -8,6 +8,7 @@ from app.db.transitions import end_operation
 from app.domain.errors import Failed, Reason
 from app.domain.states import OperationState
 from app.services import models
+from app.storage.base import StoreAway
 from app.storage.names import label
 from worker.commands.work import Work
 from worker.maintenance.marking import check_storage
@@ -23,6 +24,8 @@ async def run(work: Work) -> None:
     name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
     try:
         await asyncio.to_thread(context.storage.discard, claim.resource_id, name)
+    except StoreAway:
+        raise
     except OSError as error:
         message = f"The files can't be removed: {error.strerror}. Look at the storage, then delete the model again."
         raise Failed(Reason.FAULT, message) from error

@@ -16,9 +16,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Measured: `free` bytes on the storage, and the bytes that `arrived` of models being downloaded."""
+    """Measured: `free` bytes on the storage, and the bytes that `arrived` of models being downloaded.
 
-    free: int
+    `free` is None if the storage has no notion of it: then everything fits.
+    """
+
+    free: int | None
     arrived: Mapping[UUID, int]
 
 
@@ -42,6 +45,8 @@ async def in_room(work: Work, begin: Callable[[Room], Awaitable[T]]) -> T:
 
 async def check_room(connection: Writer, work: Work, missing: int, room: Room) -> None:
     """Raise `NoRoom` unless `missing` bytes fit beside those that other downloads still need."""
+    if room.free is None:
+        return
     under_way = await downloads.under_way(connection, without=work.claim.resource_id)
     others = sum(
         max(size - max(reported, room.arrived.get(model_id, 0)), 0) for model_id, (size, reported) in under_way.items()

@@ -8,7 +8,7 @@ from contextlib import suppress
 import structlog
 
 from app.domain.errors import Failed, Reason
-from app.storage.base import Arrival
+from app.storage.incoming import LocalArrival
 from worker.download.allocator import RangeAllocator
 from worker.download.elsewhere import Elsewhere
 from worker.download.flusher import Flusher
@@ -43,7 +43,7 @@ class Assembly:
         elsewhere: Elsewhere,
         *,
         tree: VerifiedTree,
-        arrival: Arrival,
+        arrival: LocalArrival,
         wire: Wire[Transfer],
         sink: Sink,
         flusher: Flusher,

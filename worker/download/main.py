@@ -20,7 +20,8 @@ from uuid import UUID
 
 from app.domain.errors import DepotError, Failed, Reason
 from app.storage import open_store
-from app.storage.base import Arrival, Attempt, Store
+from app.storage.base import Attempt, Store
+from app.storage.incoming import LocalArrival
 from app.storage.names import check_paths
 from worker.download.assembly import Assembly
 from worker.download.channel import Channel
@@ -114,8 +115,10 @@ class Download:
         elsewhere = Elsewhere(self.channel)
         elsewhere.hear()
         store = open_store(Path(request.storage))
-        attempt = Attempt(request.model_id, request.operation_id, request.fence)
+        attempt = Attempt(request.model_id, request.label, request.operation_id, request.fence)
         with store.arrival(attempt, mends=request.mends) as arrival:
+            if not isinstance(arrival, LocalArrival):
+                raise Failed(Reason.FAULT, f"Nothing can be fetched into {store.location} by this version.")
             if request.mends:
                 wanted = self._rotten(wanted, store, attempt.model_id)
             self._complete(store, commit, wanted, arrival, elsewhere, total)
@@ -126,7 +129,7 @@ class Download:
         store: Store,
         commit: str,
         wanted: Sequence[HubFile],
-        arrival: Arrival,
+        arrival: LocalArrival,
         elsewhere: Elsewhere,
         total: int,
     ) -> None:

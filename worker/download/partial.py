@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from app.storage.base import Arrival
+from app.storage.incoming import LocalArrival
 from worker.download.blocks import BLOCK, Blocks
 from worker.download.flusher import Flusher
 from worker.download.journal import Journal
@@ -120,7 +120,7 @@ class PartialFile:
                 os.fdatasync(handle)
                 self._journal.append(self.blocks, noted)
 
-    def keep(self, arrival: Arrival) -> None:
+    def keep(self, arrival: LocalArrival) -> None:
         """Sync the file and move it to its place."""
         with self._changed:
             handle = self._open()

@@ -19,6 +19,7 @@ The worker may send `PassOn`, `Bandwidth` and an empty line, which means that th
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -68,6 +69,7 @@ class DownloadRequest(Request):
     """
 
     model_id: UUID
+    label: PurePosixPath
     operation_id: UUID
     fence: int
     mends: bool
@@ -209,6 +211,7 @@ _KINDS: Mapping[str, type[Message]] = {
 }  # fmt: skip
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "model_id": UUID,
+    "label": PurePosixPath,
     "operation_id": UUID,
     "reason": Reason,
     "contents": lambda contents: [Content(*one) for one in contents],

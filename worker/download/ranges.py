@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from app.domain.errors import Reason
-from app.storage.base import Arrival
+from app.storage.incoming import LocalArrival
 from worker.download.allocator import RangeAllocator
 from worker.download.answers import NoRanges, Trouble, WrongLength
 from worker.download.checksums import Checksum
@@ -52,7 +52,7 @@ class Fetcher:
         small: Sequence[HubFile],
         wire: Wire[Transfer],
         store: Store,
-        arrival: Arrival,
+        arrival: LocalArrival,
         sink: Sink,
         keep: Keep,
         options: DownloadOptions,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from app.storage.base import Arrival
+from app.storage.incoming import Arrival
 from worker.download.checksums import Checksum
 from worker.download.listing import HubFile
 

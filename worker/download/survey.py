@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from app.storage.base import Arrival
+from app.storage.incoming import LocalArrival
 from worker.download.elsewhere import Elsewhere
 from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
@@ -26,7 +26,7 @@ class Survey:
     """What earlier attempts left of the large ones among the absent files."""
 
     @classmethod
-    def of(cls, wanted: Sequence[HubFile], arrival: Arrival, elsewhere: Elsewhere, flusher: Flusher) -> Self:
+    def of(cls, wanted: Sequence[HubFile], arrival: LocalArrival, elsewhere: Elsewhere, flusher: Flusher) -> Self:
         here = [file for file in wanted if _is_here(file, arrival, elsewhere)]
         contents = {key(file) for file in here}
         missing = {key(file): file for file in wanted if key(file) not in contents}.values()
@@ -48,7 +48,7 @@ class Survey:
         return [file.sha256 for file in self.awaited if file.sha256]
 
 
-def _is_here(file: HubFile, arrival: Arrival, elsewhere: Elsewhere) -> bool:
+def _is_here(file: HubFile, arrival: LocalArrival, elsewhere: Elsewhere) -> bool:
     """Whether a file of that size is there or can be linked."""
     places = elsewhere.links.get(file.sha256 or "", ())
     return arrival.has(file.path, file.size) or any(arrival.is_at(place, file.size) for place in places)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.domain.errors import Failed, Reason
-from app.storage.base import Arrival
+from app.storage.incoming import LocalArrival
 from worker.download.checksums import verify
 from worker.download.listing import HubFile
 from worker.download.partial import key
@@ -14,7 +14,7 @@ from worker.download.saver import Keep
 class VerifiedTree:
     """The `wanted` files of an attempt. `keep` is called with each file that is verified."""
 
-    def __init__(self, arrival: Arrival, wanted: Sequence[HubFile], keep: Keep) -> None:
+    def __init__(self, arrival: LocalArrival, wanted: Sequence[HubFile], keep: Keep) -> None:
         self._arrival = arrival
         self._wanted = wanted
         self._keep = keep

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> bool:
-    storage = open_store(settings.storage, keep=settings.trash_retention)
+    storage = open_store(settings.storage, keep=settings.trash_retention, s3=settings.s3)
     database = open_database(settings.database_url)
     try:
         if options.command == "accept":

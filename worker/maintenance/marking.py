@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from app.db.session import Database
-from app.depot.volume import VolumeAway, not_the_storage
+from app.depot.volume import VolumeAway, not_the_storage, told
 from app.domain.errors import Reason, TryAgain
 from app.services import holdings, storages
 from app.storage.base import Store
@@ -44,10 +44,7 @@ async def meet(database: Database, storage: Store) -> None:
             raise VolumeAway(not_the_storage(known, found))
         await asyncio.to_thread(storage.complete)
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise VolumeAway(
-            f"The storage can't be used: {reason}. Look at what is mounted at DEPOT_STORAGE, which is {storage.location}."
-        ) from error
+        raise VolumeAway(f"The storage can't be used: {told(error)}. {storage.advice}") from error
 
 
 async def accept(database: Database, storage: Store) -> UUID:

@@ -128,7 +128,7 @@ async def _adopt(database: Database, storage: Store, model_id: UUID) -> str:
         selection = select(manifest.name, manifest.revision, manifest.include, manifest.exclude)
     except (ValueError, BadRequest) as error:
         return f"refused   {model_id}  {error}"
-    path = storage.path(_label(selection))
+    path = storage.path(_label(selection), model_id)
     async with database.begin() as connection:
         other = await holdings.adopt(connection, model_id, selection, manifest.commit, path, manifest.files)
         if other is None:

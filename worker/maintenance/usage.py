@@ -32,7 +32,7 @@ def main() -> None:
         sys.exit(shown(f"modeldepot storage usage: {error}"))
     except DatabaseUnreachable as error:
         sys.exit(f"modeldepot storage usage: {error.explanation} ({error.cause})")
-    storage = open_store(settings.storage)
+    storage = open_store(settings.storage, s3=settings.s3)
     try:
         usages, total = storage.measure()
         free = storage.space().free
@@ -46,7 +46,7 @@ def main() -> None:
         for model_id, name, status, usage in _named(rows, usages)
     ]
     table([("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME"), *lines])
-    say("", f"{total} bytes in all, {free} free")
+    say("", f"{total} bytes in all" + ("" if free is None else f", {free} free"))
 
 
 async def _models(address: str) -> Sequence[ModelRecord]:

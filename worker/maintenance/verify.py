@@ -84,7 +84,7 @@ def main() -> None:
 
 async def _run(settings: Settings, name: str | None, *, repair: bool, token: Token | None, as_json: bool) -> int:
     """Verify the selected models. Return the exit code."""
-    database, storage = open_database(settings.database_url), open_store(settings.storage)
+    database, storage = open_database(settings.database_url), open_store(settings.storage, s3=settings.s3)
     verdicts = []
     try:
         async with database.read() as connection:

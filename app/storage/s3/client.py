@@ -1,0 +1,54 @@
+"""A client of botocore, set up so that it works with all servers that speak S3's protocol."""
+
+import base64
+import hashlib
+from typing import Any
+
+from botocore.config import Config
+from botocore.session import Session
+
+from app.storage.locations import S3Options
+
+_CONNECT = 15.0
+"""Seconds to connect, and seconds that a send may be stuck: urllib3 has one limit for both."""
+READ = 60.0
+PATIENT = 600.0
+"""Seconds to wait for an answer: of most requests, and of those for which a server moves a whole object's bytes."""
+_TRIES = 5
+_CONNECTIONS = 64
+
+
+def connect(session: Session, options: S3Options, patience: float) -> Any:
+    """Return a client that waits so many seconds for an answer. It connects at its first request."""
+    addressing = options.addressing
+    if addressing == "auto" and options.endpoint:
+        addressing = "path"
+    config = Config(
+        signature_version="s3v4",  # for presigned addresses, too
+        s3={"addressing_style": addressing},
+        connect_timeout=_CONNECT,
+        read_timeout=patience,
+        retries={"mode": "standard", "total_max_attempts": _TRIES},
+        max_pool_connections=_CONNECTIONS,
+        # Many servers refuse the checksums that botocore adds otherwise.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    client = session.create_client(
+        "s3",
+        region_name=options.region or session.get_config_variable("region") or "us-east-1",
+        endpoint_url=options.endpoint or None,
+        aws_access_key_id=options.access_key or None,
+        aws_secret_access_key=options.secret_key or None,
+        # To botocore an empty AWS_CA_BUNDLE, as compose files pass it, means that no certificate is verified.
+        verify=session.get_config_variable("ca_bundle") or True,
+        config=config,
+    )
+    client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
+    return client
+
+
+def _add_md5(params: Any, **_: Any) -> None:
+    """Add the header that MinIO and its relatives want where a request deletes several objects."""
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
