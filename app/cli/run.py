@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 import click
 import structlog
+from pydantic import SecretStr
 
 from app import telemetry
 from app.cli.prepare import admit_bootstrap, admit_own, migrated
@@ -42,9 +43,12 @@ from app.terminal import say
 _EMBEDDED = MappingProxyType(
     {"database_url": "SQLite in the data folder", "redis_url": "a server in the data folder", "storage": "DATA/storage"}
 )
-_NEVER_FLAGS = frozenset({"secret_key", "bootstrap_key", "bootstrap_secret", "s3_access_key", "s3_secret_key"})
-"""Command lines can be read by all users of the machine."""
-_UP_FLAGS = tuple(name for name in Settings.model_fields if name not in _NEVER_FLAGS)
+_UP_FLAGS = tuple(
+    name
+    for name, field in Settings.model_fields.items()
+    # Command lines can be read by all users of the machine.
+    if field.annotation is not SecretStr and name not in {"bootstrap_key", "s3_access_key"}
+)
 _BANNER = """
 Model Depot is up, after {seconds:.1f} s.
 

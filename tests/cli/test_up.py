@@ -18,9 +18,12 @@ from typing import IO
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
+from app.cli import run
 from app.sealing import new_key
+from app.settings import Settings
 from app.standalone.redis import RedisServer
 from app.standalone.supervisor import answers
 from tests.processes import BUSY, alive, free_port, parent_of, processes, said, until
@@ -344,6 +347,12 @@ def test_a_wrong_setting_is_told_in_one_line(
     assert up.ends() == 2
     assert up.log.count("\n") == 1
     assert told in up.log
+
+
+def test_no_secret_can_be_given_on_the_command_line() -> None:
+    secrets = {name for name, field in Settings.model_fields.items() if field.annotation is SecretStr}
+    assert "hub_token" in secrets
+    assert not secrets & {parameter.name for parameter in run.up.params}
 
 
 def test_a_part_that_cannot_start_is_told_rather_than_waited_for(start: Starter, tmp_path: Path) -> None:
