@@ -28,7 +28,6 @@ from app.depot.metrics import ApiMetrics
 from app.depot.pulls import Pulls
 from app.depot.readiness import Readiness
 from app.depot.sessions import Sessions
-from app.depot.sightings import Sightings
 from app.depot.status import StatusServer
 from app.depot.volume import Volume
 from app.domain.keys import limit_to
@@ -151,7 +150,6 @@ async def _opened_hub_api(settings: Settings, depot: Depot, store: Store) -> Asy
             depot.sealer,
             store,
             depot.pulls,
-            Sightings(depot.database),
             HubMetrics(depot.metrics.registry),
             _pull_through(settings, depot),
         )

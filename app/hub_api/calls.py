@@ -7,7 +7,6 @@ from http import HTTPStatus
 from starlette.requests import Request
 
 from app.depot.pulls import Pulls
-from app.depot.sightings import Sightings
 from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import ModelStatus
 from app.http.authenticator import Authenticator
@@ -37,7 +36,6 @@ class HubApi:
     sealer: Sealer
     store: Store
     pulls: Pulls
-    sightings: Sightings
     metrics: HubMetrics
     pull_through: PullThrough
 
