@@ -19,7 +19,8 @@ from app.hub_api.pull_through import PullThrough
 from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.services import published
-from app.services.published import NamedModel, Snapshot
+from app.services.published import Snapshot
+from app.services.rows import NamedModel
 from app.storage.base import Store
 
 _ARRIVING = frozenset({ModelStatus.CREATING, ModelStatus.DOWNLOADING})
