@@ -28,7 +28,6 @@ from app.depot.metrics import ApiMetrics
 from app.depot.pulls import Pulls
 from app.depot.readiness import Readiness
 from app.depot.sessions import Sessions
-from app.depot.sightings import Sightings
 from app.depot.status import StatusServer
 from app.depot.volume import Volume
 from app.domain.keys import limit_to
@@ -90,7 +89,6 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
         description="Fetches AI models from Hugging Face once, verifies them, and keeps them where engines load them.",
         version=version("modeldepot"),
         servers=[{"url": f"{settings.address}/v2"}],
-        root_path=settings.prefix,
         root_path_in_servers=False,
         lifespan=lifespan,
         redirect_slashes=False,
@@ -151,7 +149,6 @@ async def _opened_hub_api(settings: Settings, depot: Depot, store: Store) -> Asy
             depot.sealer,
             store,
             depot.pulls,
-            Sightings(depot.database),
             HubMetrics(depot.metrics.registry),
             _pull_through(settings, depot),
         )
@@ -181,8 +178,8 @@ def _install(app: FastAPI, settings: Settings) -> None:
         app.include_router(router)
     for own in (health.router, api_metrics.router):
         app.include_router(own, include_in_schema=False)
-    site.install(app)
+    site.install(app, settings.prefix)
     docs.install(app)
     hub_routes.install(app)
-    polling.install(app)
+    polling.install(app, settings.prefix)
     auth.describe(app)

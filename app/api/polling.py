@@ -26,10 +26,10 @@ class PolledRoute(KeyedRoute):
     """GET of a path that ends in `/{id}`. Its endpoint takes the id and the depot."""
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, prefix: str) -> None:
     """Put a shortcut to each polled route before all routes: below a router, the framework routes twice."""
     app.router.routes[:0] = [
-        Shortcut(app.root_path, context.path, context.endpoint, context.original_route.check_limit)
+        Shortcut(prefix, context.path, context.endpoint, context.original_route.check_limit)
         for context in iter_route_contexts(app.routes)
         if isinstance(context.original_route, PolledRoute) and context.path and context.endpoint
     ]

@@ -1,41 +1,16 @@
 """Command lines that start an engine on a ready model, chosen by its files."""
 
 import json
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 from app.console.command_lines import Line
+from app.domain import gguf
 
 CONFIG = "config.json"
 ENDINGS = (".gguf", ".safetensors", ".bin", CONFIG)
 """Endings of the files that the lines depend on."""
-_QUANT = re.compile(
-    r"(?<![A-Z0-9])(?:UD-)?((?:IQ\d|TQ\d|Q\d)(?:_[A-Z0-9]+)*|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?![A-Z0-9])",
-    re.IGNORECASE,
-)
-_SHARD = re.compile(r"-(\d{5})-of-\d{5}(?=\.gguf$)", re.IGNORECASE)
-_BEST_FIRST = (
-    "Q4_K_M",
-    "Q4_K",
-    "Q4",
-    "IQ4",
-    "MXFP4",
-    "NVFP4",
-    "Q5",
-    "Q6",
-    "Q8",
-    "Q3",
-    "IQ3",
-    "BF16",
-    "F16",
-    "FP16",
-    "Q2",
-)
-"""Prefixes of quantizations: the most common default, then those near it, larger before smaller."""
-_BEST_PROJECTOR_FIRST = ("F16", "FP16", "BF16", "Q8")
 # Files left by trainers that vLLM skips.
 _NO_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin"})
 
@@ -65,8 +40,8 @@ def by_name(name: str, revision: str, address: str, paths: Sequence[str], config
         script = f"from transformers import AutoModel; AutoModel.from_pretrained({loaded})"
         lines.append(Line("vLLM, by name", shlex.join(["vllm", "serve", name, *at])))
         lines.append(Line("Transformers, by name", shlex.join(["python", "-c", script])))
-    models, _ = _gguf(paths)
-    if main and models and (quant := _quant(models[0])):
+    variants = _gguf(paths)
+    if main and variants and (quant := variants[0].quantization):
         lines.append(Line("llama.cpp, by name", shlex.join(["llama-server", "-hf", f"{name}:{quant}"])))
         place, insecure = address.removeprefix("https://"), ["--insecure"] if address.startswith("http:") else []
         command = shlex.join(["ollama", "pull", *insecure, f"{place}/{name}:{quant}"])
@@ -76,60 +51,21 @@ def by_name(name: str, revision: str, address: str, paths: Sequence[str], config
 
 def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:
     """Return a line per quantization, the best default first."""
-    models, projectors = _gguf(paths)
-    quants = Counter(_quant(path) for path in models)
+    variants = _gguf(paths)
+    times = Counter(variant.quantization for variant in variants)
     lines = []
-    for path in models:
-        quant = _quant(path)
-        which = quant if quant and quants[quant] == 1 else _SHARD.sub("", path).removesuffix(".gguf")
-        words = ["llama-server", "-m", f"{folder}/{path}"]
-        if projectors:
-            words += ["--mmproj", f"{folder}/{_projector(path, projectors)}"]
-        lines.append(Line(f"llama.cpp, {which}" if len(models) > 1 else "llama.cpp", shlex.join(words)))
+    for variant in variants:
+        quant = variant.quantization
+        which = quant if quant and times[quant] == 1 else variant.name
+        words = ["llama-server", "-m", f"{folder}/{variant.path}"]
+        if variant.projector:
+            words += ["--mmproj", f"{folder}/{variant.projector}"]
+        lines.append(Line(f"llama.cpp, {which}" if len(variants) > 1 else "llama.cpp", shlex.join(words)))
     return lines
 
 
-def _gguf(paths: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the GGUF models, the best default first, and the projectors."""
-    gguf = [path for path in paths if path.lower().endswith(".gguf")]
-    projectors = [path for path in gguf if "mmproj" in _stem(path).lower()]
-    return sorted((path for path in gguf if path not in projectors and _is_model(path)), key=_rank), projectors
-
-
-def _is_model(path: str) -> bool:
-    """Return False for quantizers' imatrix files, and for all shards but the first, which loads the model."""
-    shard, quant = _SHARD.search(path), _quant(path)
-    return ("imatrix" not in _stem(path).lower() or quant is not None) and (shard is None or int(shard[1]) == 1)
-
-
-def _rank(path: str) -> tuple[int, bool, str]:
-    return (*_place(_quant(path), _BEST_FIRST), path)
-
-
-def _projector(path: str, projectors: Sequence[str]) -> str:
-    """Return the projector: in the model's own folder if possible, then the most precise that runs anywhere."""
-    folder = PurePosixPath(path).parent
-
-    def rank(projector: str) -> tuple[bool, int, bool, str]:
-        return (PurePosixPath(projector).parent != folder, *_place(_quant(projector), _BEST_PROJECTOR_FIRST), projector)
-
-    return min(projectors, key=rank)
-
-
-def _place(quant: str | None, order: Sequence[str]) -> tuple[int, bool]:
-    """Return a sort key: the position in `order`, then what is not in it, then what has no quantization."""
-    place = next((place for place, beginning in enumerate(order) if (quant or "").startswith(beginning)), len(order))
-    return place, quant is None
-
-
-def _quant(path: str) -> str | None:
-    """Return the quantization in the file's name or, if none, in its folder's: `Q4_K_M`."""
-    found = _QUANT.findall(_stem(path)) or _QUANT.findall(PurePosixPath(path).parent.name)
-    return str(found[-1]).upper() if found else None
-
-
-def _stem(path: str) -> str:
-    return PurePosixPath(path).name[: -len(".gguf")]
+def _gguf(paths: Iterable[str]) -> Sequence[gguf.Variant]:
+    return gguf.variants((path, 0) for path in paths)  # no line depends on a size
 
 
 def _suits_vllm(paths: Iterable[str], config: bytes | None) -> bool:

@@ -50,9 +50,9 @@ class Fragments:
         return f"event: model-{model_id}\n".encode() + b"".join(f"data: {line}\n".encode() for line in lines) + b"\n"
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, prefix: str) -> None:
     """Keep the fragments for the application's lifetime."""
-    app.state.fragments = Fragments(app.state.pages, app.root_path)
+    app.state.fragments = Fragments(app.state.pages, prefix)
 
 
 @router.get("/console/events")

@@ -22,10 +22,10 @@ _ROUTERS = (
 )
 
 
-def install(app: FastAPI) -> None:
-    """Add the console below /console; `/` redirects browsers there."""
+def install(app: FastAPI, prefix: str) -> None:
+    """Add the console below /console; `/` redirects browsers there. `prefix` is where clients see the application."""
     pages.install(app)
-    live.install(app)
+    live.install(app, prefix)
     for router in _ROUTERS:
         app.include_router(router, include_in_schema=False)
     rest = APIRouter(route_class=SessionRoute)

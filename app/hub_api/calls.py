@@ -7,7 +7,6 @@ from http import HTTPStatus
 from starlette.requests import Request
 
 from app.depot.pulls import Pulls
-from app.depot.sightings import Sightings
 from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import ModelStatus
 from app.http.authenticator import Authenticator
@@ -20,7 +19,8 @@ from app.hub_api.pull_through import PullThrough
 from app.hub_api.snapshots import Snapshots
 from app.sealing import Sealer
 from app.services import published
-from app.services.published import NamedModel, Snapshot
+from app.services.published import Snapshot
+from app.services.rows import NamedModel
 from app.storage.base import Store
 
 _ARRIVING = frozenset({ModelStatus.CREATING, ModelStatus.DOWNLOADING})
@@ -37,7 +37,6 @@ class HubApi:
     sealer: Sealer
     store: Store
     pulls: Pulls
-    sightings: Sightings
     metrics: HubMetrics
     pull_through: PullThrough
 

@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from app.hub_api import gguf
+from app.domain import gguf
+from app.hub_api import gguf_head
 from app.hub_api.calls import Call, entry_not_found
 from app.hub_api.entries import Entries, File
 from app.hub_api.errors import HubError
@@ -36,28 +37,26 @@ _BESIDE = {
 }
 """Files that repositories hold for Ollama, by their paths."""
 _LATEST = "latest"
-_BEST = "Q4_K_M"
-_SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 async def manifest(call: Call) -> Response:
     """Describe the model that a tag, such as a quantization, stands for."""
     entries = await call.entries(await call.snapshot())
-    model, projector = _chosen(call, entries)
+    variant = _chosen(call, entries)
     if call.request.headers.get("user-agent", "").startswith("llama-cpp"):
-        named = {"ggufFile": {"rfilename": model.path}} | (
-            {"mmprojFile": {"rfilename": projector.path}} if projector else {}
-        )
-        return JSONResponse(named)
-    if _SHARD.search(model.path):
+        named = {"ggufFile": variant.path, "mmprojFile": variant.projector}
+        return JSONResponse({kind: {"rfilename": path} for kind, path in named.items() if path})
+    if len(variant.paths) > 1:
         message = (
             f"Ollama takes models in one file, and {call.name}:{call.tag} is in several. Name another quantization, or "
             f"use llama.cpp."
         )
         raise HubError(message, status=HTTPStatus.BAD_REQUEST)
+    model = entries.files[variant.path]
     config = await asyncio.to_thread(_config, call, model)
-    layers = [_layer(_MODEL, model)] + ([_layer(_PROJECTOR, projector)] if projector else [])
+    layers = [_layer(_MODEL, model)]
+    layers += [_layer(_PROJECTOR, entries.files[variant.projector])] if variant.projector else []
     layers += [_layer(kind, entries.files[path]) for path, kind in _BESIDE.items() if path in entries.files]
     answer = {
         "schemaVersion": 2,
@@ -81,43 +80,34 @@ async def blob(call: Call) -> Response:
     found = _DIGEST.fullmatch(call.tag)
     if found and (file := entries.by_checksum.get(found[1])):
         return await send(call, file, headers)
-    for model in _models(entries):
-        config = await asyncio.to_thread(_config, call, model)
+    for variant in _variants(entries):
+        config = await asyncio.to_thread(_config, call, entries.files[variant.path])
         if _digest(config) == call.tag:
             return Response(config, headers=headers, media_type=_CONFIG)
     raise entry_not_found(call, snapshot)
 
 
-def _chosen(call: Call, entries: Entries) -> tuple[File, File | None]:
-    """Return the file that the tag stands for, and the projector beside it, if there is one. Raises `HubError`."""
-    models = _models(entries)
-    tag = _BEST if call.tag == _LATEST else call.tag
-    fits = re.compile(rf"(?:^|[-./]){re.escape(tag)}(?:[-.]|$)", re.IGNORECASE)
-    chosen = [file for file in models if fits.search(file.path)] or (models if call.tag == _LATEST else [])
+def _chosen(call: Call, entries: Entries) -> gguf.Variant:
+    """Return the model that the tag stands for. Raises `HubError`."""
+    variants = _variants(entries)
+    named = re.compile(rf"(?:^|[-./]){re.escape(call.tag)}(?:[-.]|$)", re.IGNORECASE)
+    latest = call.tag == _LATEST
+    chosen = [one for one in variants if latest or one.quantization == call.tag.upper() or named.search(one.path)]
     if not chosen:
-        known = ", ".join(file.path for file in models[:10]) or "no GGUF file"
+        known = ", ".join(one.path for one in variants[:10]) or "no GGUF model"
         raise HubError(f"{call.name} has no {call.tag}: the depot keeps {known} of it.")
-    projectors = [file for file in entries.files.values() if _is_gguf(file) and _is_projector(file)]
-    return chosen[0], projectors[0] if projectors else None
+    return chosen[0]
 
 
-def _models(entries: Entries) -> Sequence[File]:
-    return [file for file in entries.files.values() if _is_gguf(file) and not _is_projector(file)]
-
-
-def _is_gguf(file: File) -> bool:
-    return file.path.lower().endswith(".gguf")
-
-
-def _is_projector(file: File) -> bool:
-    return "mmproj" in file.path.lower()
+def _variants(entries: Entries) -> Sequence[gguf.Variant]:
+    return gguf.variants((file.path, file.size) for file in entries.files.values())
 
 
 def _config(call: Call, model: File) -> bytes:
     """Return Ollama's description of a model, always the same for the same file. Raises `HubError`."""
     opened = open_file(call, model)
     try:
-        family = gguf.architecture(opened) or "unknown"
+        family = gguf_head.architecture(opened) or "unknown"
     finally:
         opened.close()
     described = {

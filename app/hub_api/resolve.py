@@ -9,7 +9,6 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from app.http.authenticator import address
 from app.http.pulls import pull_of
 from app.http.sending import FileRange
 from app.hub_api.calls import Call, entry_not_found, unavailable
@@ -62,16 +61,8 @@ async def send(call: Call, file: File, headers: Mapping[str, str]) -> Response:
 
 async def _begin(call: Call, file: File) -> Callable[[int], None]:
     """Note that a file is sent; return what is called with the number of bytes at its end."""
-    hub, key = call.hub, call.key
-    hub.pulls.begin(
-        file.model_id,
-        key_id=key.id if key else "",
-        key_name=key.name if key else None,
-        address=address(call.request),
-        client=call.request.headers.get("user-agent", ""),
-    )
-    if key:
-        await hub.sightings.pulled(pull_of(call.request, key, file.model_id))
+    hub = call.hub
+    await hub.pulls.begin(pull_of(call.request, call.key, file.model_id))
     hub.metrics.begin()
 
     def ended(number: int) -> None:

@@ -10,7 +10,8 @@ from app.db.session import Database, PersistentReader
 from app.domain.keys import NameLimit
 from app.hub_api.entries import Entries, File
 from app.services import files, published
-from app.services.published import NamedModel, Snapshot
+from app.services.published import Snapshot
+from app.services.rows import NamedModel
 
 _REMEMBERED = 200_000
 """Files kept in memory, of all models together: at about 500 bytes each."""

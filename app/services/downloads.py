@@ -74,13 +74,14 @@ async def publish(
     )
     if not moved:
         raise LeaseLost
-    await mend(connection, lease, model_id, verified)
+    await _complete(connection, lease, model_id, verified)
 
 
 async def mend(connection: Writer, lease: Lease, model_id: UUID, verified: Sequence[files.Recorded]) -> None:
-    """Record the files of a ready model, and end the operation. Raises `LeaseLost`."""
-    await files.record(connection, model_id, verified)
-    await end_operation(connection, lease, OperationState.SUCCESS)
+    """Record the files of a repaired model, and end its operation. Raises `LeaseLost`."""
+    # API processes remember a model's files until this changes.
+    await _write(connection, lease, model_id, updated_at=now())
+    await _complete(connection, lease, model_id, verified)
 
 
 async def fail(connection: Writer, lease: Lease, model_id: UUID, command: Command, error: OperationError) -> None:
@@ -124,6 +125,12 @@ async def under_way(connection: Writer, *, without: UUID) -> Mapping[UUID, tuple
         ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, exists().where(*leased)
     )
     return {row[0]: (int(row[1] or 0), int(row[2])) for row in (await connection.execute(query)).all()}
+
+
+async def _complete(connection: Writer, lease: Lease, model_id: UUID, verified: Sequence[files.Recorded]) -> None:
+    """Record the files of a ready model, and end the operation. Raises `LeaseLost`."""
+    await files.record(connection, model_id, verified)
+    await end_operation(connection, lease, OperationState.SUCCESS)
 
 
 async def _write(connection: Writer, lease: Lease, model_id: UUID, **values: Any) -> None:

@@ -46,6 +46,17 @@ COLUMNS: tuple[Any, ...] = (
     ModelRow.last_pulled_with,
 )
 """The columns a caller sees."""
+SELECTED: tuple[Any, ...] = (
+    ModelRow.id,
+    ModelRow.status,
+    ModelRow.name,
+    ModelRow.revision,
+    ModelRow.include,
+    ModelRow.exclude,
+    ModelRow.fingerprint,
+    ModelRow.commit,
+)
+"""The columns of a `SelectedModel`."""
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _LIST = select(*COLUMNS).order_by(ModelRow.created_at, ModelRow.id)
 _GET = select(*COLUMNS).where(ModelRow.id == bindparam("model_id"))
@@ -111,17 +122,7 @@ async def request_delete(
 
 async def selection(connection: Reader, model_id: UUID) -> SelectedModel:
     """Return a model's selection, status and resolved commit. Raises `NotFound`."""
-    columns: tuple[Any, ...] = (
-        ModelRow.id,
-        ModelRow.status,
-        ModelRow.name,
-        ModelRow.revision,
-        ModelRow.include,
-        ModelRow.exclude,
-        ModelRow.fingerprint,
-        ModelRow.commit,
-    )
-    row = (await connection.execute(select(*columns).where(ModelRow.id == model_id))).one_or_none()
+    row = (await connection.execute(select(*SELECTED).where(ModelRow.id == model_id))).one_or_none()
     if row is None:
         raise unknown(model_id)
     return cast("SelectedModel", row)

@@ -5,54 +5,25 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import combinations
-from typing import Any, Protocol, cast
-from uuid import UUID
+from typing import cast
 
 from sqlalchemy import bindparam, or_, select
 
 from app.db.session import Reader
 from app.db.tables import ModelRow
-from app.domain.errors import Reason
 from app.domain.keys import NameLimit
 from app.domain.states import ModelStatus
 from app.services.limits import within
+from app.services.models import SELECTED
+from app.services.rows import NamedModel
 
 MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _MOST_COMBINED = 8
 """Selections of one commit of which every union has a commit: 255 of them. Of more, only all together and each alone."""
-
-
-class NamedModel(Protocol):
-    """A model as those see it who ask for a repository by name."""
-
-    id: UUID
-    name: str
-    revision: str
-    include: Sequence[str]
-    exclude: Sequence[str]
-    fingerprint: str
-    status: ModelStatus
-    commit: str | None
-    downloaded: int | None
-    total: int | None
-    reason: Reason | None
-    message: str | None
-    created_at: datetime
-    updated_at: datetime
-
-
-_COLUMNS: tuple[Any, ...] = (
-    ModelRow.id,
-    ModelRow.name,
-    ModelRow.revision,
-    ModelRow.include,
-    ModelRow.exclude,
-    ModelRow.fingerprint,
-    ModelRow.status,
-    ModelRow.commit,
+_COLUMNS = (
+    *SELECTED,
     ModelRow.downloaded,
     ModelRow.total,
     ModelRow.reason,

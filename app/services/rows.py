@@ -46,6 +46,17 @@ class ResolvedModel(SelectedModel, Protocol):
     commit: str
 
 
+class NamedModel(SelectedModel, Protocol):
+    """A model as those see it who ask for a repository by name."""
+
+    downloaded: int | None
+    total: int | None
+    reason: Reason | None
+    message: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
 class ModelRecord(Record, Protocol):
     """A model as its caller sees it. `path` is null unless it is ready and not being deleted."""
 

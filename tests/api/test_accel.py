@@ -54,8 +54,8 @@ def _nginx(folder: Path, port: int, server: Process) -> list[str]:
 
 
 def _caddy(folder: Path, port: int, server: Process) -> list[str]:
-    site = _changed("Caddyfile.files", {"depot.example.com {": f"http://:{port} {{\n\tbind 127.0.0.1"}, server)
-    (folder / "Caddyfile").write_text(f"{{\n\tadmin off\n}}\n{site}")
+    site = {"{$DEPOT_DOMAIN:depot.example.com} {": f"http://:{port} {{\n\tbind 127.0.0.1"}
+    (folder / "Caddyfile").write_text(_changed("Caddyfile", site, server))
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 

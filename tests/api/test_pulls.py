@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from app.db.access_tables import AuditRow
 from app.db.session import Database
 from app.db.tables import DeploymentRow
-from app.depot.sightings import Sightings
+from app.depot.pulls import Pulls
 from app.domain.keys import Role, hub_token, limit_to
 from app.http.authenticator import Authenticator
 from app.http.keyring import Key, Keyring
@@ -164,10 +164,10 @@ async def test_many_requests_of_a_pull_are_one_write_and_one_line_of_the_audit(d
     model_id = await by_hand.ready_model(database, "acme/chat")
     pull = pull_of(request(**{HEADER: "chat"}), key_named(), model_id)
     begun: list[Any] = []
-    sightings = Sightings(database)
+    pulls = Pulls(database)
     event.listen(database.writer.sync_engine, "begin", begun.append)
-    await asyncio.gather(*(sightings.pulled(pull) for _ in range(50)))
-    await sightings.pulled(pull)
+    await asyncio.gather(*(pulls.begin(pull) for _ in range(50)))
+    await pulls.begin(pull)
     assert len(begun) == 1
     async with database.read() as connection:
         rows = (
@@ -181,9 +181,9 @@ async def test_many_requests_of_a_pull_are_one_write_and_one_line_of_the_audit(d
 async def test_a_pull_of_no_name_renews_what_is_bound_to_its_key(database: Database) -> None:
     model_id = await by_hand.ready_model(database, "acme/chat")
     named, plain = (pull_of(request(**given), key_named(), model_id) for given in ({HEADER: "chat"}, {}))
-    await Sightings(database).pulled(named)
+    await Pulls(database).begin(named)
     async with database.begin() as connection:
         await connection.execute(DeploymentRow.__table__.update().values(last_seen_at=None))  # type: ignore[attr-defined]
-    await Sightings(database).pulled(plain)
+    await Pulls(database).begin(plain)
     async with database.read() as connection:
         assert (await connection.execute(select(DeploymentRow.last_seen_at))).scalar_one() is not None

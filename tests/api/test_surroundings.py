@@ -88,6 +88,7 @@ def test_a_path_may_be_given_alone(start_depot: StartDepot) -> None:
             page = browser.get(f"/depot{path}")
             assert page.status_code == 200
             assert not re.search(r'(?:href|src|action|hx-get)="/(?!depot/)', page.text), path
+    assert "eprecat" not in depot.logs()
 
 
 def test_the_page_of_the_documentation_runs_its_own_scripts_only(start_depot: StartDepot) -> None:

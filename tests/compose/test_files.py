@@ -114,6 +114,16 @@ def test_what_goes_beside_the_main_file_speaks_of_the_same_services(name: str) -
     assert all(networks >= set(words.get("networks", ())) for words in beside["services"].values())
 
 
+def test_the_proxy_reads_the_storage_that_the_api_has() -> None:
+    overlay = _read("deploy/docker-compose.tls.yml")["services"]
+    (storage,) = [
+        volume for volume in _read("docker-compose.yml")["services"]["api"]["volumes"] if ":/models" in volume
+    ]
+    assert storage.endswith(":/models:ro")
+    assert storage in overlay["proxy"]["volumes"]
+    assert overlay["api"]["environment"]["DEPOT_FILES_ACCEL"] == "${DEPOT_FILES_ACCEL-/models}"
+
+
 def test_no_container_keeps_a_capability_that_it_has_no_use_for() -> None:
     for name in ("docker-compose.yml", "deploy/docker-compose.worker.yml", "deploy/docker-compose.tls.yml"):
         services = _read(name)["services"]

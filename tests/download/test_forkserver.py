@@ -11,8 +11,8 @@ import pytest
 from app.domain.errors import TryAgain
 from app.storage.posix import PosixStore
 from tests.fakehub.hub import Hub
-from tests.faults.watching import children, family, forked
-from tests.processes import alive, parent_of, until
+from tests.faults.watching import children, forked
+from tests.processes import alive, family, parent_of, until
 from tests.storage.attempts import LABEL
 from worker.download.protocol import DownloadRequest, Located, Message, Planned, Resolved
 from worker.processes import DownloadPool, DownloadProcess

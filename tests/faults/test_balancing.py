@@ -71,11 +71,10 @@ def proxy(apis: list[Depot], resolver: int, tmp_path: Path) -> Iterator[httpx2.C
     """Caddy, and what asks it."""
     address = f"http://127.0.0.1:{free_port()}"
     asked = f"keepalive off\nresolvers udp/127.0.0.1:{resolver}"
-    told = _CADDYFILE.read_text().replace(":8080", f":{apis[0].port}").replace("keepalive off", asked)
-    (tmp_path / "Caddyfile").write_text(told)
+    (tmp_path / "Caddyfile").write_text(_CADDYFILE.read_text().replace("keepalive off", asked))
     environment = os.environ | {
         "DEPOT_DOMAIN": address,
-        "DEPOT_CADDY_OPTIONS": "",
+        "DEPOT_API": f"api.front:{apis[0].port}",
         "XDG_DATA_HOME": str(tmp_path),
         "XDG_CONFIG_HOME": str(tmp_path),
     }

@@ -5,18 +5,9 @@ from itertools import combinations
 from pathlib import Path
 
 from tests.faults.background import Background
-from tests.processes import parent_of, processes, said
+from tests.processes import family, parent_of, said
 
 _PROC = Path("/proc")
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it started, and so on."""
-    parents = {one: parent_of(one) for one in processes()}
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
 
 
 def children(pid: int) -> list[int]:

@@ -115,6 +115,23 @@ def test_an_older_llama_cpp_is_told_the_file_s_name(kept: Kept) -> None:
 
 
 @SQLITE
+def test_a_tag_finds_what_the_console_s_lines_name(fresh: Kept) -> None:
+    files: Files = {
+        "a/mmproj-F16.gguf": b"image",
+        "a/m-UD-Q5_K_XL.gguf": b"five",
+        "q8_0/m.gguf": b"eight",
+        "imatrix.gguf": b"matrix",
+        "mtp-m.gguf": b"draft",
+    }
+    fresh.hub.add("acme/folders", files)
+    fresh.pull("acme/folders")
+    for tag, sizes in (("latest", [4, 5]), ("Q5_K_XL", [4, 5]), ("UD-Q5_K_XL", [4, 5]), ("q8_0", [5, 5])):
+        assert [layer["size"] for layer in _manifest(fresh, "acme/folders", tag)["layers"]] == sizes
+    for tag in ("imatrix", "mtp"):
+        assert fresh.get(f"/v2/acme/folders/manifests/{tag}").status_code == 404
+
+
+@SQLITE
 def test_what_lies_beside_a_model_for_ollama_is_part_of_it(fresh: Kept) -> None:
     files: Files = {"m.gguf": b"no header", "template": b"{{ .Prompt }}", "params": b"{}", "LICENSE": b"free"}
     fresh.hub.add("acme/with", files)

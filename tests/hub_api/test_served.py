@@ -10,6 +10,7 @@ from sqlalchemy import update
 from app.db.session import Database
 from app.db.tables import FileRow
 from tests.by_hand import run
+from tests.cli.test_storage_commands import rot, storage_command
 from tests.conftest import StartDepot
 from tests.depot import KEY, SECRET
 from tests.fakehub.hub import Fault, Synthetic
@@ -117,6 +118,22 @@ def test_an_older_row_without_a_blob_id_answers_by_its_sha256(fresh: Kept) -> No
     listed = {one["path"]: one for one in fresh.get(f"/api/models/{BERT}/tree/main").json()}
     assert listed["config.json"]["lfs"]["oid"] == hashlib.sha256(content).hexdigest()
     assert fresh.depot.model(model_id)["status"] == "ready"
+
+
+@SQLITE
+def test_what_a_repair_records_is_answered_at_once(fresh: Kept) -> None:
+    model_id = fresh.pull(BERT)
+    run(fresh.depot.environment["DEPOT_DATABASE_URL"], _forget_blob_ids)
+    content = FILES[BERT]["config.json"]
+    assert isinstance(content, bytes)
+    assert fresh.get(_CONFIG).headers["etag"] == f'"{hashlib.sha256(content).hexdigest()}"'
+    before = fresh.depot.model(model_id)
+    rot(fresh.depot.storage / "models" / model_id / "vocab.txt")
+    repair = storage_command(fresh.depot, "verify", "--repair", model_id)
+    assert fresh.depot.wait(repair.stdout.split()[-1])["state"] == "success"
+    git_id = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    assert fresh.get(_CONFIG).headers["etag"] == f'"{git_id}"'
+    assert fresh.depot.model(model_id)["updated-at"] > before["updated-at"]
 
 
 @SQLITE

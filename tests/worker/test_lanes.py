@@ -10,8 +10,8 @@ import pytest
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Hub, Synthetic
-from tests.faults.watching import children, family, writers
-from tests.processes import until
+from tests.faults.watching import children, writers
+from tests.processes import family, until
 
 MIB = 1 << 20
 SLOW = 1 << 16

@@ -32,8 +32,8 @@ from tests.by_hand import plain, run
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Fault, Hub, Synthetic
-from tests.faults.watching import children, family, writers
-from tests.processes import free_port, said, until
+from tests.faults.watching import children, writers
+from tests.processes import family, free_port, said, until
 from tests.servers import Redis
 
 

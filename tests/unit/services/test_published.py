@@ -15,7 +15,8 @@ from app.domain.keys import UNLIMITED
 from app.domain.repositories import select
 from app.domain.states import ModelStatus
 from app.services import published
-from app.services.published import NamedModel, branches, default, snapshot
+from app.services.published import branches, default, snapshot
+from app.services.rows import NamedModel
 from tests import by_hand
 
 _ONE, _TWO = "1" * 40, "2" * 40
