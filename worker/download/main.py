@@ -28,12 +28,12 @@ from worker.download.channel import Channel
 from worker.download.checksums import verify
 from worker.download.client import Guard, make_client
 from worker.download.elsewhere import Elsewhere
-from worker.download.flusher import Flusher
 from worker.download.http import Wire
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
 from worker.download.meter import Meter
 from worker.download.options import DownloadOptions
+from worker.download.partials import Partials
 from worker.download.protocol import (
     Content,
     Crash,
@@ -134,8 +134,8 @@ class Download:
         total: int,
     ) -> None:
         """Fetch what is missing of the `wanted` files, once the worker has found room for it."""
-        flusher, options = Flusher(), self._options()
-        survey = Survey.of(wanted, arrival, elsewhere, flusher)
+        partials, options = Partials(arrival), self._options()
+        survey = Survey.of(wanted, arrival, elsewhere, partials.open)
         tree = VerifiedTree(arrival, wanted, self._keep)
         tree.remove_strays()  # before the worker measures the free space
         self.channel.send(Planned(survey.missing, survey.awaited_checksums))
@@ -151,7 +151,7 @@ class Download:
             arrival=arrival,
             wire=Wire(self.hub, commit, options.stall, self.authorities, self.guard),
             sink=Sink(meter, Throttle(lambda: self.channel.bandwidth)),
-            flusher=flusher,
+            partials=partials,
             keep=self._keep,
             options=options,
         )
