@@ -1,6 +1,6 @@
 """What the download does with a file that arrives: ranges are written in any order, and hashed in order meanwhile.
 
-`disk.py` keeps the bytes in a file on a local disk; `partials.py` chooses the kind.
+`disk.py` keeps the bytes in a file on a local disk, `uploaded.py` sends them on; `partials.py` chooses.
 """
 
 import threading

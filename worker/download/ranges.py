@@ -36,6 +36,8 @@ SMALL = 1 << 20
 _HASHERS = 2
 _TURN = 0.1
 """Seconds between checks for other work."""
+_SOON = 0.01
+"""The same while nothing can be fetched, as the storage or the hasher is behind."""
 _PROGRESS = 1 << 20
 _OTHERS_PROGRESS = 1 << 16
 """Bytes that count as progress: when no other request runs, and while others run."""
@@ -126,7 +128,7 @@ class Fetcher:
                         return
                     continue
                 self._saver.is_done()
-                for response in self._wire.turn(_TURN):
+                for response in self._wire.turn(_TURN if self._schedule.running or self._ways.xet else _SOON):
                     self._receive(response)
         finally:
             self._wire.close()

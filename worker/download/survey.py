@@ -25,7 +25,9 @@ class Survey:
     """What earlier attempts left of the large ones among the absent files."""
 
     @classmethod
-    def of(cls, wanted: Sequence[HubFile], arrival: Arrival, elsewhere: Elsewhere, partial: Callable[[HubFile], Partial]) -> Self:
+    def of(
+        cls, wanted: Sequence[HubFile], arrival: Arrival, elsewhere: Elsewhere, partial: Callable[[HubFile], Partial]
+    ) -> Self:
         here = [file for file in wanted if _is_here(file, arrival, elsewhere)]
         contents = {key(file) for file in here}
         missing = {key(file): file for file in wanted if key(file) not in contents}.values()
