@@ -142,6 +142,7 @@ class UploadedPartial:
                 self._changed.notify_all()
 
     def keep(self) -> None:
+        self.sync()  # a store may take long to make one file of the parts: other files can use the memory meanwhile
         with self._recorder:
             if self._upload is None:
                 self._arrival.put(self.file.path, self._parts[0].view)
