@@ -27,6 +27,7 @@ from app.services.workers import Presence
 from app.settings import Settings, SettingsError, load, split_keys
 from app.storage import open_store
 from app.storage.base import Store
+from app.storage.locations import is_bucket
 from app.terminal import shown
 from app.wakeup import Wakeup, connect
 from worker.commands.work import WorkerContext
@@ -109,7 +110,9 @@ async def _serve(settings: Settings, storage: Store, listener: socket.socket | N
     metrics = WorkerMetrics(volume, settings.slots)
     status = StatusServer(Readiness(database, revisions(), wakeup, volume), metrics)
     with scratch() as cache:
-        download_pool = DownloadPool(settings.hub_endpoint, str(cache), settings.bandwidth)
+        download_pool = DownloadPool(
+            settings.hub_endpoint, str(cache), settings.bandwidth, to_bucket=is_bucket(settings.storage)
+        )
         context = WorkerContext(
             database=database,
             wakeup=wakeup,
@@ -126,6 +129,8 @@ async def _serve(settings: Settings, storage: Store, listener: socket.socket | N
             backoff=settings.backoff,
             xet=settings.xet,
             fetcher=settings.fetcher,
+            s3=settings.s3,
+            memory=settings.buffer // (settings.slots + settings.small_slots),
             stall_window=settings.stall_window,
             stall_rate=settings.stall_rate,
         )

@@ -6,7 +6,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import count
@@ -21,9 +21,13 @@ MESSAGE, FORK = struct.Struct("=QI"), 0
 _DIED = "The download's process ended unexpectedly."
 _LINE = 1 << 26
 """The longest line a download process may send, in bytes: a manifest of 100,000 checksums is 7 MB."""
+_S3 = "app.storage.s3.store"
+"""The module that imports botocore, which takes as long as huggingface_hub."""
 _LAST_SYNC = 1.0
 """Seconds that a download process may take to sync its last bytes to disk."""
 # Variables that a download process needs for its libraries and the network; none is a secret of the worker.
+# Variables of botocore, its credentials too: only where the storage is a bucket.
+_OBJECT_STORE = "AWS_"
 _PASSED = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
@@ -108,7 +112,8 @@ class ForkServer:
         self._numbers = count()
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str]) -> Self:
+    async def start(cls, environment: Mapping[str, str], preload: Sequence[str]) -> Self:
+        """`preload`: modules that it imports beside those that every download process needs."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
@@ -116,6 +121,7 @@ class ForkServer:
                 sys.executable,
                 "-m",
                 "worker.download.forkserver",
+                *preload,
                 stdin=theirs.fileno(),
                 env=environment,
                 # Out of reach of the terminal's Ctrl-C. Not a new session: Linux divides CPU time between sessions,
@@ -167,11 +173,17 @@ class ForkServer:
 
 
 class DownloadPool:
-    """Download processes for one Hub. They share `bandwidth` bytes per second evenly; 0 is no limit."""
+    """Download processes for one Hub. They share `bandwidth` bytes per second evenly; 0 is no limit.
 
-    def __init__(self, hub_endpoint: str, cache: str, bandwidth: int) -> None:
+    `to_bucket`: whether they send files to an object store.
+    """
+
+    def __init__(self, hub_endpoint: str, cache: str, bandwidth: int, *, to_bucket: bool = False) -> None:
         self._environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
         self._environment |= HUGGING_FACE | {"HF_ENDPOINT": hub_endpoint, "HF_HOME": cache}
+        self._preload = [_S3] if to_bucket else []
+        if to_bucket:
+            self._environment |= {name: value for name, value in os.environ.items() if name.startswith(_OBJECT_STORE)}
         self._bandwidth = bandwidth
         self._busy: set[DownloadProcess] = set()
         self._server: ForkServer | None = None
@@ -184,7 +196,7 @@ class DownloadPool:
             if self._server is None or not self._server.is_alive:
                 if self._server is not None:
                     await self._server.close()
-                self._server = await ForkServer.start(self._environment)
+                self._server = await ForkServer.start(self._environment, self._preload)
             return self._server
 
     @asynccontextmanager

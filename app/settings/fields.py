@@ -206,6 +206,13 @@ class Settings(BaseSettings):
             raise ValueError("set both DEPOT_S3_ACCESS_KEY and DEPOT_S3_SECRET_KEY, or neither")
         return value
 
+    @field_validator("fetcher")
+    @classmethod
+    def _needs_a_folder(cls, value: str, info: ValidationInfo) -> str:
+        if value == "snapshot" and is_bucket(info.data.get("storage", "")):
+            raise ValueError("huggingface_hub fetches into folders only: use own, or name a folder in DEPOT_STORAGE")
+        return value
+
     @field_validator("files_accel")
     @classmethod
     def _of_a_folder(cls, value: str, info: ValidationInfo) -> str:

@@ -13,7 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any, Self
 
+from tests.buckets import Place
+from tests.faults.bucketed import BucketEngine
 from tests.faults.engine import Attempting, Endpoint, Engine
+from tests.storage.attempts import LABEL
 from worker.download.protocol import Message
 from worker.processes import FORK, MESSAGE
 
@@ -45,12 +48,16 @@ def of_command(words: Sequence[str], environment: Mapping[str, str]) -> Cost:
 class _Forked(Attempting):
     """A download's process as a worker has it: forked from one that has imported everything."""
 
+    preload: Sequence[str] = ()
+
     def __enter__(self) -> Self:
         line, theirs = socket.socketpair()
         self._line = line
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker.download.forkserver"], stdin=theirs.fileno(), env=dict(self._environment)
+                [sys.executable, "-m", "worker.download.forkserver", *self.preload],
+                stdin=theirs.fileno(),
+                env=dict(self._environment),
             )
         stdin, stdout = self._fork(0)  # once one ran, all is imported
         stdin.close()
@@ -84,6 +91,26 @@ class _Forked(Attempting):
         os.close(job)
         os.close(answers)
         return os.fdopen(stdin, "wb"), os.fdopen(stdout, "rb")
+
+
+class _ForkedForBucket(_Forked):
+    preload = ("app.storage.s3.store",)
+
+
+def of_upload(hub: Endpoint, name: str, place: Place, **job: Any) -> Cost:
+    """The same of a download into a bucket."""
+    engine = BucketEngine(hub, place, name, stall_window=30.0, **job)
+    engine.attempting = _ForkedForBucket
+    with engine.start() as attempt:
+        assert isinstance(attempt, _Forked)
+        outcome = attempt.outcome()
+        assert outcome.done, outcome.messages[-1]
+        cost = attempt.ended(attempt.began)
+    began = time.perf_counter()
+    engine.publish(outcome)
+    published = time.perf_counter() - began
+    engine.store.discard(engine.model_id, LABEL)
+    return Cost(cost.wall + published, cost.cpu, cost.memory, cost.switches)
 
 
 def of_download(

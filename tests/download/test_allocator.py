@@ -3,11 +3,13 @@
 import threading
 from pathlib import Path
 
+from app.storage.arrival import PosixArrival
 from worker.download.allocator import RangeAllocator
 from worker.download.blocks import BLOCK
+from worker.download.disk import DiskPartial
 from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
-from worker.download.partial import PartialFile
+from worker.download.partial import key
 
 SIZE = 3 * BLOCK - 100
 FILE = HubFile("model.bin", SIZE, "0" * 40, "a" * 64)
@@ -16,8 +18,13 @@ DATA = b"x" * BLOCK
 NEVER = threading.Event()
 
 
+def _partial(folder: Path, file: HubFile = FILE) -> DiskPartial:
+    (folder / "parts").mkdir(exist_ok=True)
+    return DiskPartial(file, PosixArrival(folder / "tree", folder), Flusher())
+
+
 def _allocator(folder: Path, file: HubFile = FILE) -> RangeAllocator:
-    return RangeAllocator(PartialFile(file, folder, Flusher()))
+    return RangeAllocator(_partial(folder, file))
 
 
 def _take(allocator: RangeAllocator, length: int) -> tuple[int, int] | None:
@@ -54,7 +61,7 @@ def test_chunks_reach_over_blocks_and_end_where_another_connection_begins(tmp_pa
     assert allocator.write(first, [DATA] * 3) == 2 * BLOCK - 3_000_000
     assert first.is_empty
     assert allocator.partial.counted == 2 * BLOCK
-    assert allocator.partial.path.read_bytes()[: 2 * BLOCK] == DATA * 2
+    assert (tmp_path / "parts" / key(FILE)).read_bytes()[: 2 * BLOCK] == DATA * 2
 
 
 def test_what_is_given_back_is_taken_by_another_connection(tmp_path: Path) -> None:
@@ -84,7 +91,7 @@ def test_only_a_file_that_nobody_has_begun_is_passed_on(tmp_path: Path) -> None:
     assert begun.pass_on()
     assert _take(begun, BLOCK) is None
     assert not begun.pass_on()
-    assert begun.partial.read(bytearray(1), 0, NEVER) == 0
+    assert begun.partial.hash(NEVER) is None
     resumed = _allocator(tmp_path)
     resumed.partial.write([b"x"], 0, SIZE)
     assert not resumed.pass_on()
@@ -94,18 +101,19 @@ def test_connections_stay_within_reach_of_the_hasher_but_never_wait_for_what_was
     tmp_path: Path,
 ) -> None:
     (tmp_path / "fresh").mkdir()
-    fresh = _allocator(tmp_path / "fresh", LARGE)
+    partial = _partial(tmp_path / "fresh", LARGE)
+    fresh = RangeAllocator(partial)
     taken = _take_all(fresh)
     assert 0 < taken[-1][1] < LARGE.size
     assert not fresh.is_taken
     buffer = bytearray(1)
     for block in range(9):
-        fresh.partial.write([DATA], block * BLOCK, LARGE.size)
-        fresh.partial.read(buffer, block * BLOCK, NEVER)
+        partial.write([DATA], block * BLOCK, LARGE.size)
+        partial.read(buffer, block * BLOCK, NEVER)
     assert _take_all(fresh)[0][0] == taken[-1][1]
 
     (tmp_path / "begun").mkdir()
-    begun = PartialFile(LARGE, tmp_path / "begun", Flusher())
+    begun = _partial(tmp_path / "begun", LARGE)
     begun.write([DATA], 0, LARGE.size)
     begun.sync()
     assert _take_all(_allocator(tmp_path / "begun", LARGE))[-1][1] == LARGE.size

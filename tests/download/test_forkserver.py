@@ -12,17 +12,20 @@ from app.domain.errors import TryAgain
 from app.storage.posix import PosixStore
 from tests.fakehub.hub import Hub
 from tests.faults.watching import children, forked
-from tests.processes import alive, family, parent_of, until
+from tests.processes import alive, family, parent_of, said, until
 from tests.storage.attempts import LABEL
 from worker.download.protocol import DownloadRequest, Located, Message, Planned, Resolved
 from worker.processes import DownloadPool, DownloadProcess
 
 
-@pytest.fixture
-async def download_pool(hub: Hub, tmp_path: Path) -> AsyncIterator[DownloadPool]:
+@pytest.fixture(params=[False, True], ids=["to a folder", "to a bucket"])
+async def download_pool(
+    request: pytest.FixtureRequest, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[DownloadPool]:
     hub.add("acme/tiny", {"config.json": b"{}"})
     PosixStore(tmp_path).prepare()
-    download_pool = DownloadPool(hub.endpoint, str(tmp_path / "cache"), 0)
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/tests")
+    download_pool = DownloadPool(hub.endpoint, str(tmp_path / "cache"), 0, to_bucket=request.param)
     yield download_pool
     await download_pool.close()
     assert not any(forked(pid) for pid in family(os.getpid()))
@@ -43,6 +46,9 @@ async def test_a_child_shares_no_pipe_with_another_or_with_what_forks_them(
         assert not held[0] & held[1] | (held[0] | held[1]) & held[2]
         # One that forks must have no other threads.
         assert _threads(server) == 1
+        # What an object store takes is there before, and only where there is one.
+        to_bucket = "app.storage.s3" in said(server, "cmdline")
+        assert ("AWS_ROLE_ARN" in said(server, "environ")) == to_bucket
 
 
 async def test_a_child_that_hears_nothing_is_gone_all_the_same(

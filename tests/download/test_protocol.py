@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from app.domain.errors import Failed, NotYet, Reason, TryAgain
+from app.storage.locations import S3Options
 from worker.download import protocol
 from worker.download.protocol import Content, Failure, Message
 
@@ -37,6 +38,8 @@ _SAID: list[Message] = [
         backoff=0.5,
         xet="auto",
         fetcher="own",
+        s3=S3Options("https://store", access_key="key", secret_key="s3-secret"),
+        memory=64 << 20,
     ),
     protocol.Located({"a" * 64: ["/models/one", "/models/two"]}, ["b" * 64]),
     protocol.Go(),
@@ -83,5 +86,6 @@ def test_a_failure_is_the_error_that_it_was_made_of(error: Failed | TryAgain) ->
     assert getattr(again, "after", None) == getattr(error, "after", None)
 
 
-def test_a_request_does_not_show_its_token() -> None:
-    assert not [message for message in _SAID if "hf_secret" in repr(message)]
+@pytest.mark.parametrize("secret", ["hf_secret", "s3-secret"])
+def test_a_request_does_not_show_its_secrets(secret: str) -> None:
+    assert not [message for message in _SAID if secret in repr(message)]

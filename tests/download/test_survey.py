@@ -6,9 +6,8 @@ from typing import Any, cast
 from app.storage.posix import PosixStore
 from tests.storage.attempts import attempt_at
 from worker.download.elsewhere import Elsewhere
-from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
-from worker.download.partial import PartialFile
+from worker.download.partials import Partials
 from worker.download.survey import Survey
 
 MIB = 1 << 20
@@ -29,16 +28,16 @@ def test_each_file_is_found_where_its_content_is(tmp_path: Path) -> None:
     storage.prepare()
     (tmp_path / "other").write_bytes(b"x" * 7)
     elsewhere = Elsewhere(cast("Any", None), {"c" * 64: [str(tmp_path / "other")]}, frozenset({"d" * 64}))
-    attempt, flusher = attempt_at(), Flusher()
+    attempt = attempt_at()
     with storage.arrival(attempt) as arrival:
         (arrival.tree / "here").write_bytes(b"x" * 5)
         (arrival.tree / "stale").write_bytes(b"of another commit")
         (arrival.tree / "stray").write_bytes(b"x")
-        earlier = PartialFile(begun, arrival.parts, flusher)
+        earlier = Partials(arrival).open(begun)
         earlier.write([b"x" * MIB], 0, begun.size)
         earlier.sync()
         before = _content(tmp_path)
-        found = Survey.of([here, stale, twin, linked, awaited, begun], arrival, elsewhere, flusher)
+        found = Survey.of([here, stale, twin, linked, awaited, begun], arrival, elsewhere, Partials(arrival).open)
         assert _content(tmp_path) == before
     assert found.here == [here, linked]
     assert found.awaited == [awaited]

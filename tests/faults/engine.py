@@ -71,12 +71,10 @@ class Endpoint(Protocol):
     def trust(self) -> str | None: ...
 
 
-class Engine:
+class Attempts:
     """One attempt after another at one model of one Hub."""
 
-    def __init__(self, hub: Endpoint, folder: Path, name: str, **job: Any) -> None:
-        self.storage = PosixStore(folder)
-        self.storage.prepare()
+    def __init__(self, hub: Endpoint, storage: str, name: str, **job: Any) -> None:
         self.model_id, self.operation_id = uuid4(), uuid4()
         self.links: dict[str, str] = {}
         self.environment: dict[str, str] = {}
@@ -97,7 +95,7 @@ class Engine:
             "token": None,
             "endpoint": hub.endpoint,
             "redirects_inside": False,
-            "storage": str(folder),
+            "storage": storage,
             "lease": 60,
             "connections": 8,
             "backoff": 0.02,
@@ -119,14 +117,23 @@ class Engine:
         with self.start(**job) as attempting:
             return attempting.outcome()
 
+    @property
+    def _attempt(self) -> Attempt:
+        return Attempt(self.model_id, LABEL, self.operation_id, self._fence)
+
+
+class Engine(Attempts):
+    """Attempts whose files are in a folder."""
+
+    def __init__(self, hub: Endpoint, folder: Path, name: str, **job: Any) -> None:
+        super().__init__(hub, str(folder), name, **job)
+        self.storage = PosixStore(folder)
+        self.storage.prepare()
+
     def publish(self) -> Path:
         """As a worker does after `done`."""
         self.storage.publish(self._attempt, Manifest(self.model_id, self._job["name"], "main", [], [], "", []))
         return self.storage.layout.published(self.model_id)
-
-    @property
-    def _attempt(self) -> Attempt:
-        return Attempt(self.model_id, LABEL, self.operation_id, self._fence)
 
     @property
     def tree(self) -> Path:

@@ -20,6 +20,7 @@ from app.sealing import Sealer
 from app.services import operations
 from app.services.workers import Presence
 from app.storage.base import StoreAway
+from app.storage.locations import S3Options
 from app.storage.posix import PosixStore
 from app.wakeup import Wakeup, connect
 from tests import by_hand
@@ -142,6 +143,8 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         sealer=Sealer([SECRET_KEY]),
         xet="auto",
         fetcher="own",
+        s3=S3Options(),
+        memory=0,
         hub_endpoint="http://127.0.0.1:9",
         redirects_inside=False,
         lease=30,

@@ -78,6 +78,8 @@ def _request(work: Work, model: SelectedModel, attempt: Attempt) -> DownloadRequ
         endpoint=context.hub_endpoint,
         redirects_inside=context.redirects_inside,
         storage=context.storage.location,
+        s3=context.s3,
+        memory=context.memory,
         lease=context.lease,
         connections=context.connections,
         # Within an attempt a shorter wait is enough: the bytes that arrived are kept.

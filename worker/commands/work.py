@@ -6,6 +6,7 @@ from app.db.session import Database
 from app.sealing import Sealer
 from app.services.leases import Claim
 from app.storage.base import Store
+from app.storage.locations import S3Options
 from app.wakeup import Wakeup
 from worker.heartbeat import LeaseHeartbeat
 from worker.metrics import WorkerMetrics
@@ -32,6 +33,10 @@ class WorkerContext:
     backoff: float
     xet: str
     fetcher: str
+    s3: S3Options
+    """How the storage is reached if it is a bucket."""
+    memory: int
+    """Bytes for parts that one download sends to it."""
     stall_window: float
     stall_rate: float
 

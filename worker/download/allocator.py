@@ -8,10 +8,7 @@ import threading
 
 from worker.download.blocks import BLOCK
 from worker.download.listing import HubFile
-from worker.download.partial import PartialFile
-
-_AHEAD = 64
-"""Blocks that connections may be ahead of the hasher: on a fast link it would else starve and end long after them."""
+from worker.download.partial import Partial
 
 
 class Range:
@@ -43,7 +40,7 @@ class Range:
 class RangeAllocator:
     """The ranges of one partial file. Thread-safe."""
 
-    def __init__(self, partial: PartialFile) -> None:
+    def __init__(self, partial: Partial) -> None:
         self.partial = partial
         self.location: str | None = None
         """Where the Hub redirected the last request for this file: the CDN's signed link."""
@@ -52,7 +49,6 @@ class RangeAllocator:
         self._taken = bytearray(blocks.is_complete(block) for block in range(blocks.count))
         self._first_free = 0
         """No block before this one is free."""
-        self._began_at = self._taken.find(0)
         self._is_whole = False
         """Whether one connection fetches the whole file."""
 
@@ -80,20 +76,20 @@ class RangeAllocator:
         self.location = location
 
     def take(self, length: int) -> Range | None:
-        """Take the next range of about `length` bytes; `None` if all is taken or the hasher is too far behind."""
+        """Take the next range of about `length` bytes; `None` if all is taken or there is no space for more now."""
         with self._lock:
             if self.is_taken:
                 return None
-            reached, hashed = self.partial.blocks.reached, self.partial.read_to // BLOCK
+            reached = self.partial.blocks.reached
             first = self._first_free = self._taken.find(0, self._first_free)
-            # Bytes that were here at the start must not delay the rest.
-            if hashed >= self._began_at and first - hashed >= _AHEAD:
-                return None
             last, end = first + 1, min(first + -(-length // BLOCK), len(self._taken))
             while last < end and not self._taken[last] and not reached[last]:
                 last += 1
-            taken = Range(first * BLOCK + reached[first], min(last * BLOCK, self.file.size))
-            self.partial.reserve(taken.start, taken.end)
+            start = first * BLOCK + reached[first]
+            taken = Range(start, self.partial.reserve(start, min(last * BLOCK, self.file.size)))
+            if taken.is_empty:
+                return None
+            last = -(-taken.end // BLOCK)
             self._taken[first:last] = b"\1" * (last - first)
             return taken
 

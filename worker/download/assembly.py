@@ -7,16 +7,16 @@ from contextlib import suppress
 
 import structlog
 
-from app.domain.errors import Failed, Reason
-from app.storage.incoming import LocalArrival
+from app.domain.errors import Failed, Reason, TryAgain
+from app.storage.incoming import Arrival, LocalArrival
 from worker.download.allocator import RangeAllocator
 from worker.download.elsewhere import Elsewhere
-from worker.download.flusher import Flusher
 from worker.download.http import Wire
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
 from worker.download.options import DownloadOptions
-from worker.download.partial import PartialFile, key
+from worker.download.partial import key
+from worker.download.partials import Partials
 from worker.download.ranges import SMALL, Fetcher
 from worker.download.refusals import is_unforeseen
 from worker.download.saver import Keep
@@ -27,6 +27,10 @@ from worker.download.tree import VerifiedTree
 from worker.download.xet import Store
 
 _HASHERS = 2
+_NO_SNAPSHOT = (
+    "The Hub sends files in a way that this worker does not understand; its log says what is new. huggingface_hub itself, "
+    "which fetches them in this case, needs a DEPOT_STORAGE that is a folder."
+)
 
 log = structlog.get_logger()
 
@@ -43,10 +47,10 @@ class Assembly:
         elsewhere: Elsewhere,
         *,
         tree: VerifiedTree,
-        arrival: LocalArrival,
+        arrival: Arrival,
         wire: Wire[Transfer],
         sink: Sink,
-        flusher: Flusher,
+        partials: Partials,
         keep: Keep,
         options: DownloadOptions,
     ) -> None:
@@ -59,7 +63,7 @@ class Assembly:
         self._wire = wire
         self._store = Store(hub, commit, options.stall.window)
         self._sink, self._meter = sink, sink.meter
-        self._flusher = flusher
+        self._partials = partials
         self._keep = keep
         self._options = options
         self._allocators = {file: RangeAllocator(partial) for file, partial in survey.partials.items()}
@@ -153,6 +157,9 @@ class Assembly:
         """Fetch as `_bring` does, with huggingface_hub, which starts each file from its beginning."""
         if not files:
             return []
+        arrival = self._arrival
+        if not isinstance(arrival, LocalArrival):
+            raise TryAgain(Reason.UNAVAILABLE, _NO_SNAPSHOT)
         for allocator in [self._allocators.pop(file) for file in files if file in self._allocators]:
             self._meter.settle(allocator.partial.counted)
             allocator.partial.drop()
@@ -160,17 +167,21 @@ class Assembly:
             self._hub,
             self._commit,
             files,
-            self._arrival.inbox,
+            arrival.inbox,
             self._sink,
             window=self._options.stall.window,
             xet=xet != "off" and not self._sink.throttle.limit,
         )
-        wrong = [file for file, path in arriving if not self._tree.take(file, path)]
+        wrong = []
+        for file, path in arriving:
+            arrival.take(file.path, path)
+            if not self._tree.accept(file):
+                wrong.append(file)
         self._meter.add(-sum(file.size for file in wrong))
         return wrong
 
     def _fetch_again(self, wrong: Sequence[HubFile]) -> list[HubFile]:
-        partials = [PartialFile(file, self._arrival.parts, self._flusher) for file in wrong if file.size > SMALL]
+        partials = [self._partials.open(file) for file in wrong if file.size > SMALL]
         self._allocators = {partial.file: RangeAllocator(partial) for partial in partials}
         # Not over Xet: it verifies nothing, so its store would only send the same wrong bytes again.
         return self._fetch(wrong, xet="off")

@@ -16,6 +16,11 @@ class Blocks:
         self.reached = [0] * self.count
         """Bytes from the beginning of each block that are here."""
 
+    @property
+    def first_incomplete(self) -> int:
+        """The first block of which bytes are missing; `count` if there is none."""
+        return next((block for block in range(self.count) if not self.is_complete(block)), self.count)
+
     def length(self, block: int) -> int:
         return min(BLOCK, self.size - block * BLOCK)
 

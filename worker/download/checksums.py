@@ -1,12 +1,18 @@
 """Verifies that a file is byte for byte what the Hub's manifest says."""
 
 import hashlib
-import os
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from worker.download.listing import HubFile
 
 _BLOCK = 1 << 20
+
+
+class Digest(Protocol):
+    """What is used of hashlib's objects."""
+
+    def update(self, data: bytes | memoryview, /) -> None: ...
+    def hexdigest(self) -> str: ...
 
 
 class Checksum:
@@ -17,9 +23,9 @@ class Checksum:
 
     def __init__(self, file: HubFile) -> None:
         self._file = file
-        self._sha256 = hashlib.sha256()
-        header = f"blob {file.size}\0".encode()
-        self._git = None if file.sha256 else hashlib.sha1(header, usedforsecurity=False)
+        self._header = f"blob {file.size}\0".encode()
+        self._sha256: Digest = hashlib.sha256()
+        self._git: Digest | None = None if file.sha256 else hashlib.sha1(self._header, usedforsecurity=False)
 
     def update(self, data: bytes | memoryview) -> None:
         self._sha256.update(data)
@@ -37,13 +43,16 @@ class Checksum:
 
 
 def verify(file: HubFile, source: BinaryIO) -> str | None:
-    """Return the SHA-256 of an open file, or `None` if it differs from the manifest. Raises `OSError`."""
+    """Return the SHA-256 of a file that was just opened; `None` if it differs from the manifest. Raises `OSError`."""
+    checksum = checksum_of(file, source)
+    return checksum.sha256 if checksum.matches() else None
+
+
+def checksum_of(file: HubFile, source: BinaryIO) -> Checksum:
+    """Return the checksum of a file that was just opened. Raises `OSError`."""
     checksum = Checksum(file)
     block = bytearray(_BLOCK)
     view = memoryview(block)
-    if source.seek(0, os.SEEK_END) != file.size:
-        return None
-    source.seek(0)
     while count := source.readinto(block):  # type: ignore[attr-defined]  # BinaryIO does not say that it has it
         checksum.update(view[:count])
-    return checksum.sha256 if checksum.matches() else None
+    return checksum

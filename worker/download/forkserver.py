@@ -1,6 +1,7 @@
 """Forks download processes from one that has imported all they need: `python -m worker.download.forkserver`.
 
-Importing huggingface_hub takes a quarter of a second of CPU, a fork takes some milliseconds. Standard input is a
+Importing huggingface_hub takes a quarter of a second of CPU, a fork takes some milliseconds. Its arguments are modules
+that it imports, too: those of an object store. Standard input is a
 socket to the worker, which sends pairs of integers: the number that it gives a download process, and what to do.
 
     number, FORK      start it; its standard input and output are passed as descriptors
@@ -12,10 +13,12 @@ do not pass here, so no process sees another's. All end when the worker closes t
 """
 
 import gc
+import importlib
 import os
 import select
 import signal
 import socket
+import sys
 
 import structlog
 
@@ -33,6 +36,8 @@ def main() -> None:
     # The terminal's Ctrl-C is for the worker, which stops its download processes itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     authorities = Authorities.of_the_system()
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     # Forked processes share this memory until it is written to, which the garbage collector would do.
     gc.collect()
     gc.freeze()

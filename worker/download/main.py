@@ -15,25 +15,24 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 from app.domain.errors import DepotError, Failed, Reason
 from app.storage import open_store
 from app.storage.base import Attempt, Store
-from app.storage.incoming import LocalArrival
+from app.storage.incoming import Arrival
 from app.storage.names import check_paths
 from worker.download.assembly import Assembly
 from worker.download.channel import Channel
 from worker.download.checksums import verify
 from worker.download.client import Guard, make_client
 from worker.download.elsewhere import Elsewhere
-from worker.download.flusher import Flusher
 from worker.download.http import Wire
 from worker.download.hub import Hub
 from worker.download.listing import HubFile
 from worker.download.meter import Meter
 from worker.download.options import DownloadOptions
+from worker.download.partials import Partials
 from worker.download.protocol import (
     Content,
     Crash,
@@ -114,11 +113,9 @@ class Download:
         self.channel.send(Resolved(commit, total, len(wanted), list(contents.values())))
         elsewhere = Elsewhere(self.channel)
         elsewhere.hear()
-        store = open_store(Path(request.storage))
+        store = open_store(request.storage, s3=request.s3)
         attempt = Attempt(request.model_id, request.label, request.operation_id, request.fence)
         with store.arrival(attempt, mends=request.mends) as arrival:
-            if not isinstance(arrival, LocalArrival):
-                raise Failed(Reason.FAULT, f"Nothing can be fetched into {store.location} by this version.")
             if request.mends:
                 wanted = self._rotten(wanted, store, attempt.model_id)
             self._complete(store, commit, wanted, arrival, elsewhere, total)
@@ -129,13 +126,13 @@ class Download:
         store: Store,
         commit: str,
         wanted: Sequence[HubFile],
-        arrival: LocalArrival,
+        arrival: Arrival,
         elsewhere: Elsewhere,
         total: int,
     ) -> None:
         """Fetch what is missing of the `wanted` files, once the worker has found room for it."""
-        flusher, options = Flusher(), self._options()
-        survey = Survey.of(wanted, arrival, elsewhere, flusher)
+        partials, options = Partials(arrival, self.request.memory), self._options()
+        survey = Survey.of(wanted, arrival, elsewhere, partials.open)
         tree = VerifiedTree(arrival, wanted, self._keep)
         tree.remove_strays()  # before the worker measures the free space
         self.channel.send(Planned(survey.missing, survey.awaited_checksums))
@@ -151,7 +148,7 @@ class Download:
             arrival=arrival,
             wire=Wire(self.hub, commit, options.stall, self.authorities, self.guard),
             sink=Sink(meter, Throttle(lambda: self.channel.bandwidth)),
-            flusher=flusher,
+            partials=partials,
             keep=self._keep,
             options=options,
         )
@@ -193,9 +190,11 @@ class Download:
 
 def _stop(assembly: Assembly) -> None:
     """Save what arrived and exit: a stopping worker releases its lease only when this process is gone."""
-    with suppress(OSError):
-        assembly.save()
-    os._exit(0)
+    try:
+        with suppress(OSError):
+            assembly.save()
+    finally:
+        os._exit(0)
 
 
 @contextmanager
@@ -206,9 +205,10 @@ def _room_told(meter: Meter, total: int, store: Store) -> Iterator[None]:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
+        free, needed = store.space().free, max(total - meter.value, 0)
+        told = f": {error.strerror}." if free is None else f" and {free} are free."
         message = (
-            f"The storage is full: {max(total - meter.value, 0)} bytes are still needed and {store.space().free} are free. "
-            "Free some space, then send the request again."
+            f"The storage is full: {needed} bytes are still needed{told} Free some space, then send the request again."
         )
         raise Failed(Reason.FAULT, message) from error
 

@@ -18,12 +18,13 @@ The worker may send `PassOn`, `Bandwidth` and an empty line, which means that th
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
+from app.storage.locations import S3Options
 
 
 class Content(NamedTuple):
@@ -65,7 +66,8 @@ class LookupRequest(Request):
 class DownloadRequest(Request):
     """Fetch the files of the revision. `commit`: the commit of an earlier attempt, to resume.
 
-    `mends`: repair a published model. `backoff`: seconds to wait after the first failure of a request.
+    `mends`: repair a published model. `backoff`: seconds to wait after the first failure of a request. `s3`: how the
+    storage is reached if it is a bucket; `memory`: bytes for the parts that are then sent to it.
     """
 
     model_id: UUID
@@ -81,6 +83,8 @@ class DownloadRequest(Request):
     backoff: float
     xet: str
     fetcher: str
+    s3: S3Options = field(default_factory=S3Options)
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,7 @@ _KINDS: Mapping[str, type[Message]] = {
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "model_id": UUID,
     "label": PurePosixPath,
+    "s3": lambda options: S3Options(**options),
     "operation_id": UUID,
     "reason": Reason,
     "contents": lambda contents: [Content(*one) for one in contents],
@@ -222,7 +227,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
 def encode(message: Message) -> bytes:
     """Return the message as a line."""
     values = {one.name: getattr(message, one.name) for one in fields(message)}
-    return json.dumps({"kind": type(message).__name__, **values}, default=str).encode() + b"\n"
+    return json.dumps({"kind": type(message).__name__, **values}, default=_plain).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
@@ -230,3 +235,7 @@ def decode(line: bytes) -> Message:
     values = json.loads(line)
     kind = _KINDS[values.pop("kind")]
     return kind(**{name: _READ[name](value) if name in _READ else value for name, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -16,15 +16,14 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from app.domain.errors import Reason
-from app.storage.incoming import LocalArrival
+from app.storage.incoming import Arrival
 from worker.download.allocator import RangeAllocator
 from worker.download.answers import NoRanges, Trouble, WrongLength
-from worker.download.checksums import Checksum
 from worker.download.connections import Connections
 from worker.download.http import Response, Wire
 from worker.download.listing import HubFile
 from worker.download.options import DownloadOptions
-from worker.download.partial import PartialFile
+from worker.download.partial import Partial
 from worker.download.saver import Keep, Saver
 from worker.download.schedule import SMALL_AT_ONCE, Schedule
 from worker.download.streams import Streams
@@ -35,9 +34,10 @@ from worker.download.xet import Store
 SMALL = 1 << 20
 """Files up to this many bytes are fetched whole, in memory, many at a time."""
 _HASHERS = 2
-_BUFFER = 1 << 20
 _TURN = 0.1
 """Seconds between checks for other work."""
+_SOON = 0.01
+"""The same while nothing can be fetched, as the storage or the hasher is behind."""
 _PROGRESS = 1 << 20
 _OTHERS_PROGRESS = 1 << 16
 """Bytes that count as progress: when no other request runs, and while others run."""
@@ -52,7 +52,7 @@ class Fetcher:
         small: Sequence[HubFile],
         wire: Wire[Transfer],
         store: Store,
-        arrival: LocalArrival,
+        arrival: Arrival,
         sink: Sink,
         keep: Keep,
         options: DownloadOptions,
@@ -128,7 +128,7 @@ class Fetcher:
                         return
                     continue
                 self._saver.is_done()
-                for response in self._wire.turn(_TURN):
+                for response in self._wire.turn(_TURN if self._schedule.running or self._ways.xet else _SOON):
                     self._receive(response)
         finally:
             self._wire.close()
@@ -187,17 +187,13 @@ class Fetcher:
             raise retries.error()
         self._schedule.again(transfer)
 
-    def _hash(self, partial: PartialFile) -> None:
+    def _hash(self, partial: Partial) -> None:
         """Hash a file in order; keep it if it is complete and matches its checksum."""
-        checksum, buffer, offset = Checksum(partial.file), bytearray(_BUFFER), 0
-        view = memoryview(buffer)
-        while count := partial.read(buffer, offset, self._stopped):
-            checksum.update(view[:count])
-            offset += count
+        checksum = partial.hash(self._stopped)
         if self._stopped.is_set():
             return
-        if offset == partial.file.size and checksum.matches():
-            partial.keep(self._arrival)
+        if checksum and checksum.matches():
+            partial.keep()
             self._keep(partial.file, checksum.sha256)
         else:
             partial.drop()

@@ -19,10 +19,13 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from app.domain.errors import DepotError, Failed, OperationError, Reason, TryAgain
+from app.domain.errors import DepotError, Failed, NotYet, OperationError, Reason, TryAgain
+from app.storage.base import StoreAway
 
 RATE_LIMITED = "The Hub limits our rate. A huggingface-token raises the limit."
 PROXY_REFUSES = "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
+_STORE_AWAY = 15.0
+"""Seconds until a storage that does not answer is tried again."""
 _LONGEST_WORDS = 300
 """Most characters of the Hub's own message that are passed on."""
 
@@ -47,6 +50,9 @@ def explain(error: Exception, hub: Asked, revision: str) -> OperationError:  # n
         return Failed(Reason.INCORRECT, f"The Hub's own rules refuse {hub.name!r} or {revision!r}.")
     if isinstance(error, httpx2.TransportError | httpx2.DecodingError | httpx2.TooManyRedirects):
         return TryAgain(Reason.UNAVAILABLE, f"The Hub at {hub.endpoint} can't be reached ({_kind(error)}).")
+    if isinstance(error, StoreAway):
+        message = f"The storage can't be used: {error.strerror}. It is tried again until it can."
+        return NotYet(Reason.FAULT, message, after=_STORE_AWAY)
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             return Failed(Reason.FAULT, "The storage is full. Free some space, then send the request again.")

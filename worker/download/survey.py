@@ -1,14 +1,13 @@
 """What is there of the wanted files before a download begins. Changes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from app.storage.incoming import LocalArrival
+from app.storage.incoming import Arrival
 from worker.download.elsewhere import Elsewhere
-from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
-from worker.download.partial import PartialFile, key
+from worker.download.partial import Partial, key
 from worker.download.ranges import SMALL
 
 
@@ -22,11 +21,13 @@ class Survey:
     """To be fetched by other downloads."""
     absent: Sequence[HubFile]
     """To be fetched."""
-    partials: Mapping[HubFile, PartialFile]
+    partials: Mapping[HubFile, Partial]
     """What earlier attempts left of the large ones among the absent files."""
 
     @classmethod
-    def of(cls, wanted: Sequence[HubFile], arrival: LocalArrival, elsewhere: Elsewhere, flusher: Flusher) -> Self:
+    def of(
+        cls, wanted: Sequence[HubFile], arrival: Arrival, elsewhere: Elsewhere, partial: Callable[[HubFile], Partial]
+    ) -> Self:
         here = [file for file in wanted if _is_here(file, arrival, elsewhere)]
         contents = {key(file) for file in here}
         missing = {key(file): file for file in wanted if key(file) not in contents}.values()
@@ -35,7 +36,7 @@ class Survey:
             here=here,
             awaited=[file for file in missing if file.sha256 in elsewhere.awaited],
             absent=absent,
-            partials={file: PartialFile(file, arrival.parts, flusher) for file in absent if file.size > SMALL},
+            partials={file: partial(file) for file in absent if file.size > SMALL},
         )
 
     @property
@@ -48,7 +49,7 @@ class Survey:
         return [file.sha256 for file in self.awaited if file.sha256]
 
 
-def _is_here(file: HubFile, arrival: LocalArrival, elsewhere: Elsewhere) -> bool:
+def _is_here(file: HubFile, arrival: Arrival, elsewhere: Elsewhere) -> bool:
     """Whether a file of that size is there or can be linked."""
     places = elsewhere.links.get(file.sha256 or "", ())
     return arrival.has(file.path, file.size) or any(arrival.is_at(place, file.size) for place in places)

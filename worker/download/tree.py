@@ -1,10 +1,9 @@
 """The verified files of an attempt."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from app.domain.errors import Failed, Reason
-from app.storage.incoming import LocalArrival
+from app.storage.incoming import Arrival
 from worker.download.checksums import verify
 from worker.download.listing import HubFile
 from worker.download.partial import key
@@ -14,7 +13,7 @@ from worker.download.saver import Keep
 class VerifiedTree:
     """The `wanted` files of an attempt. `keep` is called with each file that is verified."""
 
-    def __init__(self, arrival: LocalArrival, wanted: Sequence[HubFile], keep: Keep) -> None:
+    def __init__(self, arrival: Arrival, wanted: Sequence[HubFile], keep: Keep) -> None:
         self._arrival = arrival
         self._wanted = wanted
         self._keep = keep
@@ -25,6 +24,9 @@ class VerifiedTree:
 
     def accept(self, file: HubFile) -> bool:
         """Verify a file and report it, or remove it. Return whether it is right."""
+        if file.sha256 and self._arrival.sha256(file.path) == file.sha256:  # it was verified when it was stored
+            self._keep(file, file.sha256)
+            return True
         try:
             with self._arrival.open(file.path) as arrived:
                 sha256 = verify(file, arrived)
@@ -36,11 +38,6 @@ class VerifiedTree:
         self._arrival.accept(file.path)
         self._keep(file, sha256)
         return True
-
-    def take(self, file: HubFile, path: Path) -> bool:
-        """Take a file from the inbox and `accept` it."""
-        self._arrival.take(file.path, path)
-        return self.accept(file)
 
     def accept_or_link(self, file: HubFile, places: Sequence[str]) -> bool:
         """Link a file to one of `places` unless it is there, and `accept` it."""

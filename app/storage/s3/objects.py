@@ -1,6 +1,7 @@
 """The objects of one bucket: requests to the object store, by botocore. Every method raises `OSError`."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -22,6 +23,8 @@ _SHA256 = "sha256"
 """The name of the metadata that holds a verified object's SHA-256."""
 _CHUNK = 1 << 18
 """Bytes of a body that are handed to the socket at a time."""
+_WINDOW, _SLOWEST = 30.0, 16 << 10
+"""Seconds, and bytes per second below which a send over so many seconds is sent again: its connection is stalled."""
 
 
 class Object(NamedTuple):
@@ -226,6 +229,7 @@ class _Body(RawIOBase):
 
     def __init__(self, data: Bytes) -> None:
         self._data, self._offset = memoryview(data), 0
+        self._looked = time.monotonic(), 0
 
     def readable(self) -> bool:
         return True
@@ -238,10 +242,12 @@ class _Body(RawIOBase):
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._offset = offset + (0, self._offset, len(self._data))[whence]
+        self._looked = time.monotonic(), self._offset
         return self._offset
 
     def read(self, size: int = -1) -> bytes:
         # http.client asks for 8 KiB at a time, and each would be a call to the system.
+        self._check_rate()
         end = len(self._data) if size < 0 else self._offset + max(size, _CHUNK)
         data = bytes(self._data[self._offset : end])
         self._offset += len(data)
@@ -249,6 +255,15 @@ class _Body(RawIOBase):
 
     def __len__(self) -> int:
         return len(self._data)
+
+    def _check_rate(self) -> None:
+        """Raise `TimeoutError`, after which botocore tries again, if the data goes too slowly."""
+        since, before = self._looked
+        passed = time.monotonic() - since
+        if passed >= _WINDOW:
+            if self._offset - before < _SLOWEST * passed:
+                raise TimeoutError
+            self._looked = since + passed, self._offset
 
 
 def _metadata(sha256: str) -> Mapping[str, str]:

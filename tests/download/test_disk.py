@@ -10,9 +10,10 @@ import pytest
 from app.storage.arrival import PosixArrival
 from worker.download.allocator import RangeAllocator
 from worker.download.blocks import BLOCK
+from worker.download.disk import DiskPartial
 from worker.download.flusher import Flusher
 from worker.download.listing import HubFile
-from worker.download.partial import PartialFile, key
+from worker.download.partial import key
 from worker.download.preallocation import allocate
 
 SIZE = 3 * BLOCK - 100
@@ -21,20 +22,21 @@ DATA = b"x" * BLOCK
 NEVER = threading.Event()
 
 
-def _partial(folder: Path, file: HubFile = FILE) -> PartialFile:
-    return PartialFile(file, folder, Flusher())
+def _partial(folder: Path, file: HubFile = FILE) -> DiskPartial:
+    (folder / "parts").mkdir(exist_ok=True)
+    return DiskPartial(file, PosixArrival(folder / "tree", folder), Flusher())
 
 
-def _write(partial: PartialFile, data: bytes, offset: int) -> int:
+def _write(partial: DiskPartial, data: bytes, offset: int) -> int:
     return partial.write([data], offset, partial.file.size)
 
 
-def _fill(partial: PartialFile, *blocks: int) -> None:
+def _fill(partial: DiskPartial, *blocks: int) -> None:
     for block in blocks:
         _write(partial, DATA[: min(BLOCK, SIZE - block * BLOCK)], block * BLOCK)
 
 
-def _take(partial: PartialFile) -> list[tuple[int, int]]:
+def _take(partial: DiskPartial) -> list[tuple[int, int]]:
     """All ranges that are left."""
     allocator, ranges = RangeAllocator(partial), list[tuple[int, int]]()
     while taken := allocator.take(1 << 40):
@@ -71,7 +73,7 @@ def test_a_line_of_nonsense_keeps_nothing(tmp_path: Path, line: str) -> None:
     partial = _partial(tmp_path)
     _fill(partial, 0)
     partial.sync()
-    with (tmp_path / key(FILE)).with_suffix(".steps").open("a") as lines:
+    with (tmp_path / "parts" / key(FILE)).with_suffix(".steps").open("a") as lines:
         lines.write(f"{line}\n")
     assert _partial(tmp_path).counted == BLOCK
 
@@ -87,7 +89,7 @@ def test_what_still_comes_for_a_partial_file_that_is_over_is_written_nowhere(tmp
     partial = _partial(tmp_path)
     _fill(partial, 0, 1, 2)
     if end == "keep":
-        partial.keep(PosixArrival(tmp_path, tmp_path))
+        partial.keep()
     else:
         partial.drop()
     # The system gives a number that is free to whoever opens the next file.
@@ -97,7 +99,7 @@ def test_what_still_comes_for_a_partial_file_that_is_over_is_written_nowhere(tmp
     assert partial.is_given_up
     assert _take(partial) == []
     assert [os.fstat(other).st_size for other in others] == [0, 0]
-    assert [path.name for path in tmp_path.glob("a*")] == []
+    assert list((tmp_path / "parts").iterdir()) == []
     for other in others:
         os.close(other)
 
@@ -107,7 +109,7 @@ def test_a_line_that_a_power_failure_tore_does_not_become_another_blocks_number(
     partial = _partial(tmp_path, large)
     _write(partial, DATA, 0)
     partial.sync()
-    journal = (tmp_path / key(large)).with_suffix(".steps")
+    journal = (tmp_path / "parts" / key(large)).with_suffix(".steps")
     with journal.open("a") as lines:
         lines.write("3")
     again = _partial(tmp_path, large)
@@ -142,7 +144,7 @@ def test_a_disk_that_refuses_to_open_a_partial_file_refuses_every_connection(
 def test_room_is_taken_for_what_is_about_to_be_fetched_and_for_no_more(tmp_path: Path) -> None:
     large = HubFile("model.bin", 40 * BLOCK, "0" * 40, "b" * 64, xet=None)
     _partial(tmp_path, large).reserve(0, 2 * BLOCK)
-    path = tmp_path / key(large)
+    path = tmp_path / "parts" / key(large)
     assert path.stat().st_size == large.size
     probe = os.open(tmp_path / "probe", os.O_RDWR | os.O_CREAT)
     allocate(probe, 0, BLOCK)
@@ -157,7 +159,7 @@ def test_a_partial_file_of_another_length_is_begun_anew(tmp_path: Path) -> None:
     partial = _partial(tmp_path)
     _fill(partial, 0)
     partial.sync()
-    os.truncate(tmp_path / key(FILE), SIZE - 1)
+    os.truncate(tmp_path / "parts" / key(FILE), SIZE - 1)
     assert _partial(tmp_path).counted == 0
 
 
