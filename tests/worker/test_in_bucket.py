@@ -13,8 +13,8 @@ from tests.fakehub.hub import Hub, Repo, Synthetic
 from tests.faults.bucketed import arriving, keys
 from tests.faults.conftest import contents
 from tests.faults.storefront import Storefront
-from tests.faults.watching import family, forked
-from tests.processes import BUSY, said, until
+from tests.faults.watching import forked
+from tests.processes import BUSY, family, said, until
 
 MIB = 1 << 20
 SIZE = 96 * MIB
