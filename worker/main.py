@@ -35,6 +35,7 @@ from worker.download.trust import CERTIFICATE, KEY, show
 from worker.ending import cancel_and_wait
 from worker.lanes import RunnerOptions
 from worker.lookups import answering
+from worker.maintenance.changing import change_to_copy
 from worker.maintenance.marking import meet
 from worker.metrics import WorkerMetrics
 from worker.processes import DownloadPool
@@ -163,6 +164,7 @@ async def _look_at(storage: Store, database: Database) -> None:
     Missing storage does not end the worker: it may be mounted later, and each operation checks again.
     """
     try:
+        await change_to_copy(database, storage)
         await meet(database, storage)
         if not await asyncio.to_thread(storage.check_abilities):
             log.warning("files that models share are kept once for each of them: the storage has no links")

@@ -100,10 +100,34 @@ def restore(data: Path, models: Sequence[UUID]) -> None:
 
 @storage.command()
 @data_option
+@click.option("--to", required=True, metavar="LOCATION", help="s3://bucket/prefix or file:///folder.")
+@click.option("--endpoint", help="The address of that object store, if it is not DEPOT_S3_ENDPOINT.")
+@click.option("--region", help="The region of that bucket, if it is not DEPOT_S3_REGION.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="A file with ID:SECRET of a key for it.")
+@click.option("--deep", is_flag=True, help="Read what is there already, too, and copy again what differs.")
+def copy(data: Path, to: str, endpoint: str | None, region: str | None, key_file: Path | None, *, deep: bool) -> None:
+    """Copy every ready model into a bucket or a folder, while the depot works.
+
+    Each file is compared with its checksum as it is read, and again in the copy. What is there already is not copied
+    again: run it as often as you like, also after it was interrupted. Models that were deleted here go to the copy's
+    trash. The exit code is 1 when a model was not copied.
+
+    To change to the copy, stop the workers, run this once more, and restart all with DEPOT_STORAGE set to it. On another
+    site, a depot whose DEPOT_STORAGE is the copy takes up its models with `modeldepot storage adopt --all`.
+    """
+    words = [f"--to={to}"] + ["--deep"] * deep
+    words += [f"--endpoint={endpoint}"] * bool(endpoint) + [f"--region={region}"] * bool(region)
+    words += [f"--key-file={key_file}"] if key_file else []
+    _become("worker.maintenance.copying", data, *words)
+
+
+@storage.command()
+@data_option
 def accept(data: Path) -> None:
     """Make the database know the storage that is mounted now, in place of the one that it knew.
 
-    For a storage that was replaced on purpose. Models whose folders are not there are put in error within the hour.
+    For a storage that was replaced on purpose. Models whose folders are not there are put in error within the hour, the
+    others are at their new paths at once.
     """
     _become("worker.maintenance.inventory", data, "accept")
 

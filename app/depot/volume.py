@@ -1,7 +1,7 @@
 """The storage as a whole: whether it is usable, and how many bytes are used and free."""
 
 import asyncio
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
@@ -98,8 +98,18 @@ def told(error: OSError) -> str:
     return text[:1].lower() + text[1:]
 
 
+def mark_of_copy(mark: UUID) -> UUID:
+    """Return the mark of a complete copy of the storage that has this mark."""
+    return uuid5(mark, "copy")
+
+
 def not_the_storage(known: UUID, found: UUID | None) -> str:
     """Return the message for another mark, or none, in place of the one that the database knows."""
+    if found == mark_of_copy(known):
+        return (
+            "DEPOT_STORAGE is a copy of this depot's storage. A worker changes to it when it starts, if nothing is "
+            "missing: restart all workers with this DEPOT_STORAGE, and look at their logs."
+        )
     what = f"the mark of another one, {found}" if found else "no mark"
     return (
         f"DEPOT_STORAGE is not the storage of this depot: it has {what}, and the database knows {known}. "

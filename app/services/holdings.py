@@ -1,10 +1,10 @@
 """The storage compared with the rows: orphaned folders, models without a folder, folders to adopt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, bindparam, exists, select, update
 
 from app.db.clock import moment, now
 from app.db.ids import among
@@ -73,6 +73,14 @@ async def lose(connection: Writer, model_id: UUID) -> bool:
     return await move_model(
         connection, model_id, ModelStatus.ERROR, *_lasting(), ~working, reason=Reason.FAULT, message=_GONE
     )
+
+
+async def move(connection: Writer, paths: Mapping[UUID, str]) -> None:
+    """Write where models are that are ready: the storage was replaced by a copy of it."""
+    statement = update(ModelRow).where(ModelRow.id == bindparam("model_id"), ModelRow.status == ModelStatus.READY)
+    if paths:
+        rows = [{"model_id": model_id, "place": path} for model_id, path in paths.items()]
+        await connection.execute(statement.values(path=bindparam("place"), updated_at=now()), rows)
 
 
 async def described(connection: Reader, model_id: UUID) -> tuple[ResolvedModel, Sequence[StoredFile]] | None:

@@ -194,6 +194,8 @@ async def _begin(work: Work, model: SelectedModel, resolved: Resolved, planned: 
 async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: str, verified: list[File]) -> None:
     storage, claim = work.context.storage, work.claim
     manifest = Manifest.of(model, commit, sorted(verified))
+    # The depot may have changed to another storage since the download began.
+    await check_storage(work.context.database, storage)
     try:
         if _mends(model):
             await asyncio.to_thread(storage.mend, attempt, manifest)

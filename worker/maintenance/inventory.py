@@ -11,13 +11,13 @@ import click
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database, open_database
 from app.depot.volume import VolumeAway
-from app.services import audit
 from app.settings import Settings, SettingsError, load
 from app.storage import open_store
 from app.storage.base import Store
 from app.terminal import say, shown
 from worker.maintenance import reconcile
-from worker.maintenance.marking import accept, meet
+from worker.maintenance.changing import accept
+from worker.maintenance.marking import meet
 
 
 def main() -> None:
@@ -92,10 +92,10 @@ async def _prune(database: Database, storage: Store, options: argparse.Namespace
 
 async def _accept(database: Database, storage: Store) -> bool:
     await asyncio.to_thread(storage.prepare)
-    mark = await accept(database, storage)
-    async with database.begin() as connection:
-        await audit.record(connection, [audit.by_shell("accept-storage")], audit.ACCEPTED)
+    mark, missing = await accept(database, storage)
     say(f"the database knows the storage at {storage.location} from here on, by its mark {mark}")
+    if missing:
+        say(f"{missing} models that are ready are not there: `modeldepot storage check` lists them")
     return True
 
 

@@ -47,16 +47,6 @@ async def meet(database: Database, storage: Store) -> None:
         raise VolumeAway(f"The storage can't be used: {told(error)}. {storage.advice}") from error
 
 
-async def accept(database: Database, storage: Store) -> UUID:
-    """Make the database accept the mounted storage, whatever it knew before. Raises `OSError`."""
-    found = await asyncio.to_thread(storage.mark)
-    mark = found or uuid4()
-    if not found:
-        await asyncio.to_thread(storage.write_mark, mark)
-    async with database.begin() as connection:
-        return await storages.learn(connection, mark, instead=True)
-
-
 async def _introduce(database: Database, storage: Store, found: UUID | None) -> None:
     async with database.read() as connection:
         some = await holdings.ready(connection, limit=_LOOKED_FOR, settled=False)
