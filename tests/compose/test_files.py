@@ -23,6 +23,7 @@ _OF_THE_API = {
     *("drain", "files_accel", "anonymous_pull", "pull_through", "pull_through_names", "hub_token"),
 }
 _IN_THE_IMAGE = {"host", "port", "storage"}
+_CAPABILITIES = {"proxy": ["NET_BIND_SERVICE"], "objects": ["CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"]}
 _OF_A_PROXY = {"tls_certificate", "tls_key"}
 """In containers it is the proxy of deploy/docker-compose.tls.yml that speaks TLS."""
 
@@ -104,7 +105,13 @@ def test_the_example_of_an_environment_holds_no_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["deploy/docker-compose.tls.yml", "deploy/docker-compose.secrets.yml", "deploy/docker-compose.share.yml"]
+    "name",
+    [
+        "deploy/docker-compose.tls.yml",
+        "deploy/docker-compose.secrets.yml",
+        "deploy/docker-compose.share.yml",
+        "deploy/s3.yml",
+    ],
 )
 def test_what_goes_beside_the_main_file_speaks_of_the_same_services(name: str) -> None:
     main, beside = _read("docker-compose.yml"), _read(name)
@@ -125,12 +132,16 @@ def test_the_proxy_reads_the_storage_that_the_api_has() -> None:
 
 
 def test_no_container_keeps_a_capability_that_it_has_no_use_for() -> None:
-    for name in ("docker-compose.yml", "deploy/docker-compose.worker.yml", "deploy/docker-compose.tls.yml"):
+    names = (
+        "docker-compose.yml",
+        *(f"deploy/{name}.yml" for name in ("docker-compose.worker", "docker-compose.tls", "s3")),
+    )
+    for name in names:
         services = _read(name)["services"]
         for service, words in services.items():
             if "image" in words:
                 assert words["cap_drop"] == ["ALL"], (name, service)
-                assert words.get("cap_add", []) == (["NET_BIND_SERVICE"] if service == "proxy" else []), (name, service)
+                assert words.get("cap_add", []) == _CAPABILITIES.get(service.partition("-")[0], []), (name, service)
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "deploy/docker-compose.worker.yml"])
@@ -154,6 +165,40 @@ def test_how_many_workers_and_apis_there_are_is_a_setting(tmp_path: Path) -> Non
     services = yaml.safe_load(whole.stdout)["services"]
     assert (services["worker"]["scale"], services["api"]["scale"]) == (4, 2)
     assert not re.search(r"\b8080:8080|published: .?8080", str(services["api"]["ports"])), "two can't have one port"
+
+
+_KEY = {"DEPOT_S3_ACCESS_KEY": "an-id", "DEPOT_S3_SECRET_KEY": "a-secret"}
+
+
+@pytest.mark.skipif(compose_command() is None, reason="there is no compose command here")
+def test_with_a_bucket_no_container_of_the_depot_has_a_volume_or_can_write(tmp_path: Path) -> None:
+    whole = _configuration(dict.fromkeys(_SECRETS, "made-up") | _KEY, tmp_path, "deploy/s3.yml")
+    assert whole.returncode == 0, whole.stderr
+    services = yaml.safe_load(whole.stdout)["services"]
+    for service in ("migrate", "api", "worker"):
+        words = services[service]
+        assert words["read_only"], service
+        assert not [one for one in words.get("volumes", []) if one["type"] != "tmpfs" or not one["read_only"]], service
+        assert words["environment"]["DEPOT_STORAGE"] == "s3://models"
+        assert _KEY.items() <= words["environment"].items()
+    for service in ("api", "worker"):
+        assert {"objects-bucket", "migrate", "redis"} <= services[service]["depends_on"].keys()
+        assert {"objects", "data", "outside", "metrics"} == set(services[service]["networks"])
+    for service, words in services.items():
+        assert "a-secret" not in str([words.get(part) for part in ("command", "entrypoint", "healthcheck")]), service
+    assert "objects" not in services["postgres"]["networks"]
+
+
+@pytest.mark.skipif(compose_command() is None, reason="there is no compose command here")
+@pytest.mark.parametrize("missing", _KEY)
+def test_without_the_key_of_the_bucket_nothing_starts(missing: str, tmp_path: Path) -> None:
+    given = dict.fromkeys(_SECRETS, "made-up") | _KEY
+    del given[missing]
+    refused = _configuration(given, tmp_path, "deploy/s3.yml")
+    assert (refused.returncode != 0, f"{missing} is missing, see the top of deploy/s3.yml" in refused.stderr) == (
+        True,
+        True,
+    )
 
 
 def test_secrets_in_files_are_in_no_environment_and_no_command() -> None:
