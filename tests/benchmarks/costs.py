@@ -16,6 +16,7 @@ from typing import IO, Any, Self
 from tests.buckets import Place
 from tests.faults.bucketed import BucketEngine
 from tests.faults.engine import Attempting, Endpoint, Engine
+from tests.processes import alive, until
 from tests.storage.attempts import LABEL
 from worker.download.protocol import Message
 from worker.processes import FORK, MESSAGE
@@ -80,10 +81,17 @@ class _Forked(Attempting):
         """What it cost, once it has ended by itself."""
         self._stdout.read()  # to its end
         wall = time.perf_counter() - began
+        until(self._has_ended, lambda: "the download's process did not end")
         self._line.send(MESSAGE.pack(1, signal.SIGKILL))  # it is forgotten, and counts as its parent's
         self._line.shutdown(socket.SHUT_WR)
         cost = _ended(self.process, began)
         return Cost(wall, cost.cpu - self._before, cost.memory, cost.switches)
+
+    def _has_ended(self) -> bool:
+        """Whether its last thread has ended: only then is what it used its parent's."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return not any(alive(int(child)) or len(list(Path(f"/proc/{child}/task").iterdir())) > 1 for child in children)
 
     def _fork(self, number: int) -> tuple[IO[bytes], IO[bytes]]:
         (job, stdin), (stdout, answers) = os.pipe(), os.pipe()

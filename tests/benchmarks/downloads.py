@@ -121,7 +121,7 @@ class Trial:
         for floor in judged:
             times = getattr(medians[floor.rival], floor.figure) / getattr(medians["depot"], floor.figure)
             print(f"  {floor!s:50} {times:6.2f} {'OK' if times >= floor.times else 'BELOW'}")
-        _limit("memory of the download, MB", medians["depot"].memory, _MEMORY)
+        limit("memory of the download, MB", medians["depot"].memory, _MEMORY)
 
     def killed(self, hub: Nginx, scheme: str) -> None:
         """Bytes that are fetched again after a kill at 90 %."""
@@ -138,7 +138,7 @@ class Trial:
         assert engine.run().done
         engine.publish()
         print()
-        _limit("killed at 90 %: MiB sent twice", (hub.bytes_sent() - before - total) / MIB, 64)
+        limit("killed at 90 %: MiB sent twice", (hub.bytes_sent() - before - total) / MIB, 64)
         shutil.rmtree(self._target)
 
     def stopped(self, hub: Nginx, scheme: str) -> None:
@@ -149,7 +149,7 @@ class Trial:
 
         site, name = hub.site(scheme), "bench/kept"
         cost = of_download(site, name, self._target, until=middle, bandwidth=site.size(name) // 10)
-        _limit("stopped in the middle: seconds", cost.wall, 2)
+        limit("stopped in the middle: seconds", cost.wall, 2)
         shutil.rmtree(self._target)
 
     def revised(self, hub: Nginx, scheme: str) -> None:
@@ -163,11 +163,11 @@ class Trial:
         second.links = {message.sha256: str(published / message.path) for message in outcome.all(Verified)}
         assert second.run().done
         changed = (second.publish() / "model-07.safetensors").stat().st_size
-        _limit("1 of 20 files changed: bytes sent", hub.bytes_sent() - before, changed)
+        limit("1 of 20 files changed: bytes sent", hub.bytes_sent() - before, changed)
         shutil.rmtree(self._target)
 
 
-def _limit(what: str, value: float, most: float) -> None:
+def limit(what: str, value: float, most: float) -> None:
     print(f"  {what + f' <= {most:g}':50} {value:6.2f} {'OK' if value <= most else 'ABOVE'}", flush=True)
 
 

@@ -16,13 +16,13 @@ Run = Callable[[Site, str, Path], Cost]
 
 def curl(site: Site, name: str, target: Path) -> Cost:
     """One process; several files in parallel."""
-    return of_command(_curl(site, name, target), _trusting(site))
+    return of_command(_curl(site, name, target), trusting(site))
 
 
 def curl_sha256(site: Site, name: str, target: Path) -> Cost:
     """The same, and then every file is read and hashed, by the processor's own instructions as the depot does it."""
     command = shlex.join(_curl(site, name, target))
-    return of_command(["sh", "-ec", f"{command}; openssl dgst -sha256 {shlex.quote(str(target))}/*"], _trusting(site))
+    return of_command(["sh", "-ec", f"{command}; openssl dgst -sha256 {shlex.quote(str(target))}/*"], trusting(site))
 
 
 def aria2(site: Site, name: str, target: Path) -> Cost:
@@ -45,7 +45,7 @@ def aria2(site: Site, name: str, target: Path) -> Cost:
 
 def hf(site: Endpoint, name: str, target: Path) -> Cost:
     program = Path(sys.executable).with_name("hf")
-    environment = _trusting(site) | {
+    environment = trusting(site) | {
         "HF_ENDPOINT": site.endpoint,
         "HF_HOME": str(target / "home"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -76,5 +76,5 @@ def _curl(site: Site, name: str, target: Path) -> list[str]:
     return command + (["-Z", "--no-progress-meter"] if len(addresses) > 1 else [])
 
 
-def _trusting(site: Endpoint) -> dict[str, str]:
+def trusting(site: Endpoint) -> dict[str, str]:
     return CLEAN | ({"SSL_CERT_FILE": site.trust} if site.trust else {})
