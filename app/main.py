@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -59,6 +60,8 @@ _ROUTERS = (
 )
 MAX_BODY = 1_048_576
 """The most bytes of a request's body."""
+_READERS = 32
+"""Threads that read files: so many requests to an object store are under way at most."""
 
 
 def build(settings: Settings, *, watched_at: socket.socket | None = None) -> FastAPI:
@@ -142,17 +145,21 @@ async def _opened(
 @asynccontextmanager
 async def _opened_hub_api(settings: Settings, depot: Depot, store: Store) -> AsyncIterator[HubApi]:
     snapshots = Snapshots(depot.database)
+    threads = ThreadPoolExecutor(_READERS, "files")
     try:
         yield HubApi(
             depot.authenticator,
             snapshots,
             depot.sealer,
             store,
+            threads,
+            settings.files_redirect,
             depot.pulls,
             HubMetrics(depot.metrics.registry),
             _pull_through(settings, depot),
         )
     finally:
+        threads.shutdown(wait=False, cancel_futures=True)
         await snapshots.close()
 
 

@@ -64,6 +64,16 @@ class Removed(NamedTuple):
     since: int
 
 
+class Signed(NamedTuple):
+    """Addresses of published files, by path, from which anybody can read them, in ranges, too: they are secrets.
+
+    They are good until `until`, in seconds since 1970.
+    """
+
+    urls: Mapping[str, str]
+    until: int
+
+
 class OpenFile(Protocol):
     """A published file of `size` bytes, open for reading. Whoever reads it goes on after its model is deleted."""
 
@@ -182,6 +192,9 @@ class Store(Protocol):
 
     def open(self, model_id: UUID, path: str) -> OpenFile:
         """Open a published file. Raises `FileNotFoundError` if it is not there, or `path` leads out of the model."""
+
+    def sign(self, model_id: UUID, paths: Sequence[str]) -> Signed | None:
+        """Return addresses of published files; None if the store gives none. Raises as `open` does."""
 
     def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
         """Compare a published model with its files' sizes and SHA-256, by path. Return a line for each problem."""

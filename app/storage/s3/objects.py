@@ -9,6 +9,7 @@ from io import RawIOBase
 from itertools import islice
 from typing import Any, NamedTuple
 
+from botocore.credentials import RefreshableCredentials
 from botocore.session import Session
 
 from app.storage.base import StoreAway
@@ -21,6 +22,8 @@ _BATCH = 1000
 """Most keys of a request that deletes: the protocol's limit."""
 _SHA256 = "sha256"
 """The name of the metadata that holds a verified object's SHA-256."""
+_LIFETIMES = (3600, 1800, 900, 600)
+"""Seconds for which an address is signed. The last: temporary credentials are renewed when they have as much left."""
 _CHUNK = 1 << 18
 """Bytes of a body that are handed to the socket at a time."""
 _WINDOW, _SLOWEST = 30.0, 16 << 10
@@ -54,6 +57,7 @@ class Objects:
         session = Session()
         self._client = connect(session, options, READ)
         self._patient = connect(session, options, PATIENT)
+        self._session = None if options.access_key else session
         self.endpoint = str(self._client.meta.endpoint_url)
 
     def check(self) -> None:
@@ -154,6 +158,15 @@ class Objects:
         for page in self._pages("list_objects_v2", Prefix=prefix, Delimiter="/"):
             for found in page.get("Contents", ()):
                 yield Object(found["Key"], int(found["Size"]), str(found["ETag"]), found["LastModified"].timestamp())
+
+    def lifetime(self) -> int:
+        """Return for how many seconds an address that is signed now is good: no longer than the credentials."""
+        with self.translated():
+            credentials = self._session.get_credentials() if self._session else None
+            if not isinstance(credentials, RefreshableCredentials):
+                return _LIFETIMES[0]
+            credentials.get_frozen_credentials()  # renews them, if they are about to end
+            return next((one for one in _LIFETIMES if not credentials.refresh_needed(one)), _LIFETIMES[-1])
 
     def presign(self, key: str, seconds: int) -> str:
         """Return an address from which an object can be read, without further credentials, for so many seconds."""

@@ -1,18 +1,20 @@
 """A store in a bucket. A model is published by its manifest, which is written when all its files are there."""
 
+import errno
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from uuid import UUID
 
 from app.domain.errors import Reason, TryAgain
-from app.storage.base import Attempt, ModelUsage, Removed, Space
+from app.storage.base import Attempt, ModelUsage, Removed, Signed, Space
 from app.storage.locations import SCHEME, Bucket, S3Options
 from app.storage.manifests import Manifest
 from app.storage.s3.abilities import TRY_AGE, Abilities
 from app.storage.s3.arrival import S3Arrival
 from app.storage.s3.attempts import BucketAttempts
-from app.storage.s3.errors import NoObject
+from app.storage.s3.errors import Changed, NoObject
 from app.storage.s3.inspection import Inspection
 from app.storage.s3.keys import Keys
 from app.storage.s3.manifests import BucketManifests, Published
@@ -144,12 +146,20 @@ class S3Store:
         return f"{model_id}/{path}"
 
     def open(self, model_id: UUID, path: str) -> ObjectFile:
-        published = self._manifests.get(model_id)
-        if path not in published.etags:
-            raise FileNotFoundError(path)
-        key = self._keys.folder(published.label, model_id) + path
-        head = self._objects.head(key)
-        return ObjectFile(self._objects, key, head.size, head.etag)
+        try:
+            return self._open(self._manifests.recent(model_id), path)
+        except (FileNotFoundError, Changed):
+            return self._open(self._manifests.get(model_id), path)
+
+    def sign(self, model_id: UUID, paths: Sequence[str]) -> Signed | None:
+        published = self._manifests.recent(model_id)
+        if not published.etags.keys() >= set(paths):
+            published = self._manifests.get(model_id)
+        if absent := set(paths) - published.etags.keys():
+            raise FileNotFoundError(errno.ENOENT, f"{min(absent)!r} is not a file of the model")
+        folder, seconds = self._keys.folder(published.label, model_id), self._objects.lifetime()
+        until = int(time.time()) + seconds
+        return Signed({path: self._objects.presign(folder + path, seconds) for path in paths}, until)
 
     def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
         return self._inspection.check(model_id, recorded)
@@ -200,6 +210,17 @@ class S3Store:
                 self.forget(entry.model_id)
         tried = self._objects.below(self._keys.tries)
         self._objects.delete_all([one.key for one in tried if now - one.modified > TRY_AGE])
+
+    def _open(self, published: Published, path: str) -> ObjectFile:
+        """Open a file of a published model. Raises `FileNotFoundError`, or `Changed` if it is not what was published."""
+        etag = published.etags.get(path)
+        if etag is None:
+            raise FileNotFoundError(errno.ENOENT, f"{path!r} is not a file of the model")
+        key = self._keys.folder(published.label, published.manifest.model_id) + path
+        head = self._objects.head(key)
+        if head.etag != etag:
+            raise Changed(errno.ESTALE, f"{path!r} is not what was published: run `modeldepot storage verify`")
+        return ObjectFile(self._objects, key, head.size, head.etag)
 
     def _listed(self, folder: str) -> Mapping[str, Object]:
         return {one.key.removeprefix(folder): one for one in self._objects.below(folder)}
