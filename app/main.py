@@ -25,7 +25,7 @@ from app.depot.batching import Creates
 from app.depot.fetching import Fetching
 from app.depot.figures import Figures
 from app.depot.lookups import Lookups
-from app.depot.metrics import ApiMetrics
+from app.depot.metrics import ApiMetrics, StoreMetrics
 from app.depot.pulls import Pulls
 from app.depot.readiness import Readiness
 from app.depot.sessions import Sessions
@@ -70,10 +70,11 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    store = open_store(settings.storage, s3=settings.s3)
+    asked = StoreMetrics()
+    store = open_store(settings.storage, s3=settings.s3, observe=asked.asked)
     volume = Volume(store, writes=False, database=database)
     figures = Figures()
-    metrics = ApiMetrics(volume, database, figures.census)
+    metrics = ApiMetrics(volume, database, figures.census, asked)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -129,6 +130,7 @@ async def _opened(
         address=settings.address,
         zone=settings.zone,
         operation_deadline=settings.operation_deadline,
+        s3_endpoint=settings.s3_endpoint,
     )
     tasks = [asyncio.create_task(work) for work in (depot.broadcast.run(), keyring.run(), depot.pulls.run())]
     try:

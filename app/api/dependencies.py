@@ -52,6 +52,8 @@ class Depot:
     address: str
     zone: str
     operation_deadline: float
+    s3_endpoint: str
+    """The object store's address, if it is in none of AWS's."""
 
 
 async def _depot(request: Request) -> Depot:

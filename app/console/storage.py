@@ -50,6 +50,7 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
         usage=usage,
         disk=_disk(usage.used, usage.free, content),
         content=content,
+        links=depot.volume.links,
         as_it_is=_bar(content.listed, own=content.own, shared=content.shared, saved=content.saved),
         largest=[(row, _bar(most, own=row.own, shared=row.shared)) for row in largest],
     )

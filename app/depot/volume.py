@@ -8,6 +8,7 @@ from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.services import storages
 from app.storage.base import Signed, Space, Store
+from app.storage.locations import is_bucket
 
 _PATIENCE = 2.0
 """Seconds that a storage, which may be remote, has to answer."""
@@ -30,6 +31,11 @@ class Volume:
         self._database = database
         self._mark: UUID | None = None
         self._looking: asyncio.Future[tuple[Space, UUID | None]] | None = None
+
+    @property
+    def links(self) -> bool:
+        """Whether files that models share may be kept once: never in a bucket."""
+        return not is_bucket(self._store.location)
 
     async def look(self) -> Space:
         """Return the usage. Raises `VolumeAway`."""

@@ -14,7 +14,7 @@ from botocore.session import Session
 
 from app.storage.base import StoreAway
 from app.storage.incoming import Bytes
-from app.storage.locations import S3Options
+from app.storage.locations import Observe, S3Options
 from app.storage.s3.client import PATIENT, READ, connect
 from app.storage.s3.errors import NoObject, NoUpload, translated
 
@@ -50,13 +50,13 @@ class Head(NamedTuple):
 class Objects:
     """The bucket `name`. For any number of threads."""
 
-    def __init__(self, name: str, options: S3Options) -> None:
+    def __init__(self, name: str, options: S3Options, observe: Observe | None = None) -> None:
         self.name = name
         self.batches = True
         """Whether the server deletes several objects at once, as far as is known."""
         session = Session()
-        self._client = connect(session, options, READ)
-        self._patient = connect(session, options, PATIENT)
+        self._client = connect(session, options, READ, observe)
+        self._patient = connect(session, options, PATIENT, observe)
         self._session = None if options.access_key else session
         self.endpoint = str(self._client.meta.endpoint_url)
 

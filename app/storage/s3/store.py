@@ -9,7 +9,7 @@ from uuid import UUID
 
 from app.domain.errors import Reason, TryAgain
 from app.storage.base import Attempt, ModelUsage, Removed, Signed, Space
-from app.storage.locations import SCHEME, Bucket, S3Options
+from app.storage.locations import SCHEME, Bucket, Observe, S3Options
 from app.storage.manifests import Manifest
 from app.storage.s3.abilities import TRY_AGE, Abilities
 from app.storage.s3.arrival import S3Arrival
@@ -25,11 +25,13 @@ from app.storage.s3.reading import ObjectFile
 class S3Store:
     """The part of a bucket below a prefix."""
 
-    def __init__(self, bucket: Bucket, options: S3Options, *, keep: float = 0.0) -> None:
+    def __init__(
+        self, bucket: Bucket, options: S3Options, *, keep: float = 0.0, observe: Observe | None = None
+    ) -> None:
         self.keep = keep
         self.location = f"{SCHEME}{bucket.name}/{bucket.prefix}".rstrip("/")
         self._bucket = bucket.name
-        self._objects = Objects(bucket.name, options)
+        self._objects = Objects(bucket.name, options, observe)
         self._keys = Keys(bucket.prefix)
         self._manifests = BucketManifests(self._objects, self._keys)
         self._attempts = BucketAttempts(self._objects, self._keys)
