@@ -196,8 +196,11 @@ class Store(Protocol):
     def sign(self, model_id: UUID, paths: Sequence[str]) -> Signed | None:
         """Return addresses of published files; None if the store gives none. Raises as `open` does."""
 
-    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
-        """Compare a published model with its files' sizes and SHA-256, by path. Return a line for each problem."""
+    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]], *, deep: bool = True) -> list[str]:
+        """Compare a published model with its files' sizes and SHA-256, by path. Return a line for each problem.
+
+        Unless it is `deep`, a store may trust what tells it that a file is the one that was published.
+        """
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
         """Remove all of a model. Idempotent. Raises `NotYet` while a file is written."""

@@ -177,7 +177,7 @@ class PosixStore:
     def sign(self, model_id: UUID, paths: Sequence[str]) -> Signed | None:  # noqa: ARG002  # a folder has no addresses
         return None
 
-    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
+    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]], *, deep: bool = True) -> list[str]:  # noqa: ARG002  # nothing but its bytes tells of a file
         return inspection.check_files(self.layout.published(model_id), recorded)
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:

@@ -149,6 +149,9 @@ def test_a_store_that_goes_away_cuts_the_connection_and_is_told_in_one_line(star
         assert "does not answer" in told
         refused = shelf.get(_LARGE)
         assert (refused.status_code, "storage" in refused.json()["error"]) == (503, True)
+        ready = httpx2.get(shelf.depot.address("/readyz"), timeout=60)
+        assert (ready.status_code, ready.json()["checks"]["storage"]["ok"]) == (503, False)
+        assert "DEPOT_S3" in ready.json()["checks"]["storage"]["message"]
         server.start()
         assert shelf.get(_LARGE).content == FILES["large.bin"]
     assert "Traceback" not in shelf.depot.logs()

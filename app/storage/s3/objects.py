@@ -39,6 +39,14 @@ class Object(NamedTuple):
     modified: float
 
 
+class Begun(NamedTuple):
+    """An upload that is neither completed nor aborted. `since`: in seconds since 1970, by the server's clock."""
+
+    key: str
+    upload: str
+    since: float
+
+
 class Head(NamedTuple):
     """An object's size in bytes, its ETag, and the SHA-256 that was verified when it was stored, if there is one."""
 
@@ -226,11 +234,11 @@ class Objects:
         except (NoUpload, NoObject):
             pass
 
-    def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """Yield the keys and ids of the uploads below `prefix`, as far as the server tells: many do not."""
+    def uploads(self, prefix: str) -> Iterator[Begun]:
+        """Yield the uploads below `prefix`, as far as the server tells: many do not."""
         for page in self._pages("list_multipart_uploads", Prefix=prefix):
             for found in page.get("Uploads", ()):
-                yield found["Key"], found["UploadId"]
+                yield Begun(found["Key"], found["UploadId"], found["Initiated"].timestamp())
 
     def _pages(self, operation: str, **asked: Any) -> Iterator[Any]:
         with self.translated():

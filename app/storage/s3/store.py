@@ -163,8 +163,8 @@ class S3Store:
         until = int(time.time()) + seconds
         return Signed({path: self._objects.presign(folder + path, seconds) for path in paths}, until)
 
-    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
-        return self._inspection.check(model_id, recorded)
+    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]], *, deep: bool = True) -> list[str]:
+        return self._inspection.check(model_id, recorded, deep=deep)
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
         folder = self._keys.folder(label, model_id)
@@ -212,6 +212,7 @@ class S3Store:
                 self.forget(entry.model_id)
         tried = self._objects.below(self._keys.tries)
         self._objects.delete_all([one.key for one in tried if now - one.modified > TRY_AGE])
+        self._attempts.abort_lost(now - max(self.keep, TRY_AGE))
 
     def _open(self, published: Published, path: str) -> ObjectFile:
         """Open a file of a published model. Raises `FileNotFoundError`, or `Changed` if it is not what was published."""
