@@ -130,6 +130,7 @@ async def _opened(
         address=settings.address,
         zone=settings.zone,
         operation_deadline=settings.operation_deadline,
+        quota=settings.quota,
         s3_endpoint=settings.s3_endpoint,
     )
     tasks = [asyncio.create_task(work) for work in (depot.broadcast.run(), keyring.run(), depot.pulls.run())]

@@ -126,6 +126,7 @@ async def _serve(settings: Settings, storage: Store, asked: StoreMetrics, listen
             redirects_inside=settings.hub_redirects_inside,
             lease=settings.lease,
             reserve=settings.reserve,
+            quota=settings.quota,
             keep_partial=settings.keep_partial,
             connections=settings.connections,
             backoff=settings.backoff,

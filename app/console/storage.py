@@ -42,6 +42,9 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
         usage = await depot.volume.look()
     except VolumeAway as error:
         problem = str(error)
+    if depot.quota and usage.free is None and not problem:
+        used = content.listed + content.arriving
+        usage = Space(used, max(depot.quota - used, 0))
     most = max((row.own + row.shared for row in largest), default=0)
     return page(
         request,

@@ -166,6 +166,9 @@ class Settings(BaseSettings):
     attempts: int = Field(6, ge=1, le=100, description="How many attempts in a row may fail before an operation does.")
     backoff: Seconds = Field(2.0, description="The wait before the second attempt, in seconds. It doubles, up to 300.")
     reserve: int = Field(1_073_741_824, ge=0, description="Free bytes that downloads leave on the storage.")
+    quota: int = Field(
+        0, ge=0, description="The most bytes that all models may take, by what is recorded of them. 0: no limit."
+    )
     keep_partial: bool = Field(True, description="Whether what arrived stays when the disk is full, for a retry.")
     trash_retention: Seconds = Field(
         604_800.0,
