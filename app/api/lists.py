@@ -21,7 +21,7 @@ from app.batcher import Batcher
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database, Reader
 from app.depot.volume import Volume, VolumeAway
-from app.domain.errors import BadRequest, NoAnswer, Refusal
+from app.domain.errors import Conflict, NoAnswer, Refusal
 from app.domain.keys import NameLimit
 from app.domain.states import ModelStatus
 from app.services import files as recorded
@@ -135,7 +135,7 @@ def deployments(name: str | None, model_id: UUID | None, limit: NameLimit) -> Li
 
 
 async def signed_files(database: Database, volume: Volume, model_id: UUID) -> Response:
-    """Return the list of a ready model's files with addresses of the object store. Raises `BadRequest`, `NoAnswer`."""
+    """Return the list of a ready model's files with addresses of the object store. Raises `Conflict`, `NoAnswer`."""
     async with database.read() as connection:
         rows = await recorded.of(connection, model_id)
     try:
@@ -146,7 +146,7 @@ async def signed_files(database: Database, volume: Volume, model_id: UUID) -> Re
         message = (
             "'urls' is for a depot whose storage is in a bucket: here, load the model from its path, or by its name."
         )
-        raise BadRequest(message, field="urls")
+        raise Conflict(message)
     until = datetime.fromtimestamp(signed.until, UTC)
     listed = [
         {

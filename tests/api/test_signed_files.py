@@ -90,8 +90,7 @@ def test_who_may_not_list_the_files_gets_no_addresses(shelf: Shelf) -> None:
 
 def test_other_models_have_no_addresses(api: Api) -> None:
     in_a_folder = api.ask("GET", f"/ai/model/{api.ready_model()}/files?urls=1")
-    assert (in_a_folder.status_code, in_a_folder.json()["field"]) == (400, "urls")
-    assert "bucket" in in_a_folder.json()["message"]
+    assert (in_a_folder.status_code, "bucket" in in_a_folder.json()["message"]) == (409, True)
     operation = api.ask("POST", "/ai/model", json={"name": "acme/arriving"}).json()
     assert api.ask("GET", f"/ai/model/{operation['reference']['id']}/files?urls=1").status_code == 409
     assert api.ask("GET", "/ai/model/00000000-0000-0000-0000-000000000000/files?urls=1").status_code == 404

@@ -80,6 +80,7 @@ class BucketManifests:
         return True
 
     def forget(self, model_id: UUID) -> None:
+        self._recent.pop(model_id, None)
         self._objects.delete(self._keys.manifest(model_id))
 
     def ids(self) -> set[UUID]:
