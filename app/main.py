@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ from app.depot.batching import Creates
 from app.depot.fetching import Fetching
 from app.depot.figures import Figures
 from app.depot.lookups import Lookups
-from app.depot.metrics import ApiMetrics
+from app.depot.metrics import ApiMetrics, StoreMetrics
 from app.depot.pulls import Pulls
 from app.depot.readiness import Readiness
 from app.depot.sessions import Sessions
@@ -59,6 +60,8 @@ _ROUTERS = (
 )
 MAX_BODY = 1_048_576
 """The most bytes of a request's body."""
+_READERS = 32
+"""Threads that read files: so many requests to an object store are under way at most."""
 
 
 def build(settings: Settings, *, watched_at: socket.socket | None = None) -> FastAPI:
@@ -67,10 +70,11 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    store = open_store(settings.storage, s3=settings.s3)
+    asked = StoreMetrics()
+    store = open_store(settings.storage, s3=settings.s3, observe=asked.asked)
     volume = Volume(store, writes=False, database=database)
     figures = Figures()
-    metrics = ApiMetrics(volume, database, figures.census)
+    metrics = ApiMetrics(volume, database, figures.census, asked)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -126,6 +130,8 @@ async def _opened(
         address=settings.address,
         zone=settings.zone,
         operation_deadline=settings.operation_deadline,
+        quota=settings.quota,
+        s3_endpoint=settings.s3_endpoint,
     )
     tasks = [asyncio.create_task(work) for work in (depot.broadcast.run(), keyring.run(), depot.pulls.run())]
     try:
@@ -142,17 +148,21 @@ async def _opened(
 @asynccontextmanager
 async def _opened_hub_api(settings: Settings, depot: Depot, store: Store) -> AsyncIterator[HubApi]:
     snapshots = Snapshots(depot.database)
+    threads = ThreadPoolExecutor(_READERS, "files")
     try:
         yield HubApi(
             depot.authenticator,
             snapshots,
             depot.sealer,
             store,
+            threads,
+            settings.files_redirect,
             depot.pulls,
             HubMetrics(depot.metrics.registry),
             _pull_through(settings, depot),
         )
     finally:
+        threads.shutdown(wait=False, cancel_futures=True)
         await snapshots.close()
 
 

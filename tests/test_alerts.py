@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.db.migrate import revisions
 from app.db.session import Database
 from app.depot.figures import Figures
-from app.depot.metrics import ApiMetrics
+from app.depot.metrics import ApiMetrics, StoreMetrics
 from app.depot.readiness import Readiness
 from app.depot.volume import Volume
 from app.domain.commands import Command
@@ -33,7 +33,10 @@ async def exported(database: Database, redis_url: str, tmp_path: Path) -> Export
     """By an API and a worker that have both done something."""
     volume, wakeup = Volume(PosixStore(tmp_path), writes=True), Wakeup(connect(redis_url))
     readiness = Readiness(database, revisions(), wakeup, volume)
-    api, worker = ApiMetrics(volume, database, Figures().census), WorkerMetrics(volume, slots=1)
+    store = StoreMetrics()
+    api, worker = ApiMetrics(volume, database, Figures().census, store), WorkerMetrics(volume, slots=1)
+    for status in ("200", "403", "503", "none"):
+        store.asked("GetObject", status, 0.1)
     api.answered("GET", 500, 0.1)
     worker.tried_again(Reason.BUSY)
     with worker.attempt(Command.CREATE_MODEL, occupies=True):

@@ -17,6 +17,7 @@ from app import telemetry
 from app.db.errors import DatabaseUnreachable
 from app.db.migrate import revisions
 from app.db.session import Database, open_database
+from app.depot.metrics import StoreMetrics
 from app.depot.readiness import Readiness
 from app.depot.status import CannotListen, StatusServer, listen
 from app.depot.volume import Volume, VolumeAway
@@ -53,12 +54,13 @@ log = structlog.get_logger()
 
 
 def main() -> None:
+    asked = StoreMetrics()
     try:
         settings = load()
         _check_certificate(settings)
         # First of all: a worker that cannot listen has changed and logged nothing.
         listener = listen(settings.metrics_host, settings.metrics_port)
-        storage = open_store(settings.storage, keep=settings.trash_retention, s3=settings.s3)
+        storage = open_store(settings.storage, keep=settings.trash_retention, s3=settings.s3, observe=asked.asked)
     except (SettingsError, CannotListen) as error:
         sys.exit(_say(str(error)))
     try:
@@ -70,7 +72,7 @@ def main() -> None:
     telemetry.configure(settings.log_format)
     _give_way(settings.niceness)
     try:
-        asyncio.run(_serve(settings, storage, listener))
+        asyncio.run(_serve(settings, storage, asked, listener))
     except Failed as error:
         sys.exit(_say(f"DEPOT_STORAGE is wrong: {error.message}"))
 
@@ -98,7 +100,7 @@ def _give_way(niceness: int) -> None:
             Path("/proc/self/autogroup").write_text(str(niceness))
 
 
-async def _serve(settings: Settings, storage: Store, listener: socket.socket | None) -> None:
+async def _serve(settings: Settings, storage: Store, asked: StoreMetrics, listener: socket.socket | None) -> None:
     host = socket.gethostname()
     options = _options(settings)
     presence = Presence(f"{host}:{os.getpid()}", host, version("modeldepot"), options.all_slots, settings.poll_interval)
@@ -108,7 +110,7 @@ async def _serve(settings: Settings, storage: Store, listener: socket.socket | N
     )
     wakeup = Wakeup(connect(settings.redis_url))
     volume = Volume(storage, writes=True, database=database)
-    metrics = WorkerMetrics(volume, settings.slots)
+    metrics = WorkerMetrics(volume, settings.slots, asked)
     status = StatusServer(Readiness(database, revisions(), wakeup, volume), metrics)
     with scratch() as cache:
         download_pool = DownloadPool(
@@ -125,6 +127,7 @@ async def _serve(settings: Settings, storage: Store, listener: socket.socket | N
             redirects_inside=settings.hub_redirects_inside,
             lease=settings.lease,
             reserve=settings.reserve,
+            quota=settings.quota,
             keep_partial=settings.keep_partial,
             connections=settings.connections,
             backoff=settings.backoff,

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from app.depot.metrics import ProcessMetrics
+from app.depot.metrics import ProcessMetrics, StoreMetrics
 from app.depot.volume import Volume
 from app.domain.commands import Command
 from app.domain.errors import Reason
@@ -44,8 +44,8 @@ class AttemptResult:
 
 
 class WorkerMetrics(ProcessMetrics):
-    def __init__(self, volume: Volume, slots: int) -> None:
-        super().__init__("worker", volume)
+    def __init__(self, volume: Volume, slots: int, store: StoreMetrics | None = None) -> None:
+        super().__init__("worker", volume, store)
         self._slots, self._taken = slots, 0
         self._seconds = Histogram(
             "modeldepot_attempt_seconds",

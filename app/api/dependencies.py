@@ -52,6 +52,10 @@ class Depot:
     address: str
     zone: str
     operation_deadline: float
+    quota: int
+    """Most bytes that all models may take; 0 for no limit."""
+    s3_endpoint: str
+    """The object store's address, if it is in none of AWS's."""
 
 
 async def _depot(request: Request) -> Depot:

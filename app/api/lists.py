@@ -5,6 +5,7 @@ While one is sent it holds one slice in memory and no database connection, even 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,13 +16,15 @@ from pydantic import TypeAdapter
 from starlette.types import Send
 
 from app.api import schemas
-from app.api.answers import body, json_bytes, plain
+from app.api.answers import body, json_answer, json_bytes, plain
 from app.batcher import Batcher
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database, Reader
-from app.domain.errors import Refusal
+from app.depot.volume import Volume, VolumeAway
+from app.domain.errors import Conflict, NoAnswer, Refusal
 from app.domain.keys import NameLimit
 from app.domain.states import ModelStatus
+from app.services import files as recorded
 from app.services import lists
 from app.services.rows import DeploymentRecord, ModelRecord, Placed, Record
 
@@ -129,6 +132,33 @@ def deployments(name: str | None, model_id: UUID | None, limit: NameLimit) -> Li
         return schemas.DEPLOYMENTS.dump_json([schemas.deployment(row) for row in rows], by_alias=True)
 
     return Listed("deployments", partial(lists.deployments, name=name, model_id=model_id, limit=limit), written)
+
+
+async def signed_files(database: Database, volume: Volume, model_id: UUID) -> Response:
+    """Return the list of a ready model's files with addresses of the object store. Raises `Conflict`, `NoAnswer`."""
+    async with database.read() as connection:
+        rows = await recorded.of(connection, model_id)
+    try:
+        signed = await volume.sign(model_id, [row.path for row in rows])
+    except VolumeAway as error:
+        raise NoAnswer(f"{error} Send the request again in a while.") from None
+    if signed is None:
+        message = (
+            "'urls' is for a depot whose storage is in a bucket: here, load the model from its path, or by its name."
+        )
+        raise Conflict(message)
+    until = datetime.fromtimestamp(signed.until, UTC)
+    listed = [
+        {
+            "path": row.path,
+            "size": row.size,
+            "sha256": row.sha256,
+            "url": signed.urls[row.path],
+            "url_expires_at": until,
+        }
+        for row in rows
+    ]
+    return json_answer(schemas.SIGNED_FILES, {"files": listed})
 
 
 def files(model: ModelRecord) -> Listed:

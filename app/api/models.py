@@ -26,6 +26,9 @@ Limit = Annotated[int | None, Query(ge=1, le=lists.LONGEST_PAGE, description="Ho
 After = Annotated[UUID | None, Query(description="List what follows this model: the id of the last one of a page.")]
 Name = Annotated[schemas.Text | None, Query(description="List only the models of exactly this repository.")]
 Status = Annotated[ModelStatus | None, Query(description="List only the models in this status.")]
+Urls = Annotated[
+    bool | None, Query(description="Whether to give each file an address in the object store, for an hour at most.")
+]
 _EXAMPLES: dict[str, Any] = {
     "whole": {"summary": "A whole repository", "value": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},
     "one file": {
@@ -107,12 +110,14 @@ async def delete_model(model_id: ResourceId, depot: TheDepot, act: TheAct) -> Re
     operation_id="list-model-files",
     summary="List a model's files",
     response_class=Response,
-    responses={200: {"model": schemas.FileList}, **documented(404, 409, 503)},
+    responses={200: {"model": schemas.FileList | schemas.SignedFileList}, **documented(400, 404, 409, 503)},
 )
-async def list_files(model_id: ResourceId, depot: TheDepot) -> Response:
+async def list_files(model_id: ResourceId, depot: TheDepot, urls: Urls = None) -> Response:
     """The files of a ready model with the checksums they were verified to have."""  # noqa: D401  # the document shows it
     async with depot.database.read() as connection:
         model = await models.get(connection, model_id)
+    if urls and model.status == ModelStatus.READY:
+        return await lists.signed_files(depot.database, depot.volume, model_id)
     return await depot.lists.of(lists.files(model))
 
 

@@ -190,6 +190,11 @@ class File(Wire):
     sha256: str
 
 
+class SignedFile(File):
+    url: Annotated[str, Field(description="Reads the file, in ranges, too, without a key: a secret.")]
+    url_expires_at: Time
+
+
 class Latest(Wire):
     """Where the branch or tag is that a model was fetched from."""
 
@@ -255,6 +260,12 @@ class FileList(Wire):
     files: list[File]
 
 
+class SignedFileList(Wire):
+    """What `urls=1` asks for."""
+
+    files: list[SignedFile]
+
+
 class DeploymentList(Wire):
     deployments: list[Deployment]
 
@@ -272,6 +283,7 @@ class ModelInUse(Error):
 MODEL = TypeAdapter(Model)
 MODELS = TypeAdapter(list[Model])
 FILES = TypeAdapter(list[File])
+SIGNED_FILES = TypeAdapter(SignedFileList)
 LATEST = TypeAdapter(Latest)
 OPERATION = TypeAdapter(Operation)
 DEPLOYMENT = TypeAdapter(Deployment)

@@ -26,20 +26,29 @@ def storage() -> None:
 @storage.command()
 @data_option
 @json_option
+@click.option("--deep", is_flag=True, help="In a bucket, read every file. In a folder they are read in any case.")
 @click.option("--repair", is_flag=True, help="Have a worker fetch again what is wrong.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="A file with the Hub token that a repair needs.")
 @click.option("--token-stdin", is_flag=True, help="Read that token from standard input.")
 @click.argument("model", required=False, metavar="[NAME-or-ID]")
 def verify(
-    data: Path, model: str | None, token_file: Path | None, *, repair: bool, token_stdin: bool, as_json: bool
+    data: Path,
+    model: str | None,
+    token_file: Path | None,
+    *,
+    deep: bool,
+    repair: bool,
+    token_stdin: bool,
+    as_json: bool,
 ) -> None:
-    """Read every published file, or those of one model, and compare it with its recorded checksum.
+    """Compare every published file, or those of one model, with its recorded checksum.
 
-    The exit code is 1 when something is wrong, and 5 when there is no such model. A model under repair stays ready, at
+    In a folder every file is read. In a bucket a file that has the size and the ETag with which it was published counts
+    as unchanged, and only another one is read; --deep reads all. The exit code is 1 when something is wrong, and 5 when there is no such model. A model under repair stays ready, at
     its path: a worker fetches what is wrong beside it and then swaps it in, file by file. A repair that fails leaves the
     model as it was. For a gated or private model it takes the Hub token: from HF_TOKEN, a file or standard input.
     """
-    words = ["--repair"] * repair + ["--json"] * as_json + ["--token-stdin"] * token_stdin
+    words = ["--deep"] * deep + ["--repair"] * repair + ["--json"] * as_json + ["--token-stdin"] * token_stdin
     words += [f"--token-file={token_file}"] if token_file else []
     _become("worker.maintenance.verify", data, *words, *(["--", model] if model else []))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from app.console.command_lines import Line
 from app.domain import gguf
+from app.storage.locations import is_bucket
 
 CONFIG = "config.json"
 ENDINGS = (".gguf", ".safetensors", ".bin", CONFIG)
@@ -15,11 +16,16 @@ ENDINGS = (".gguf", ".safetensors", ".bin", CONFIG)
 _NO_WEIGHTS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin"})
 
 
-def to_serve(name: str, folder: str, paths: Sequence[str], config: bytes | None) -> tuple[list[Line], list[Line]]:
+def to_serve(
+    name: str, folder: str, paths: Sequence[str], config: bytes | None, *, endpoint: str = ""
+) -> tuple[list[Line], list[Line]]:
     """Return (one line per engine for a model with files at `paths` in `folder`, lines for other quantizations).
 
-    `config` is the content of its config.json, `None` if that can't be read.
+    `config` is the content of its config.json, `None` if that can't be read. `endpoint`: of the object store, if the
+    folder is `s3://…` in one that is not AWS's.
     """
+    if is_bucket(folder):
+        return _from_bucket(name, folder, paths, config, endpoint), []
     for_llama_cpp = _for_llama_cpp(folder, paths)
     lines = for_llama_cpp[:1]
     if _suits_vllm(paths, config):
@@ -47,6 +53,25 @@ def by_name(name: str, revision: str, address: str, paths: Sequence[str], config
         command = shlex.join(["ollama", "pull", *insecure, f"{place}/{name}:{quant}"])
         lines.append(Line("Ollama, by name, where pulling needs no key", command))
     return [*lines, Line("Its files, by name", shlex.join(["hf", "download", name, *at]))]
+
+
+def _from_bucket(name: str, location: str, paths: Sequence[str], config: bytes | None, endpoint: str) -> list[Line]:
+    """Return the lines for engines that read a bucket themselves: of Transformers models in safetensors."""
+    if not _suits_vllm(paths, config) or not any("/" not in path and path.endswith(".safetensors") for path in paths):
+        return []
+    # What the streamer of these engines needs to know of a server that is not AWS's.
+    own = (
+        [f"AWS_ENDPOINT_URL={shlex.quote(endpoint)}", "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING=0"] if endpoint else []
+    )
+    host = ["export", *own, "AWS_EC2_METADATA_DISABLED=true", "AWS_ACCESS_KEY_ID=…", "AWS_SECRET_ACCESS_KEY=…"]
+    serve = ["vllm", "serve", location, "--load-format", "runai_streamer", "--served-model-name", name]
+    launch = ["python", "-m", "sglang.launch_server", "--model-path", location, "--served-model-name", name]
+    return [
+        Line("On each host, with a key that may read the bucket", " ".join(host)),
+        Line("vLLM, from the bucket", shlex.join(serve)),
+        Line("SGLang, from the bucket", shlex.join([*launch, "--load-format", "runai_streamer"])),
+        Line("KServe, in an InferenceService", f"storageUri: {json.dumps(location)}"),
+    ]
 
 
 def _for_llama_cpp(folder: str, paths: Iterable[str]) -> list[Line]:

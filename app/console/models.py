@@ -215,7 +215,7 @@ async def _engines(
     has_config = engines.CONFIG in paths
     config = await depot.volume.read(model.id, engines.CONFIG, _LARGEST_CONFIG) if has_config else None
     elsewhere = engines.by_name(model.name, model.revision, depot.address, paths, config)
-    return engines.to_serve(model.name, model.path, paths, config), elsewhere
+    return engines.to_serve(model.name, model.path, paths, config, endpoint=depot.s3_endpoint), elsewhere
 
 
 async def _sure(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:

@@ -42,6 +42,9 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
         usage = await depot.volume.look()
     except VolumeAway as error:
         problem = str(error)
+    if depot.quota and usage.free is None and not problem:
+        used = content.listed + content.arriving
+        usage = Space(used, max(depot.quota - used, 0))
     most = max((row.own + row.shared for row in largest), default=0)
     return page(
         request,
@@ -50,6 +53,7 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
         usage=usage,
         disk=_disk(usage.used, usage.free, content),
         content=content,
+        links=depot.volume.links,
         as_it_is=_bar(content.listed, own=content.own, shared=content.shared, saved=content.saved),
         largest=[(row, _bar(most, own=row.own, shared=row.shared)) for row in largest],
     )

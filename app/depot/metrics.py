@@ -22,12 +22,29 @@ _PATIENCE = 3.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE"})
 
 
+class StoreMetrics:
+    """Metrics of the requests to an object store: `asked` is the `observe` of `open_store`."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(
+            "modeldepot_object_store_seconds",
+            "Requests to the object store by operation and status, with their repetitions, until the answer begins.",
+            ("operation", "status"),
+            registry=None,  # The store is made before the registry.
+        )
+
+    def asked(self, operation: str, status: str, seconds: float) -> None:
+        self.seconds.labels(operation, status).observe(seconds)
+
+
 class ProcessMetrics:
     """Metrics of any process of a depot, and of its storage."""
 
-    def __init__(self, process: str, volume: Volume) -> None:
+    def __init__(self, process: str, volume: Volume, store: StoreMetrics | None = None) -> None:
         self._volume = volume
         self.registry = CollectorRegistry()
+        if store:
+            self.registry.register(store.seconds)
         ProcessCollector(registry=self.registry)
         build = Info("modeldepot_build", "The version that runs.", registry=self.registry)
         build.info({"version": version("modeldepot"), "process": process})
@@ -60,8 +77,10 @@ class ProcessMetrics:
 class ApiMetrics(ProcessMetrics):
     """Also metrics of the whole depot, from its rows. Counting a million operations takes 0.15 s."""
 
-    def __init__(self, volume: Volume, database: Database, census: Figure[Census]) -> None:
-        super().__init__("api", volume)
+    def __init__(
+        self, volume: Volume, database: Database, census: Figure[Census], store: StoreMetrics | None = None
+    ) -> None:
+        super().__init__("api", volume, store)
         self._database, self._census = database, census
         requests = Histogram(
             "modeldepot_request_seconds",

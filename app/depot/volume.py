@@ -1,12 +1,14 @@
 """The storage as a whole: whether it is usable, and how many bytes are used and free."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID, uuid5
 
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.services import storages
-from app.storage.base import Space, Store
+from app.storage.base import Signed, Space, Store
+from app.storage.locations import is_bucket
 
 _PATIENCE = 2.0
 """Seconds that a storage, which may be remote, has to answer."""
@@ -29,6 +31,11 @@ class Volume:
         self._database = database
         self._mark: UUID | None = None
         self._looking: asyncio.Future[tuple[Space, UUID | None]] | None = None
+
+    @property
+    def links(self) -> bool:
+        """Whether files that models share may be kept once: never in a bucket."""
+        return not is_bucket(self._store.location)
 
     async def look(self) -> Space:
         """Return the usage. Raises `VolumeAway`."""
@@ -57,6 +64,14 @@ class Volume:
                 return await asyncio.to_thread(self._read, model_id, path, most)
         except (VolumeAway, TimeoutError, OSError):
             return None
+
+    async def sign(self, model_id: UUID, paths: Sequence[str]) -> Signed | None:
+        """Return addresses of published files; None if the storage gives none. Raises `VolumeAway`."""
+        await self.look()
+        try:
+            return await asyncio.to_thread(self._store.sign, model_id, paths)
+        except OSError as error:
+            raise VolumeAway(f"The storage can't be used: {told(error)}. {self._store.advice}") from error
 
     async def lacks(self, model_id: UUID) -> bool:
         """Return whether the folder of a published model is gone. Raises `VolumeAway`.

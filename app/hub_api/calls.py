@@ -1,8 +1,12 @@
 """One request: what it asks for, and what the depot has of it."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
+from typing import TypeVar
 
 from starlette.requests import Request
 
@@ -23,6 +27,8 @@ from app.services.published import Snapshot
 from app.services.rows import NamedModel
 from app.storage.base import Store
 
+T = TypeVar("T")
+
 _ARRIVING = frozenset({ModelStatus.CREATING, ModelStatus.DOWNLOADING})
 _DEFAULTS = frozenset({"", "HEAD"})
 """The revisions that mean the repository's own default."""
@@ -30,15 +36,25 @@ _DEFAULTS = frozenset({"", "HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class HubApi:
-    """The parts of the API process that these routes need. `store` has the models' files."""
+    """The parts of the API process that these routes need.
+
+    `store` has the models' files. All that asks it runs in `threads`, so that a store that hangs holds up nothing else.
+    """
 
     authenticator: Authenticator
     snapshots: Snapshots
     sealer: Sealer
     store: Store
+    threads: Executor
+    redirects: bool
+    """Whether clients get files from the store itself, where it has addresses."""
     pulls: Pulls
     metrics: HubMetrics
     pull_through: PullThrough
+
+    async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        """Return what `work` does with these arguments, in a thread that may wait for the store."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(work, *arguments))
 
 
 @dataclass(frozen=True, slots=True)

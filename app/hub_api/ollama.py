@@ -4,7 +4,6 @@ Ollama fetches a blob in ranges from the address in `Location`, without credenti
 for one blob and some hours. It follows no redirect to the same host, but reads the header of a 200.
 """
 
-import asyncio
 import hashlib
 import json
 import re
@@ -54,7 +53,7 @@ async def manifest(call: Call) -> Response:
         )
         raise HubError(message, status=HTTPStatus.BAD_REQUEST)
     model = entries.files[variant.path]
-    config = await asyncio.to_thread(_config, call, model)
+    config = await call.hub.in_thread(_config, call, model)
     layers = [_layer(_MODEL, model)]
     layers += [_layer(_PROJECTOR, entries.files[variant.projector])] if variant.projector else []
     layers += [_layer(kind, entries.files[path]) for path, kind in _BESIDE.items() if path in entries.files]
@@ -81,7 +80,7 @@ async def blob(call: Call) -> Response:
     if found and (file := entries.by_checksum.get(found[1])):
         return await send(call, file, headers)
     for variant in _variants(entries):
-        config = await asyncio.to_thread(_config, call, entries.files[variant.path])
+        config = await call.hub.in_thread(_config, call, entries.files[variant.path])
         if _digest(config) == call.tag:
             return Response(config, headers=headers, media_type=_CONFIG)
     raise entry_not_found(call, snapshot)

@@ -1,6 +1,5 @@
 """Sends a file, or a range of it."""
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -13,6 +12,7 @@ from app.http.pulls import pull_of
 from app.http.sending import FileRange
 from app.hub_api.calls import Call, entry_not_found, unavailable
 from app.hub_api.entries import File
+from app.hub_api.errors import HubError
 from app.storage.base import OpenFile
 
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
@@ -27,11 +27,14 @@ async def resolve(call: Call) -> Response:
     file = (await call.entries(snapshot)).files.get(call.path)
     if file is None:
         raise entry_not_found(call, snapshot)
-    return await send(call, file, {"X-Repo-Commit": snapshot.commit})
+    return await send(call, file, {"X-Repo-Commit": snapshot.commit}, redirects=call.hub.redirects)
 
 
-async def send(call: Call, file: File, headers: Mapping[str, str]) -> Response:
-    """Return the answer with the bytes that are asked for. Raises `HubError` if the storage does not give them."""
+async def send(call: Call, file: File, headers: Mapping[str, str], *, redirects: bool = False) -> Response:
+    """Return the answer with the bytes that are asked for. Raises `HubError` if the storage does not give them.
+
+    `redirects`: whether it may be an address of the store itself. A HEAD is answered here: an address is signed for GET.
+    """
     etag, asked = f'"{file.etag}"', call.request.headers
     headers = {
         **headers,
@@ -54,9 +57,18 @@ async def send(call: Call, file: File, headers: Mapping[str, str]) -> Response:
     elif "range" in asked and not file.size:
         # Of an empty file no range is satisfiable, but 416 ends the Rust client, which asks for the first byte.
         headers["Content-Range"] = "bytes */0"
-    opened = await asyncio.to_thread(open_file, call, file)
+    if (
+        redirects
+        and file.size
+        and "if-range" not in asked
+        and (address := await call.hub.in_thread(_signed, call, file))
+    ):
+        (await _begin(call, file))(count)
+        return _redirect(address, headers)
+    opened = await call.hub.in_thread(open_file, call, file)
     ended = await _begin(call, file)
-    return FileRange(opened, first, count, status, headers | {"Content-Length": str(count)}, ended)
+    headers["Content-Length"] = str(count)
+    return FileRange(opened, first, count, status, headers, ended, threads=call.hub.threads)
 
 
 async def _begin(call: Call, file: File) -> Callable[[int], None]:
@@ -72,15 +84,27 @@ async def _begin(call: Call, file: File) -> Callable[[int], None]:
     return ended
 
 
+def _signed(call: Call, file: File) -> str:
+    """Return the file's address in the store; empty if the store has none. Raises `HubError`."""
+    try:
+        signed = call.hub.store.sign(file.model_id, [file.path])
+    except OSError as error:
+        raise _unreadable(file, error) from None
+    return signed.urls[file.path] if signed else ""
+
+
+def _redirect(address: str, headers: Mapping[str, str]) -> Response:
+    """Return the Hub's own kind of answer for a file that is elsewhere, which has the ETag of what is there."""
+    mine = {name: value for name, value in headers.items() if name.startswith("X-")}
+    return Response(status_code=HTTPStatus.FOUND, headers=mine | {"Location": address, "Cache-Control": "no-store"})
+
+
 def open_file(call: Call, file: File) -> OpenFile:
     """Open a file. Raises `HubError` if it can't be read, or is not as long as when it was verified."""
     try:
         opened = call.hub.store.open(file.model_id, file.path)
     except OSError as error:
-        log.warning("a kept file can't be read", model=str(file.model_id), path=file.path, error=error.strerror)
-        raise unavailable(
-            "The depot's storage can't be used at the moment: its operator finds why in the log."
-        ) from None
+        raise _unreadable(file, error) from None
     if opened.size != file.size:
         opened.close()
         log.warning("a kept file has another size: modeldepot storage verify", model=str(file.model_id), path=file.path)
@@ -88,6 +112,11 @@ def open_file(call: Call, file: File) -> OpenFile:
             "The depot's copy of this file is damaged: its operator mends it by `modeldepot storage verify`."
         )
     return opened
+
+
+def _unreadable(file: File, error: OSError) -> HubError:
+    log.warning("a kept file can't be read", model=str(file.model_id), path=file.path, error=error.strerror)
+    return unavailable("The depot's storage can't be used at the moment: its operator finds why in the log.")
 
 
 def _range(asked: Headers, file: File, etag: str) -> tuple[int, int, HTTPStatus]:

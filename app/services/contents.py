@@ -8,6 +8,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, case, cast, exists, func, select
 
@@ -57,6 +58,25 @@ async def total(connection: Reader) -> Contents:
     )
     listed, own, shared, so_far = (await connection.execute(select(*sums))).one()
     return Contents(listed, own, shared, so_far)
+
+
+async def taken(connection: Reader, *, without: UUID, linked: bool) -> int:
+    """Return the bytes that all models but one take, with what their downloads still need.
+
+    `linked`: whether a content that several ready models have is kept once. What running downloads link counts twice.
+    """
+    if linked:
+        each = select(func.max(FileRow.size).label("size")).group_by(FileRow.sha256).subquery()
+        ready = select(_sum(each.c.size))
+    else:
+        ready = select(_sum(ModelRow.model_size.expression)).where(
+            ModelRow.status == ModelStatus.READY, ModelRow.id != without
+        )
+    needs = case((ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.total), else_=ModelRow.downloaded.expression)
+    others = select(_sum(needs)).where(ModelRow.status != ModelStatus.READY, ModelRow.id != without)
+    query = select(ready.scalar_subquery(), others.scalar_subquery())
+    kept, arriving = (await connection.execute(query)).one()
+    return int(kept) + int(arriving)
 
 
 async def largest(connection: Reader, limit: int) -> Sequence[ModelShare]:

@@ -109,14 +109,18 @@ async def reset(connection: Writer, model_id: UUID) -> bool:
     )
 
 
+async def one_by_one(connection: Writer) -> None:
+    """Let downloads begin one after another, up to the end of the transaction, so that they see each other."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer anyhow.
+        await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
+
+
 async def under_way(connection: Writer, *, without: UUID) -> Mapping[UUID, tuple[int, int]]:
     """Return the models that other workers download, each with (bytes to fetch, bytes reported as downloaded).
 
     Call it in the transaction that begins another download.
     """
-    if connection.dialect.name == "postgresql":
-        # Two downloads that begin at once must see each other; SQLite has one writer anyhow.
-        await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
+    await one_by_one(connection)
     leased = (OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
     # A content that another download fetches needs space only once.
     awaited = select(func.sum(WaitRow.size)).join(OperationRow, OperationRow.id == WaitRow.operation_id).where(*leased)

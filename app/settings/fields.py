@@ -122,6 +122,10 @@ class Settings(BaseSettings):
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="What STORAGE is to a proxy that asks for large files as paths: a location of nginx, a folder for Caddy. See deploy/.",
     )
+    files_redirect: bool = Field(
+        default=False,
+        description="Whether clients of the Hub's protocol get files from the object store itself, which they must reach at S3_ENDPOINT, by signed addresses: on or off.",
+    )
     tls_certificate: str = Field("", description="A file with a certificate in PEM: the API then speaks TLS itself.")
     tls_key: str = Field("", validate_default=True, description="A file with the certificate's private key in PEM.")
     metrics_host: str = Field(
@@ -162,6 +166,9 @@ class Settings(BaseSettings):
     attempts: int = Field(6, ge=1, le=100, description="How many attempts in a row may fail before an operation does.")
     backoff: Seconds = Field(2.0, description="The wait before the second attempt, in seconds. It doubles, up to 300.")
     reserve: int = Field(1_073_741_824, ge=0, description="Free bytes that downloads leave on the storage.")
+    quota: int = Field(
+        0, ge=0, description="The most bytes that all models may take, by what is recorded of them. 0: no limit."
+    )
     keep_partial: bool = Field(True, description="Whether what arrived stays when the disk is full, for a retry.")
     trash_retention: Seconds = Field(
         604_800.0,
@@ -218,6 +225,13 @@ class Settings(BaseSettings):
     def _of_a_folder(cls, value: str, info: ValidationInfo) -> str:
         if value and is_bucket(info.data.get("storage", "")):
             raise ValueError("a proxy can't send files of a bucket: unset it, or name a folder in DEPOT_STORAGE")
+        return value
+
+    @field_validator("files_redirect")
+    @classmethod
+    def _to_a_bucket(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not is_bucket(info.data.get("storage", "")):
+            raise ValueError("a folder has no addresses: unset it, or name a bucket in DEPOT_STORAGE")
         return value
 
     @field_validator("fetcher")

@@ -64,6 +64,16 @@ class Removed(NamedTuple):
     since: int
 
 
+class Signed(NamedTuple):
+    """Addresses of published files, by path, from which anybody can read them, in ranges, too: they are secrets.
+
+    They are good until `until`, in seconds since 1970.
+    """
+
+    urls: Mapping[str, str]
+    until: int
+
+
 class OpenFile(Protocol):
     """A published file of `size` bytes, open for reading. Whoever reads it goes on after its model is deleted."""
 
@@ -183,8 +193,14 @@ class Store(Protocol):
     def open(self, model_id: UUID, path: str) -> OpenFile:
         """Open a published file. Raises `FileNotFoundError` if it is not there, or `path` leads out of the model."""
 
-    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
-        """Compare a published model with its files' sizes and SHA-256, by path. Return a line for each problem."""
+    def sign(self, model_id: UUID, paths: Sequence[str]) -> Signed | None:
+        """Return addresses of published files; None if the store gives none. Raises as `open` does."""
+
+    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]], *, deep: bool = True) -> list[str]:
+        """Compare a published model with its files' sizes and SHA-256, by path. Return a line for each problem.
+
+        Unless it is `deep`, a store may trust what tells it that a file is the one that was published.
+        """
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
         """Remove all of a model. Idempotent. Raises `NotYet` while a file is written."""

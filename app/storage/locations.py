@@ -1,6 +1,7 @@
 """What `DEPOT_STORAGE` may name: a folder, or a bucket with a prefix, and how the object store is reached."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +19,11 @@ class S3Options:
     """`path`, `virtual`, or `auto`: path for an endpoint that is given."""
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
+
+
+Observe = Callable[[str, str, float], None]
+"""Called after each request to an object store with its operation, its HTTP status (`none` if it got no answer), and the
+seconds that it took with its repetitions."""
 
 
 class Bucket(NamedTuple):

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from uuid import UUID, uuid4
@@ -12,7 +12,7 @@ from app.domain.errors import Reason, TryAgain
 from app.storage import abilities, inspection
 from app.storage.arrival import PosixArrival
 from app.storage.attempts import Attempts
-from app.storage.base import Attempt, ModelUsage, Removed, Space
+from app.storage.base import Attempt, ModelUsage, Removed, Signed, Space
 from app.storage.folders import erase, make_folder, open_to_all, sync_folder, taken
 from app.storage.layout import Layout
 from app.storage.links import Links
@@ -174,7 +174,10 @@ class PosixStore:
     def open(self, model_id: UUID, path: str) -> LocalFile:
         return open_inside(self.layout.published(model_id), path)
 
-    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
+    def sign(self, model_id: UUID, paths: Sequence[str]) -> Signed | None:  # noqa: ARG002  # a folder has no addresses
+        return None
+
+    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]], *, deep: bool = True) -> list[str]:  # noqa: ARG002  # nothing but its bytes tells of a file
         return inspection.check_files(self.layout.published(model_id), recorded)
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:

@@ -100,6 +100,22 @@ def test_vllm_is_offered_what_it_could_load(paths: list[str], config: bytes | No
     assert lines == ([["vllm", "serve", FOLDER, "--served-model-name", "acme/a model"]] if loadable else [])
 
 
+@pytest.mark.parametrize("endpoint", ["", "http://s3.example:9000"])
+def test_engines_read_a_bucket_themselves(endpoint: str) -> None:
+    location = "s3://bucket/models/acme/a@v1~0a/0f3c9a21"
+    lines, others = to_serve("acme/a", location, ["config.json", "model.safetensors"], CONFIG, endpoint=endpoint)
+    told = {line.title.partition(",")[0]: shlex.split(line.text) for line in lines}
+    assert others == []
+    assert told["vLLM"] == [
+        *("vllm", "serve", location, "--load-format", "runai_streamer", "--served-model-name", "acme/a"),
+    ]
+    assert location in told["SGLang"]
+    assert told["KServe"] == ["storageUri:", location]
+    assert (f"AWS_ENDPOINT_URL={endpoint}" in told["On each host"]) == bool(endpoint)
+    for paths in (["config.json", "pytorch_model.bin"], ["m-Q4_K_M.gguf"], ["config.json"]):
+        assert to_serve("acme/a", location, paths, CONFIG) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("revision", "paths", "titles"),
     [

@@ -89,10 +89,13 @@ def test_a_store_that_is_away_is_waited_for(hub: Hub, repo: Repo, front: Storefr
     [
         (Trouble("part", "status", status=503, code="SlowDown", times=None, skip=2), "SlowDown", True),
         (Trouble("part", "status", status=507, code="XMinioStorageFull", times=None), "full", False),
+        (Trouble("part", "status", status=403, code="QuotaExceeded", times=None, skip=2), "full", False),
+        (Trouble("put", "status", status=507, code="InsufficientStorage", times=None), "full", False),
+        (Trouble("part", "status", status=500, code="InternalError", times=None, skip=2), "may be full", False),
         (Trouble("part", "status", status=403, code="ExpiredToken", times=None, skip=2), "DEPOT_S3_ACCESS_KEY", False),
         (Trouble("put", "status", status=403, code="AccessDenied", times=None, skip=1), "DEPOT_S3_ACCESS_KEY", False),
     ],
-    ids=["slow-down", "full", "expired", "denied"],
+    ids=["slow-down", "full", "quota", "full-at-once", "always-500", "expired", "denied"],
 )
 def test_what_does_not_pass_is_told(
     repo: Repo, front: Storefront, engine: BucketEngine, trouble: Trouble, said: str, again: bool

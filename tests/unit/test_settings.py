@@ -175,6 +175,14 @@ def test_what_takes_a_folder_is_refused_with_a_bucket(monkeypatch: pytest.Monkey
         load()
 
 
+def test_a_redirect_takes_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPOT_FILES_REDIRECT", "on")
+    with pytest.raises(SettingsError, match=r"^DEPOT_FILES_REDIRECT is wrong: .*DEPOT_STORAGE"):
+        load()
+    monkeypatch.setenv("DEPOT_STORAGE", "s3://models/depot")
+    assert load().files_redirect
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 

@@ -149,6 +149,7 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         redirects_inside=False,
         lease=30,
         reserve=0,
+        quota=0,
         keep_partial=True,
         connections=1,
         backoff=1,

@@ -17,7 +17,7 @@ from app.services.rows import SelectedModel
 from app.storage.base import Attempt, StoreAway
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
-from worker.commands.room import Room, check_room, in_room
+from worker.commands.room import Room, check_quota, check_room, in_room
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
 from worker.download.protocol import (
@@ -182,6 +182,7 @@ async def _begin(work: Work, model: SelectedModel, resolved: Resolved, planned: 
         async with work.context.database.begin() as connection:
             await check_room(connection, work, missing, room)
             if not _mends(model):
+                await check_quota(connection, work, total, sharing.linked + sharing.size(planned.awaited))
                 begun = Begun(resolved.commit, total, here, resolved.files)
                 await downloads.begin(connection, claim.lease, claim.resource_id, begun)
             await sharing.plan(connection, planned.awaited)

@@ -1,4 +1,4 @@
-"""Checks that a download fits on the storage beside those that are running."""
+"""Checks that a download fits on the storage beside those that are running, and into the quota."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,7 +8,8 @@ from uuid import UUID
 
 from app.db.session import Writer
 from app.domain.errors import Failed, Reason
-from app.services import downloads
+from app.services import contents, downloads
+from app.storage.locations import is_bucket
 from worker.commands.work import Work
 
 T = TypeVar("T")
@@ -41,6 +42,27 @@ async def in_room(work: Work, begin: Callable[[Room], Awaitable[T]]) -> T:
     except NoRoom:
         arrived = await asyncio.to_thread(storage.arrived)
         return await begin(Room((await asyncio.to_thread(storage.space)).free, arrived))
+
+
+async def check_quota(connection: Writer, work: Work, total: int, shared: int) -> None:
+    """Raise `Failed` unless a model of `total` bytes fits into the quota with all others.
+
+    `shared`: bytes of contents that others have or fetch, which take no more room where a store links them.
+    """
+    quota = work.context.quota
+    if not quota:
+        return
+    await downloads.one_by_one(connection)
+    linked = not is_bucket(work.context.storage.location)
+    need = total - shared if linked else total
+    taken = await contents.taken(connection, without=work.claim.resource_id, linked=linked)
+    if taken + need > quota:
+        message = (
+            f"The model does not fit into DEPOT_QUOTA: {need} bytes are needed and {max(quota - taken, 0)} are left of "
+            f"{quota}, with what other downloads still need. Delete models, or raise DEPOT_QUOTA, then send the request "
+            "again."
+        )
+        raise Failed(Reason.FAULT, message)
 
 
 async def check_room(connection: Writer, work: Work, missing: int, room: Room) -> None:

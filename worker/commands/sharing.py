@@ -50,6 +50,8 @@ class Sharing:
         self._kept: set[str] = set()
         """Contents not to pass on: they were passed on once, without success."""
         self._asked = 0.0
+        self.linked = 0
+        """Bytes of the contents that other models have."""
 
     async def begin(self) -> tuple[Places, list[str]]:
         """Return the places of contents on this storage, and the other contents that other downloads fetch.
@@ -58,7 +60,9 @@ class Sharing:
         """
         large = [content.sha256 for content in self._contents.values() if content.size > _LARGE]
         if not large:
-            return await self._copies(self._contents), []
+            links = await self._copies(self._contents)
+            self.linked = self.size(links)
+            return links, []
         async with self._work.context.database.read() as connection:
             self._kept = await fetches.awaited(connection, self._operation_id)
         others = await self._by_others(large)
@@ -73,6 +77,7 @@ class Sharing:
         # After the claim: a download that was just published has a ready model instead of its claim.
         awaited = {fetch.sha256 for fetch in await self._by_others(large)}
         links |= await self._copies(self._contents)
+        self.linked = self.size(links)
         return links, sorted(awaited - links.keys())
 
     async def plan(self, connection: Writer, awaited: Sequence[str]) -> None:

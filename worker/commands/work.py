@@ -27,6 +27,8 @@ class WorkerContext:
     redirects_inside: bool
     lease: float
     reserve: int
+    quota: int
+    """Most bytes that all models may take; 0 for no limit."""
     keep_partial: bool
     """Whether partial files stay when the disk is full."""
     connections: int

@@ -55,7 +55,8 @@ def explain(error: Exception, hub: Asked, revision: str) -> OperationError:  # n
         return NotYet(Reason.FAULT, message, after=_STORE_AWAY)
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return Failed(Reason.FAULT, "The storage is full. Free some space, then send the request again.")
+            message = f"The storage is full: {error.strerror}. Free some space, then send the request again."
+            return Failed(Reason.FAULT, message)
         return Failed(Reason.FAULT, f"The storage failed: {error.strerror}. The operator should look at it.")
     # Every failure of Xet is a RuntimeError, and an answer that is not the Hub's JSON is a ValueError or KeyError.
     if isinstance(error, RuntimeError | ValueError | KeyError | OSError | httpx2.HTTPError):

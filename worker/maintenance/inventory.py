@@ -38,10 +38,11 @@ def main() -> None:
     except DatabaseUnreachable as error:
         sys.exit(f"modeldepot storage {options.command}: {error.explanation} ({error.cause})")
     except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         sys.exit(
             shown(
-                f"modeldepot storage {options.command}: {error.filename}: {error.strerror}. Run it where a worker runs, as "
-                "its user: `docker compose exec worker modeldepot storage …`."
+                f"modeldepot storage {options.command}: {what}. Run it where a worker runs, as its user: `docker compose "
+                "exec worker modeldepot storage …`."
             )
         )
     sys.exit(0 if done else 1)

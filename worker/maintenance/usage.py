@@ -18,6 +18,7 @@ from app.services.rows import ModelRecord
 from app.settings import SettingsError, load
 from app.storage import open_store
 from app.storage.base import ModelUsage
+from app.storage.locations import is_bucket
 from app.terminal import print_json, say, shown, table
 
 
@@ -46,6 +47,8 @@ def main() -> None:
         for model_id, name, status, usage in _named(rows, usages)
     ]
     table([("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME"), *lines])
+    if is_bucket(storage.location):
+        say("", "In a bucket each model has its own copy of what several have: nothing is shared.")
     say("", f"{total} bytes in all" + ("" if free is None else f", {free} free"))
 
 

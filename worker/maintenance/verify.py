@@ -66,6 +66,7 @@ class Verdict:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="modeldepot storage verify")
     parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--deep", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--token-file", type=Path)
     parser.add_argument("--token-stdin", action="store_true")
@@ -73,17 +74,20 @@ def main() -> None:
     options = parser.parse_args()
     try:
         token = find_token(options.token_file, stdin=options.token_stdin) if options.repair else None
-        sys.exit(asyncio.run(_run(load(), options.model, repair=options.repair, token=token, as_json=options.json)))
+        sys.exit(asyncio.run(_run(load(), options, token)))
     except Wrong as error:
         sys.exit(shown(f"modeldepot storage verify: {error.message}"))
     except SettingsError as error:
         sys.exit(shown(f"modeldepot storage verify: {error}"))
     except DatabaseUnreachable as error:
         sys.exit(f"modeldepot storage verify: {error.explanation} ({error.cause})")
+    except OSError as error:
+        sys.exit(shown(f"modeldepot storage verify: the storage can't be read: {error.strerror}"))
 
 
-async def _run(settings: Settings, name: str | None, *, repair: bool, token: Token | None, as_json: bool) -> int:
+async def _run(settings: Settings, options: argparse.Namespace, token: Token | None) -> int:
     """Verify the selected models. Return the exit code."""
+    name: str | None = options.model
     database, storage = open_database(settings.database_url), open_store(settings.storage, s3=settings.s3)
     verdicts = []
     try:
@@ -93,28 +97,28 @@ async def _run(settings: Settings, name: str | None, *, repair: bool, token: Tok
             say(f"There is no model {name!r}. `modeldepot storage usage` lists the models there are.", err=True)
             return _NOT_THERE
         for model in chosen:
-            verdict = await _verify(database, storage, model)
-            if repair and verdict and verdict.problems:
+            verdict = await _verify(database, storage, model, deep=options.deep)
+            if options.repair and verdict and verdict.problems:
                 verdict = await _repair(database, settings, verdict, token)
             if verdict:
                 verdicts.append(verdict)
-                if not as_json:
+                if not options.json:
                     say(*verdict.lines())
     finally:
         await database.close()
-    if as_json:
+    if options.json:
         print_json({"models": [verdict.in_json() for verdict in verdicts]})
     return 1 if any(verdict.problems for verdict in verdicts) else 0
 
 
-async def _verify(database: Database, storage: Store, model: ModelRecord) -> Verdict | None:
+async def _verify(database: Database, storage: Store, model: ModelRecord, *, deep: bool) -> Verdict | None:
     """Verify one model. Return `None` if its files were removed meanwhile."""
     if model.status != ModelStatus.READY:
         return Verdict(model, "skipped")
     async with database.read() as connection:
         rows = await files.of(connection, model.id)
     recorded = {row.path: (row.size, row.sha256) for row in rows}
-    wrong = await asyncio.to_thread(storage.check, model.id, recorded)
+    wrong = await asyncio.to_thread(storage.check, model.id, recorded, deep=deep)
     async with database.read() as connection:
         if not await models.is_ready(connection, model.id):
             return None

@@ -1,17 +1,22 @@
 """Which attempt at a model has its files, and what to do with those that it leaves."""
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import NamedTuple, Self
 from uuid import UUID
 
+import structlog
+
 from app.domain.errors import Reason, TryAgain
-from app.storage.base import Attempt
+from app.storage.base import Attempt, StoreAway
 from app.storage.s3.errors import NoObject
 from app.storage.s3.keys import Keys
 from app.storage.s3.objects import Objects
-from app.storage.s3.uploads import recorded
+from app.storage.s3.uploads import Record, recorded
+
+log = structlog.get_logger()
 
 
 class Holder(NamedTuple):
@@ -63,9 +68,29 @@ class BucketAttempts:
         if folder:
             # What was begun and not recorded has no bytes. Many servers list no uploads, or only those of a whole key.
             with suppress(OSError):
-                for key, upload in list(self._objects.uploads(folder)):
-                    self._objects.abort(key, upload)
+                for begun in list(self._objects.uploads(folder)):
+                    self._objects.abort(begun.key, begun.upload)
         self._objects.delete_all([one.key for one in self._objects.below(self._keys.arriving(model_id))])
+
+    def abort_lost(self, before: float) -> None:
+        """Abort the uploads that were begun before that moment, in seconds since 1970, and that nothing records.
+
+        Only where the server lists uploads. An upload is recorded before its first part is sent.
+        """
+        try:
+            old = [begun for begun in self._objects.uploads(self._keys.models) if begun.since < before]
+        except StoreAway:
+            raise
+        except OSError:
+            return
+        for begun in old:
+            place = self._keys.place(begun.key)
+            if place and not any(one.upload == begun.upload for one in self._recorded(place.model_id)):
+                self._objects.abort(begun.key, begun.upload)
+                log.info("aborted an upload that nothing records", key=begun.key)
+
+    def _recorded(self, model_id: UUID) -> Iterator[Record]:
+        return recorded(self._objects, self._keys, model_id)
 
 
 def _replaced() -> TryAgain:

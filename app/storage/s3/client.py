@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
+import time
 from typing import Any
 
 from botocore.config import Config
 from botocore.session import Session
 
-from app.storage.locations import S3Options
+from app.storage.locations import Observe, S3Options
 
 _CONNECT = 15.0
 """Seconds to connect, and seconds that a send may be stuck: urllib3 has one limit for both."""
@@ -18,7 +19,7 @@ _TRIES = 5
 _CONNECTIONS = 64
 
 
-def connect(session: Session, options: S3Options, patience: float) -> Any:
+def connect(session: Session, options: S3Options, patience: float, observe: Observe | None) -> Any:
     """Return a client that waits so many seconds for an answer. It connects at its first request."""
     addressing = options.addressing
     if addressing == "auto" and options.endpoint:
@@ -45,7 +46,24 @@ def connect(session: Session, options: S3Options, patience: float) -> Any:
         config=config,
     )
     client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
+    if observe:
+        _watch(client, observe)
     return client
+
+
+def _watch(client: Any, observe: Observe) -> None:
+    """Tell `observe` of every request."""
+
+    def begin(context: Any, **_: Any) -> None:
+        context["begun"] = time.monotonic()
+
+    def end(context: Any, event_name: str, http_response: Any = None, **_: Any) -> None:
+        status = "none" if http_response is None else str(http_response.status_code)
+        observe(event_name.rpartition(".")[2], status, time.monotonic() - context["begun"])
+
+    client.meta.events.register("before-call.s3", begin)
+    client.meta.events.register("after-call.s3", end)
+    client.meta.events.register("after-call-error.s3", end)
 
 
 def _add_md5(params: Any, **_: Any) -> None:

@@ -41,11 +41,16 @@ class Published:
         return cls(Manifest.from_json(json.dumps(values)), PurePosixPath(label), attempt, etags)
 
 
+_RECENT = 32
+"""Manifests that are remembered: one of a thousand files takes some 300 KB."""
+
+
 class BucketManifests:
     """The manifests, and those in the trash. All methods raise `OSError`."""
 
     def __init__(self, objects: Objects, keys: Keys) -> None:
         self._objects, self._keys = objects, keys
+        self._recent: dict[UUID, Published] = {}
 
     def write(self, published: Published) -> None:
         self._objects.put(self._keys.manifest(published.manifest.model_id), published.to_json().encode())
@@ -56,8 +61,16 @@ class BucketManifests:
     def get(self, model_id: UUID) -> Published:
         """Return what is published. Raises `FileNotFoundError`."""
         if published := self.find(model_id):
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            self._recent[model_id] = published
             return published
+        self._recent.pop(model_id, None)
         raise FileNotFoundError(errno.ENOENT, f"the model {model_id} is not published")
+
+    def recent(self, model_id: UUID) -> Published:
+        """Return what was published when `get` was last asked: a repair or a delete may have changed it meanwhile."""
+        return self._recent.get(model_id) or self.get(model_id)
 
     def has(self, model_id: UUID) -> bool:
         try:
@@ -67,6 +80,7 @@ class BucketManifests:
         return True
 
     def forget(self, model_id: UUID) -> None:
+        self._recent.pop(model_id, None)
         self._objects.delete(self._keys.manifest(model_id))
 
     def ids(self) -> set[UUID]:

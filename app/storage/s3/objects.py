@@ -9,11 +9,12 @@ from io import RawIOBase
 from itertools import islice
 from typing import Any, NamedTuple
 
+from botocore.credentials import RefreshableCredentials
 from botocore.session import Session
 
 from app.storage.base import StoreAway
 from app.storage.incoming import Bytes
-from app.storage.locations import S3Options
+from app.storage.locations import Observe, S3Options
 from app.storage.s3.client import PATIENT, READ, connect
 from app.storage.s3.errors import NoObject, NoUpload, translated
 
@@ -21,6 +22,8 @@ _BATCH = 1000
 """Most keys of a request that deletes: the protocol's limit."""
 _SHA256 = "sha256"
 """The name of the metadata that holds a verified object's SHA-256."""
+_LIFETIMES = (3600, 1800, 900, 600)
+"""Seconds for which an address is signed. The last: temporary credentials are renewed when they have as much left."""
 _CHUNK = 1 << 18
 """Bytes of a body that are handed to the socket at a time."""
 _WINDOW, _SLOWEST = 30.0, 16 << 10
@@ -36,6 +39,14 @@ class Object(NamedTuple):
     modified: float
 
 
+class Begun(NamedTuple):
+    """An upload that is neither completed nor aborted. `since`: in seconds since 1970, by the server's clock."""
+
+    key: str
+    upload: str
+    since: float
+
+
 class Head(NamedTuple):
     """An object's size in bytes, its ETag, and the SHA-256 that was verified when it was stored, if there is one."""
 
@@ -47,13 +58,14 @@ class Head(NamedTuple):
 class Objects:
     """The bucket `name`. For any number of threads."""
 
-    def __init__(self, name: str, options: S3Options) -> None:
+    def __init__(self, name: str, options: S3Options, observe: Observe | None = None) -> None:
         self.name = name
         self.batches = True
         """Whether the server deletes several objects at once, as far as is known."""
         session = Session()
-        self._client = connect(session, options, READ)
-        self._patient = connect(session, options, PATIENT)
+        self._client = connect(session, options, READ, observe)
+        self._patient = connect(session, options, PATIENT, observe)
+        self._session = None if options.access_key else session
         self.endpoint = str(self._client.meta.endpoint_url)
 
     def check(self) -> None:
@@ -155,6 +167,15 @@ class Objects:
             for found in page.get("Contents", ()):
                 yield Object(found["Key"], int(found["Size"]), str(found["ETag"]), found["LastModified"].timestamp())
 
+    def lifetime(self) -> int:
+        """Return for how many seconds an address that is signed now is good: no longer than the credentials."""
+        with self.translated():
+            credentials = self._session.get_credentials() if self._session else None
+            if not isinstance(credentials, RefreshableCredentials):
+                return _LIFETIMES[0]
+            credentials.get_frozen_credentials()  # renews them, if they are about to end
+            return next((one for one in _LIFETIMES if not credentials.refresh_needed(one)), _LIFETIMES[-1])
+
     def presign(self, key: str, seconds: int) -> str:
         """Return an address from which an object can be read, without further credentials, for so many seconds."""
         with self.translated():
@@ -213,11 +234,11 @@ class Objects:
         except (NoUpload, NoObject):
             pass
 
-    def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """Yield the keys and ids of the uploads below `prefix`, as far as the server tells: many do not."""
+    def uploads(self, prefix: str) -> Iterator[Begun]:
+        """Yield the uploads below `prefix`, as far as the server tells: many do not."""
         for page in self._pages("list_multipart_uploads", Prefix=prefix):
             for found in page.get("Uploads", ()):
-                yield found["Key"], found["UploadId"]
+                yield Begun(found["Key"], found["UploadId"], found["Initiated"].timestamp())
 
     def _pages(self, operation: str, **asked: Any) -> Iterator[Any]:
         with self.translated():

@@ -23,7 +23,13 @@ class ObjectFile:
 
     def read(self, offset: int, count: int) -> bytes:
         end = min(offset + count, self.size)
-        return self._objects.read(self._key, self._etag, offset, end) if offset < end else b""
+        if offset >= end:
+            return b""
+        try:
+            return self._objects.read(self._key, self._etag, offset, end)
+        except StoreAway:
+            # botocore repeats a request that got no answer, but not one whose answer breaks off in the middle.
+            return self._objects.read(self._key, self._etag, offset, end)
 
     @contextmanager
     def reader(self) -> Iterator[BinaryIO]:

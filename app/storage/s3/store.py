@@ -1,18 +1,20 @@
 """A store in a bucket. A model is published by its manifest, which is written when all its files are there."""
 
+import errno
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from uuid import UUID
 
 from app.domain.errors import Reason, TryAgain
-from app.storage.base import Attempt, ModelUsage, Removed, Space
-from app.storage.locations import SCHEME, Bucket, S3Options
+from app.storage.base import Attempt, ModelUsage, Removed, Signed, Space
+from app.storage.locations import SCHEME, Bucket, Observe, S3Options
 from app.storage.manifests import Manifest
 from app.storage.s3.abilities import TRY_AGE, Abilities
 from app.storage.s3.arrival import S3Arrival
 from app.storage.s3.attempts import BucketAttempts
-from app.storage.s3.errors import NoObject
+from app.storage.s3.errors import Changed, NoObject
 from app.storage.s3.inspection import Inspection
 from app.storage.s3.keys import Keys
 from app.storage.s3.manifests import BucketManifests, Published
@@ -23,11 +25,13 @@ from app.storage.s3.reading import ObjectFile
 class S3Store:
     """The part of a bucket below a prefix."""
 
-    def __init__(self, bucket: Bucket, options: S3Options, *, keep: float = 0.0) -> None:
+    def __init__(
+        self, bucket: Bucket, options: S3Options, *, keep: float = 0.0, observe: Observe | None = None
+    ) -> None:
         self.keep = keep
         self.location = f"{SCHEME}{bucket.name}/{bucket.prefix}".rstrip("/")
         self._bucket = bucket.name
-        self._objects = Objects(bucket.name, options)
+        self._objects = Objects(bucket.name, options, observe)
         self._keys = Keys(bucket.prefix)
         self._manifests = BucketManifests(self._objects, self._keys)
         self._attempts = BucketAttempts(self._objects, self._keys)
@@ -144,15 +148,23 @@ class S3Store:
         return f"{model_id}/{path}"
 
     def open(self, model_id: UUID, path: str) -> ObjectFile:
-        published = self._manifests.get(model_id)
-        if path not in published.etags:
-            raise FileNotFoundError(path)
-        key = self._keys.folder(published.label, model_id) + path
-        head = self._objects.head(key)
-        return ObjectFile(self._objects, key, head.size, head.etag)
+        try:
+            return self._open(self._manifests.recent(model_id), path)
+        except (FileNotFoundError, Changed):
+            return self._open(self._manifests.get(model_id), path)
 
-    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]]) -> list[str]:
-        return self._inspection.check(model_id, recorded)
+    def sign(self, model_id: UUID, paths: Sequence[str]) -> Signed | None:
+        published = self._manifests.recent(model_id)
+        if not published.etags.keys() >= set(paths):
+            published = self._manifests.get(model_id)
+        if absent := set(paths) - published.etags.keys():
+            raise FileNotFoundError(errno.ENOENT, f"{min(absent)!r} is not a file of the model")
+        folder, seconds = self._keys.folder(published.label, model_id), self._objects.lifetime()
+        until = int(time.time()) + seconds
+        return Signed({path: self._objects.presign(folder + path, seconds) for path in paths}, until)
+
+    def check(self, model_id: UUID, recorded: Mapping[str, tuple[int, str]], *, deep: bool = True) -> list[str]:
+        return self._inspection.check(model_id, recorded, deep=deep)
 
     def discard(self, model_id: UUID, label: PurePosixPath) -> None:
         folder = self._keys.folder(label, model_id)
@@ -200,6 +212,18 @@ class S3Store:
                 self.forget(entry.model_id)
         tried = self._objects.below(self._keys.tries)
         self._objects.delete_all([one.key for one in tried if now - one.modified > TRY_AGE])
+        self._attempts.abort_lost(now - max(self.keep, TRY_AGE))
+
+    def _open(self, published: Published, path: str) -> ObjectFile:
+        """Open a file of a published model. Raises `FileNotFoundError`, or `Changed` if it is not what was published."""
+        etag = published.etags.get(path)
+        if etag is None:
+            raise FileNotFoundError(errno.ENOENT, f"{path!r} is not a file of the model")
+        key = self._keys.folder(published.label, published.manifest.model_id) + path
+        head = self._objects.head(key)
+        if head.etag != etag:
+            raise Changed(errno.ESTALE, f"{path!r} is not what was published: run `modeldepot storage verify`")
+        return ObjectFile(self._objects, key, head.size, head.etag)
 
     def _listed(self, folder: str) -> Mapping[str, Object]:
         return {one.key.removeprefix(folder): one for one in self._objects.below(folder)}

@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import pytest
+
 from app.db.session import Database
 from app.db.transitions import move_model
 from app.domain.states import ModelStatus
@@ -39,6 +41,23 @@ async def test_a_content_counts_once_however_many_files_have_it(database: Databa
     ]
     assert first == rows[0]
     assert {type(number) for number in (total.listed, total.own, first.own, first.shared)} == {int}
+
+
+@pytest.mark.parametrize(("linked", "kept"), [(True, 117), (False, 227)])
+async def test_what_is_taken_is_what_models_have_and_downloads_still_need(
+    database: Database, kept: int, *, linked: bool
+) -> None:
+    await _model(database, "acme/base", ("base.bin", 100, BASE), ("tokenizer.json", 7, TOKENIZER))
+    await _model(
+        database, "acme/tuned", ("base.bin", 100, BASE), ("adapter.bin", 10, ADAPTER), ("again.bin", 10, ADAPTER)
+    )
+    ids = [(await by_hand.create(database, f"acme/{name}")).resource_id for name in ("arriving", "failed", "mine")]
+    async with database.begin() as connection:
+        for model_id in ids:
+            await move_model(connection, model_id, ModelStatus.DOWNLOADING, downloaded=30, total=90)
+        await move_model(connection, ids[1], ModelStatus.ERROR)
+    async with database.read() as connection:
+        assert await contents.taken(connection, without=ids[2], linked=linked) == kept + 90 + 30
 
 
 async def _model(database: Database, name: str, *kept: tuple[str, int, str]) -> UUID:
