@@ -1,43 +1,34 @@
 """A depot whose models are in a bucket is stopped at one certain request after another, and the request arrives late."""
 
 import asyncio
-import hashlib
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping
-from typing import Any
-from uuid import UUID
+from collections.abc import Iterator
 
 import pytest
 
-from app.db.session import open_database
 from tests.buckets import Place
 from tests.conftest import StartDepot
-from tests.depot import Depot
-from tests.fakehub.hub import Hub, Synthetic
-from tests.faults.bucketed import keys
-from tests.faults.storefront import Operation, Storefront, Trouble
+from tests.fakehub.hub import Hub
+from tests.faults.at_points import (
+    POINTS,
+    SIZE,
+    WHOLE,
+    are_ready,
+    create,
+    made_anew,
+    nothing_else_is_left,
+    settings_for,
+    tidied,
+    trouble,
+)
+from tests.faults.storefront import Storefront
 from tests.faults.watching import family
 from tests.processes import BUSY, alive, until
 from worker.maintenance import orphans
 
 SCHEMES = ["http"]
-SIZE = (9 << 20) + 1
-"""Two parts."""
-POINTS: Mapping[str, tuple[Operation, str]] = {
-    "adopt": ("put", "{id}/attempt.json"),
-    "begin": ("begin", "{file}"),
-    "record": ("put", "{record}"),
-    "part": ("part", "{file}"),
-    "complete": ("complete", "{file}"),
-    "forget": ("delete", "{record}"),
-    "last": ("put", "{id}/config.json"),
-    "publish": ("put", "depot/{id}.json"),
-}
-"""What a model's request is and how its key ends, by the name of the model."""
-WHOLE = ("forget", "last", "publish")
-"""Points at which the large file is there."""
 KILLED, PAUSED = signal.SIGKILL, signal.SIGSTOP
 
 
@@ -73,9 +64,9 @@ def test_what_arrives_after_its_worker_was_replaced_harms_nothing(
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    depot = start_depot(workers=0, slots=len(POINTS), connections=2, **_settings(place, front))
-    created = {name: _create(depot, hub, name) for name in POINTS}
-    front.misbehave(*(_trouble(name, created[name], "hold") for name in POINTS))
+    depot = start_depot(workers=0, slots=len(POINTS), connections=2, **settings_for(place, front))
+    created = {name: create(depot, hub, name) for name in POINTS}
+    front.misbehave(*(trouble(name, created[name], "hold") for name in POINTS))
     worker = depot.start_worker()
     until(lambda: len(front.held) == len(POINTS), lambda: f"{front.held}\n{depot.logs()}", 60 + BUSY)
     machine = family(worker.pid)
@@ -87,7 +78,7 @@ def test_what_arrives_after_its_worker_was_replaced_harms_nothing(
     assert [name for name in WHOLE if hub.bytes_sent(f"{name}.safetensors") != SIZE] == []
     models = {name: operation["reference"]["id"] for name, operation in created.items()}
     if meanwhile == "made anew":
-        models = {name: _made_anew(depot, name, model_id) for name, model_id in models.items()}
+        models = {name: made_anew(depot, name, model_id) for name, model_id in models.items()}
 
     front.let_go()
     for pid in machine if fate is PAUSED else []:
@@ -99,71 +90,9 @@ def test_what_arrives_after_its_worker_was_replaced_harms_nothing(
         worker.terminate()
     until(lambda: not any(map(alive, machine)), depot.logs, 60 + BUSY)
 
-    _are_ready(depot, place, models)
+    are_ready(depot, place, models)
     monkeypatch.setattr(orphans, "_FEW", len(POINTS))
-    asyncio.run(_tidy(database_url, place))
-    _are_ready(depot, place, models)
-    _nothing_else_is_left(place, set(models.values()))
+    asyncio.run(tidied(database_url, place))
+    are_ready(depot, place, models)
+    nothing_else_is_left(place, set(models.values()))
     assert "Traceback" not in depot.logs()
-
-
-def _settings(place: Place, front: Storefront) -> dict[str, object]:
-    options = place.server.options
-    reached = {"s3_endpoint": front.endpoint, "s3_access_key": options.access_key, "s3_secret_key": options.secret_key}
-    return {"storage": place.location, "lease": 6, **reached}
-
-
-def _create(depot: Depot, hub: Hub, name: str) -> dict[str, Any]:
-    hub.add(f"acme/{name}", _files(name))
-    return depot.create(f"acme/{name}")
-
-
-def _files(name: str) -> dict[str, Any]:
-    number = sorted([*POINTS, "gone"]).index(name)
-    return {f"{name}.safetensors": Synthetic(SIZE, number), "config.json": name.encode(), f"{name}.txt": b"words"}
-
-
-def _trouble(name: str, operation: Mapping[str, Any], kind: Any, **more: Any) -> Trouble:
-    """At the model's point."""
-    what, end = POINTS[name]
-    file = f"{name}.safetensors"
-    record = f"{hashlib.sha256(file.encode()).hexdigest()[:32]}.json"
-    key = end.format(id=operation["reference"]["id"], file=file, record=record)
-    return Trouble(what, kind, key=key, **more)
-
-
-def _made_anew(depot: Depot, name: str, model_id: str) -> str:
-    gone = depot.client.delete(f"/ai/model/{model_id}").json()
-    assert depot.wait(gone["id"], 60 + BUSY)["state"] == "success", depot.logs()
-    operation = depot.create(f"acme/{name}")
-    assert depot.wait(operation["id"], 60 + BUSY)["state"] == "success", depot.logs()
-    anew: str = operation["reference"]["id"]
-    return anew
-
-
-def _are_ready(depot: Depot, place: Place, models: Mapping[str, str]) -> None:
-    store = place.open()
-    for name, model_id in models.items():
-        model = depot.model(model_id)
-        assert model["status"] == "ready", model
-        for path, content in _files(name).items():
-            with store.open(UUID(model_id), path).reader() as file:
-                found = file.read()
-            assert found == (content.read() if isinstance(content, Synthetic) else content), (name, path)
-
-
-async def _tidy(database_url: str, place: Place) -> None:
-    """As often as a leftover takes on its way through the trash."""
-    database, store = open_database(database_url), place.open(keep=0)
-    for _ in range(2):
-        await orphans.tidy(database, store, every=0)
-    await database.close()
-
-
-def _nothing_else_is_left(place: Place, model_ids: set[str]) -> None:
-    there = {key for key in keys(place) if not key.startswith("depot/try/")} - {"depot/mark"}
-    assert {key for key in there if not any(model_id in key for model_id in model_ids)} == set()
-    assert {key for key in there if key.startswith(("depot/arriving/", "depot/trash/"))} == set()
-    assert len(there) == 4 * len(model_ids), there
-    for key, upload, *_ in place.objects.uploads(f"{place.prefix}/models/"):
-        assert place.objects.parts(key, upload) == {}, "what is not recorded has no bytes"

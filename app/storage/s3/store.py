@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from uuid import UUID
 
 from app.domain.errors import Reason, TryAgain
-from app.storage.base import Attempt, ModelUsage, Removed, Signed, Space
+from app.storage.base import Attempt, ModelUsage, Removed, Signed, Space, StoreAway
 from app.storage.locations import SCHEME, Bucket, Observe, S3Options
 from app.storage.manifests import Manifest
 from app.storage.s3.abilities import TRY_AGE, Abilities
@@ -86,6 +86,8 @@ class S3Store:
     def check_alone(self, model_id: UUID) -> None:  # noqa: ARG002  # no process is in another's way
         try:
             self._objects.check()
+        except StoreAway:
+            raise
         except OSError as error:
             message = f"The storage can't be used: {error.strerror}. {self.advice}"
             raise TryAgain(Reason.FAULT, message) from error
