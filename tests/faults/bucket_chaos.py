@@ -12,7 +12,7 @@ from typing import Any
 from tests.buckets import Place, Versity
 from tests.faults.at_points import settings_for, tidied
 from tests.faults.bucketed import keys
-from tests.faults.chaos import Chaos, _send_all, main
+from tests.faults.chaos import Chaos, send_all, main
 from tests.faults.storefront import Storefront, Trouble
 from tests.faults.watching import family
 
@@ -44,7 +44,7 @@ class BucketChaos(Chaos):
     def _kill_machine(self) -> None:
         """A worker with all its processes, none of which can say another word."""
         worker = self._take_worker()
-        _send_all(family(worker.pid), signal.SIGKILL)
+        send_all(family(worker.pid), signal.SIGKILL)
         worker.wait()
         self.depot.start_worker()
 

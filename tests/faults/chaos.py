@@ -156,8 +156,8 @@ class Chaos:
         self._pause([pid, *children(pid)])
 
     def _pause(self, pids: list[int]) -> None:
-        _send_all(pids, signal.SIGSTOP)
-        self._later.append((time.monotonic() + _LEASE + 1.5, lambda: _send_all(pids, signal.SIGCONT)))
+        send_all(pids, signal.SIGSTOP)
+        self._later.append((time.monotonic() + _LEASE + 1.5, lambda: send_all(pids, signal.SIGCONT)))
 
     def _kill_child(self) -> None:
         pids = [pid for worker in self.depot.workers for pid in children(worker.pid)]
@@ -251,7 +251,7 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _send_all(pids: list[int], number: int) -> None:
+def send_all(pids: list[int], number: int) -> None:
     for pid in pids:
         _send(pid, number)
 

@@ -1,7 +1,6 @@
 """A depot whose models are in a bucket is stopped at one certain request after another, and the request arrives late."""
 
 import asyncio
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from tests.faults.at_points import (
     tidied,
     trouble,
 )
+from tests.faults.chaos import send_all
 from tests.faults.storefront import Storefront
 from tests.faults.watching import family
 from tests.processes import BUSY, alive, until
@@ -67,8 +67,7 @@ def test_what_arrives_after_its_worker_was_replaced_harms_nothing(
     worker = depot.start_worker()
     until(lambda: len(front.held) == len(POINTS), lambda: f"{front.held}\n{depot.logs()}", 60 + BUSY)
     machine = family(worker.pid)
-    for pid in machine:
-        os.kill(pid, fate)
+    send_all(machine, fate)
     depot.start_worker()
     for name, operation in created.items():
         assert depot.wait(operation["id"], 120 + BUSY)["state"] == "success", (name, depot.logs())
@@ -78,8 +77,7 @@ def test_what_arrives_after_its_worker_was_replaced_harms_nothing(
         models = {name: made_anew(depot, name, model_id) for name, model_id in models.items()}
 
     front.let_go()
-    for pid in machine if fate is PAUSED else []:
-        os.kill(pid, signal.SIGCONT)
+    send_all(machine if fate is PAUSED else [], signal.SIGCONT)
     until(lambda: front.is_idle, depot.logs, 60 + BUSY)
     if fate is PAUSED:
         log = depot.folder / "1-worker.log"
