@@ -13,6 +13,7 @@ from tests.fakehub.hub import Hub, Synthetic
 from tests.faults.bucketed import keys
 from tests.faults.storefront import Operation, Storefront, Trouble
 from tests.processes import BUSY
+from tests.published import settings_for
 from worker.maintenance import orphans
 
 SIZE = (9 << 20) + 1
@@ -32,10 +33,9 @@ WHOLE = ("forget", "last", "publish")
 """Points at which the large file is there."""
 
 
-def settings_for(place: Place, front: Storefront) -> dict[str, object]:
-    options = place.server.options
-    reached = {"s3_endpoint": front.endpoint, "s3_access_key": options.access_key, "s3_secret_key": options.secret_key}
-    return {"storage": place.location, "lease": 6, **reached}
+def settings_behind(front: Storefront, place: Place) -> dict[str, Any]:
+    """Those of a depot whose storage is there, behind that proxy."""
+    return settings_for(place) | {"s3_endpoint": front.endpoint, "lease": 6}
 
 
 def create(depot: Depot, hub: Hub, name: str) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from typing import Any
 
 from tests.buckets import Place, Versity
-from tests.faults.at_points import settings_for, tidied
+from tests.faults.at_points import settings_behind, tidied
 from tests.faults.bucketed import keys
-from tests.faults.chaos import Chaos, send_all, main
+from tests.faults.chaos import Chaos, main, send_all
 from tests.faults.storefront import Storefront, Trouble
-from tests.faults.watching import family
+from tests.processes import family
 
 _OPERATIONS = ("put", "begin", "part", "complete", "abort", "parts", "head", "get", "delete", "list")
 _ANSWERS = ((503, "SlowDown"), (503, "SlowDown"), (500, "InternalError"), (403, "ExpiredToken"))
@@ -28,11 +28,11 @@ class BucketChaos(Chaos):
     unit = 3 << 20  # so that most are uploaded in parts
     patience = 150.0  # with the waits for a store that was away
 
-    def _storage(self, stack: ExitStack) -> Mapping[str, object]:
+    def _storage(self, stack: ExitStack) -> Mapping[str, Any]:
         self._store = stack.enter_context(Versity())
         self._place = self._store.place()
         self._front = stack.enter_context(Storefront(self._store.port))
-        return {name: value for name, value in settings_for(self._place, self._front).items() if name != "lease"}
+        return {name: value for name, value in settings_behind(self._front, self._place).items() if name != "lease"}
 
     def _kept(self) -> "Bucket":
         return Bucket(self.url, self._place)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from redis import Redis as Client
 from redis.backoff import ExponentialBackoff
@@ -87,7 +87,7 @@ class Chaos:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _storage(self, stack: ExitStack) -> Mapping[str, object]:  # noqa: ARG002  # for those that start something
+    def _storage(self, stack: ExitStack) -> Mapping[str, Any]:  # noqa: ARG002  # for those that start something
         """The depot's settings of its storage, if it is not a folder of its own."""
         return {}
 

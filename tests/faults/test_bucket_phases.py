@@ -9,7 +9,16 @@ from tests.buckets import Place, Server
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Hub
-from tests.faults.at_points import POINTS, SIZE, WHOLE, are_ready, create, nothing_else_is_left, settings_for, trouble
+from tests.faults.at_points import (
+    POINTS,
+    SIZE,
+    WHOLE,
+    are_ready,
+    create,
+    nothing_else_is_left,
+    settings_behind,
+    trouble,
+)
 from tests.faults.storefront import Storefront, Trouble
 from tests.processes import BUSY, until
 
@@ -31,7 +40,7 @@ def front(place: Place) -> Iterator[Storefront]:
 def test_what_the_store_does_not_do_now_is_waited_for_at_every_request(
     start_depot: StartDepot, hub: Hub, place: Place, front: Storefront
 ) -> None:
-    depot = start_depot(slots=len(POINTS), attempts=3, **settings_for(place, front))
+    depot = start_depot(slots=len(POINTS), attempts=3, **settings_behind(front, place))
     operations = _in_trouble(depot, hub, front, status=503, code="SlowDown")
     until(lambda: all(_waits(depot, operation) for operation in operations.values()), depot.logs, 120 + BUSY)
     front.behave()
@@ -45,7 +54,7 @@ def test_what_the_store_refuses_is_told_at_every_request_and_a_later_create_comp
     start_depot: StartDepot, hub: Hub, place: Place, front: Storefront
 ) -> None:
     """As with credentials that expire at that moment."""
-    depot = start_depot(slots=len(POINTS), keep_partial=False, **settings_for(place, front))
+    depot = start_depot(slots=len(POINTS), keep_partial=False, **settings_behind(front, place))
     # What arrived can't be removed either.
     front.misbehave(Trouble("abort", "status", within="models/", status=403, code="ExpiredToken", times=None))
     operations = _in_trouble(depot, hub, front, status=403, code="ExpiredToken")
@@ -67,7 +76,7 @@ def test_a_store_that_is_away_for_long_counts_as_no_attempt(
     start_depot: StartDepot, hub: Hub, place: Place, front: Storefront
 ) -> None:
     front.is_down = True
-    depot = start_depot(attempts=1, **settings_for(place, front))
+    depot = start_depot(attempts=1, **settings_behind(front, place))
     operation = create(depot, hub, "begin")
     until(lambda: _waits(depot, operation), depot.logs, 60 + BUSY)
     front.is_down = False
@@ -78,7 +87,7 @@ def test_a_model_that_is_deleted_while_it_arrives_leaves_nothing(
     start_depot: StartDepot, hub: Hub, place: Place, front: Storefront
 ) -> None:
     hub.total_rate = 2 << 20
-    depot = start_depot(**settings_for(place, front))
+    depot = start_depot(**settings_behind(front, place))
     model_id = create(depot, hub, "part")["reference"]["id"]
     until(lambda: 1 in front.sent(), depot.logs)
     gone = depot.client.delete(f"/ai/model/{model_id}").json()

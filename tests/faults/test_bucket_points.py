@@ -18,14 +18,13 @@ from tests.faults.at_points import (
     create,
     made_anew,
     nothing_else_is_left,
-    settings_for,
+    settings_behind,
     tidied,
     trouble,
 )
 from tests.faults.chaos import send_all
 from tests.faults.storefront import Storefront
-from tests.faults.watching import family
-from tests.processes import BUSY, alive, until
+from tests.processes import BUSY, alive, family, until
 
 SCHEMES = ["http"]
 KILLED, PAUSED = signal.SIGKILL, signal.SIGSTOP
@@ -61,7 +60,7 @@ def test_what_arrives_after_its_worker_was_replaced_harms_nothing(
     meanwhile: str,
     database_url: str,
 ) -> None:
-    depot = start_depot(workers=0, slots=len(POINTS), connections=2, **settings_for(place, front))
+    depot = start_depot(workers=0, slots=len(POINTS), connections=2, **settings_behind(front, place))
     created = {name: create(depot, hub, name) for name in POINTS}
     front.misbehave(*(trouble(name, created[name], "hold") for name in POINTS))
     worker = depot.start_worker()

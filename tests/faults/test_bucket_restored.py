@@ -12,11 +12,10 @@ from tests.cli.test_storage_commands import storage_command
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Hub
-from tests.faults.at_points import SIZE, are_ready, create, nothing_else_is_left, settings_for
+from tests.faults.at_points import SIZE, are_ready, create, nothing_else_is_left, settings_behind
 from tests.faults.chaos import send_all
 from tests.faults.storefront import Storefront, Trouble
-from tests.faults.watching import family
-from tests.processes import BUSY, until
+from tests.processes import BUSY, family, until
 
 SCHEMES = ["http"]
 
@@ -31,7 +30,7 @@ def test_a_database_from_before_a_publish_or_a_create_costs_no_byte(
     start_depot: StartDepot, hub: Hub, place: Place, database_url: str, tmp_path: Path
 ) -> None:
     with Storefront(place.server.port) as front:
-        depot = start_depot(attempts=2, **settings_for(place, front))
+        depot = start_depot(attempts=2, **settings_behind(front, place))
         file, copy = Path(database_url.removeprefix("sqlite:///")), tmp_path / "copy"
         # Nothing is published, whatever is there.
         front.misbehave(Trouble("put", "status", key="/config.json", times=None))
