@@ -1,6 +1,6 @@
 """The storage compared with the rows: orphaned folders, models without a folder, folders to adopt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
@@ -67,11 +67,16 @@ async def ready(connection: Reader, *, after: UUID | None = None, limit: int, se
     return (await connection.execute(query.where(ModelRow.id > after) if after else query)).scalars().all()
 
 
+async def at_rest(connection: Reader, model_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the models that are ready and that no pending operation is about."""
+    query = select(ModelRow.id).where(*_lasting(), ~_is_busy(), among(ModelRow.id, "model_ids"))
+    return set((await connection.execute(query, {"model_ids": list(model_ids)})).scalars())
+
+
 async def lose(connection: Writer, model_id: UUID) -> bool:
     """Move a ready model to `error`, since its folder is gone. Return False if it is not ready, or busy."""
-    working = exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.state == OperationState.PENDING)
     return await move_model(
-        connection, model_id, ModelStatus.ERROR, *_lasting(), ~working, reason=Reason.FAULT, message=_GONE
+        connection, model_id, ModelStatus.ERROR, *_lasting(), ~_is_busy(), reason=Reason.FAULT, message=_GONE
     )
 
 
@@ -132,6 +137,10 @@ async def adopt(
         return (await connection.execute(query)).scalar_one_or_none() or model_id
     await recorded.record(connection, model_id, files)
     return None
+
+
+def _is_busy() -> ColumnElement[bool]:
+    return exists().where(OperationRow.resource_id == ModelRow.id, OperationRow.state == OperationState.PENDING)
 
 
 def _lasting() -> tuple[ColumnElement[bool], ...]:

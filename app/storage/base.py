@@ -139,7 +139,7 @@ class Store(Protocol):
         """
 
     def check_alone(self, model_id: UUID) -> None:
-        """Raise `NotYet` as `arrival` does, `TryAgain` if the store is unusable."""
+        """Raise `NotYet` as `arrival` does, `TryAgain` if the store is unusable, `StoreAway` if only for the moment."""
 
     def arriving_ids(self) -> set[UUID]:
         """Return the ids of models with unpublished files."""

@@ -14,10 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from redis import Redis as Client
 from redis.backoff import ExponentialBackoff
@@ -28,7 +28,7 @@ from tests.depot import Depot
 from tests.fakehub.certificates import Certificates
 from tests.fakehub.hub import Hub
 from tests.faults.traffic import Traffic
-from tests.faults.verdict import Verdict, judge
+from tests.faults.verdict import Folder, Kept, Verdict, judge
 from tests.faults.watching import Overlaps, children
 from tests.processes import until
 from tests.servers import PostgreSQL, Redis
@@ -41,6 +41,11 @@ _LONG = 300.0
 
 class Chaos:
     """A depot, and what befalls it. From `with` to the end of it."""
+
+    unit = 1 << 20
+    """Bytes by which each repository is larger than the one before."""
+    patience = 60.0
+    """Seconds after the last fault within which all that was accepted ends."""
 
     def __init__(self, database: str, seed: int, folder: Path) -> None:
         self._random = random.Random(seed)
@@ -73,6 +78,7 @@ class Chaos:
                 lease=_LEASE,
                 log_format="json",
                 attempts=10,
+                **self._storage(stack),
             )
             stack.callback(self.depot.close)
             self._stack = stack.pop_all()
@@ -81,10 +87,18 @@ class Chaos:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def _storage(self, stack: ExitStack) -> Mapping[str, Any]:  # noqa: ARG002  # for those that start something
+        """The depot's settings of its storage, if it is not a folder of its own."""
+        return {}
+
+    def _kept(self) -> Kept:
+        """What the depot has in its storage."""
+        return Folder(self.depot)
+
     def run(self, seconds: float, every: float) -> Verdict:
         if seconds >= _LONG:
             self._absences.append(30.0)
-        traffic = Traffic(self.hub, self.depot.client, self._random.randrange(1 << 30))
+        traffic = Traffic(self.hub, self.depot.client, self._random.randrange(1 << 30), self.unit)
         self._stack.callback(traffic.close)
         overlaps = Overlaps(self.depot.storage)
         following = time.monotonic()
@@ -97,10 +111,16 @@ class Chaos:
                 self._wait(following - time.monotonic())
             self._settle()
         # Every lease that a paused or killed worker held runs out, and every backoff passes.
-        traffic.finish(60 + _LEASE)
-        return judge(self.url, self.depot, self.hub, traffic, overlaps.seen, self.counts)
+        traffic.finish(self.patience + _LEASE)
+        return judge(self.url, self.depot, self.hub, traffic, self._kept(), overlaps.seen, self.counts)
 
     def _strike(self) -> None:
+        blow = self._random.choice(self._blows())
+        name = blow.__name__.strip("_").replace("_", " ")
+        self.counts[name] = self.counts.get(name, 0) + 1
+        blow()
+
+    def _blows(self) -> list[Callable[[], None]]:
         blows = [
             self._kill_worker,
             self._kill_worker,
@@ -114,10 +134,7 @@ class Chaos:
         ]
         if not self._database_away:
             blows += [self._kill_api, self._stop_api, self._take_database_away]
-        blow = self._random.choice(blows)
-        name = blow.__name__.strip("_").replace("_", " ")
-        self.counts[name] = self.counts.get(name, 0) + 1
-        blow()
+        return blows
 
     def _kill_worker(self) -> None:
         worker = self._take_worker()
@@ -139,8 +156,8 @@ class Chaos:
         self._pause([pid, *children(pid)])
 
     def _pause(self, pids: list[int]) -> None:
-        _send_all(pids, signal.SIGSTOP)
-        self._later.append((time.monotonic() + _LEASE + 1.5, lambda: _send_all(pids, signal.SIGCONT)))
+        send_all(pids, signal.SIGSTOP)
+        self._later.append((time.monotonic() + _LEASE + 1.5, lambda: send_all(pids, signal.SIGCONT)))
 
     def _kill_child(self) -> None:
         pids = [pid for worker in self.depot.workers for pid in children(worker.pid)]
@@ -234,18 +251,20 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _send_all(pids: list[int], number: int) -> None:
+def send_all(pids: list[int], number: int) -> None:
     for pid in pids:
         _send(pid, number)
 
 
-def run(database: str, *, seconds: float, every: float, seed: int, folder: Path) -> Verdict:
-    with Chaos(database, seed, folder) as chaos:
+def run(database: str, *, seconds: float, every: float, seed: int, folder: Path, kind: type[Chaos] = Chaos) -> Verdict:
+    with kind(database, seed, folder) as chaos:
         return chaos.run(seconds, every)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=__doc__)
+def main(kind: type[Chaos] = Chaos) -> None:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {kind.__module__}", description=sys.modules[kind.__module__].__doc__
+    )
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--every", type=float, default=2, help="seconds between faults")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="postgresql")
@@ -255,7 +274,9 @@ def main() -> None:
         f"{options.database}, {options.seconds:.0f} s, a fault every {options.every} s, seed {options.seed}", flush=True
     )
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    verdict = run(options.database, seconds=options.seconds, every=options.every, seed=options.seed, folder=folder)
+    verdict = run(
+        options.database, seconds=options.seconds, every=options.every, seed=options.seed, folder=folder, kind=kind
+    )
     print(verdict.summary)
     if verdict.broken:
         sys.exit(f"logs and files are in {folder}")

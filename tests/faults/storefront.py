@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from tests.faults.relays import Relay, _head
+from tests.faults.relays import Relay, _exactly, _head
 
 Operation = Literal["put", "begin", "part", "complete", "abort", "parts", "head", "get", "delete", "list"]
 
@@ -20,20 +20,24 @@ class Trouble:
     """What happens to a number of `times` of an operation, after the first `skip`; `times` None: to all."""
 
     operation: Operation
-    kind: Literal["status", "reset", "lose", "stall", "slow"]
+    kind: Literal["status", "reset", "lose", "stall", "slow", "hold"]
     """An error's status; RST in the middle of the body; RST in place of the server's answer; nothing is read any more;
-    it is read at `rate`."""
+    it is read at `rate`; the store gets the whole request once it is let go, also if its client is gone by then."""
     status: int = 503
     code: str = "SlowDown"
     times: int | None = 1
     skip: int = 0
     key: str = ""
     """Only of keys that end so."""
+    within: str = ""
+    """Only of keys that have this in them."""
     rate: int = 0
     """Bytes a second."""
 
     def use(self, operation: Operation, key: str) -> bool:
-        if operation != self.operation or not key.endswith(self.key) or self.times == 0:
+        if operation != self.operation or self.times == 0:
+            return False
+        if not key.endswith(self.key) or self.within not in key:
             return False
         if self.skip:
             self.skip -= 1
@@ -52,6 +56,11 @@ class Storefront(Relay):
         """Operation, key and part number (or 0) of all requests that reached the store."""
         self.is_down = False
         """Whether connections are refused, as those of a host that is away."""
+        self.held: list[tuple[Operation, str]] = []
+        """Operation and key of the requests that were held."""
+        self._let_go = threading.Event()
+        self._late = 0
+        """How many of these have reached the store."""
         self._troubles: list[Trouble] = []
         self._deciding = threading.Lock()
 
@@ -64,6 +73,19 @@ class Storefront(Relay):
 
     def behave(self) -> None:
         self._troubles.clear()
+
+    def let_go(self) -> None:
+        """Of what is held."""
+        self._let_go.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held any more."""
+        return self._late == len(self.held)
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+        super().__exit__()
 
     def sent(self) -> list[int]:
         """The numbers of the parts that reached the store."""
@@ -87,7 +109,10 @@ class Storefront(Relay):
             client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         kept = [line for line in lines if line and not line.lower().startswith(("expect:", "connection:"))]
         request = "\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1")
-        self._forward(client, request, size, trouble)
+        if trouble and trouble.kind == "hold":
+            self._hold_back(client, request, size, (operation, key))
+        else:
+            self._forward(client, request, size, trouble)
         self.seen.append((operation, key, number))
 
     def _decide(self, operation: Operation, key: str) -> Trouble | None:
@@ -130,6 +155,18 @@ class Storefront(Relay):
             self._pump(server, client)
             with self._lock:
                 self._open.discard(server)
+
+    def _hold_back(self, client: socket.socket, request: bytes, size: int, what: tuple[Operation, str]) -> None:
+        body = _exactly(client, size)
+        self.held.append(what)
+        self._let_go.wait()
+        assert self._target
+        with socket.create_connection(self._target) as server:
+            server.sendall(request + body)
+            self._pump(server, client)
+            while server.recv(1 << 16):  # the client is gone, and the server is to carry it out all the same
+                pass
+        self._late += 1
 
     def _wait(self, client: socket.socket) -> None:
         """Until the client has left; nothing is read from it."""

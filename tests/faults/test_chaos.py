@@ -1,16 +1,24 @@
-"""A short run of the chaos. A long one is for the hand: see `tests.faults.chaos`."""
+"""A short run of the chaos. For a long one, set CHAOS_SECONDS to 600, or see `tests.faults.chaos`."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos import run
+from tests.faults.bucket_chaos import BucketChaos
+from tests.faults.chaos import Chaos, run
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "15"))
 
 
-@pytest.mark.parametrize(("database", "seed"), [("sqlite", 11), ("postgresql", 12)])
+@pytest.mark.parametrize(
+    ("database", "seed", "kind"),
+    [("sqlite", 11, Chaos), ("postgresql", 12, Chaos), ("postgresql", 13, BucketChaos)],
+    ids=["sqlite", "postgresql", "bucket"],
+)
 def test_nothing_is_lost_and_nothing_happens_twice_while_everything_is_killed(
-    database: str, seed: int, tmp_path: Path
+    database: str, seed: int, kind: type[Chaos], tmp_path: Path
 ) -> None:
-    verdict = run(database, seconds=15, every=1.5, seed=seed, folder=tmp_path)
+    verdict = run(database, seconds=SECONDS, every=1.5, seed=seed, folder=tmp_path, kind=kind)
     print(verdict.summary)
     assert verdict.broken == [], verdict.summary

@@ -17,17 +17,17 @@ _EXPECTED = {200, 404, 409, 503}
 class Traffic(Background):
     """One client, from `with` to the end of it. Every accepted operation must end: `finish` waits for that."""
 
-    def __init__(self, hub: Hub, client: httpx2.Client, seed: int) -> None:
+    def __init__(self, hub: Hub, client: httpx2.Client, seed: int, unit: int = 1 << 20) -> None:
         self.accepted: dict[str, dict[str, Any]] = {}
         """Operations as they last were, by id."""
         self.unexpected: list[str] = []
         self.files: dict[str, Files] = {
-            f"acme/model-{number}": {"config.json": b"{}", "model.safetensors": Synthetic((number + 1) << 20, number)}
+            f"acme/model-{number}": {"config.json": b"{}", "model.safetensors": Synthetic((number + 1) * unit, number)}
             for number in range(_REPOS)
         }
         for name, files in self.files.items():
             hub.add(name, files)
-        hub.total_rate = 6 << 20
+        hub.total_rate = 6 * unit
         self._hub = hub
         self._names = [*self.files, "acme/absent"]
         self._random = random.Random(seed)

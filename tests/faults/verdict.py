@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import text
 
@@ -28,8 +28,18 @@ class Verdict:
     broken: Sequence[str]
 
 
+class Kept(Protocol):
+    """What a depot has in its storage, once it has come to rest."""
+
+    def files(self, model: Mapping[str, Any]) -> dict[str, bytes]:
+        """Those of a ready model."""
+
+    def left_over(self, statuses: Mapping[str, str]) -> list[str]:
+        """A line for all that is there beside what the models with these statuses, by id, may have, or is not there."""
+
+
 def judge(
-    url: str, depot: Depot, hub: Hub, traffic: Traffic, overlaps: Sequence[str], faults: Mapping[str, int]
+    url: str, depot: Depot, hub: Hub, traffic: Traffic, kept: Kept, overlaps: Sequence[str], faults: Mapping[str, int]
 ) -> Verdict:
     """Look at everything, once it has come to rest:
 
@@ -45,8 +55,8 @@ def judge(
     twice = _ended_twice(depot)
     broken += [f"ended twice: {operation_id}" for operation_id in twice]
     models = traffic.models()
-    broken += [problem for model in models for problem in _wrong(model, traffic)]
-    broken += _left_over(depot, {model["id"]: model["status"] for model in models})
+    broken += [problem for model in models for problem in _wrong(model, traffic, kept)]
+    broken += kept.left_over({model["id"]: model["status"] for model in models})
     recovered = asyncio.run(_recovered(url))
     reasons = Counter(operation["reason"] for operation in operations if operation.get("reason"))
     lines = [
@@ -73,33 +83,41 @@ def _ended_twice(depot: Depot) -> list[str]:
     return [operation_id for operation_id, count in ended.items() if count > 1]
 
 
-def _wrong(model: dict[str, Any], traffic: Traffic) -> list[str]:
+def _wrong(model: dict[str, Any], traffic: Traffic, kept: Kept) -> list[str]:
     if model["status"] == "error":
         return [] if model.get("reason") and model.get("message") else [f"no reason: {model}"]
     if model["status"] != "ready":
         return [f"stuck: {model}"]
     wanted = {path: content_of(content).read() for path, content in traffic.files[model["name"]].items()}
-    folder = Path(model["path"])
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-    return [] if found == wanted else [f"not what the Hub has: {model}"]
+    return [] if kept.files(model) == wanted else [f"not what the Hub has: {model}"]
 
 
-def _left_over(depot: Depot, statuses: Mapping[str, str]) -> list[str]:
-    ready = {model_id for model_id, status in statuses.items() if status == "ready"}
-    published = {path.name for path in (depot.storage / "models").iterdir()}
-    linked = {path.resolve().name for path in (depot.storage / "by-name").glob("*/*")}
-    incoming = {
-        path.name.partition(".")[0] for name in ("incoming", "verified") for path in (depot.storage / name).iterdir()
-    }
-    trash = {path.name.partition(".")[0] for path in (depot.storage / "trash").iterdir()}
-    return [
-        *(f"files of no ready model: {name}" for name in published - ready),
-        *(f"no files of a ready model: {name}" for name in ready - published),
-        *(f"a link to no ready model: {name}" for name in linked - ready),
-        *(f"incoming files of no model in error: {name}" for name in incoming - (set(statuses) - ready)),
-        *(f"remains of a deleted model: {name}" for name in trash - set(statuses)),
-    ]
+class Folder:
+    """A depot's own folder."""
+
+    def __init__(self, depot: Depot) -> None:
+        self._folder = depot.storage
+
+    def files(self, model: Mapping[str, Any]) -> dict[str, bytes]:
+        folder = Path(model["path"])
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+    def left_over(self, statuses: Mapping[str, str]) -> list[str]:
+        ready = {model_id for model_id, status in statuses.items() if status == "ready"}
+        published = {path.name for path in (self._folder / "models").iterdir()}
+        linked = {path.resolve().name for path in (self._folder / "by-name").glob("*/*")}
+        incoming = {
+            path.name.partition(".")[0] for name in ("incoming", "verified") for path in (self._folder / name).iterdir()
+        }
+        trash = {path.name.partition(".")[0] for path in (self._folder / "trash").iterdir()}
+        return [
+            *(f"files of no ready model: {name}" for name in published - ready),
+            *(f"no files of a ready model: {name}" for name in ready - published),
+            *(f"a link to no ready model: {name}" for name in linked - ready),
+            *(f"incoming files of no model in error: {name}" for name in incoming - (set(statuses) - ready)),
+            *(f"remains of a deleted model: {name}" for name in trash - set(statuses)),
+        ]
 
 
 async def _recovered(url: str) -> int:

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,7 +14,6 @@ from app.storage.base import Attempt, Store, StoreAway
 from app.storage.incoming import Arrival
 from app.storage.locations import S3Options
 from app.storage.s3 import arrival as arrivals
-from app.storage.s3.store import S3Store
 from tests.buckets import BUCKET, JuiceFS, Place, Server, Versity
 from tests.faults.conftest import mounted
 from tests.storage.attempts import (
@@ -85,30 +83,6 @@ def test_an_attempt_that_comes_late_takes_nothing_from_its_successor(bucket: Pla
     with pytest.raises(TryAgain, match="taken over"), bucket.open().arrival(first):
         pass
     bucket.open().publish(second, manifest_of(second))
-
-
-@pytest.mark.parametrize("by", ["its successor", "a delete"])
-def test_who_is_replaced_while_it_publishes_leaves_nothing_published(
-    versitygw: Server, monkeypatch: pytest.MonkeyPatch, by: str
-) -> None:
-    """As a worker does that is paused between its look at who has the files, and its manifest."""
-    place = versitygw.place()
-    store, first = place.open(), attempt_at()
-    assert isinstance(store, S3Store)
-    arrive(store, first)
-    write = store._manifests.write
-
-    def late(published: Any) -> None:
-        if by == "a delete":
-            place.open().discard(first.model_id, LABEL)
-        else:
-            arrive(place.open(), next_attempt(first))
-        write(published)
-
-    monkeypatch.setattr(store._manifests, "write", late)
-    with pytest.raises(TryAgain, match="taken over"):
-        store.publish(first, manifest_of(first))
-    assert store.published_ids() == set()
 
 
 def test_a_model_that_lacks_a_file_is_not_published(bucket: Place) -> None:
@@ -235,11 +209,12 @@ def test_a_store_that_is_away_says_so_and_works_again_when_it_is_back() -> None:
         store = place.open()
         attempt = publish(store)
         server.stop()
-        for work in (store.mark, store.prepare, store.check_writable, lambda: store.has(attempt.model_id)):
+        for work in (store.has, store.check_alone):
             with pytest.raises(StoreAway, match="does not answer"):
-                work()
-        with pytest.raises(TryAgain, match="DEPOT_STORAGE"):
-            store.check_alone(attempt.model_id)
+                work(attempt.model_id)
+        for work_on_all in (store.mark, store.prepare, store.check_writable):
+            with pytest.raises(StoreAway, match="does not answer"):
+                work_on_all()
         server.start()
         assert store.has(attempt.model_id)
         with store.open(attempt.model_id, "config.json").reader() as file:

@@ -13,10 +13,10 @@ from sqlalchemy import delete, update
 from app.db.clock import moment
 from app.db.migrate import revisions
 from app.db.session import Database
-from app.db.tables import ModelRow
+from app.db.tables import ModelRow, OperationRow
 from app.depot.readiness import Readiness, Status
 from app.depot.volume import Volume
-from app.services import models, storages
+from app.services import creates, models, storages
 from app.storage.abilities import PREFIX
 from app.storage.base import Attempt
 from app.storage.names import label
@@ -114,12 +114,29 @@ async def test_what_arrives_of_an_unknown_model_stays_until_it_was_not_touched_f
     attempt = _arrive(storage, stranger)
     await _tidy(database, storage)
     assert storage.layout.tree(attempt).joinpath("config.json").exists()
-    long_ago = time.time() - 8 * DAY
-    for folder in storage.layout.arriving(stranger):
-        for path in (folder, *folder.rglob("*")):
-            os.utime(path, (long_ago, long_ago))
+    _age(storage, stranger)
     await _tidy(database, storage)
     assert storage.layout.arriving(stranger) == []
+
+
+async def test_what_arrived_of_a_ready_model_goes_once_nothing_works_on_it_for_days(
+    database: Database, storage: PosixStore
+) -> None:
+    """A process wrote it that woke up too late, or a repair that failed."""
+    model_id = await _model(database, storage, "acme/alive")
+    _arrive(storage, model_id)
+    await _tidy(database, storage)
+    assert storage.layout.arriving(model_id), "it was touched just now"
+    _age(storage, model_id)
+    async with database.begin() as connection:
+        await creates.repair(connection, model_id, operation_id=uuid4(), sealed_token=None, deadline=60)
+    await _tidy(database, storage)
+    assert storage.layout.arriving(model_id), "a repair goes on from it"
+    async with database.begin() as connection:
+        await connection.execute(delete(OperationRow))
+    await _tidy(database, storage)
+    assert not storage.layout.arriving(model_id)
+    assert storage.has(model_id)
 
 
 async def test_a_model_that_is_still_written_is_left_alone_until_its_writer_is_gone(
@@ -247,6 +264,14 @@ def _arrive(storage: PosixStore, model_id: UUID) -> Attempt:
     storage.layout.tree(attempt).mkdir()
     (storage.layout.tree(attempt) / "config.json").write_text("{}")
     return attempt
+
+
+def _age(storage: PosixStore, model_id: UUID) -> None:
+    """Nothing touched what arrived of the model for longer than the trash is kept."""
+    long_ago = time.time() - 8 * DAY
+    for folder in storage.layout.arriving(model_id):
+        for path in (folder, *folder.rglob("*")):
+            os.utime(path, (long_ago, long_ago))
 
 
 def _everything(storage: PosixStore) -> set[str]:

@@ -5,6 +5,7 @@ model's row does not change, whatever the result.
 """
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -56,7 +57,8 @@ async def run(work: Work) -> None:
                 commit, verified = await _follow(work, model, child)
     except Failed as error:
         if error.reason is Reason.FAULT and not context.keep_partial:
-            await asyncio.to_thread(context.storage.discard_incoming, claim.resource_id)
+            with suppress(OSError):  # the storage may be what failed
+                await asyncio.to_thread(context.storage.discard_incoming, claim.resource_id)
         raise
     await _publish(work, model, attempt, commit, verified)
 

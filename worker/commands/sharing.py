@@ -18,6 +18,7 @@ from app.db.session import Writer
 from app.domain.errors import NotYet, Reason
 from app.services import fetches, files
 from app.services.fetches import Fetch
+from app.storage.base import StoreAway
 from worker.commands.room import Room, check_room, in_room
 from worker.commands.work import Work
 from worker.download.protocol import Content
@@ -187,7 +188,15 @@ class Sharing:
         storage = self._work.context.storage
 
         def look() -> Places:
-            return {fetch.sha256: list(storage.find(fetch.model_id, fetch.path)) for fetch in others}
+            found: Places = {}
+            for fetch in others:
+                try:
+                    found[fetch.sha256] = list(storage.find(fetch.model_id, fetch.path))
+                except StoreAway:
+                    raise
+                except OSError:  # the download itself says what is wrong with the storage
+                    continue
+            return found
 
         found = await asyncio.to_thread(look)
         return {sha256: places for sha256, places in found.items() if places}

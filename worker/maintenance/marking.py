@@ -13,7 +13,7 @@ from app.db.session import Database
 from app.depot.volume import VolumeAway, not_the_storage, told
 from app.domain.errors import Reason, TryAgain
 from app.services import holdings, storages
-from app.storage.base import Store
+from app.storage.base import Store, StoreAway
 
 _LOOKED_FOR = 100
 """Number of ready models checked: at least one must have its folder before a storage is marked anew."""
@@ -22,10 +22,12 @@ log = structlog.get_logger()
 
 
 async def check_storage(database: Database, storage: Store) -> None:
-    """Raise `TryAgain` if the storage is not the one that the database knows, or can't be used."""
+    """Raise `TryAgain` if the storage is not the one that the database knows, or can't be used; `StoreAway` as it is."""
     try:
         await meet(database, storage)
     except VolumeAway as error:
+        if isinstance(error.__cause__, StoreAway):
+            raise error.__cause__ from None
         raise TryAgain(Reason.FAULT, str(error)) from None
 
 

@@ -2,7 +2,8 @@
 
 One worker does this hourly. It removes little, and only with proof: a published folder only if the database has the
 successful delete-model of that model, and then to the trash, from which `modeldepot storage restore` restores it for
-some days. Partial files of a model that the database does not know are removed once they were unchanged for as long.
+some days. Partial files of a model that the database does not know are removed once they were unchanged for as long,
+and so are those of a model that is ready: a process may have written them that woke up too late, or a repair that failed.
 If there are no models at all, or more than a few would be removed at once, a restore went wrong: nothing is removed,
 and /readyz, the log and the metrics report it.
 """
@@ -75,6 +76,7 @@ async def _remove_leftovers(database: Database, storage: Store, found: Found) ->
     ids = list(found.published | found.arriving | found.linked)
     async with database.read() as connection:
         missing, deleted = await holdings.missing(connection, ids)
+        at_rest = await holdings.at_rest(connection, found.arriving)
         empty = await holdings.is_empty(connection)
     if empty and found.published:
         return (
@@ -90,9 +92,10 @@ async def _remove_leftovers(database: Database, storage: Store, found: Found) ->
             "have, more than is removed at once. If a restore went wrong, do it again; else `modeldepot storage check` "
             "lists them, and `modeldepot storage prune` removes them."
         )
+    done = await asyncio.to_thread(_untouched, storage, at_rest)
     for model_ids, remove in (
         (published, storage.take_away),
-        (arriving | old, storage.discard_incoming),
+        (arriving | old | done, storage.discard_incoming),
         ((found.linked & missing) - found.published, storage.unlink),
     ):
         await asyncio.to_thread(_remove, model_ids, remove)

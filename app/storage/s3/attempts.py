@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.errors import Reason, TryAgain
+from app.domain.errors import NotYet, Reason, TryAgain
 from app.storage.base import Attempt, StoreAway
 from app.storage.s3.errors import NoObject
 from app.storage.s3.keys import Keys
@@ -17,6 +17,8 @@ from app.storage.s3.objects import Objects
 from app.storage.s3.uploads import Record, recorded
 
 log = structlog.get_logger()
+
+_REPLACED = "Another attempt has taken over this download."
 
 
 class Holder(NamedTuple):
@@ -48,17 +50,20 @@ class BucketAttempts:
         return None
 
     def adopt(self, attempt: Attempt) -> None:
-        """Give an attempt the model's files. Raises `TryAgain` if a later one of the same operation has them."""
+        """Give an attempt the model's files. Raises `NotYet` if a later one of the same operation has them.
+
+        Where a database was restored, the later one is no more: attempts are counted on until they have passed it.
+        """
         holder = self.holder(attempt.model_id)
         if holder and holder.operation_id == str(attempt.operation_id) and holder.fence > attempt.fence:
-            raise _replaced()
+            raise NotYet(Reason.CONFLICT, _REPLACED)
         values = Holder.of(attempt)._asdict() | {"label": str(attempt.label)}
         self._objects.put(self._keys.attempt(attempt.model_id), json.dumps(values).encode())
 
     def check(self, attempt: Attempt) -> None:
         """Raise `TryAgain` if another attempt has the model's files, or nobody any more."""
         if self.holder(attempt.model_id) != Holder.of(attempt):
-            raise _replaced()
+            raise TryAgain(Reason.CONFLICT, _REPLACED)
 
     def clear(self, model_id: UUID, folder: str | None) -> None:
         """Abort all uploads of a model, whose files are in `folder`, and forget who had them."""
@@ -91,7 +96,3 @@ class BucketAttempts:
 
     def _recorded(self, model_id: UUID) -> Iterator[Record]:
         return recorded(self._objects, self._keys, model_id)
-
-
-def _replaced() -> TryAgain:
-    return TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.")

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from uuid import UUID
 
 from app.domain.errors import Reason, TryAgain
-from app.storage.base import Attempt, ModelUsage, Removed, Signed, Space
+from app.storage.base import Attempt, ModelUsage, Removed, Signed, Space, StoreAway
 from app.storage.locations import SCHEME, Bucket, Observe, S3Options
 from app.storage.manifests import Manifest
 from app.storage.s3.abilities import TRY_AGE, Abilities
@@ -77,13 +77,17 @@ class S3Store:
     @contextmanager
     def arrival(self, attempt: Attempt, *, mends: bool = False) -> Iterator[S3Arrival]:
         self._attempts.adopt(attempt)
-        if not mends:
-            self._manifests.forget(attempt.model_id)  # published, but its worker died before it recorded that
+        # Published, but its worker died before it recorded that. A delete of nothing is not sent: it might arrive late,
+        # when the model is published.
+        if not mends and self._manifests.has(attempt.model_id):
+            self._manifests.forget(attempt.model_id)
         yield S3Arrival(self._objects, self._keys, attempt, mends=mends)
 
     def check_alone(self, model_id: UUID) -> None:  # noqa: ARG002  # no process is in another's way
         try:
             self._objects.check()
+        except StoreAway:
+            raise
         except OSError as error:
             message = f"The storage can't be used: {error.strerror}. {self.advice}"
             raise TryAgain(Reason.FAULT, message) from error
@@ -108,19 +112,19 @@ class S3Store:
     # A published model
 
     def publish(self, attempt: Attempt, manifest: Manifest) -> None:
-        self._attempts.check(attempt)
-        folder = self._keys.folder(attempt.label, attempt.model_id)
-        etags = self._etags(folder, manifest)
-        self._manifests.write(Published(manifest, attempt.label, attempt.name, etags))
+        self._write(attempt, manifest)
         try:
             self._attempts.check(attempt)
         except TryAgain:
             self._withdraw(attempt)
             raise
-        self._attempts.clear(attempt.model_id, folder)
+        self._attempts.clear(attempt.model_id, self._keys.folder(attempt.label, attempt.model_id))
 
     def mend(self, attempt: Attempt, manifest: Manifest) -> None:
-        self.publish(attempt, manifest)  # what the attempt brought is in its place already
+        """Write the manifest anew: what the attempt brought is in its place already."""
+        self._write(attempt, manifest)
+        self._attempts.check(attempt)
+        self._attempts.clear(attempt.model_id, self._keys.folder(attempt.label, attempt.model_id))
 
     def path(self, label: PurePosixPath, model_id: UUID) -> str:
         return f"{SCHEME}{self._bucket}/{self._keys.folder(label, model_id)}".rstrip("/")
@@ -240,10 +244,24 @@ class S3Store:
         self._objects.delete_all([one.key for path, one in there.items() if path not in etags])
         return etags
 
+    def _write(self, attempt: Attempt, manifest: Manifest) -> None:
+        """Write the manifest of an attempt that has the model's files. Raises `TryAgain`."""
+        self._attempts.check(attempt)
+        etags = self._etags(self._keys.folder(attempt.label, attempt.model_id), manifest)
+        self._manifests.write(Published(manifest, attempt.label, attempt.name, etags))
+
     def _withdraw(self, attempt: Attempt) -> None:
-        """Take back what an attempt published that was replaced at the same moment, unless its successor did, too."""
+        """Take back what an attempt published that was replaced at the same moment, unless its successor did, too.
+
+        A successor that has published is done. What it wrote may have been replaced by this attempt's manifest, which is
+        as good while its files are there.
+        """
         published = self._manifests.find(attempt.model_id)
-        if published and published.attempt == attempt.name:
+        if published is None or published.attempt != attempt.name:
+            return
+        there = self._listed(self._keys.folder(attempt.label, attempt.model_id))
+        is_whole = all(path in there and there[path].etag == etag for path, etag in published.etags.items())
+        if self._attempts.holder(attempt.model_id) or not is_whole:
             self._manifests.forget(attempt.model_id)
 
     def _erase(self, folder: str) -> None:
