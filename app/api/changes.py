@@ -12,7 +12,7 @@ from app.depot.volume import VolumeAway
 from app.domain.commands import Command
 from app.domain.errors import Conflict, NotReady
 from app.domain.keys import NameLimit, Role
-from app.domain.repositories import select
+from app.domain.repositories import Selection, select
 from app.http.keyring import Key
 from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
@@ -23,12 +23,15 @@ log = structlog.get_logger()
 
 async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateModel) -> AcceptedOperation:
     """Accept a model; return the operation that fetches it, or that retries it if it is in `error`."""
-    selection = select(
-        body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
-    )
+    selection = selected(body)
     act.resource_name = selection.name
     check_name(key, selection.name)
     return await depot.fetching.begin(act, selection, body.huggingface_token)
+
+
+def selected(body: schemas.CreateModel) -> Selection:
+    """Return what a create asks for. Raises `BadRequest`."""
+    return select(body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ())
 
 
 async def delete_model(depot: Depot, act: Act, model_id: UUID) -> AcceptedOperation:

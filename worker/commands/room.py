@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from app.db.session import Writer
+from app.db.session import Reader, Writer
 from app.domain.errors import Failed, Reason
 from app.services import downloads
 from worker.commands.work import Work
@@ -47,10 +47,8 @@ async def check_room(connection: Writer, work: Work, missing: int, room: Room) -
     """Raise `NoRoom` unless `missing` bytes fit beside those that other downloads still need."""
     if room.free is None:
         return
-    under_way = await downloads.under_way(connection, without=work.claim.resource_id)
-    others = sum(
-        max(size - max(reported, room.arrived.get(model_id, 0)), 0) for model_id, (size, reported) in under_way.items()
-    )
+    await downloads.hold_others(connection)
+    others = await needed_by_others(connection, room, without=work.claim.resource_id)
     spare = max(room.free - work.context.reserve - others, 0)
     if missing > spare:
         message = (
@@ -59,3 +57,11 @@ async def check_room(connection: Writer, work: Work, missing: int, room: Room) -
             "still need). Free some space, then send the request again."
         )
         raise NoRoom(Reason.FAULT, message)
+
+
+async def needed_by_others(connection: Reader, room: Room, *, without: UUID | None = None) -> int:
+    """Return the bytes that running downloads still need."""
+    under_way = await downloads.under_way(connection, without=without)
+    return sum(
+        max(size - max(reported, room.arrived.get(model_id, 0)), 0) for model_id, (size, reported) in under_way.items()
+    )
