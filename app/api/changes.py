@@ -9,8 +9,9 @@ from app.api.dependencies import Depot
 from app.api.limits import check_name
 from app.db.errors import DatabaseUnreachable
 from app.depot.volume import VolumeAway
+from app.domain import pasted
 from app.domain.commands import Command
-from app.domain.errors import Conflict, NotReady
+from app.domain.errors import BadRequest, Conflict, NotReady
 from app.domain.keys import NameLimit, Role
 from app.domain.repositories import Selection, select
 from app.http.keyring import Key
@@ -30,8 +31,14 @@ async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateMod
 
 
 def selected(body: schemas.CreateModel) -> Selection:
-    """Return what a create asks for. Raises `BadRequest`."""
-    return select(body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ())
+    """Return what a create asks for. Raises `BadRequest`, which says what to send for a pasted address."""
+    revision = "main" if body.revision is None else body.revision
+    try:
+        return select(body.name, revision, body.include or (), body.exclude or ())
+    except BadRequest as error:
+        if error.field == "name" and (fields := pasted.in_fields(body.name)):
+            raise BadRequest(f"{error.message} Send {fields}.", field="name") from None
+        raise
 
 
 async def delete_model(depot: Depot, act: Act, model_id: UUID) -> AcceptedOperation:

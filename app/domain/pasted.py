@@ -7,10 +7,12 @@ owner/name:Q4_K_M                               the GGUF file of that quantizati
 name                                            a kept model with this name, of any owner
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from app.domain.errors import BadRequest
@@ -59,6 +61,41 @@ def include_of(variant: Variant) -> Sequence[str]:
     first = escape(variant.path)
     model = first if len(variant.paths) == 1 else _SHARD.sub("-?????", first)
     return [model, escape(variant.projector)] if variant.projector else [model]
+
+
+def choose(variants: Sequence[Mapping[str, Any]], tag: str) -> Mapping[str, Any]:
+    """Return the one of a plan's `variants` that a tag means, `latest` the best default. Raises `BadRequest`."""
+    if tag.lower() == "latest" and variants:
+        return variants[0]
+    ends = re.compile(rf"(?:^|[-./]){re.escape(tag)}$", re.IGNORECASE)
+    dynamic = tag.upper().startswith("UD-")
+    alike = [one for one in variants if one["quantization"] == tag.upper().removeprefix("UD-")]
+    named = [one for one in alike or variants if ends.search(one["name"])]
+    # Some repositories hold a quantization twice: by the common recipe, and by a dynamic one, marked UD.
+    exact = [one for one in named if ("UD-" in one["name"].upper()) == dynamic]
+    found = exact or named or ([] if dynamic else alike)
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(dict.fromkeys(one["quantization"] or one["name"] for one in variants)) or "no GGUF model"
+    if not found:
+        raise BadRequest(f"There is no {tag} in the repository, but {known}.", field="name")
+    names = ", ".join(one["name"] for one in found)
+    raise BadRequest(
+        f"{len(found)} models of the repository are {tag}: choose by 'include' among {names}.", field="name"
+    )
+
+
+def in_fields(text: str) -> str:
+    """Return what a request to the API has to hold for `text`; empty if it can't be read."""
+    try:
+        meant = read(text)
+    except BadRequest:
+        return ""
+    if meant.is_bare:
+        return ""
+    fields: dict[str, Any] = {"name": meant.name, "revision": meant.revision, "include": list(meant.include)}
+    told = ", ".join(f'"{name}": {json.dumps(value)}' for name, value in fields.items() if value)
+    return told + (f' and the "include" that POST /v2/ai/model/plan tells for {meant.tag}' if meant.tag else "")
 
 
 def _of_address(text: str) -> Pasted:
