@@ -142,3 +142,5 @@ def test_a_key_plans_what_it_may_create_and_nothing_is_audited(
     assert [plan(limited, "acme/tiny", path) for path in ("/v2/ai/model/plan", "/ai/model/plan")] == [200, 200]
     assert httpx2.post(depot.address("/ai/model/plan"), json={"name": "acme/tiny"}).status_code == 401
     assert "plan-model" not in depot.logs()
+    other = depot.client.put("/ai/model/plan", json={"name": "acme/tiny"})
+    assert (other.status_code, other.headers["allow"]) == (405, "POST")
