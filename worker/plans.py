@@ -62,12 +62,12 @@ async def _space(context: WorkerContext, missing: int) -> Mapping[str, Any] | No
         return None
     async with context.database.read() as connection:
         others = await needed_by_others(connection, room)
-    spare = max(room.free - context.reserve - others, 0)
+    lacking = 0 if room.free is None else max(missing - max(room.free - context.reserve - others, 0), 0)
     return {
         "free": room.free,
-        "free_after": room.free - others - missing,
+        "free_after": None if room.free is None else room.free - others - missing,
         "needed_by_others": others,
         "reserve": context.reserve,
-        "lacking": max(missing - spare, 0),
-        "fits": missing <= spare,
+        "lacking": lacking,
+        "fits": not lacking,
     }

@@ -46,10 +46,12 @@ class Variant(Wire):
 
 
 class PlannedSpace(Wire):
-    """Bytes on the storage."""
+    """Bytes on the storage. What is free is null where the storage does not tell it: then everything fits."""
 
-    free: int
-    free_after: Annotated[int, Field(description="Free once this and the running downloads are done; may be negative.")]
+    free: int | None
+    free_after: Annotated[
+        int | None, Field(description="Free once this and the running downloads are done; may be negative.")
+    ]
     needed_by_others: Annotated[int, Field(description="What running downloads still need.")]
     reserve: Annotated[int, Field(description="What downloads leave free.")]
     lacking: Annotated[int, Field(description="What must be freed first; 0 if it fits.")]

@@ -153,8 +153,8 @@ PLAN = _object(
     bytes_to_fetch=_COUNT,
     space=_or_null(
         _object(
-            free=_COUNT,
-            free_after={"type": "integer"},
+            free=_COUNT_OR_NULL,
+            free_after={"type": ["integer", "null"]},
             needed_by_others=_COUNT,
             reserve=_COUNT,
             lacking=_COUNT,

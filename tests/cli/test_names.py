@@ -16,8 +16,13 @@ TOKEN = "hf_planted0token0of0the0names"
 
 def quantized(shell: Shell, name: str) -> None:
     """A repository with two quantizations, one of them in shards, and a projector."""
-    shards = {f"Q8_0/m-Q8_0-0000{number}-of-00002.gguf": gguf(VALUES, size=number) for number in (1, 2)}
-    files = {"m-Q4_K_M.gguf": gguf(VALUES, size=9), "m-UD-Q4_K_M.gguf": gguf(VALUES, size=11), "mmproj-F16.gguf": b"p"}
+    own: Values = {**VALUES, "general.name": name}  # content of another repository would be here already
+    shards = {f"Q8_0/m-Q8_0-0000{number}-of-00002.gguf": gguf(own, size=number) for number in (1, 2)}
+    files = {
+        "m-Q4_K_M.gguf": gguf(own, size=9),
+        "m-UD-Q4_K_M.gguf": gguf(own, size=11),
+        "mmproj-F16.gguf": name.encode(),
+    }
     shell.hub.add(name, {"README.md": b"# A card", **files, **shards})
 
 

@@ -121,6 +121,8 @@ def _space(space: Json | None) -> str:
         return "the storage can't be used now"
     if not space["fits"]:
         return f"{size(space['lacking'])} must be freed first: {size(space['free'])} are free"
+    if space["free"] is None:
+        return "the storage sets no limit"
     return f"it fits: {size(space['free'])} are free, {size(space['free-after'])} after it"
 
 
