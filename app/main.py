@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import telemetry
-from app.api import auth, deployments, docs, health, hosted, keys, models, operations, polling, zones
+from app.api import auth, deployments, docs, health, hosted, hub, keys, models, operations, polling, zones
 from app.api import metrics as api_metrics
 from app.api.dependencies import Depot
 from app.api.events import Broadcast
@@ -38,6 +38,7 @@ from app.http.authenticator import Authenticator
 from app.http.bodies import BodyLimit
 from app.http.keyring import Keyring
 from app.http.prefix import Prefix
+from app.http.throttle import Throttle
 from app.hub_api import routes as hub_routes
 from app.hub_api.calls import HubApi
 from app.hub_api.metrics import HubMetrics
@@ -51,6 +52,7 @@ from app.wakeup import Wakeup, connect
 
 _ROUTERS = (
     models.polled,
+    hub.router,
     models.router,
     operations.router,
     deployments.router,
@@ -117,7 +119,7 @@ async def _opened(
         lists=Lists(database),
         fetching=Fetching(Creates(database), wakeup, sealer, settings.operation_deadline),
         wakeup=wakeup,
-        lookups=Lookups(connect(settings.redis_url)),
+        lookups=Lookups(connect(settings.redis_url), sealer),
         sealer=sealer,
         authenticator=Authenticator(keyring, settings.prefix, anonymous_pull=settings.anonymous_pull),
         sessions=Sessions(database),
@@ -127,6 +129,7 @@ async def _opened(
         volume=volume,
         figures=figures,
         pulls=Pulls(database),
+        searches=Throttle(burst=20, per_second=1) if settings.hub_search else None,
         address=settings.address,
         zone=settings.zone,
         operation_deadline=settings.operation_deadline,

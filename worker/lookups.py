@@ -1,9 +1,9 @@
-"""Answers `app.depot.lookups`: asks the Hub for the current commit of a revision, without a token or a slot."""
+"""Answers `app.depot.lookups`: asks the Hub for a revision's commit, for a plan or for models by name, without a slot."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -11,36 +11,58 @@ from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
 
-from app.depot.lookups import ANSWERS_WITHIN, LATEST, QUEUE
-from app.domain.errors import DepotError, OperationError, Refusal, TryAgain
+from app.depot import lookups
+from app.domain.errors import DepotError, Failed, OperationError, Reason, Refusal, TryAgain
+from app.sealing import CannotOpen
 from app.services import models
-from app.services.rows import SelectedModel
+from worker import plans
 from worker.commands.work import WorkerContext
-from worker.download.protocol import Found, LookupRequest
+from worker.download.protocol import (
+    Described,
+    Found,
+    LookupRequest,
+    Matches,
+    Message,
+    PlanRequest,
+    Request,
+    SearchRequest,
+)
 from worker.jobs import OPTIONS, taken
 
-_AT_ONCE = 4
+_AT_ONCE = 8
 _KEEP_ANSWER = 10
 """Seconds that an answer is kept for the API to fetch."""
-_POLL = 0.5
+_POLL = 0.25
 """Seconds between polls for a question."""
 
 log = structlog.get_logger()
+
+_Answer = TypeVar("_Answer", bound=Message)
 
 
 @asynccontextmanager
 async def answering(redis_url: str, context: WorkerContext) -> AsyncIterator[None]:
     """Answer the API's questions during the block."""
 
-    async def latest(_context: dict[Any, Any], model_id: str) -> dict[str, Any]:
-        return await _latest(context, UUID(model_id))
+    async def latest(_job: dict[Any, Any], model_id: str) -> dict[str, Any]:
+        return await _within(context, lookups.LATEST, _latest(context, UUID(model_id)))
+
+    async def plan(job: dict[Any, Any], asked: dict[str, Any]) -> dict[str, Any]:
+        return await _within(context, lookups.PLAN, _plan(context, job["job_id"], **asked))
+
+    async def search(_job: dict[Any, Any], words: str, limit: int) -> dict[str, Any]:
+        return await _within(context, lookups.SEARCH, _search(context, words, limit))
+
+    answers = {lookups.LATEST: latest, lookups.PLAN: plan, lookups.SEARCH: search}
 
     def make(redis: ArqRedis) -> Worker:
-        function = func(cast("WorkerCoroutine", latest), name=LATEST)
         return Worker(
-            functions=[function],
+            functions=[
+                func(cast("WorkerCoroutine", function), name=kind.function, keep_result=_KEEP_ANSWER)
+                for kind, function in answers.items()
+            ],
             redis_pool=redis,
-            queue_name=QUEUE,
+            queue_name=lookups.QUEUE,
             keep_result=_KEEP_ANSWER,
             max_jobs=_AT_ONCE,
             poll_delay=_POLL,
@@ -51,39 +73,81 @@ async def answering(redis_url: str, context: WorkerContext) -> AsyncIterator[Non
         yield
 
 
-async def _latest(context: WorkerContext, model_id: UUID) -> dict[str, Any]:
-    """Return `{"commit": …}`, or `{"message": …, "again": …}`: the reason, and whether asking again may help."""
+async def _within(context: WorkerContext, kind: lookups.Kind, answer: Awaitable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the answer, or `{"message": …, "again": …, "reason": …}`: why not, and whether asking again may help."""
     try:
-        async with asyncio.timeout(ANSWERS_WITHIN):
-            async with context.database.read() as connection:
-                model = await models.selection(connection, model_id)
-            commit = await _ask(context, model)
+        async with asyncio.timeout(kind.answers_within):
+            return {**await answer}
     except TimeoutError:
+        message = f"The Hub at {context.hub_endpoint} did not answer within {kind.answers_within:.0f} seconds: ask again later."
+        return {"message": message, "again": True, "reason": Reason.UNAVAILABLE}
+    except OperationError as error:
+        return {"message": error.message, "again": isinstance(error, TryAgain), "reason": error.reason}
+    except Refusal as error:
+        return {"message": error.message, "again": False, "reason": Reason.CONFLICT}
+
+
+async def _latest(context: WorkerContext, model_id: UUID) -> Mapping[str, Any]:
+    async with context.database.read() as connection:
+        model = await models.selection(connection, model_id)
+    given = _common(context, lookups.LATEST, None)
+    found = await _ask(context, LookupRequest(name=model.name, revision=model.revision, **given), Found)
+    log.info("looked a revision up", name=model.name, revision=model.revision, commit=found.commit)
+    return {"commit": found.commit}
+
+
+async def _plan(
+    context: WorkerContext,
+    job_id: str,
+    *,
+    name: str,
+    revision: str,
+    include: list[str],
+    exclude: list[str],
+    sealed_token: str | None,
+) -> Mapping[str, Any]:
+    given = _common(context, lookups.PLAN, _opened(context, job_id, sealed_token))
+    request = PlanRequest(name=name, revision=revision, include=include, exclude=exclude, **given)
+    described = await _ask(context, request, Described)
+    log.info("planned a download", name=name, revision=revision, files=len(described.selected))
+    return {"plan": await plans.plan(context, described)}
+
+
+async def _search(context: WorkerContext, words: str, limit: int) -> Mapping[str, Any]:
+    given = _common(context, lookups.SEARCH, None)
+    found = await _ask(context, SearchRequest(words=words, limit=limit, **given), Matches)
+    return {"models": found.models}
+
+
+def _common(context: WorkerContext, kind: lookups.Kind, token: str | None) -> dict[str, Any]:
+    """Return what all requests to a process have."""
+    return {
+        "token": token,
+        "endpoint": context.hub_endpoint,
+        "redirects_inside": context.redirects_inside,
+        "lease": 2 * kind.answers_within,
+        "stall_window": kind.answers_within,
+        "stall_rate": context.stall_rate,
+    }
+
+
+def _opened(context: WorkerContext, job_id: str, sealed: str | None) -> str | None:
+    if sealed is None:
+        return None
+    try:
+        return context.sealer.open(sealed, belongs_to=job_id)
+    except CannotOpen as error:
         message = (
-            f"The Hub at {context.hub_endpoint} did not answer within {ANSWERS_WITHIN:.0f} seconds: ask again later."
+            f"The huggingface-token can't be opened ({error}). Give the worker the same DEPOT_SECRET_KEY as the API."
         )
-        return {"message": message, "again": True}
-    except (OperationError, Refusal) as error:
-        return {"message": error.message, "again": isinstance(error, TryAgain)}
-    log.info("looked a revision up", name=model.name, revision=model.revision, commit=commit)
-    return {"commit": commit}
+        raise Failed(Reason.FAULT, message) from None
 
 
-async def _ask(context: WorkerContext, model: SelectedModel) -> str:
+async def _ask(context: WorkerContext, request: Request, kind: type[_Answer]) -> _Answer:
     """Ask the Hub in a separate process, as downloads do: it can be killed whatever it waits for."""
     async with context.download_pool.child(downloads=False) as child:
-        request = LookupRequest(
-            name=model.name,
-            revision=model.revision,
-            token=None,
-            endpoint=context.hub_endpoint,
-            redirects_inside=context.redirects_inside,
-            lease=2 * ANSWERS_WITHIN,
-            stall_window=ANSWERS_WITHIN,
-            stall_rate=context.stall_rate,
-        )
         child.send(request)
         async for message in child.messages():
-            if isinstance(message, Found):
-                return message.commit
+            if isinstance(message, kind):
+                return message
     raise DepotError("A child ended well and said nothing.")

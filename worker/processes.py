@@ -13,7 +13,18 @@ from itertools import count
 from typing import Self
 
 from app.domain.errors import Reason, TryAgain
-from worker.download.protocol import Bandwidth, Crash, Done, Failure, Found, Message, decode, encode
+from worker.download.protocol import (
+    Bandwidth,
+    Crash,
+    Described,
+    Done,
+    Failure,
+    Found,
+    Matches,
+    Message,
+    decode,
+    encode,
+)
 from worker.download.trust import CERTIFICATE, KEY
 
 MESSAGE, FORK = struct.Struct("=QI"), 0
@@ -67,7 +78,7 @@ class DownloadProcess:
         self._write(b"\n")
 
     async def messages(self) -> AsyncIterator[Message]:
-        """Yield its messages up to `Done` or `Found`. Raise the error of a `Failure`, or `TryAgain` if it dies."""
+        """Yield its messages up to `Done` or the answer to a question. Raise the error of a `Failure`, or `TryAgain` if it dies."""
         while line := await self._stdout.readline():
             message = decode(line)
             if isinstance(message, Failure):
@@ -75,7 +86,7 @@ class DownloadProcess:
             if isinstance(message, Crash):
                 raise RuntimeError(f"the download's process failed: {message.message}")  # noqa: TRY004  # its own bug
             yield message
-            if isinstance(message, Done | Found):
+            if isinstance(message, Done | Found | Described | Matches):
                 return
         raise TryAgain(Reason.FAULT, _DIED)
 

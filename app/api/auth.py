@@ -50,6 +50,8 @@ class KeyedRoute(APIRoute):
     """
 
     readers_may_look = True
+    changes = True
+    """Whether its methods other than GET change something, which is audited."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         options["responses"] = documented(401, 403, 429) | (options.get("responses") or {})
@@ -63,7 +65,7 @@ class KeyedRoute(APIRoute):
         async def handler(request: Request) -> Response:
             depot: Depot = request.app.state.depot
             key = request.state.key = await depot.authenticator.admit(request)
-            if request.method in READS:
+            if request.method in READS or not self.changes:
                 if key.role is Role.READER and not self.readers_may_look:
                     raise HTTPException(403, _READER)
                 await check_limit(depot.database, key, request)
@@ -88,6 +90,13 @@ class OperatorsRoute(KeyedRoute):
 
     def limit_check(self) -> LimitCheck:
         return unlimited
+
+
+class PlanningRoute(KeyedRoute):
+    """A route that tells what a change would do: for whom may make it. Nothing is audited."""
+
+    readers_may_look = False
+    changes = False
 
 
 @asynccontextmanager

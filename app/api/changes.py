@@ -9,10 +9,11 @@ from app.api.dependencies import Depot
 from app.api.limits import check_name
 from app.db.errors import DatabaseUnreachable
 from app.depot.volume import VolumeAway
+from app.domain import pasted
 from app.domain.commands import Command
-from app.domain.errors import Conflict, NotReady
+from app.domain.errors import BadRequest, Conflict, NotReady
 from app.domain.keys import NameLimit, Role
-from app.domain.repositories import select
+from app.domain.repositories import Selection, select
 from app.http.keyring import Key
 from app.services import audit, deployments, keys, models, operations
 from app.services.audit import Act
@@ -23,12 +24,21 @@ log = structlog.get_logger()
 
 async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateModel) -> AcceptedOperation:
     """Accept a model; return the operation that fetches it, or that retries it if it is in `error`."""
-    selection = select(
-        body.name, "main" if body.revision is None else body.revision, body.include or (), body.exclude or ()
-    )
+    selection = selected(body)
     act.resource_name = selection.name
     check_name(key, selection.name)
     return await depot.fetching.begin(act, selection, body.huggingface_token)
+
+
+def selected(body: schemas.CreateModel) -> Selection:
+    """Return what a create asks for. Raises `BadRequest`, which says what to send for a pasted address."""
+    revision = "main" if body.revision is None else body.revision
+    try:
+        return select(body.name, revision, body.include or (), body.exclude or ())
+    except BadRequest as error:
+        if error.field == "name" and (fields := pasted.in_fields(body.name)):
+            raise BadRequest(f"{error.message} Send {fields}.", field="name") from None
+        raise
 
 
 async def delete_model(depot: Depot, act: Act, model_id: UUID) -> AcceptedOperation:

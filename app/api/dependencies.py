@@ -24,6 +24,7 @@ from app.depot.sessions import Sessions
 from app.depot.volume import Volume
 from app.domain.errors import BadRequest, NotFound
 from app.http.authenticator import Authenticator
+from app.http.throttle import Throttle
 from app.sealing import Sealer
 from app.wakeup import Wakeup
 
@@ -49,6 +50,8 @@ class Depot:
     volume: Volume
     figures: Figures
     pulls: Pulls
+    searches: Throttle | None
+    """By key; None: the Hub may not be searched."""
     address: str
     zone: str
     operation_deadline: float

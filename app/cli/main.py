@@ -11,6 +11,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "Use a depot": {
             "pull": ("app.client.commands.models", "Have it fetch a model, and watch it arrive."),
+            "search": ("app.client.commands.hub", "Find models on the Hub by name."),
             "ls": ("app.client.commands.models", "List the models."),
             "show": ("app.client.commands.models", "Show all about one model."),
             "wait": ("app.client.commands.models", "Wait until a model is ready, or an operation has ended."),

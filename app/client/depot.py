@@ -64,6 +64,14 @@ class Depot:
         """Return its operation. Raises `InTheWay` if the same selection exists already."""
         return self._ask("POST", "/ai/model", body)
 
+    def plan(self, body: Json) -> Json:
+        """Return what a create with this body would fetch. Raises `NotThere`, `NotAllowed`, `Wrong`, `NoDepot`."""
+        return self._ask("POST", "/ai/model/plan", body)
+
+    def search(self, words: str, limit: int) -> list[Json]:
+        """Return the Hub's models by the words in their names."""
+        return cast("list[Json]", self._ask("GET", "/ai/hub/search", only={"q": words, "limit": limit})["models"])
+
     def delete_model(self, model_id: str) -> Json:
         """Return its operation. Raises `InTheWay` while deployments use it."""
         return self._ask("DELETE", f"/ai/model/{model_id}")

@@ -6,6 +6,9 @@ from uuid import UUID
 
 from app.client.depot import Depot, Json
 from app.client.exits import NotThere, Wrong
+from app.domain import pasted
+from app.domain.errors import BadRequest
+from app.domain.pasted import Pasted
 from app.domain.states import ModelStatus
 
 MOST_NAMES = 10_000
@@ -13,11 +16,24 @@ MOST_NAMES = 10_000
 
 
 def find_model(depot: Depot, text: str) -> Json:
-    """Return the model with that id, or the only one with that name or `name@revision`. Raises `NotThere`, `Wrong`."""
+    """Return the model with that id, or the only one that the text means. Raises `NotThere`, `Wrong`.
+
+    That is a name, also without its owner or as it is pasted (see `app.domain.pasted`), and `name@revision`.
+    """
     if is_id(text):
         return depot.model(text)
     name, _, revision = text.partition("@")
-    found = [model for model in depot.models(name=name) if not revision or model["revision"] == revision]
+    try:
+        meant = pasted.read(name)
+    except BadRequest:
+        meant = Pasted(name)
+    found = [
+        model
+        for model in named(depot, meant.name)
+        if model["revision"] == (revision or meant.revision or model["revision"])
+    ]
+    if meant.tag:
+        found = [model for model in found if _has(model, meant.tag)]
     if not found:
         known = {model["name"] for model in depot.models(limit=MOST_NAMES)}
         raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
@@ -25,9 +41,19 @@ def find_model(depot: Depot, text: str) -> Json:
         # One that failed before its first byte, such as for a wrong revision, is hardly meant.
         found = [model for model in found if model["status"] != ModelStatus.ERROR or model["downloaded"]] or found
     if len(found) > 1:
-        which = (f"  {model['id']}  {selection(model)}" for model in found)
+        which = (
+            f"  {model['id']}  {model['name'] if meant.is_bare else ''} {selection(model)}".rstrip() for model in found
+        )
         raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id", *which)
     return found[0]
+
+
+def named(depot: Depot, name: str, **only: object) -> list[Json]:
+    """Return the models with that name; without an owner, of any."""
+    if "/" in name:
+        return depot.models(name=name, **only)
+    models = depot.models(limit=MOST_NAMES, **only)
+    return [model for model in models if model["name"].partition("/")[2].lower() == name.lower()]
 
 
 def find_deployment(depot: Depot, text: str) -> Json:
@@ -57,6 +83,11 @@ def selection(model: Json) -> str:
     words = [] if model["revision"] == "main" else ["--revision", model["revision"]]
     words += [word for key in ("include", "exclude") for pattern in model[key] for word in (f"--{key}", pattern)]
     return shlex.join(words)
+
+
+def _has(model: Json, tag: str) -> bool:
+    """Return whether a model may hold that quantization: it is in its patterns, or all files are selected."""
+    return not model["include"] or any(tag.lower() in pattern.lower() for pattern in model["include"])
 
 
 def _hint(text: str, known: set[str]) -> str:

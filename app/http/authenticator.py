@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from app.domain.keys import KEY_ID, split_token
 from app.http import signature
 from app.http.keyring import Key, Keyring
-from app.http.throttle import Failures
+from app.http.throttle import Throttle
 
 READS = frozenset({"GET", "HEAD"})
 """The methods that a reader may use."""
@@ -60,7 +60,8 @@ class Authenticator:
 
     def __init__(self, keyring: Keyring, prefix: str, *, anonymous_pull: bool = False) -> None:
         self._keyring, self._prefix, self._anonymous_pull = keyring, prefix.encode(), anonymous_pull
-        self._failures = Failures()
+        # A burst of failures for each address and each key; correct credentials are never counted.
+        self._failures = Throttle(burst=20, per_second=0.2)
 
     async def admit(self, request: Request) -> Key:
         """Return the caller's key, whatever its role. Raises `HTTPException`: 401, 403 or, for many failures, 429."""

@@ -135,7 +135,9 @@ async def _gone(_request: Request, _error: Exception) -> JSONResponse:
 def _allowed(request: Request) -> str:
     """Return the methods that the path takes, as the document lists them."""
     path = request.url.path.removeprefix("/v2")
-    for template, methods in request.app.openapi()["paths"].items():
-        if compile_path(template)[0].match(path):
-            return ", ".join(method.upper() for method in methods)
+    paths = request.app.openapi()["paths"]
+    # A path of its own is found before one with an id in its place.
+    for template in (path, *paths):
+        if template in paths and compile_path(template)[0].match(path):
+            return ", ".join(method.upper() for method in paths[template])
     return ""

@@ -60,21 +60,20 @@ async def total(connection: Reader) -> Contents:
     return Contents(listed, own, shared, so_far)
 
 
-async def taken(connection: Reader, *, without: UUID, linked: bool) -> int:
-    """Return the bytes that all models but one take, with what their downloads still need.
+async def taken(connection: Reader, *, without: UUID | None, linked: bool) -> int:
+    """Return the bytes that all models, or all but one, take, with what their downloads still need.
 
     `linked`: whether a content that several ready models have is kept once. What running downloads link counts twice.
     """
+    others = [ModelRow.id != without] if without else []
     if linked:
         each = select(func.max(FileRow.size).label("size")).group_by(FileRow.sha256).subquery()
         ready = select(_sum(each.c.size))
     else:
-        ready = select(_sum(ModelRow.model_size.expression)).where(
-            ModelRow.status == ModelStatus.READY, ModelRow.id != without
-        )
+        ready = select(_sum(ModelRow.model_size.expression)).where(ModelRow.status == ModelStatus.READY, *others)
     needs = case((ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.total), else_=ModelRow.downloaded.expression)
-    others = select(_sum(needs)).where(ModelRow.status != ModelStatus.READY, ModelRow.id != without)
-    query = select(ready.scalar_subquery(), others.scalar_subquery())
+    unfinished = select(_sum(needs)).where(ModelRow.status != ModelStatus.READY, *others)
+    query = select(ready.scalar_subquery(), unfinished.scalar_subquery())
     kept, arriving = (await connection.execute(query)).one()
     return int(kept) + int(arriving)
 

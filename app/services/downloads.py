@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import exists, func, select, update
 
 from app.db.clock import now
-from app.db.session import Writer
+from app.db.session import Reader, Writer
 from app.db.tables import ModelRow, OperationRow, WaitRow
 from app.db.transitions import Lease, LeaseLost, end_operation, fail_model, held, mark_deleting, move_model
 from app.domain.commands import Command
@@ -115,19 +115,16 @@ async def one_by_one(connection: Writer) -> None:
         await connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING)))
 
 
-async def under_way(connection: Writer, *, without: UUID) -> Mapping[UUID, tuple[int, int]]:
-    """Return the models that other workers download, each with (bytes to fetch, bytes reported as downloaded).
-
-    Call it in the transaction that begins another download.
-    """
-    await one_by_one(connection)
+async def under_way(connection: Reader, *, without: UUID | None = None) -> Mapping[UUID, tuple[int, int]]:
+    """Return the models that are being downloaded, each with (bytes to fetch, bytes reported as downloaded)."""
     leased = (OperationRow.resource_id == ModelRow.id, OperationRow.lease_owner.is_not(None))
     # A content that another download fetches needs space only once.
     awaited = select(func.sum(WaitRow.size)).join(OperationRow, OperationRow.id == WaitRow.operation_id).where(*leased)
     size = ModelRow.total - func.coalesce(awaited.scalar_subquery(), 0)
     query = select(ModelRow.id, size, func.coalesce(ModelRow.downloaded, 0)).where(
-        ModelRow.status == ModelStatus.DOWNLOADING, ModelRow.id != without, exists().where(*leased)
+        ModelRow.status == ModelStatus.DOWNLOADING, exists().where(*leased)
     )
+    query = query.where(ModelRow.id != without) if without else query
     return {row[0]: (int(row[1] or 0), int(row[2])) for row in (await connection.execute(query)).all()}
 
 

@@ -25,7 +25,7 @@ async def of(connection: Reader, model_id: UUID) -> Sequence[StoredFile]:
 
 
 async def find_by_checksum(
-    connection: Reader, checksums: Sequence[str], *, without: UUID
+    connection: Reader, checksums: Sequence[str], *, without: UUID | None = None
 ) -> Sequence[tuple[str, UUID, str]]:
     """Return (sha256, model id, path) of a ready model's file, not of `without`, for each checksum that has one."""
     found: dict[str, tuple[str, UUID, str]] = {}
@@ -33,7 +33,7 @@ async def find_by_checksum(
         some = checksums[start : start + _AT_ONCE]
         query = select(FileRow.sha256, FileRow.model_id, FileRow.path).join(ModelRow)
         query = query.where(FileRow.sha256.in_(some), ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
-        query = query.where(FileRow.model_id != without)
+        query = query.where(FileRow.model_id != without) if without else query
         for sha256, model_id, path in (await connection.execute(query)).all():
             found[sha256] = (sha256, model_id, path)
     return list(found.values())

@@ -15,7 +15,7 @@ from app.domain.commands import Command
 from app.domain.errors import ModelInUse, NotFound, Reason
 from app.domain.states import ModelStatus, OperationState
 from app.services import operations
-from app.services.rows import AcceptedOperation, ModelRecord, SelectedModel
+from app.services.rows import AcceptedOperation, ModelRecord, SelectedModel, StandingModel
 
 COLUMNS: tuple[Any, ...] = (
     ModelRow.id,
@@ -126,6 +126,13 @@ async def selection(connection: Reader, model_id: UUID) -> SelectedModel:
     if row is None:
         raise unknown(model_id)
     return cast("SelectedModel", row)
+
+
+async def of_selection(connection: Reader, fingerprint: str) -> StandingModel | None:
+    """Return the model with this selection, if there is one."""
+    query = select(ModelRow.id, ModelRow.status, ModelRow.deleting, ModelRow.commit)
+    found = (await connection.execute(query.where(ModelRow.fingerprint == fingerprint))).one_or_none()
+    return cast("StandingModel | None", found)
 
 
 async def forget(connection: Writer, model_id: UUID) -> None:

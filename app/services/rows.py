@@ -40,6 +40,15 @@ class SelectedModel(Protocol):
     commit: str | None
 
 
+class StandingModel(Record, Protocol):
+    """A model that stands in the way of another with the same selection."""
+
+    id: UUID
+    status: ModelStatus
+    deleting: bool
+    commit: str | None
+
+
 class ResolvedModel(SelectedModel, Protocol):
     """A model whose commit is known."""
 

@@ -108,6 +108,9 @@ class Settings(BaseSettings):
         "", description="Names of models that may be fetched so, comma-separated, with * and ?. Default: all."
     )
     hub_token: SecretStr = Field(SecretStr(""), description="The depot's own Hub token, for what is fetched so.")
+    hub_search: bool = Field(
+        default=True, description="Whether the Hub's models may be searched by name through this server: on or off."
+    )
     client_timeout: float = Field(
         20.0, ge=1, le=600, description="How long a client may take over a request, and to take its answer, in seconds."
     )

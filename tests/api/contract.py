@@ -129,6 +129,78 @@ FILES = _list(
     _object(path=_TEXT, size={"type": "integer", "minimum": 0}, sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}),
 )
 LATEST = _object(revision=_TEXT, commit=_TEXT, latest=_TEXT, moved={"type": "boolean"})
+_COUNT = {"type": "integer", "minimum": 0}
+_COUNT_OR_NULL = _BYTES_OR_NULL
+_FLAG = {"type": "boolean"}
+
+
+def _or_null(shape: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [shape, {"type": "null"}]}
+
+
+PLAN = _object(
+    name=_TEXT,
+    revision=_TEXT,
+    commit=_TEXT,
+    include=_STRINGS,
+    exclude=_STRINGS,
+    model=_or_null(_object(id=_ID, status=_STATUS, deleting=_FLAG, commit=_TEXT_OR_NULL)),
+    private=_FLAG,
+    gated=_or_null(_object(kind={"enum": ["auto", "manual", None]}, granted=_FLAG, link=_TEXT, missing=_TEXT_OR_NULL)),
+    license=_or_null(_object(id=_TEXT_OR_NULL, name=_TEXT_OR_NULL, link=_TEXT_OR_NULL)),
+    bytes_total=_COUNT,
+    bytes_here=_COUNT,
+    bytes_to_fetch=_COUNT,
+    space=_or_null(
+        _object(
+            free=_COUNT_OR_NULL,
+            free_after={"type": ["integer", "null"]},
+            needed_by_others=_COUNT,
+            reserve=_COUNT,
+            quota_left=_COUNT_OR_NULL,
+            lacking=_COUNT,
+            fits=_FLAG,
+        )
+    ),
+    file_count=_COUNT,
+    files={"type": "array", "items": _object(path=_TEXT, size=_COUNT, here=_FLAG)},
+    formats=_STRINGS,
+    pickle_count=_COUNT,
+    pickles=_STRINGS,
+    parameters=_COUNT_OR_NULL,
+    parameters_by_type={"type": "object", "additionalProperties": _COUNT},
+    architecture=_TEXT_OR_NULL,
+    context_length=_COUNT_OR_NULL,
+    quantization=_TEXT_OR_NULL,
+    variants={
+        "type": "array",
+        "items": _object(
+            name=_TEXT,
+            quantization=_TEXT_OR_NULL,
+            size=_COUNT,
+            files=_STRINGS,
+            projector=_TEXT_OR_NULL,
+            include=_STRINGS,
+            selected=_FLAG,
+        ),
+    },
+    library=_TEXT_OR_NULL,
+    task=_TEXT_OR_NULL,
+)
+FOUND = _list(
+    "models",
+    _object(
+        name=_TEXT,
+        downloads=_COUNT_OR_NULL,
+        likes=_COUNT_OR_NULL,
+        size=_COUNT_OR_NULL,
+        stored=_COUNT_OR_NULL,
+        parameters=_COUNT_OR_NULL,
+        gated={"enum": ["auto", "manual", None]},
+        task=_TEXT_OR_NULL,
+        updated_at=_or_null(_TIME),
+    ),
+)
 _URL = {"type": "string", "pattern": "^https?://"}
 ZONES = _list("zones", _object(name=_TEXT, api_endpoint={**_URL, "pattern": "^https?://.*/v2$"}, sos_endpoint=_URL))
 ZONES["properties"]["zones"] |= {"minItems": 1, "maxItems": 1}

@@ -49,7 +49,7 @@ def application(tmp_path: Path) -> FastAPI:
     settings: dict[str, Any] = {
         "database_url": f"sqlite:///{tmp_path / 'unused'}",
         "redis_url": "redis://127.0.0.1:1/0",
-        "storage": tmp_path,
+        "storage": str(tmp_path),
         "secret_key": SECRET_KEY,
     }
     return build(Settings(**settings))

@@ -123,6 +123,8 @@ def test_the_document_lists_every_operation_of_the_contract_once(api: Api) -> No
             "list-model-files",
             "get-latest-commit",
             "watch-model",
+            "plan-model",
+            "search-hub",
         ]
     )
     assert document["info"]["version"] == version("modeldepot")

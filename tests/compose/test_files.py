@@ -21,6 +21,7 @@ _SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "DEPOT_SECRET_KEY")
 _OF_THE_API = {
     *("public_url", "zone", "bootstrap_key", "bootstrap_secret", "root_path", "trusted_proxies", "client_timeout"),
     *("drain", "files_accel", "files_redirect", "anonymous_pull", "pull_through", "pull_through_names", "hub_token"),
+    "hub_search",
 }
 _IN_THE_IMAGE = {"host", "port", "storage"}
 _CAPABILITIES = {"proxy": ["NET_BIND_SERVICE"], "objects": ["CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"]}

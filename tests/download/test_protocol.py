@@ -9,7 +9,7 @@ import pytest
 from app.domain.errors import Failed, NotYet, Reason, TryAgain
 from app.storage.locations import S3Options
 from worker.download import protocol
-from worker.download.protocol import Content, Failure, Message
+from worker.download.protocol import Content, Failure, Message, PlannedFile
 
 _REQUEST: dict[str, Any] = {
     "name": "acme/model",
@@ -23,6 +23,8 @@ _REQUEST: dict[str, Any] = {
 }
 _SAID: list[Message] = [
     protocol.LookupRequest(**_REQUEST),
+    protocol.PlanRequest(**_REQUEST, include=["*.json"], exclude=[]),
+    protocol.SearchRequest(**_REQUEST | {"name": "", "revision": ""}, words="tiny gguf", limit=20),
     protocol.DownloadRequest(
         **_REQUEST,
         model_id=uuid4(),
@@ -46,6 +48,8 @@ _SAID: list[Message] = [
     protocol.PassOn(["a" * 64]),
     protocol.Bandwidth(1 << 20),
     protocol.Found("c" * 40),
+    protocol.Described({"name": "acme/model", "gated": None}, [PlannedFile("ä.json", 2, None)], may_read=True),
+    protocol.Matches([{"name": "acme/model"}]),
     protocol.Resolved("c" * 40, 12, 2, [Content("a" * 64, 10, "gewöhnlich\n.json")]),
     protocol.Planned(12, ["a" * 64]),
     protocol.Progress(7, 3),

@@ -16,7 +16,9 @@ from tests.fakehub.repository import Link
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 Origin = Literal["hub", "cdn", "cas"]
-Place = Literal["file", "redirect", "head", "tree", "paths", "revision", "auth", "xet", "cas", "xorb", "cdn", "any"]
+Place = Literal[
+    "file", "redirect", "head", "tree", "paths", "revision", "search", "auth", "xet", "cas", "xorb", "cdn", "any"
+]
 """Where in the protocol: `file` is a GET that carries a file's bytes, from the Hub or its CDN, `redirect` a GET that is
 answered with the way to the CDN, `head` a HEAD of a file, `auth` auth-check and whoami, `cdn` all of the CDN; of Xet,
 `xet` is the Hub's token for it, `cas` the server that says how to put a file together, `xorb` a GET of what from."""

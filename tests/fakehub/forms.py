@@ -1,7 +1,7 @@
 """How the Hub puts things: its JSON, and its errors."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tests.fakehub.content import Bytes
@@ -73,7 +73,13 @@ def info(repo: Repo, commit: Commit) -> Told:
         "likes": 0,
         "tags": [],
         "usedStorage": repo.used_storage,
+        **repo.about,
     }
+
+
+def expanded(description: Told, wanted: Collection[str]) -> Told:
+    """What is left of a description when only some of its keys are asked for."""
+    return {name: value for name, value in description.items() if name in {*wanted, "_id", "id", "sha"}}
 
 
 def _header(message: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from tests.fakehub.exchange import Answer, Place, Request, asked_range
 from tests.fakehub.faults import Faults, expired_link
-from tests.fakehub.forms import Refusal, info, json_answer, listed, sibling, truth
+from tests.fakehub.forms import Refusal, expanded, info, json_answer, listed, sibling, truth
 from tests.fakehub.repository import Account, Catalogue, Commit, Entry, Folder, Repo
 
 _REPO = r"(?P<repo>[^/]+/[^/]+)"
@@ -55,10 +55,25 @@ class Protocol:
         told = self._announcer(request, entries) if request.asks("blobs") else None
         siblings = [sibling(entry, told(entry) if told else None) for entry in entries]
         description = info(found, commit) | {"siblings": siblings}
-        wanted = request.query.get("expand", []) + request.query.get("expand[]", [])
-        if wanted:
-            description = {name: value for name, value in description.items() if name in {*wanted, "_id", "id", "sha"}}
-        return json_answer(description)
+        wanted = _expand(request)
+        return json_answer(expanded(description, wanted) if wanted else description)
+
+    def search(self, request: Request) -> Answer:
+        """Models whose name has all the words, those with the most downloads first; private ones for their readers."""
+        account = self._account(request)
+        words = request.query.get("search", [""])[0].lower().split()
+        shown = [
+            repo
+            for (kind, name), repo in self._catalogue.repos.items()
+            if kind == "models" and all(word in name.lower() for word in words)
+            if not repo.private or (account and name in account.may_read)
+        ]
+        told = [info(repo, repo.commits[repo.branches["main"]]) for repo in shown]
+        told.sort(key=lambda one: (-one["downloads"], one["id"]))
+        start, size = _cursor(request), min(int(request.query.get("limit", ["1000"])[0]), 1000)
+        more = {"Link": self._next_page(request, start + size)} if start + size < len(told) else {}
+        wanted = _expand(request) or ["modelId", "private", "downloads", "likes", "tags", "createdAt"]
+        return json_answer([expanded(one, wanted) for one in told[start : start + size]], headers=more)
 
     def tree(self, request: Request, kind: str, repo: str, revision: str, folder: str = "") -> Answer:
         found = self._find(request, kind, repo)
@@ -112,8 +127,12 @@ class Protocol:
         for pattern, place, method in _ROUTES:
             if found := pattern.fullmatch(path):
                 request.place = "head" if request.method == "HEAD" and place == "file" else place
-                request.file = _named(found).get("file")
-                return method(self, request, **_named(found))
+                named = _named(found)
+                request.file = named.get("file")
+                if new := self._catalogue.moved.get(named.get("repo", "")):
+                    request.place = "redirect" if request.place == "file" else request.place
+                    return Answer(307, {"Location": request.path.replace(named["repo"], new, 1)})
+                return method(self, request, **named)
         raise Refusal(404, "Sorry, we can't find the page you are looking for.")
 
     def _signed(self, request: Request) -> Answer:
@@ -232,6 +251,10 @@ def _cursor(request: Request) -> int:
     return int(base64.urlsafe_b64decode(cursor[0])) if cursor else 0
 
 
+def _expand(request: Request) -> list[str]:
+    return request.query.get("expand", []) + request.query.get("expand[]", [])
+
+
 def _paths_asked(request: Request) -> set[str]:
     if request.headers.get("content-type", "").startswith("application/json"):
         return set(json.loads(request.body)["paths"])
@@ -262,6 +285,7 @@ def _named(found: re.Match[str]) -> dict[str, str]:
 _RECONSTRUCTION = re.compile(r"/v1/reconstructions/([0-9a-f]{64})")
 _ROUTES: list[tuple[re.Pattern[str], Place, Callable[..., Answer]]] = [
     (re.compile(r"/api/whoami-v2"), "auth", Protocol.whoami),
+    (re.compile(r"/api/models"), "search", Protocol.search),
     (re.compile(rf"{_API}/auth-check"), "auth", Protocol.auth_check),
     (re.compile(rf"{_API}/tree/{_REVISION}(?:/(?P<folder>.*))?"), "tree", Protocol.tree),
     (re.compile(rf"{_API}/paths-info/{_REVISION}"), "paths", Protocol.paths_info),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tests.fakehub.content import Content, content_of
 from tests.fakehub.xet import XetStore
@@ -89,6 +89,8 @@ class Repo:
     tags: dict[str, str] = field(default_factory=dict)
     xet: XetStore | None = None
     """Where Xet holds the files that are in LFS."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """What the Hub has read from its card and its files, and counted: `cardData`, `safetensors`, `gguf`, `likes`…"""
 
     def commit(self, files: Files, *, branch: str = "main", remove: Collection[str] = ()) -> str:
         """A commit of these files on top of the branch; a new branch (or `refs/pr/N`) starts at main. Its id."""
@@ -162,6 +164,8 @@ class Catalogue:
     def __init__(self) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.accounts: dict[str, Account] = {}
+        self.moved: dict[str, str] = {}
+        """New names of repositories by the old ones."""
         self.links: dict[str, Link] = {}
         self.xet = XetStore()
         self.page_size = 1000
@@ -180,11 +184,20 @@ class Catalogue:
         lfs: Collection[str] | None = None,
         kind: Kind = "models",
         xet: bool = False,
+        about: Mapping[str, Any] = {},
     ) -> Repo:
         """A repository with these files on its branch main, in place of one with the same name."""
-        repo = Repo(name, kind, private, gated, disabled, lfs, xet=self.xet if xet else None)
+        repo = Repo(name, kind, private, gated, disabled, lfs, xet=self.xet if xet else None, about=dict(about))
         repo.commit(files)
         self.repos[kind, name] = repo
+        return repo
+
+    def move(self, old: str, new: str) -> Repo:
+        """The model under its new name; requests for the old one are led there."""
+        repo = self.repos.pop(("models", old))
+        repo.name = new
+        self.repos["models", new] = repo
+        self.moved[old] = new
         return repo
 
     def account(self, token: str, *, may_read: Collection[str] = (), accepted: Collection[str] = ()) -> Account:

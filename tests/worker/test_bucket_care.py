@@ -107,6 +107,8 @@ def test_a_quota_bounds_a_folder_in_which_shared_contents_count_once(start_depot
     depot = start_depot(quota=SIZE + 2000)
     ready(depot, "acme/tiny")
     ready(depot, "acme/twin")
+    space = depot.client.post("/ai/model/plan", json={"name": "acme/more"}).json()["space"]
+    assert (space["quota-left"], space["lacking"], space["fits"]) == (2000, 2000, False)
     refused = depot.wait(depot.create("acme/more")["id"], 60 + BUSY)
     assert (refused["state"], refused["reason"]) == ("failure", "fault"), refused
     assert "DEPOT_QUOTA" in refused["message"]

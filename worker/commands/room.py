@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from app.db.session import Writer
+from app.db.session import Reader, Writer
 from app.domain.errors import Failed, Reason
 from app.services import contents, downloads
 from app.storage.locations import is_bucket
-from worker.commands.work import Work
+from worker.commands.work import Work, WorkerContext
 
 T = TypeVar("T")
 
@@ -49,30 +49,34 @@ async def check_quota(connection: Writer, work: Work, total: int, shared: int) -
 
     `shared`: bytes of contents that others have or fetch, which take no more room where a store links them.
     """
-    quota = work.context.quota
-    if not quota:
+    if not work.context.quota:
         return
     await downloads.one_by_one(connection)
-    linked = not is_bucket(work.context.storage.location)
-    need = total - shared if linked else total
-    taken = await contents.taken(connection, without=work.claim.resource_id, linked=linked)
-    if taken + need > quota:
+    need, left = await in_quota(connection, work.context, total, shared, without=work.claim.resource_id)
+    if need > left:
         message = (
-            f"The model does not fit into DEPOT_QUOTA: {need} bytes are needed and {max(quota - taken, 0)} are left of "
-            f"{quota}, with what other downloads still need. Delete models, or raise DEPOT_QUOTA, then send the request "
-            "again."
+            f"The model does not fit into DEPOT_QUOTA: {need} bytes are needed and {left} are left of "
+            f"{work.context.quota}, with what other downloads still need. Delete models, or raise DEPOT_QUOTA, then send "
+            "the request again."
         )
         raise Failed(Reason.FAULT, message)
+
+
+async def in_quota(
+    connection: Reader, context: WorkerContext, total: int, shared: int, *, without: UUID | None = None
+) -> tuple[int, int]:
+    """Return the bytes that a model takes of the quota, and those that are left of it beside all others."""
+    linked = not is_bucket(context.storage.location)
+    taken = await contents.taken(connection, without=without, linked=linked)
+    return (total - shared if linked else total), max(context.quota - taken, 0)
 
 
 async def check_room(connection: Writer, work: Work, missing: int, room: Room) -> None:
     """Raise `NoRoom` unless `missing` bytes fit beside those that other downloads still need."""
     if room.free is None:
         return
-    under_way = await downloads.under_way(connection, without=work.claim.resource_id)
-    others = sum(
-        max(size - max(reported, room.arrived.get(model_id, 0)), 0) for model_id, (size, reported) in under_way.items()
-    )
+    await downloads.one_by_one(connection)
+    others = await needed_by_others(connection, room, without=work.claim.resource_id)
     spare = max(room.free - work.context.reserve - others, 0)
     if missing > spare:
         message = (
@@ -81,3 +85,11 @@ async def check_room(connection: Writer, work: Work, missing: int, room: Room) -
             "still need). Free some space, then send the request again."
         )
         raise NoRoom(Reason.FAULT, message)
+
+
+async def needed_by_others(connection: Reader, room: Room, *, without: UUID | None = None) -> int:
+    """Return the bytes that running downloads still need."""
+    under_way = await downloads.under_way(connection, without=without)
+    return sum(
+        max(size - max(reported, room.arrived.get(model_id, 0)), 0) for model_id, (size, reported) in under_way.items()
+    )

@@ -7,6 +7,7 @@ The requests, and what replaces one that a hub lacks (mirrors and artifact store
     GET /api/models/R/tree/COMMIT       the files' sizes and checksums; else the request above with `blobs=true`
     GET /R/resolve/COMMIT/PATH          the files' bytes: see `http`
     GET /api/models/R/xet-read-token/…  a token for the content store; else files are fetched over plain HTTP
+    GET /api/models?search=…            models by name; without it there is no search
 
 The Hub lists a gated repository's files to everybody, so a listing does not prove access.
 """
@@ -14,7 +15,7 @@ The Hub lists a gated repository's files to everybody, so a listing does not pro
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from huggingface_hub import HfApi, ModelInfo, get_session
@@ -27,7 +28,7 @@ from huggingface_hub.utils._xet import XetConnectionInfo, parse_xet_connection_i
 from app.domain.errors import Failed, Reason, TryAgain
 from worker.download import listing
 from worker.download.client import TIMEOUT
-from worker.download.listing import HubFile, is_missing_route, parsing
+from worker.download.listing import MISSING, HubFile, is_missing_route, parsing
 
 MAX_FILES = 100_000
 """Most files of one model."""
@@ -36,12 +37,25 @@ _COMMIT = re.compile("[A-Za-z0-9._-]{1,64}")
 _File = TypeVar("_File")
 
 
-class Hub:
-    """One repository of one Hub, requested with one caller's token."""
+class Listing(NamedTuple):
+    """What a revision holds: the Hub's description of it, its files, and the selected ones, largest first."""
 
-    def __init__(self, endpoint: str, name: str, token: str | None) -> None:
+    info: ModelInfo
+    files: Sequence[HubFile]
+    chosen: Sequence[HubFile]
+
+    @property
+    def commit(self) -> str:
+        return str(self.info.sha)
+
+
+class Hub:
+    """One repository of one Hub, requested with one caller's token. A page of a listing has up to `retries` retries."""
+
+    def __init__(self, endpoint: str, name: str, token: str | None, *, retries: int = 5) -> None:
         self.endpoint = endpoint
         self.name = name
+        self._retries = retries
         # False, not None: None would send a token stored on this machine.
         self.token: str | bool = token or False
         self._api = HfApi(endpoint=endpoint, token=self.token, library_name="modeldepot")
@@ -62,7 +76,7 @@ class Hub:
 
     def check_file(self, commit: str, file: HubFile) -> None:
         """Raise an error that `explain` translates unless the caller may read the file."""
-        address = f"{self.endpoint}/{self.name}/resolve/{commit}/{quote(file.path)}"
+        address = self._address(commit, file.path)
         headers = self._headers | {"range": "bytes=0-0"}
         # A redirect is enough: the Hub gives links to its CDN only to callers who may read.
         with get_session().stream("GET", address, headers=headers, follow_redirects=False) as response:
@@ -86,8 +100,8 @@ class Hub:
 
     def manifest(
         self, revision: str, include: Sequence[str], exclude: Sequence[str], *, pinned: str | None = None
-    ) -> tuple[str, Sequence[HubFile]]:
-        """Return the commit that `revision` resolves to and its selected files, largest first.
+    ) -> Listing:
+        """Return what `revision` resolves to. Raise errors that `explain` translates.
 
         `pinned` is the commit of an earlier attempt: it is used until a squash or a force-push removes it from the Hub.
         """
@@ -97,12 +111,11 @@ class Hub:
             if not pinned:
                 raise
             info = self._info(revision)
-        commit = str(info.sha)
-        found: list[str] = []
+        found: list[HubFile] = []
 
         def noted() -> Iterator[HubFile]:
             for file in self._files(info):
-                found.append(file.path)
+                found.append(file)
                 yield file
 
         chosen: list[HubFile] = []
@@ -115,7 +128,31 @@ class Hub:
         self._check_complete(info, {file.path for file in chosen}, include, exclude)
         if not chosen:
             raise Failed(Reason.INCORRECT, _nothing_left(self.name, found, patterns=bool(include or exclude)))
-        return commit, sorted(chosen, key=lambda file: (-file.size, file.path))
+        return Listing(info, found, sorted(chosen, key=lambda file: (-file.size, file.path)))
+
+    def head(self, commit: str, path: str, size: int) -> bytes:
+        """Return a file's first `size` bytes, or all of a smaller one; no more are read from a server without ranges."""
+        headers = self._headers | {"range": f"bytes=0-{size - 1}", "accept-encoding": "identity"}
+        data = bytearray()
+        with get_session().stream("GET", self._address(commit, path), headers=headers) as response:
+            if response.is_error:
+                response.read()
+                hf_raise_for_status(response)
+            for chunk in response.iter_bytes():
+                data += chunk
+                if len(data) >= size:
+                    break
+        return bytes(data[:size])
+
+    def search(self, words: str, limit: int, properties: Sequence[str]) -> list[Any]:
+        """Return the Hub's descriptions of at most `limit` models whose names have the words, most downloads first."""
+        asked: dict[str, Any] = {"search": words, "limit": limit, "sort": "downloads", "expand[]": list(properties)}
+        response = get_session().get(f"{self.endpoint}/api/models", headers=self._headers, params=asked)
+        if response.status_code in MISSING:
+            raise Failed(Reason.UNSUPPORTED, f"The Hub at {self.endpoint} can't be searched: name the model exactly.")
+        hf_raise_for_status(response)
+        with parsing(self.endpoint):
+            return listing.array(response.json())[:limit]
 
     def store_access(self, commit: str) -> XetConnectionInfo:
         """Return the content store's address and a token. Raise huggingface_hub's errors and `ValueError`."""
@@ -126,6 +163,9 @@ class Hub:
         if access is None:
             raise ValueError("no content store is named")
         return access
+
+    def _address(self, commit: str, path: str) -> str:
+        return f"{self.endpoint}/{self.name}/resolve/{commit}/{quote(path)}"
 
     def _info(self, revision: str, *, files_metadata: bool = False) -> ModelInfo:
         with parsing(self.endpoint):
@@ -139,7 +179,7 @@ class Hub:
     def _files(self, info: ModelInfo) -> Iterator[HubFile]:
         commit = str(info.sha)
         try:
-            yield from listing.tree(self.endpoint, self.name, commit, self._headers)
+            yield from listing.tree(self.endpoint, self.name, commit, self._headers, self._retries)
         except HfHubHTTPError as error:
             if not is_missing_route(error):
                 raise
@@ -166,8 +206,8 @@ def _selected(
     return filter_repo_objects(files, allow_patterns=list(include) or None, ignore_patterns=list(exclude), key=key)
 
 
-def _nothing_left(name: str, paths: Sequence[str], *, patterns: bool) -> str:
-    if not patterns or not paths:
+def _nothing_left(name: str, files: Sequence[HubFile], *, patterns: bool) -> str:
+    if not patterns or not files:
         return f"{name!r} holds no files at this revision."
-    some = ", ".join(ascii(path[:100])[1:-1] for path in paths[:5])
-    return f"'include' and 'exclude' leave no file of {name!r}. It holds {len(paths)}, for example {some}."
+    some = ", ".join(ascii(file.path[:100])[1:-1] for file in files[:5])
+    return f"'include' and 'exclude' leave no file of {name!r}. It holds {len(files)}, for example {some}."

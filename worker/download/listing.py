@@ -18,6 +18,8 @@ _MOST_ENTRIES = 1_000_000
 """Most entries of a listing, however few of them are selected."""
 _MOST_FOLDERS = 1000
 """Most folders that are listed one by one."""
+MISSING = frozenset({400, 404, 405, 501})
+"""Statuses with which hubs answer to routes that they lack."""
 _SHA256, _SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
@@ -61,12 +63,15 @@ def is_missing_route(error: HfHubHTTPError) -> bool:
     Mirrors and artifact stores answer 404 (Olah, with the Hub's own code of a missing repository), 400 (Nexus), 405 or
     501. So the status alone is not enough: another request for the same data must decide.
     """
-    return error.response.status_code in {400, 404, 405, 501}
+    return error.response.status_code in MISSING
 
 
-def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str]) -> Iterator[HubFile]:
-    """Yield every file of a commit. Raise huggingface_hub's errors, `TryAgain`, and `Failed` for an endless listing."""
-    listing = _Tree(endpoint, name, commit, headers)
+def tree(endpoint: str, name: str, commit: str, headers: Mapping[str, str], retries: int) -> Iterator[HubFile]:
+    """Yield every file of a commit. Raise huggingface_hub's errors, `TryAgain`, and `Failed` for an endless listing.
+
+    A page is asked for again up to `retries` times.
+    """
+    listing = _Tree(endpoint, name, commit, headers, retries)
     told = set[str]()
     try:
         for path, file in listing.entries("", recursive=True):
@@ -92,6 +97,7 @@ class _Tree:
     name: str
     commit: str
     headers: Mapping[str, str]
+    retries: int
     count: int = 0
 
     def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, HubFile | None]]:
@@ -102,10 +108,12 @@ class _Tree:
         asked, first_paths = set[str](), set[str]()
         while address:
             asked.add(address)
-            response = http_backoff("GET", address, headers=dict(self.headers), timeout=TIMEOUT)
+            response = http_backoff(
+                "GET", address, max_retries=self.retries, headers=dict(self.headers), timeout=TIMEOUT
+            )
             hf_raise_for_status(response)
             with parsing(self.endpoint):
-                entries = [_entry(line) for line in _list(response.json())]
+                entries = [_entry(line) for line in array(response.json())]
                 address = response.links.get("next", {}).get("url")  # leads to the endpoint: see `client`
             if entries:
                 self.count += len(entries)
@@ -158,7 +166,8 @@ def _entry(line: Any) -> tuple[str, HubFile | None]:
     return path, HubFile(path, _size(line["size"]), _text(line["oid"]), sha256, found)
 
 
-def _list(value: Any) -> list[Any]:
+def array(value: Any) -> list[Any]:
+    """Return a JSON array. Raises `TypeError` for anything else."""
     if not isinstance(value, list):
         raise TypeError("not a list")
     return value

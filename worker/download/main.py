@@ -33,6 +33,7 @@ from worker.download.listing import HubFile
 from worker.download.meter import Meter
 from worker.download.options import DownloadOptions
 from worker.download.partials import Partials
+from worker.download.plan import describe
 from worker.download.protocol import (
     Content,
     Crash,
@@ -41,14 +42,18 @@ from worker.download.protocol import (
     Failure,
     Found,
     Go,
+    Matches,
     Planned,
+    PlanRequest,
     Progress,
     Request,
     Resolved,
+    SearchRequest,
     Verified,
 )
 from worker.download.refusals import explain
 from worker.download.retries import RetryPolicy
+from worker.download.search import search
 from worker.download.stalls import StallLimit
 from worker.download.survey import Survey
 from worker.download.throttle import Throttle
@@ -70,12 +75,19 @@ def run(authorities: Authorities) -> None:
     guard = Guard(request.endpoint, redirects_inside=request.redirects_inside)
     stall = StallLimit(request.stall_window, request.stall_rate)
     make_client(request.endpoint, stall, authorities.context, guard)
-    hub = Hub(request.endpoint, request.name, request.token)
+    # A question's asker waits for some seconds only.
+    retries = 5 if isinstance(request, DownloadRequest) else 0
+    hub = Hub(request.endpoint, request.name, request.token, retries=retries)
     try:
-        if isinstance(request, DownloadRequest):
-            Download(request, hub, channel, authorities, guard).run()
-        else:
-            channel.send(Found(hub.commit(request.revision)))
+        match request:
+            case DownloadRequest():
+                Download(request, hub, channel, authorities, guard).run()
+            case PlanRequest():
+                channel.send(describe(hub, request))
+            case SearchRequest():
+                channel.send(Matches(search(hub, request)))
+            case _:
+                channel.send(Found(hub.commit(request.revision)))
     except Exception as error:  # noqa: BLE001  # the one place that maps every error to the contract
         _report(error, hub, request.revision, channel)
     # Threads that wait for a stalled server must not delay the end of the process.
@@ -104,7 +116,8 @@ class Download:
     def run(self) -> None:
         request = self.request
         may_read = self.hub.check_access()
-        commit, wanted = self.hub.manifest(request.revision, request.include, request.exclude, pinned=request.commit)
+        listing = self.hub.manifest(request.revision, request.include, request.exclude, pinned=request.commit)
+        commit, wanted = listing.commit, listing.chosen
         check_paths([file.path for file in wanted])
         if not may_read:
             self.hub.check_file(commit, wanted[0])

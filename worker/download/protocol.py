@@ -13,7 +13,8 @@
                         <-     Done, Failure or Crash
 
 The worker may send `PassOn`, `Bandwidth` and an empty line, which means that the lease is still held, at any time.
-`PassedOn` answers `PassOn`. A `LookupRequest` is answered by `Found`, `Failure` or `Crash`.
+`PassedOn` answers `PassOn`. A `LookupRequest` is answered by `Found`, a `PlanRequest` by `Described`, a `SearchRequest` by
+`Matches`; each also by `Failure` or `Crash`.
 """
 
 import json
@@ -33,6 +34,14 @@ class Content(NamedTuple):
     sha256: str
     size: int
     path: str
+
+
+class PlannedFile(NamedTuple):
+    """A selected file; `sha256` is None if it is not in LFS."""
+
+    path: str
+    size: int
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,24 @@ class Request(Message):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupRequest(Request):
     """Resolve the revision to a commit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequest(Request):
+    """Describe what a download would fetch."""
+
+    include: Sequence[str]
+    exclude: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest(Request):
+    """Find at most `limit` models by the words in their names."""
+
+    name: str = ""
+    revision: str = ""
+    words: str
+    limit: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +146,25 @@ class Found(Message):
     """The revision's commit."""
 
     commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Described(Message):
+    """What a download would fetch: `about` the repository, in the API's terms, and the selected files, largest first.
+
+    `may_read`: whether the caller may read them.
+    """
+
+    about: Mapping[str, Any]
+    selected: Sequence[PlannedFile]
+    may_read: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matches(Message):
+    """Models of the Hub, in the API's terms."""
+
+    models: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +255,8 @@ class Crash(Message):
 _KINDS: Mapping[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
-        LookupRequest, DownloadRequest, Located, Go, PassOn, Bandwidth,
-        Found, Resolved, Planned, Progress, Verified, PassedOn, Waiting, Done, Failure, Crash,
+        LookupRequest, PlanRequest, SearchRequest, DownloadRequest, Located, Go, PassOn, Bandwidth,
+        Found, Described, Matches, Resolved, Planned, Progress, Verified, PassedOn, Waiting, Done, Failure, Crash,
     )
 }  # fmt: skip
 _READ: Mapping[str, Callable[[Any], Any]] = {
@@ -220,6 +266,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "operation_id": UUID,
     "reason": Reason,
     "contents": lambda contents: [Content(*one) for one in contents],
+    "selected": lambda selected: [PlannedFile(*one) for one in selected],
 }
 """Field name to the converter from JSON, for types that JSON does not have."""
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import click
 
 from app.client.commands.common import EPILOG, complete_model, followed, with_depot
+from app.client.commands.hub import show_plan, wanted
 from app.client.depot import Depot, Json
 from app.client.exits import CannotDo, Failed, InTheWay, NotThere
 from app.client.following import check
@@ -28,7 +29,7 @@ def _model_argument(function: _Function) -> _Function:
 
 @click.command(epilog=EPILOG)
 @with_depot
-@click.argument("name", metavar="OWNER/NAME")
+@click.argument("name", metavar="OWNER/NAME[:QUANT]|URL")
 @click.option("--revision", metavar="REVISION", help="A branch, tag or commit. Default: main.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Fetch only files that match. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files that match. May be repeated.")
@@ -37,6 +38,7 @@ def _model_argument(function: _Function) -> _Function:
 )
 @click.option("--token-stdin", is_flag=True, help="Read the Hub token from standard input.")
 @click.option("--no-token", is_flag=True, help="Send no Hub token, also when HF_TOKEN holds one.")
+@click.option("--dry-run", is_flag=True, help="Say what it would fetch and whether that fits; fetch nothing.")
 @click.option("--detach", is_flag=True, help="Ask for it, print the model's id, and don't wait.")
 def pull(
     depot: Depot,
@@ -48,6 +50,7 @@ def pull(
     *,
     token_stdin: bool,
     no_token: bool,
+    dry_run: bool,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -55,7 +58,8 @@ def pull(
 
     \b
         modeldepot pull sentence-transformers/all-MiniLM-L6-v2
-        modeldepot pull unsloth/gemma-3-270m-it-GGUF --include '*Q4_K_M*.gguf'
+        modeldepot pull unsloth/gemma-3-270m-it-GGUF:Q4_K_M
+        modeldepot pull https://huggingface.co/owner/name/tree/v1.0 --include '*.safetensors' --dry-run
         modeldepot pull mistralai/Mistral-7B-v0.3 --token-file ~/.cache/huggingface/token
 
     A model that is there already is a success, and you are told if its branch has moved on the Hub since; one that is
@@ -63,11 +67,13 @@ def pull(
     models is read from HF_TOKEN, or from a file or standard input: on a command line it would be seen by all of the
     machine. The token of `hf auth login` is sent only if its file is named. Ctrl-C ends the watching, not the download.
     """  # noqa: D301  # click's marker is that one character
-    body: Json = {"name": name, "revision": revision, "include": list(include), "exclude": list(exclude)}
     token = None if no_token else find_token(token_file, stdin=token_stdin)
     if token:
-        body["huggingface-token"] = token.value
         _announce(depot, token)
+    body = wanted(depot, name, revision, include, exclude, token.value if token else None)
+    if dry_run:
+        show_plan(depot.plan(body), as_json=as_json)
+        return
     try:
         model = _begin(depot, body)[0] if detach else _fetch(depot, body, as_json=as_json)
     except Failed as error:

@@ -1,0 +1,81 @@
+"""What the Hub has, over HTTP: plans of downloads, and a search. Workers ask the Hub; the API needs no way out."""
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from app.api import changes, hub_schemas, schemas
+from app.api.answers import json_answer
+from app.api.auth import KeyedRoute, PlanningRoute, TheKey
+from app.api.dependencies import JsonOnly, TheDepot
+from app.api.limits import check_name
+from app.domain.errors import Forbidden
+from app.http.errors import documented
+from app.services import models
+
+router = APIRouter(tags=["hub"], route_class=KeyedRoute)
+_planning = APIRouter(tags=["hub"], route_class=PlanningRoute)
+
+Words = Annotated[schemas.Text, Query(max_length=200, description="Words that the names must have.")]
+Most = Annotated[int, Query(ge=1, le=100, description="How many models to list at most.")]
+_EXAMPLES: dict[str, Any] = {
+    "whole": {"summary": "A whole repository", "value": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},
+}
+_OFF = "This server does not search the Hub (DEPOT_HUB_SEARCH): name the model exactly, 'owner/name'."
+
+
+@_planning.post(
+    "/ai/model/plan",
+    operation_id="plan-model",
+    summary="Say what a create would fetch",
+    dependencies=[JsonOnly],
+    response_class=Response,
+    responses={200: {"model": hub_schemas.Plan}, **documented(400, 404, 413, 415, 503)},
+)
+async def plan_model(
+    body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, key: TheKey
+) -> Response:
+    """Has a worker ask the Hub what a create with this body would do; nothing is fetched. It takes 10 seconds at most.
+
+    403 if the Hub refuses the token, 404 if it shows no such repository or revision, 503 if no worker or no Hub answers.
+    """
+    selection = changes.selected(body)
+    check_name(key, selection.name)
+    async with depot.database.read() as connection:
+        standing = await models.of_selection(connection, selection.fingerprint)
+    plan = await depot.lookups.plan(selection, body.huggingface_token)
+    own = {
+        "revision": selection.revision,
+        "include": selection.include,
+        "exclude": selection.exclude,
+        "model": standing and standing._asdict(),
+    }
+    return json_answer(hub_schemas.PLAN, {**plan, **own})
+
+
+@router.get(
+    "/ai/hub/search",
+    operation_id="search-hub",
+    summary="Find models on the Hub by name",
+    response_class=Response,
+    responses={200: {"model": hub_schemas.FoundModels}, **documented(400, 503)},
+)
+async def search_hub(depot: TheDepot, key: TheKey, q: Words, limit: Most = 20) -> Response:
+    """The Hub's public models whose names have all the words, those with the most downloads first.
+
+    A minute old at most. 403 where it is switched off, 429 for a key that asks too often.
+    """  # noqa: D401  # the document shows it
+    if depot.searches is None:
+        raise Forbidden(_OFF)
+    if wait := depot.searches.note([key.id]):
+        message = "This key searches the Hub too often: try again in some seconds."
+        raise HTTPException(429, message, {"Retry-After": str(math.ceil(wait))})
+    found = await depot.lookups.search(" ".join(q.split()), limit)
+    permitted = [model for model in found if key.may_read(model["name"])]
+    return json_answer(hub_schemas.FOUND, {"models": permitted})
+
+
+router.include_router(_planning)

@@ -1,0 +1,158 @@
+"""`modeldepot search`, and what a pull asks for and would fetch: the Hub, as a depot sees it."""
+
+from collections.abc import Sequence
+
+import click
+
+from app.client.commands.common import EPILOG, with_depot
+from app.client.depot import Depot, Json
+from app.client.exits import Wrong
+from app.client.names import named
+from app.client.progress import size
+from app.domain import pasted
+from app.domain.errors import BadRequest
+from app.domain.states import ModelStatus
+from app.terminal import print_json, say, table
+
+_MOST_LISTED = 20
+"""Files that a plan shows on a terminal."""
+_LIMITS = {"free": "free", "quota-left": "left of the quota"}
+"""What limits a plan's space, in words."""
+
+
+@click.command(epilog=EPILOG)
+@with_depot
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many to list at most.")
+def search(depot: Depot, words: Sequence[str], limit: int, *, as_json: bool) -> None:
+    """Find models on the Hub by the words in their names, those with the most downloads first."""
+    models = depot.search(" ".join(words), limit)
+    if as_json:
+        print_json({"models": models})
+    elif models:
+        lines = [
+            (
+                model["name"],
+                _count(model["downloads"]),
+                _count(model["likes"]),
+                size(model["size"] or model["stored"]),
+                "gated" if model["gated"] else "",
+                (model["updated-at"] or "-").partition("T")[0],
+            )
+            for model in models
+        ]
+        table([("NAME", "DOWNLOADS", "LIKES", "SIZE", "ACCESS", "UPDATED"), *lines])
+    else:
+        say("The Hub has no model with all these words in its name.", err=True)
+
+
+def wanted(
+    depot: Depot, text: str, revision: str | None, include: Sequence[str], exclude: Sequence[str], token: str | None
+) -> Json:
+    """Return the body of a create for a name as it was typed or pasted. Raises `CannotDo`."""
+    try:
+        meant = pasted.read(text)
+    except BadRequest as error:
+        raise Wrong(error.message) from None
+    if (meant.include and include) or (meant.tag and (include or exclude)):
+        raise Wrong(f"{text!r} names the files itself: leave --include and --exclude out")
+    if meant.revision and revision and meant.revision != revision:
+        raise Wrong(f"{text!r} is of the revision {meant.revision!r}: leave --revision out")
+    body: Json = {
+        "name": _kept(depot, meant.name) if meant.is_bare else meant.name,
+        "revision": revision or meant.revision,
+        "include": list(include or meant.include),
+        "exclude": list(exclude),
+    }
+    if token:
+        body["huggingface-token"] = token
+    if meant.tag:
+        try:
+            body["include"] = pasted.choose(depot.plan(body)["variants"], meant.tag)["include"]
+        except BadRequest as error:
+            raise Wrong(error.message) from None
+    return body
+
+
+def show_plan(plan: Json, *, as_json: bool) -> None:
+    """Print a plan."""
+    if as_json:
+        print_json(plan)
+        return
+    for title, told in _lines(plan).items():
+        if told:
+            say(f"{title:<10} {told}")
+    files = [("x" if file["here"] else "", size(file["size"]), file["path"]) for file in plan["files"][:_MOST_LISTED]]
+    say("")
+    table([("HERE", "SIZE", "FILE"), *files])
+    if (more := plan["file-count"] - len(files)) > 0:
+        say(f"and {more} more, which --json lists")
+    if plan["variants"]:
+        variants = [
+            ("x" if one["selected"] else "", one["quantization"] or "-", size(one["size"]), one["name"])
+            for one in plan["variants"]
+        ]
+        say("")
+        table([("CHOSEN", "QUANT", "SIZE", "GGUF MODEL"), *variants])
+
+
+def _lines(plan: Json) -> dict[str, str]:
+    gated, license_, model = plan["gated"], plan["license"] or {}, plan["model"]
+    access = "private" if plan["private"] else "open to everybody"
+    if gated:
+        kind = f"gated ({gated['kind']})" if gated["kind"] else "closed"
+        access = f"{kind}, granted: {gated['link']}" if gated["granted"] else f"{kind}. {gated['missing']}"
+    here = f", {size(plan['bytes-here'])} of it here already" if plan["bytes-here"] else ""
+    return {
+        "name": plan["name"],
+        "commit": f"{plan['commit']} ({plan['revision']})",
+        "to fetch": f"{size(plan['bytes-to-fetch'])}: {plan['file-count']} files, {size(plan['bytes-total'])}{here}",
+        "space": _space(plan["space"]),
+        "access": access,
+        "licence": " ".join(filter(None, (license_.get("id"), license_.get("name"), license_.get("link")))),
+        "model": _model(plan),
+        "formats": ", ".join(plan["formats"]),
+        "pickles": plan["pickle-count"]
+        and f"{plan['pickle-count']}, which can run code: {', '.join(plan['pickles'][:3])}",
+        "here": model and f"model {model['id']}, {'deleting' if model['deleting'] else model['status']}",
+    }
+
+
+def _space(space: Json | None) -> str:
+    if space is None:
+        return "the storage can't be used now"
+    if not space["fits"]:
+        left = [f"{size(space[name])} are {words}" for name, words in _LIMITS.items() if space[name] is not None]
+        return f"{size(space['lacking'])} must be freed first: {', '.join(left)}"
+    if space["free"] is None:
+        return "it fits"
+    return f"it fits: {size(space['free'])} are free, {size(space['free-after'])} after it"
+
+
+def _model(plan: Json) -> str:
+    kinds = " ".join(plan["parameters-by-type"])
+    told = (
+        plan["architecture"],
+        plan["parameters"] and f"{_count(plan['parameters'])} parameters{f' in {kinds}' if kinds else ''}",
+        plan["context-length"] and f"context of {plan['context-length']}",
+        plan["quantization"],
+    )
+    return ", ".join(filter(None, told))
+
+
+def _kept(depot: Depot, name: str) -> str:
+    """Return the full name of the only ready model with this name of any owner. Raises `Wrong`."""
+    found = {model["name"] for model in named(depot, name, status=ModelStatus.READY)}
+    if len(found) == 1:
+        return str(found.pop())
+    if found:
+        raise Wrong(f"{name!r} may be {', '.join(sorted(found))}: say which")
+    raise Wrong(f"no model called {name!r} is kept: give the Hub's owner/name, which `modeldepot search {name}` finds")
+
+
+def _count(number: int | None) -> str:
+    """Format a count, such as `1.2M`."""
+    for bound, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if number is not None and number >= bound:
+            return f"{number / bound:.1f}{letter}"
+    return "-" if number is None else str(number)

@@ -1,0 +1,87 @@
+"""What people have on the clipboard, and what is meant by it."""
+
+from fnmatch import fnmatchcase
+
+import pytest
+
+from app.domain.errors import BadRequest
+from app.domain.gguf import variants
+from app.domain.pasted import Pasted, include_of, read
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("owner/name", Pasted("owner/name")),
+        ("owner/name:Q4_K_M", Pasted("owner/name", tag="Q4_K_M")),
+        ("all-MiniLM-L6-v2", Pasted("all-MiniLM-L6-v2")),
+        ("gemma:Q8_0", Pasted("gemma", tag="Q8_0")),
+        ("https://huggingface.co/owner/name", Pasted("owner/name")),
+        (" https://huggingface.co/owner/name/ \n", Pasted("owner/name")),
+        ("http://www.huggingface.co/owner/name", Pasted("owner/name")),
+        ("HTTPS://HuggingFace.co/owner/name", Pasted("owner/name")),
+        ("huggingface.co/owner/name", Pasted("owner/name")),
+        ("hf.co/owner/name:Q4_K_M", Pasted("owner/name", tag="Q4_K_M")),
+        ("https://hf.co/owner/name:UD-Q4_K_XL", Pasted("owner/name", tag="UD-Q4_K_XL")),
+        ("https://huggingface.co/owner/name?library=transformers#use", Pasted("owner/name")),
+        ("https://huggingface.co/owner/name/discussions/3", Pasted("owner/name")),
+        ("https://huggingface.co/owner/name/tree", Pasted("owner/name")),
+        ("https://huggingface.co/owner/name/tree/main", Pasted("owner/name", "main")),
+        ("https://huggingface.co/owner/name/tree/v1.0/onnx/", Pasted("owner/name", "v1.0", ("onnx/*",))),
+        ("https://huggingface.co/owner/name/tree/refs%2Fpr%2F12", Pasted("owner/name", "refs/pr/12")),
+        ("https://huggingface.co/owner/name/tree/refs/pr/12/a", Pasted("owner/name", "refs/pr/12", ("a/*",))),
+        ("https://huggingface.co/owner/name/tree/feature%2Fx", Pasted("owner/name", "feature/x")),
+        ("hf.co/owner/name/blob/main/a/b.gguf", Pasted("owner/name", "main", ("a/b.gguf",))),
+        ("https://huggingface.co/owner/name/resolve/main/b.gguf?download=true", Pasted("owner/name", "main", ("b.gguf",))),
+        ("https://huggingface.co/owner/name/blob/main/a%20%5B1%5D.bin", Pasted("owner/name", "main", ("a [[]1].bin",))),
+        ("https://huggingface.co/owner/name/blob/main/a:b.bin", Pasted("owner/name", "main", ("a:b.bin",))),
+        ("https://huggingface.co/owner/name/commit/" + "c" * 40, Pasted("owner/name")),
+    ],
+)  # fmt: skip
+def test_a_name_an_address_and_a_quantization_are_read(text: str, meant: Pasted) -> None:
+    assert read(text) == meant
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a b",
+        "owner/name:",
+        "owner/name:a b",
+        "owner/name/more",
+        "owner--x/name",
+        "https://huggingface.co/",
+        "https://huggingface.co/owner",
+        "https://huggingface.co/datasets/owner/name",
+        "hf.co/spaces/owner/name",
+        "https://github.com/owner/name",
+        "https://huggingface.co.evil.example/owner/name",
+        "https://user@evil.example/owner/name",
+        "ftp://huggingface.co/owner/name",
+        "https://[::1/owner/name",
+        "https://huggingface.co/owner/name/tree/..%2Fx",
+        "\x1b[31m/name",
+    ],
+)
+def test_what_is_none_is_refused_with_what_to_give(text: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read(text)
+    assert refused.value.field in {"name", "revision"}
+    assert refused.value.message.isprintable()
+
+
+def test_the_patterns_of_a_variant_select_its_shards_and_its_projector_alone() -> None:
+    shards = [f"Q4_K_M/a[1]-Q4_K_M-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    others = ["Q4_K_M/a[1]-Q4_K_M-00001-of-00002.gguf", "Q8_0/a[1]-Q8_0.gguf", "README.md"]
+    paths = [*shards, "mmproj-F16.gguf", *others]
+    found = next(one for one in variants((path, 1) for path in paths) if one.quantization == "Q4_K_M")
+    patterns = include_of(found)
+    chosen = [path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns)]
+    assert chosen == [*shards, "mmproj-F16.gguf"]
+    assert len(patterns) == 2
+
+
+def test_a_model_in_one_file_is_selected_by_its_path() -> None:
+    (found,) = variants([("m-Q8_0.gguf", 1)])
+    assert list(include_of(found)) == ["m-Q8_0.gguf"]
