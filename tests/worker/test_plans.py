@@ -3,8 +3,8 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -299,13 +299,13 @@ def test_what_a_create_would_fail_for_is_refused(place: Place) -> None:
 def test_a_plan_of_one_token_is_none_of_another(place: Place) -> None:
     place.hub.account(TOKEN, may_read=["acme/secret"])
     place.hub.add("acme/secret", {"config.json": b"{}"}, private=True)
-    ask = partial(place.plan, "acme/secret", huggingface_token=TOKEN)
-    assert ask()["private"]
+    place.hub.forget()
+    with ThreadPoolExecutor() as pool:
+        same = [pool.submit(place.plan, "acme/secret", huggingface_token=TOKEN) for _ in range(5)]
+        assert all(one.result()["private"] for one in same)
+    assert [request.place for request in place.hub.requests].count("revision") == 1
     place.refused("acme/secret", 404)
     place.refused("acme/secret", 403, huggingface_token="hf_other")
-    place.hub.forget()
-    assert ask()["private"]
-    assert place.hub.requests == []
 
 
 def test_hostile_descriptions_do_no_harm(place: Place) -> None:
