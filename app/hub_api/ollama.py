@@ -9,14 +9,14 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from app.domain import gguf
-from app.hub_api import gguf_head
+from app.domain import gguf, heads
 from app.hub_api.calls import Call, entry_not_found
 from app.hub_api.entries import Entries, File
 from app.hub_api.errors import HubError
@@ -35,6 +35,8 @@ _BESIDE = {
     "LICENSE": "application/vnd.ollama.image.license",
 }
 """Files that repositories hold for Ollama, by their paths."""
+_HEAD = 4096
+"""Bytes at the beginning of a model that name its architecture: it comes first."""
 _LATEST = "latest"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -102,11 +104,19 @@ def _variants(entries: Entries) -> Sequence[gguf.Variant]:
     return gguf.variants((file.path, file.size) for file in entries.files.values())
 
 
+def _architecture(head: bytes) -> str:
+    with suppress(ValueError):
+        told = heads.gguf(head).architecture
+        if told and told.isascii() and told.isprintable():
+            return told
+    return "unknown"
+
+
 def _config(call: Call, model: File) -> bytes:
     """Return Ollama's description of a model, always the same for the same file. Raises `HubError`."""
     opened = open_file(call, model)
     try:
-        family = gguf_head.architecture(opened) or "unknown"
+        family = _architecture(opened.read(0, _HEAD))
     finally:
         opened.close()
     described = {

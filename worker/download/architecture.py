@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import httpx2
 from huggingface_hub.errors import HfHubHTTPError
 
-from app.domain import gguf
+from app.domain import gguf, heads
 from app.domain.errors import OperationError
-from worker.download import heads
-from worker.download.heads import Gguf
+from app.domain.heads import Gguf
 from worker.download.hub import Hub, Listing
 from worker.download.listing import HubFile
 from worker.download.told import by_type, member, number, text

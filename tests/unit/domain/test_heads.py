@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain import heads
 from tests.fakehub.weights import Values, gguf, safetensors
-from worker.download import heads
 
 WEIGHTS = safetensors({"a": ("BF16", (3, 4)), "b": ("F32", (5,)), "c": ("BF16", ())})
 VALUES: Values = {
