@@ -52,10 +52,12 @@ def juicefs_gateway() -> Iterator[Server]:
 
 
 @pytest.fixture(params=SERVERS)
-def bucket(request: pytest.FixtureRequest) -> Place:
+def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A place of the test's own in a bucket, on each server in turn."""
     server: Server = request.getfixturevalue(request.param)
-    return server.place()
+    place = server.place()
+    yield place
+    place.clear()
 
 
 @pytest.fixture(scope="session")
