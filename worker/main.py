@@ -116,34 +116,45 @@ async def _serve(settings: Settings, storage: Store, asked: StoreMetrics, listen
         download_pool = DownloadPool(
             settings.hub_endpoint, str(cache), settings.bandwidth, to_bucket=is_bucket(settings.storage)
         )
-        context = WorkerContext(
-            database=database,
-            wakeup=wakeup,
-            metrics=metrics,
-            storage=storage,
-            download_pool=download_pool,
-            sealer=Sealer(split_keys(settings.secret_key)),
-            hub_endpoint=settings.hub_endpoint,
-            redirects_inside=settings.hub_redirects_inside,
-            lease=settings.lease,
-            reserve=settings.reserve,
-            quota=settings.quota,
-            keep_partial=settings.keep_partial,
-            connections=settings.connections,
-            backoff=settings.backoff,
-            xet=settings.xet,
-            fetcher=settings.fetcher,
-            s3=settings.s3,
-            memory=settings.buffer // (settings.slots + settings.small_slots),
-            stall_window=settings.stall_window,
-            stall_rate=settings.stall_rate,
-        )
+        context = _context(settings, database, wakeup, metrics, storage, download_pool)
         runner = Runner(presence, context, options, Pulse(cache, settings.poll_interval))
         async with status.listening(listener):
             await _look_at(storage, database)
             await _work(runner, context, settings)
         await wakeup.close()
         await database.close()
+
+
+def _context(
+    settings: Settings,
+    database: Database,
+    wakeup: Wakeup,
+    metrics: WorkerMetrics,
+    storage: Store,
+    download_pool: DownloadPool,
+) -> WorkerContext:
+    return WorkerContext(
+        database=database,
+        wakeup=wakeup,
+        metrics=metrics,
+        storage=storage,
+        download_pool=download_pool,
+        sealer=Sealer(split_keys(settings.secret_key)),
+        hub_endpoint=settings.hub_endpoint,
+        redirects_inside=settings.hub_redirects_inside,
+        lease=settings.lease,
+        reserve=settings.reserve,
+        quota=settings.quota,
+        keep_partial=settings.keep_partial,
+        connections=settings.connections,
+        backoff=settings.backoff,
+        xet=settings.xet,
+        fetcher=settings.fetcher,
+        s3=settings.s3,
+        memory=settings.buffer // (settings.slots + settings.small_slots),
+        stall_window=settings.stall_window,
+        stall_rate=settings.stall_rate,
+    )
 
 
 def _options(settings: Settings) -> RunnerOptions:

@@ -10,6 +10,7 @@ from app.api import changes, lists, schemas
 from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
+from app.api.values import Text
 from app.http.errors import documented
 from app.services import deployments
 
@@ -20,7 +21,7 @@ Visibility = Annotated[
     Query(description="`private` for this depot's, as without it. `public` lists none: nobody else manages one here."),
 ]
 Limit = Annotated[int | None, Query(ge=1, le=lists.LONGEST_PAGE, description="How many deployments to list at most.")]
-Name = Annotated[schemas.Text | None, Query(description="List only the deployment of exactly this name.")]
+Name = Annotated[Text | None, Query(description="List only the deployment of exactly this name.")]
 OfModel = Annotated[UUID | None, Query(description="List only the deployments of the model with this id.")]
 _EXAMPLES: dict[str, Any] = {
     "by name": {

@@ -12,6 +12,7 @@ from app.api.answers import json_answer
 from app.api.auth import KeyedRoute, PlanningRoute, TheKey
 from app.api.dependencies import JsonOnly, TheDepot
 from app.api.limits import check_name
+from app.api.values import Text
 from app.domain.errors import Forbidden
 from app.http.errors import documented
 from app.services import models
@@ -19,7 +20,7 @@ from app.services import models
 router = APIRouter(tags=["hub"], route_class=KeyedRoute)
 _planning = APIRouter(tags=["hub"], route_class=PlanningRoute)
 
-Words = Annotated[schemas.Text, Query(max_length=200, description="Words that the names must have.")]
+Words = Annotated[Text, Query(max_length=200, description="Words that the names must have.")]
 Most = Annotated[int, Query(ge=1, le=100, description="How many models to list at most.")]
 _EXAMPLES: dict[str, Any] = {
     "whole": {"summary": "A whole repository", "value": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, TypeAdapter
 
-from app.api.schemas import Time
+from app.api.values import Time
 from app.domain.states import ModelStatus
 from app.http.wire import Wire
 

@@ -13,6 +13,7 @@ from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.polling import PolledRoute
+from app.api.values import Text
 from app.domain.errors import Conflict
 from app.domain.states import ModelStatus
 from app.http.errors import documented
@@ -24,7 +25,7 @@ polled = APIRouter(tags=["models"], route_class=PolledRoute)
 
 Limit = Annotated[int | None, Query(ge=1, le=lists.LONGEST_PAGE, description="How many models to list at most.")]
 After = Annotated[UUID | None, Query(description="List what follows this model: the id of the last one of a page.")]
-Name = Annotated[schemas.Text | None, Query(description="List only the models of exactly this repository.")]
+Name = Annotated[Text | None, Query(description="List only the models of exactly this repository.")]
 Status = Annotated[ModelStatus | None, Query(description="List only the models in this status.")]
 Urls = Annotated[
     bool | None, Query(description="Whether to give each file an address in the object store, for an hour at most.")

@@ -1,7 +1,8 @@
 """`modeldepot pull`, `ls`, `show`, `rm` and `wait`: a depot's models, from a terminal."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,16 +75,23 @@ def pull(
     if dry_run:
         show_plan(depot.plan(body), as_json=as_json)
         return
-    try:
+    with _token_missed(token):
         model = _begin(depot, body)[0] if detach else _fetch(depot, body, as_json=as_json)
-    except Failed as error:
-        if error.reason in {Reason.FORBIDDEN, Reason.NOT_FOUND} and not token:
-            say(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
-        raise
     if detach and not as_json:
         give(model["id"])
     else:
         _print(model, as_json=as_json)
+
+
+@contextmanager
+def _token_missed(token: Token | None) -> Iterator[None]:
+    """Say how to send a Hub token if the block fails for want of one."""
+    try:
+        yield
+    except Failed as error:
+        if error.reason in {Reason.FORBIDDEN, Reason.NOT_FOUND} and not token:
+            say(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
+        raise
 
 
 def _announce(depot: Depot, token: Token) -> None:
