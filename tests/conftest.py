@@ -18,6 +18,9 @@ from tests.fakehub.hub import Hub
 from tests.servers import PostgreSQL, Redis
 
 StartDepot = Callable[..., Depot]
+_TESTS = Path(__file__).parent
+_SLOW = ("faults", "clients", "worker", "hub_api", "console", "cli", "api")
+"""The folders whose tests wait longest, in the order in which they begin: what begins last then ends soon."""
 
 
 def pytest_configure() -> None:
@@ -25,6 +28,15 @@ def pytest_configure() -> None:
     settings.register_profile("patient", deadline=None)
     settings.register_profile("thorough", deadline=None, max_examples=20_000)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _rank(item.path))
+
+
+def _rank(path: Path) -> int:
+    folder = path.relative_to(_TESTS).parts[0]
+    return _SLOW.index(folder) if folder in _SLOW else len(_SLOW)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from typing import Any
 from app.storage.locations import S3Options
 from app.storage.manifests import File, Manifest
 from tests.buckets import Place
-from tests.faults.engine import Attempts, Endpoint, Outcome
-from worker.download.protocol import Verified
+from tests.faults.engine import Attempting, Attempts, Endpoint, Outcome
+from worker.download.protocol import Message, Verified
 
 MEMORY = 64 << 20
 """What a worker with four slots gives each download."""
@@ -69,7 +69,15 @@ def arriving(place: Place) -> list[str]:
     return [key for key in keys(place, "depot/arriving/") if not key.endswith("attempt.json")]
 
 
-def memory_of(pid: int) -> int:
-    """The most bytes of memory that a process has had."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1024
+def with_memory(attempting: Attempting) -> tuple[Outcome, int]:
+    """Hear an attempt out. Return the most bytes of memory that it had at any of its messages, too."""
+    most = 0
+
+    def look(_message: Message) -> bool:
+        nonlocal most
+        for line in Path(f"/proc/{attempting.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):  # not of a process that has ended
+                most = int(line.split()[1]) * 1024
+        return False
+
+    return attempting.outcome(look), most

@@ -13,6 +13,7 @@ from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Hub
 from tests.faults.at_points import SIZE, are_ready, create, nothing_else_is_left, settings_behind
+from tests.faults.bucketed import keys
 from tests.faults.chaos import send_all
 from tests.faults.storefront import Storefront, Trouble
 from tests.processes import BUSY, family, until
@@ -36,7 +37,7 @@ def test_a_database_from_before_a_publish_or_a_create_costs_no_byte(
         front.misbehave(Trouble("put", "status", key="/config.json", times=None))
         operation = create(depot, hub, "publish")
         model_id = operation["reference"]["id"]
-        until(lambda: any(what == "complete" for what, *_ in front.seen), depot.logs)
+        until(lambda: keys(place, end="/publish.safetensors"), depot.logs)
         _stop(depot)
         _copy(file, copy)
         # Later attempts than the copy knows of, and than it may count.
