@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.buckets import SERVERS, Place, Server
 from tests.fakehub.certificates import Certificates
 from tests.fakehub.hub import Content, Files, Hub, Repo, Synthetic
 from tests.faults.engine import Engine
@@ -29,6 +30,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every Hub speaks https, as the real one does, unless a module's `SCHEMES` say otherwise."""
     if "hub" in metafunc.fixturenames:
         metafunc.parametrize("scheme", getattr(metafunc.module, "SCHEMES", ["https"]))
+
+
+@pytest.fixture(params=SERVERS if os.environ.get("DEPOT_TEST_STORES") == "all" else ["versitygw"])
+def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """As for all tests; on the strict server only, unless all are asked for: these tests take long."""
+    server: Server = request.getfixturevalue(request.param)
+    place = server.place()
+    yield place
+    place.clear()
 
 
 @pytest.fixture(scope="session")
