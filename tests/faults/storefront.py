@@ -161,12 +161,16 @@ class Storefront(Relay):
         self.held.append(what)
         self._let_go.wait()
         assert self._target
-        with socket.create_connection(self._target) as server:
-            server.sendall(request + body)
-            self._pump(server, client)
-            while server.recv(1 << 16):  # the client is gone, and the server is to carry it out all the same
-                pass
-        self._late += 1
+        try:
+            with socket.create_connection(self._target) as server:
+                server.sendall(request + body)
+                with suppress(OSError):  # the client is gone, and the server is to carry it out all the same
+                    self._pump(server, client)
+                while server.recv(1 << 16):
+                    pass
+        finally:
+            with self._lock:
+                self._late += 1
 
     def _wait(self, client: socket.socket) -> None:
         """Until the client has left; nothing is read from it."""
