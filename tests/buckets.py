@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -101,6 +103,13 @@ class Server:
 
     def place(self) -> Place:
         return Place(self, uuid4().hex)
+
+    @contextmanager
+    def lent(self) -> Iterator[Place]:
+        """A place that is cleared at the end of the block."""
+        place = self.place()
+        yield place
+        place.clear()
 
 
 class Versity(Server):

@@ -71,9 +71,8 @@ def juicefs_gateway() -> Iterator[Server]:
 def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A place of the test's own in a bucket, on each server in turn."""
     server: Server = request.getfixturevalue(request.param)
-    place = server.place()
-    yield place
-    place.clear()
+    with server.lent() as place:
+        yield place
 
 
 @pytest.fixture(scope="session")

@@ -237,13 +237,6 @@ class Settings(BaseSettings):
             raise ValueError("a folder has no addresses: unset it, or name a bucket in DEPOT_STORAGE")
         return value
 
-    @field_validator("fetcher")
-    @classmethod
-    def _into_a_folder(cls, value: str, info: ValidationInfo) -> str:
-        if value == "snapshot" and is_bucket(info.data.get("storage", "")):
-            raise ValueError("huggingface_hub fetches into folders only: unset it, or name a folder in DEPOT_STORAGE")
-        return value
-
     @field_validator("tls_key")
     @classmethod
     def _both(cls, value: str, info: ValidationInfo) -> str:

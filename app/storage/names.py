@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Protocol
 from urllib.parse import quote
 from uuid import UUID
 
@@ -12,6 +13,21 @@ _MAX_PATH_BYTES = 1000
 _MAX_PART_BYTES = 255
 _DIGITS = 16
 """Hexadecimal digits of a SHA-256 that replace the end of a name that is too long."""
+
+
+class Named(Protocol):
+    """What a model's label is made of."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def revision(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def include(self) -> Sequence[str]: ...
+    @property
+    def exclude(self) -> Sequence[str]: ...
 
 
 def label(name: str, revision: str, fingerprint: str, *, patterns: bool) -> PurePosixPath:
@@ -25,6 +41,12 @@ def label(name: str, revision: str, fingerprint: str, *, patterns: bool) -> Pure
     if patterns:
         repository += f"~{fingerprint[:8]}"
     return PurePosixPath(owner, _bounded(repository))
+
+
+def label_of(model: Named) -> PurePosixPath:
+    """Return the label of a model, or of a selection."""
+    patterns = bool(model.include or model.exclude)
+    return label(model.name, model.revision, model.fingerprint, patterns=patterns)
 
 
 def check_paths(paths: Sequence[str]) -> None:

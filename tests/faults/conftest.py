@@ -36,9 +36,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
     """As for all tests; on the strict server only, unless all are asked for: these tests take long."""
     server: Server = request.getfixturevalue(request.param)
-    place = server.place()
-    yield place
-    place.clear()
+    with server.lent() as place:
+        yield place
 
 
 @pytest.fixture(scope="session")

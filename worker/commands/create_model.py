@@ -17,7 +17,7 @@ from app.services.downloads import Begun
 from app.services.rows import SelectedModel
 from app.storage.base import Attempt, StoreAway
 from app.storage.manifests import File, Manifest
-from app.storage.names import label
+from app.storage.names import label_of
 from worker.commands.room import Room, check_quota, check_room, in_room
 from worker.commands.sharing import Sharing
 from worker.commands.work import Work
@@ -44,7 +44,7 @@ async def run(work: Work) -> None:
     claim, context = work.claim, work.context
     async with context.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
-    name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
+    name = label_of(model)
     attempt = Attempt(claim.resource_id, name, claim.lease.operation_id, claim.lease.fence)
     await check_storage(context.database, context.storage)
     await asyncio.to_thread(context.storage.check_abilities)

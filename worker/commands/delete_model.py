@@ -9,7 +9,7 @@ from app.domain.errors import Failed, Reason
 from app.domain.states import OperationState
 from app.services import models
 from app.storage.base import StoreAway
-from app.storage.names import label
+from app.storage.names import label_of
 from worker.commands.work import Work
 from worker.maintenance.marking import check_storage
 
@@ -21,7 +21,7 @@ async def run(work: Work) -> None:
     async with context.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
     await check_storage(context.database, context.storage)
-    name = label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))
+    name = label_of(model)
     try:
         await asyncio.to_thread(context.storage.discard, claim.resource_id, name)
     except StoreAway:

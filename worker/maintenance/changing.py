@@ -6,7 +6,6 @@ the former storage, with the models' paths. What runs on the former one is refus
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from uuid import UUID, uuid4
 
 import structlog
@@ -15,9 +14,8 @@ from app.db.session import Database
 from app.depot.volume import VolumeAway, mark_of_copy, told
 from app.domain.errors import NotFound
 from app.services import audit, holdings, models, storages
-from app.services.rows import SelectedModel
 from app.storage.base import Store
-from app.storage.names import label
+from app.storage.names import label_of
 from worker.maintenance.orphans import ready, without_folder
 
 log = structlog.get_logger()
@@ -91,7 +89,3 @@ async def _paths(database: Database, storage: Store, model_ids: Sequence[UUID]) 
                 continue
         paths[model_id] = storage.path(label_of(model), model_id)
     return paths
-
-
-def label_of(model: SelectedModel) -> PurePosixPath:
-    return label(model.name, model.revision, model.fingerprint, patterns=bool(model.include or model.exclude))

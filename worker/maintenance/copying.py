@@ -21,8 +21,8 @@ from app.storage import open_store
 from app.storage.base import Attempt, Store
 from app.storage.locations import S3Options, is_bucket
 from app.storage.manifests import File, Manifest
+from app.storage.names import label_of
 from app.terminal import say, shown
-from worker.maintenance.changing import label_of
 from worker.maintenance.marking import meet
 from worker.maintenance.orphans import ready
 from worker.maintenance.transfer import Transfer

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from uuid import UUID
 
 from app.db.session import Database
@@ -14,7 +13,7 @@ from app.services import audit, holdings, storages
 from app.services.rows import SelectedModel
 from app.storage.base import Store
 from app.storage.manifests import Manifest
-from app.storage.names import label
+from app.storage.names import label_of
 from worker.maintenance.orphans import look, ready, without_folder
 
 
@@ -121,21 +120,21 @@ async def _adopt(database: Database, storage: Store, model_id: UUID) -> str:
     if not missing:
         if described is None:
             return f"kept      {model_id}  its model is not ready: send its create again, what is there is not fetched"
-        await asyncio.to_thread(storage.link, _label(_selection(described[0])), model_id)
+        await asyncio.to_thread(storage.link, label_of(_selection(described[0])), model_id)
         return ""
     try:
         manifest = await asyncio.to_thread(_fitting, storage, model_id)
         selection = select(manifest.name, manifest.revision, manifest.include, manifest.exclude)
     except (ValueError, BadRequest) as error:
         return f"refused   {model_id}  {error}"
-    path = storage.path(_label(selection), model_id)
+    path = storage.path(label_of(selection), model_id)
     async with database.begin() as connection:
         other = await holdings.adopt(connection, model_id, selection, manifest.commit, path, manifest.files)
         if other is None:
             await audit.record(connection, [_act("adopt-model", model_id, manifest.name)], audit.ACCEPTED)
     if other is not None:
         return f"refused   {model_id}  model {other} has this selection of {manifest.name} already: prune this folder"
-    await asyncio.to_thread(storage.link, _label(selection), model_id)
+    await asyncio.to_thread(storage.link, label_of(selection), model_id)
     await asyncio.to_thread(storage.record, manifest)
     return ""
 
@@ -154,11 +153,6 @@ def _fitting(storage: Store, model_id: UUID) -> Manifest:
 
 def _selection(model: SelectedModel) -> Selection:
     return Selection(model.name, model.revision, tuple(model.include), tuple(model.exclude))
-
-
-def _label(selection: Selection) -> PurePosixPath:
-    patterns = bool(selection.include or selection.exclude)
-    return label(selection.name, selection.revision, selection.fingerprint, patterns=patterns)
 
 
 def _act(action: str, model_id: UUID, name: str | None) -> audit.Act:

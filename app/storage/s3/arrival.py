@@ -17,7 +17,7 @@ from app.storage.s3.keys import Keys
 from app.storage.s3.manifests import BucketManifests
 from app.storage.s3.objects import Head, Objects
 from app.storage.s3.reading import ObjectReader
-from app.storage.s3.uploads import Record, S3Upload, part_size, recorded
+from app.storage.s3.uploads import Record, S3Upload, abandon, part_size, recorded
 
 _LARGEST_PUT = 8 << 20
 _COPY_AT_ONCE = 5 << 30
@@ -40,7 +40,7 @@ class S3Arrival:
         self._folder = keys.folder(attempt.label, attempt.model_id)
         self._places = Places(objects, keys)
         self._there = {} if mends else {
-            one.key.removeprefix(self._folder): Head(one.size, one.etag, None) for one in objects.below(self._folder)
+            path: Head(one.size, one.etag, None) for path, one in objects.inside(self._folder).items()
         }  # fmt: skip
         self._last: dict[str, bytes] = {}
         """Files without which no engine loads a model: stored when all others are there."""
@@ -119,9 +119,7 @@ class S3Arrival:
         for path in [path for path, data in self._last.items() if wanted.get(path) != len(data)]:
             del self._last[path]
         for path in [path for path, records in self._records.items() if wanted.get(path) != records[0].size]:
-            for record in self._records.pop(path):
-                self._objects.abort(record.target, record.upload)
-                self._objects.delete(record.place)
+            abandon(self._objects, self._records.pop(path))
 
     def sync(self) -> None:
         for path in sorted(self._last):

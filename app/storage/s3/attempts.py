@@ -9,16 +9,14 @@ from uuid import UUID
 
 import structlog
 
-from app.domain.errors import NotYet, Reason, TryAgain
+from app.domain.errors import NotYet, Reason
 from app.storage.base import Attempt, StoreAway
 from app.storage.s3.errors import NoObject
 from app.storage.s3.keys import Keys
 from app.storage.s3.objects import Objects
-from app.storage.s3.uploads import Record, recorded
+from app.storage.s3.uploads import REPLACED, Record, abandon, recorded, replaced
 
 log = structlog.get_logger()
-
-_REPLACED = "Another attempt has taken over this download."
 
 
 class Holder(NamedTuple):
@@ -56,20 +54,18 @@ class BucketAttempts:
         """
         holder = self.holder(attempt.model_id)
         if holder and holder.operation_id == str(attempt.operation_id) and holder.fence > attempt.fence:
-            raise NotYet(Reason.CONFLICT, _REPLACED)
+            raise NotYet(Reason.CONFLICT, REPLACED)
         values = Holder.of(attempt)._asdict() | {"label": str(attempt.label)}
         self._objects.put(self._keys.attempt(attempt.model_id), json.dumps(values).encode())
 
     def check(self, attempt: Attempt) -> None:
         """Raise `TryAgain` if another attempt has the model's files, or nobody any more."""
         if self.holder(attempt.model_id) != Holder.of(attempt):
-            raise TryAgain(Reason.CONFLICT, _REPLACED)
+            raise replaced()
 
     def clear(self, model_id: UUID, folder: str | None) -> None:
         """Abort all uploads of a model, whose files are in `folder`, and forget who had them."""
-        for record in recorded(self._objects, self._keys, model_id):
-            self._objects.abort(record.target, record.upload)
-            self._objects.delete(record.place)
+        abandon(self._objects, self._recorded(model_id))
         if folder:
             # What was begun and not recorded has no bytes. Many servers list no uploads, or only those of a whole key.
             with suppress(OSError):

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from uuid import UUID
 
 from app.storage.base import ModelUsage
@@ -16,6 +17,18 @@ from app.storage.s3.manifests import BucketManifests
 from app.storage.s3.objects import Objects
 from app.storage.s3.reading import ObjectReader
 from app.storage.s3.uploads import recorded
+
+
+class _Seen(NamedTuple):
+    """What a bucket lists, by models. `published`: with those in the trash."""
+
+    with_attempts: set[UUID]
+    sizes: Counter[UUID]
+    published: set[UUID]
+
+    @property
+    def arriving_ids(self) -> set[UUID]:
+        return self.with_attempts | (self.sizes.keys() - self.published)
 
 
 class Inspection:
@@ -42,19 +55,17 @@ class Inspection:
 
     def arriving_ids(self) -> set[UUID]:
         """Return the ids of models that have an attempt, or files and no manifest."""
-        with_attempts = self._with_attempts()
-        unpublished = self._sizes().keys() - self._manifests.ids() - self._removed()
-        return with_attempts | unpublished
+        return self._look().arriving_ids
+
+    def arrived(self) -> Mapping[UUID, int]:
+        """Return the bytes of each model that arrives."""
+        seen = self._look()
+        usages = self._usages(seen)
+        return {model_id: usages[model_id].arriving for model_id in seen.arriving_ids}
 
     def measure(self) -> tuple[Mapping[UUID, ModelUsage], int]:
         """Return the usage of every model, and the total. Copies by the server share nothing, as far as can be told."""
-        sizes, published = self._sizes(), self._manifests.ids() | self._removed()
-        sent = {model_id: self._sent(model_id) for model_id in self._with_attempts()}
-        usages = {}
-        for model_id in sizes.keys() | published | sent.keys():
-            size, uploading = sizes[model_id], sent.get(model_id, 0)
-            own, arriving = (size, uploading) if model_id in published else (0, size + uploading)
-            usages[model_id] = ModelUsage(own, 0, arriving)
+        usages = self._usages(self._look())
         return usages, sum(usage.own + usage.arriving for usage in usages.values())
 
     def last_change(self, model_id: UUID) -> float:
@@ -73,7 +84,7 @@ class Inspection:
         trusted = published.etags if published else {}
         label = self.label(model_id)
         folder = self._keys.folder(label, model_id) if label else None
-        there = {one.key.removeprefix(folder): one for one in self._objects.below(folder)} if folder else {}
+        there = self._objects.inside(folder) if folder else {}
         problems = []
         for path, (size, sha256) in sorted(recorded.items()):
             one = there.get(path)
@@ -95,6 +106,20 @@ class Inspection:
             return "is missing"
         except OSError as error:
             return f"can't be read: {error.strerror}"
+
+    def _look(self) -> _Seen:
+        # Attempts first: one that publishes meanwhile counts as still arriving.
+        with_attempts = self._with_attempts()
+        return _Seen(with_attempts, self._sizes(), self._manifests.ids() | self._removed())
+
+    def _usages(self, seen: _Seen) -> Mapping[UUID, ModelUsage]:
+        sent = {model_id: self._sent(model_id) for model_id in seen.with_attempts}
+        usages = {}
+        for model_id in seen.sizes.keys() | seen.published | sent.keys():
+            size, uploading = seen.sizes[model_id], sent.get(model_id, 0)
+            own, arriving = (size, uploading) if model_id in seen.published else (0, size + uploading)
+            usages[model_id] = ModelUsage(own, 0, arriving)
+        return usages
 
     def _sizes(self) -> Counter[UUID]:
         """Return the bytes of each model's objects; a model of empty files counts, too."""

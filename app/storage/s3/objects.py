@@ -148,6 +148,10 @@ class Objects:
             self.batches = False
             return False
 
+    def inside(self, folder: str) -> Mapping[str, Object]:
+        """Return all objects of a folder, by their paths in it."""
+        return {one.key.removeprefix(folder): one for one in self.below(folder)}
+
     def below(self, prefix: str) -> Iterator[Object]:
         """Yield the objects whose keys begin with `prefix`."""
         for page in self._pages("list_objects_v2", Prefix=prefix):

@@ -18,7 +18,7 @@ from app.storage.s3.errors import Changed, NoObject
 from app.storage.s3.inspection import Inspection
 from app.storage.s3.keys import Keys
 from app.storage.s3.manifests import BucketManifests, Published
-from app.storage.s3.objects import Object, Objects
+from app.storage.s3.objects import Objects
 from app.storage.s3.reading import ObjectFile
 
 
@@ -96,8 +96,7 @@ class S3Store:
         return self._inspection.arriving_ids()
 
     def arrived(self) -> Mapping[UUID, int]:
-        usages, _ = self.measure()
-        return {model_id: usages[model_id].arriving for model_id in self.arriving_ids() & usages.keys()}
+        return self._inspection.arrived()
 
     def last_change(self, model_id: UUID) -> float:
         return self._inspection.last_change(model_id)
@@ -183,7 +182,7 @@ class S3Store:
         label = self._inspection.label(manifest.model_id)
         if label is None:
             raise FileNotFoundError(f"{manifest.model_id} has no files in {self.location}")
-        etags = self._listed(self._keys.folder(label, manifest.model_id))
+        etags = self._objects.inside(self._keys.folder(label, manifest.model_id))
         self._manifests.write(Published(manifest, label, "", {path: one.etag for path, one in etags.items()}))
 
     def records(self, model_id: UUID) -> Iterator[Manifest]:
@@ -229,12 +228,9 @@ class S3Store:
             raise Changed(errno.ESTALE, f"{path!r} is not what was published: run `modeldepot storage verify`")
         return ObjectFile(self._objects, key, head.size, head.etag)
 
-    def _listed(self, folder: str) -> Mapping[str, Object]:
-        return {one.key.removeprefix(folder): one for one in self._objects.below(folder)}
-
     def _etags(self, folder: str, manifest: Manifest) -> Mapping[str, str]:
         """Return the ETags of the manifest's files; remove others. Raises `TryAgain` if one is not there."""
-        there, etags = self._listed(folder), {}
+        there, etags = self._objects.inside(folder), {}
         for file in manifest.files:
             one = there.get(file.path)
             if one is None or one.size != file.size:
@@ -259,7 +255,7 @@ class S3Store:
         published = self._manifests.find(attempt.model_id)
         if published is None or published.attempt != attempt.name:
             return
-        there = self._listed(self._keys.folder(attempt.label, attempt.model_id))
+        there = self._objects.inside(self._keys.folder(attempt.label, attempt.model_id))
         is_whole = all(path in there and there[path].etag == etag for path, etag in published.etags.items())
         if self._attempts.holder(attempt.model_id) or not is_whole:
             self._manifests.forget(attempt.model_id)

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +26,7 @@ _SMALLEST = 8 * _MIB
 _STEP = 4 * _MIB
 _MOST_PARTS = 10_000
 """The protocol's limit."""
+REPLACED = "Another attempt has taken over this download."
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class S3Upload:
         try:
             self._etags[number] = self._objects.send(record.target, record.upload, number, data)
         except NoUpload:
-            raise _replaced() from None
+            raise replaced() from None
 
     def copy(self, source: str, etag: str) -> None:
         """Send all parts from another object of the bucket, by the server. Raises `Changed`."""
@@ -136,12 +137,12 @@ class S3Upload:
             head = self._completed(etags)
         except Changed:
             self.abort()
-            raise _replaced() from None
+            raise replaced() from None
         self._arrived(head)
         self._objects.delete(record.place)
 
     def abort(self) -> None:
-        _abandon(self._objects, [*self._earlier, *([self._record] if self._record.upload else [])])
+        abandon(self._objects, [*self._earlier, *([self._record] if self._record.upload else [])])
 
     def _begin(self) -> Record:
         """Create the upload, unless there is one, and record it; then remove what other attempts left of the file."""
@@ -152,7 +153,7 @@ class S3Upload:
                     self._record = replace(self._record, upload=upload)
                 self._write()
                 others = [one for one in self._earlier if one.upload != self._record.upload]
-                _abandon(self._objects, others)
+                abandon(self._objects, others)
                 self._objects.delete_all([one.place for one in self._earlier if one.place != self._record.place])
                 self._begun = True
             return self._record
@@ -167,7 +168,7 @@ class S3Upload:
             known = {self._record.sha256} - {None}
             if head.size == self._record.size and (head.sha256 in known or head.etag == _whole(etags)):
                 return head
-        raise _replaced()
+        raise replaced()
 
 
 def _furthest(objects: Objects, fresh: Record, earlier: Sequence[Record]) -> Record:
@@ -182,7 +183,8 @@ def _furthest(objects: Objects, fresh: Record, earlier: Sequence[Record]) -> Rec
     return fresh
 
 
-def _abandon(objects: Objects, records: Sequence[Record]) -> None:
+def abandon(objects: Objects, records: Iterable[Record]) -> None:
+    """Abort uploads, and forget what is recorded of them."""
     for one in records:
         objects.abort(one.target, one.upload)
         objects.delete(one.place)
@@ -197,5 +199,5 @@ def _whole(etags: Sequence[str]) -> str:
     return f'"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(etags)}"'
 
 
-def _replaced() -> TryAgain:
-    return TryAgain(Reason.CONFLICT, "Another attempt has taken over this download.")
+def replaced() -> TryAgain:
+    return TryAgain(Reason.CONFLICT, REPLACED)
