@@ -85,6 +85,21 @@ def test_an_attempt_that_comes_late_takes_nothing_from_its_successor(bucket: Pla
     bucket.open().publish(second, manifest_of(second))
 
 
+def test_an_attempt_that_begins_late_leaves_its_model_published(bucket: Place) -> None:
+    store, first = bucket.open(), attempt_at()
+    second = next_attempt(first)
+    arrive(store, second)
+    store.publish(second, manifest_of(second))
+    with store.arrival(first) as arrival:
+        assert store.has(first.model_id)
+        arrival.prune({"config.json": len(CONTENT)})
+        arrival.sync()
+    with store.open(first.model_id, "config.json").reader() as file:
+        assert file.read() == CONTENT
+    store.discard_incoming(first.model_id)
+    assert store.has(first.model_id)
+
+
 def test_a_model_that_lacks_a_file_is_not_published(bucket: Place) -> None:
     store, attempt = bucket.open(), attempt_at()
     arrive(store, attempt)

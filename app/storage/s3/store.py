@@ -76,11 +76,9 @@ class S3Store:
 
     @contextmanager
     def arrival(self, attempt: Attempt, *, mends: bool = False) -> Iterator[S3Arrival]:
+        # A model that is published stays it: its worker may have died before it recorded that, but this attempt may also
+        # have been replaced meanwhile, by one that is done. The same commit is published again over it.
         self._attempts.adopt(attempt)
-        # Published, but its worker died before it recorded that. A delete of nothing is not sent: it might arrive late,
-        # when the model is published.
-        if not mends and self._manifests.has(attempt.model_id):
-            self._manifests.forget(attempt.model_id)
         yield S3Arrival(self._objects, self._keys, attempt, mends=mends)
 
     def check_alone(self, model_id: UUID) -> None:  # noqa: ARG002  # no process is in another's way
