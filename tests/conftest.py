@@ -24,6 +24,7 @@ _SLOW = {"faults", "clients"}
 
 
 def pytest_configure() -> None:
+    Depot.forks = True
     # A busy machine is no failure.
     settings.register_profile("patient", deadline=None)
     settings.register_profile("thorough", deadline=None, max_examples=20_000)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 
 from app.standalone.supervisor import answers
+from tests.forking import Forked, Process
 from tests.processes import free_port, until
 
 _CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("DEPOT_", "HF_"))}
@@ -26,8 +27,11 @@ _QUICK = {"LEASE": 3, "POLL_INTERVAL": 0.5, "BACKOFF": 0.1, "RESERVE": 0, "NICEN
 class Depot:
     """Its processes run until `close`. `settings` are those of the environment, without their prefix.
 
-    `trust` is the file of authorities, if not that of the environment.
+    `trust` is the file of authorities, if not that of the environment. `executed`: its processes have a command line, an
+    environment and memory of their own, also where `forks` saves starting them.
     """
+
+    forks: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -39,8 +43,10 @@ class Depot:
         trust: str | None = None,
         workers: int = 1,
         api: bool = True,
+        executed: bool = False,
         **settings: object,
     ) -> None:
+        self._executed = executed
         self.folder, self.storage = folder, folder / "storage"
         self.storage.mkdir(parents=True, exist_ok=True)
         own = {
@@ -60,29 +66,29 @@ class Depot:
         trusted = {"SSL_CERT_FILE": trust} if trust else {}
         self.environment = _CLEAN | trusted | {f"DEPOT_{name}": str(value) for name, value in words.items()}
         self.client = httpx2.Client(base_url=self.address("/v2"), timeout=30, headers=CREDENTIALS)
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.api: subprocess.Popen[bytes] | None = None
+        self.workers: list[Process] = []
+        self.api: Process | None = None
         self.api_metrics_port = free_port() if words.get("METRICS_PORT") else 0
         """The workers' is the one in the settings."""
         self.sources: Path | None = None
         """Those of another version, for what is started next."""
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[Process] = []
         if api:
             self.start_api()
         for _ in range(workers):
             self.start_worker()
 
-    def start_api(self) -> subprocess.Popen[bytes]:
+    def start_api(self) -> Process:
         """Start it and wait until it answers."""
-        self.api = process = self._start("api", "-m", "app.cli", "serve", DEPOT_METRICS_PORT=str(self.api_metrics_port))
+        self.api = process = self._start("api", "app.cli", "serve", DEPOT_METRICS_PORT=str(self.api_metrics_port))
         tls = bool(self.environment.get("DEPOT_TLS_CERTIFICATE"))
         until(lambda: answers(self.host, self.port, tls=tls) or process.poll() is not None, self.logs)
         assert process.poll() is None, self.logs()
         return process
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self) -> Process:
         """Start one more; it looks for work once it is ready."""
-        worker = self._start("worker", "-m", "worker.main")
+        worker = self._start("worker", "worker.main")
         self.workers.append(worker)
         return worker
 
@@ -130,16 +136,20 @@ class Depot:
                 process.kill()
                 process.wait()
 
-    def _start(self, name: str, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, module: str, *words: str, **environment: str) -> Process:
+        process: Process
         with (self.folder / f"{len(self._started)}-{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environment | environment,
-                cwd=self.sources,
-                start_new_session=True,
-            )
+            if self.forks and not self._executed and self.sources is None:
+                process = Forked([module, *words], self.environment | environment, log)
+            else:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", module, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self.environment | environment,
+                    cwd=self.sources,
+                    start_new_session=True,
+                )
         self._started.append(process)
         return process

@@ -10,7 +10,6 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ from tests.fakehub.hub import Hub
 from tests.faults.traffic import Traffic
 from tests.faults.verdict import Folder, Kept, Verdict, judge
 from tests.faults.watching import Overlaps, children
+from tests.forking import Process
 from tests.processes import until
 from tests.servers import PostgreSQL, Redis
 
@@ -216,10 +216,10 @@ class Chaos:
         self.postgresql.start()
         self._database_away = False
 
-    def _take_worker(self) -> subprocess.Popen[bytes]:
+    def _take_worker(self) -> Process:
         return self.depot.workers.pop(self._random.randrange(len(self.depot.workers)))
 
-    def _until_ended(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+    def _until_ended(self, process: Process, seconds: float) -> None:
         """What was put off happens meanwhile: what is paused holds SQLite's lock, maybe, and is to go on in time."""
 
         def ended() -> bool:

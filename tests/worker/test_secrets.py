@@ -152,6 +152,7 @@ def test_a_planted_secret_is_nowhere_in_the_clear(
     addressed = database_url.replace("depot@", f"depot:{planted.database}@")
     with monitored(redis_url) as commands:
         depot = start_depot(
+            executed=True,
             database_url=addressed,
             secret_key=planted.secret_key,
             bootstrap_secret=planted.api_secret,
