@@ -3,25 +3,29 @@
 What passes on both leans on nothing that only some servers do.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
 
 from app.storage import open_store
 from app.storage.base import Store
 from app.storage.locations import SCHEME, S3Options
+from app.storage.s3.client import connect
 from app.storage.s3.objects import Objects
-from tests.environments import go_program
+from tests.environments import go_main, go_program
 from tests.processes import BUSY, free_port, until
 
 BUCKET = "depot"
@@ -92,10 +96,16 @@ class Server:
                 stderr=output,
                 start_new_session=True,
             )
-        objects = Objects(BUCKET, self.options)
-        until(lambda: self._process.poll() is not None or _answers(objects), log.read_text)
+        until(lambda: self._process.poll() is not None or self.answers(), log.read_text)
         if self._process.poll() is not None:
             raise RuntimeError(log.read_text()[-2000:])
+
+    def answers(self) -> bool:
+        try:
+            Objects(BUCKET, self.options).check()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         self._process.kill()
@@ -155,13 +165,48 @@ class JuiceFS(Server):
         return f"sqlite3://{self.folder / 'meta.db'}"
 
 
+class SeaweedFS(Server):
+    """SeaweedFS's master, volume, filer and S3 server in one process: the store of `deploy/s3.yml`."""
+
+    def prepare(self) -> None:
+        self._program = go_main(
+            "weed", "github.com/seaweedfs/seaweedfs", "v0.0.0-20261109003541-7506e5f91cd6", "./weed"
+        )
+        self._ports = [free_port() for _ in range(6)]
+        actions = ["Admin", "Read", "List", "Tagging", "Write"]
+        credentials = [{"accessKey": _KEY, "secretKey": _SECRET}]
+        identities = [{"name": "depot", "credentials": credentials, "actions": actions}]
+        (self.folder / "s3.json").write_text(json.dumps({"identities": identities}))
+        (self.folder / "data").mkdir(parents=True)
+
+    def command(self) -> list[str]:
+        master, master_grpc, volume, volume_grpc, filer, filer_grpc = map(str, self._ports)
+        return [
+            str(self._program),
+            "server",
+            f"-dir={self.folder / 'data'}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-master.port={master}",
+            f"-master.port.grpc={master_grpc}",
+            "-master.volumePreallocate=false",
+            f"-volume.port={volume}",
+            f"-volume.port.grpc={volume_grpc}",
+            "-volume.max=0",
+            f"-filer.port={filer}",
+            f"-filer.port.grpc={filer_grpc}",
+            "-s3",
+            f"-s3.port={self.port}",
+            f"-s3.config={self.folder / 's3.json'}",
+        ]
+
+    def answers(self) -> bool:
+        with suppress(OSError, BotoCoreError, ClientError):
+            connect(Session(), self.options, BUSY, None).create_bucket(Bucket=BUCKET)
+        return super().answers()
+
+
 SERVERS: dict[str, type[Server]] = {"versitygw": Versity, "juicefs_gateway": JuiceFS}
 """By the names of their fixtures."""
-
-
-def _answers(objects: Objects) -> bool:
-    try:
-        objects.check()
-    except OSError:
-        return False
-    return True
+EVERY_SERVER = SERVERS | {"seaweedfs": SeaweedFS}
+"""With one that takes minutes to build."""

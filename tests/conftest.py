@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -11,7 +12,7 @@ from redis import Redis as Client
 
 from app.db.migrate import upgrade
 from app.db.session import Database, open_database
-from tests.buckets import SERVERS, Place, Server
+from tests.buckets import EVERY_SERVER, SERVERS, Place, Server
 from tests.by_hand import Api
 from tests.depot import Depot
 from tests.fakehub.hub import Hub
@@ -21,6 +22,10 @@ StartDepot = Callable[..., Depot]
 _TESTS = Path(__file__).parent
 _SLOW = {"faults", "clients"}
 """The folders with the files that take longest."""
+EVERY = os.environ.get("DEPOT_TESTS") == "all"
+"""Whether tests of whole depots run on every database and every object store, as they do nightly."""
+_WHOLE = _SLOW | {"cli", "hub_api", "worker"}
+"""The folders with tests of whole depots. What the databases do differently is tested in the others."""
 
 
 def pytest_configure() -> None:
@@ -31,7 +36,26 @@ def pytest_configure() -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not EVERY:
+        names = {item.nodeid for item in items}
+        spared = [item for item in items if _of_other_database(item) in names]
+        items[:] = [item for item in items if _of_other_database(item) not in names]
+        config.hook.pytest_deselected(items=spared)
+    _mix(items)
+
+
+def _of_other_database(item: pytest.Item) -> str:
+    """The name of the same test on the other database, if its file is for that one."""
+    if item.path.relative_to(_TESTS).parts[0] not in _WHOLE:
+        return ""
+    kinds = ["sqlite", "postgresql"]
+    mine, other = reversed(kinds) if crc32(item.path.name.encode()) % 2 else kinds
+    test, _, parameters = item.nodeid.partition("[")
+    return f"{test}[{parameters.replace(other, mine)}" if other in parameters else ""
+
+
+def _mix(items: list[pytest.Item]) -> None:
     """Mix the folders: some tests wait, and others compute meanwhile. What takes longest does not begin last."""
     files: dict[str, list[Path]] = {}
     for path in dict.fromkeys(item.path for item in items):
@@ -68,7 +92,13 @@ def juicefs_gateway() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[Server]:
+    with EVERY_SERVER["seaweedfs"]() as server:
+        yield server
+
+
+@pytest.fixture(params=EVERY_SERVER if EVERY else SERVERS)
 def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A place of the test's own in a bucket, on each server in turn."""
     server: Server = request.getfixturevalue(request.param)

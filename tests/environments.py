@@ -1,6 +1,7 @@
 """Programs of others in environments of their own, kept for the next run of the tests: what they depend on is not ours."""
 
 import fcntl
+import json
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,25 @@ def go_program(name: str, package: str, version: str) -> Path:
     return home / name
 
 
-def _once(home: Path, wanted: Sequence[str], make: Callable[[], None]) -> None:
+def go_main(name: str, module: str, version: str, package: str) -> Path:
+    """As `go_program`, of a module that replaces another's modules: Go installs none of these, and builds them."""
+    home = _CACHE / f"{name}-{version}"
+    if shutil.which("go") is None:
+        pytest.skip(f"there is no Go here to build {name} with")
+
+    def make() -> None:
+        home.mkdir()
+        sources = Path(json.loads(_run(["go", "mod", "download", "-json", f"{module}@{version}"]))["Dir"])
+        _run(["go", "build", "-C", str(sources), "-o", str(home / name), package])
+
+    try:
+        _once(home, [package, version], make)
+    except NotInstalled as error:
+        pytest.skip(str(error))
+    return home / name
+
+
+def _once(home: Path, wanted: Sequence[str], make: Callable[[], object]) -> None:
     """Make it unless it is there with all that is wanted. Tests run in several processes: one of them makes it."""
     _CACHE.mkdir(exist_ok=True)
     complete, said = home / "complete", "\n".join(wanted)
@@ -80,10 +99,11 @@ def _once(home: Path, wanted: Sequence[str], make: Callable[[], None]) -> None:
         complete.write_text(said)
 
 
-def _run(words: Sequence[str]) -> None:
+def _run(words: Sequence[str]) -> str:
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_PATIENCE)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotInstalled(f"{words[-1]} can't be installed: {error}") from None
     if done.returncode:
         raise NotInstalled(f"{words[-1]} can't be installed: {done.stderr.strip()[-300:]}")
+    return done.stdout

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
-from tests.buckets import SERVERS, Place, Server
+from tests.buckets import EVERY_SERVER, Place, Server
+from tests.conftest import EVERY
 from tests.fakehub.certificates import Certificates
 from tests.fakehub.hub import Content, Files, Hub, Repo, Synthetic
 from tests.faults.engine import Engine
@@ -32,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("scheme", getattr(metafunc.module, "SCHEMES", ["https"]))
 
 
-@pytest.fixture(params=SERVERS if os.environ.get("DEPOT_TEST_STORES") == "all" else ["versitygw"])
+@pytest.fixture(params=EVERY_SERVER if EVERY else ["versitygw"])
 def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
     """As for all tests; on the strict server only, unless all are asked for: these tests take long."""
     server: Server = request.getfixturevalue(request.param)
@@ -100,6 +102,7 @@ def contents(repo: Repo, branch: str = "main") -> dict[str, bytes]:
     return {path: _bytes(entry.content) for path, entry in entries.items()}
 
 
+@lru_cache(8)
 def _bytes(content: Content) -> bytes:
     return b"".join(bytes(block) for block in content.blocks(0, content.size))
 

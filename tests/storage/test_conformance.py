@@ -11,7 +11,8 @@ from app.storage import open_store
 from app.storage.base import Store
 from app.storage.manifests import File, Manifest
 from app.storage.names import label
-from tests.buckets import SERVERS, Server
+from tests.buckets import EVERY_SERVER, SERVERS, Server
+from tests.conftest import EVERY
 from tests.storage.attempts import (
     CONTENT,
     LABEL,
@@ -37,7 +38,10 @@ def _bucket(request: pytest.FixtureRequest) -> Store:
     return server.place().open(keep=_KEEP)
 
 
-STORES: dict[str, Callable[[pytest.FixtureRequest], Store]] = {"posix": _posix, **dict.fromkeys(SERVERS, _bucket)}
+STORES: dict[str, Callable[[pytest.FixtureRequest], Store]] = {
+    "posix": _posix,
+    **dict.fromkeys(EVERY_SERVER if EVERY else SERVERS, _bucket),
+}
 
 
 @pytest.fixture(params=STORES)

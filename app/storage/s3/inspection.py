@@ -130,7 +130,9 @@ class Inspection:
         return sizes
 
     def _with_attempts(self) -> set[UUID]:
-        return {model_id for name in self._objects.folders(self._keys.all_arriving) if (model_id := as_id(name))}
+        # SeaweedFS lists folders from which all objects were deleted, so what counts is objects.
+        names = {self._keys.arriving_in(one.key) for one in self._objects.below(self._keys.all_arriving)}
+        return {model_id for name in names if (model_id := as_id(name))}
 
     def _removed(self) -> set[UUID]:
         return {entry.model_id for entry in self._manifests.all_removed()}

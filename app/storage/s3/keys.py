@@ -54,6 +54,10 @@ class Keys:
     def arriving(self, model_id: UUID) -> str:
         return f"{self.all_arriving}{model_id}/"
 
+    def arriving_in(self, key: str) -> str:
+        """Return the id of the model of whose arrival the key tells."""
+        return key.removeprefix(self.all_arriving).partition("/")[0]
+
     def attempt(self, model_id: UUID) -> str:
         return f"{self.arriving(model_id)}attempt.json"
 

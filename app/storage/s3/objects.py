@@ -159,12 +159,6 @@ class Objects:
                 modified: datetime = found["LastModified"]
                 yield Object(found["Key"], int(found["Size"]), str(found["ETag"]), modified.timestamp())
 
-    def folders(self, prefix: str) -> Iterator[str]:
-        """Yield the names that stand between `prefix`, which ends in a slash, and the next slash."""
-        for page in self._pages("list_objects_v2", Prefix=prefix, Delimiter="/"):
-            for found in page.get("CommonPrefixes", ()):
-                yield found["Prefix"].removeprefix(prefix).rstrip("/")
-
     def level(self, prefix: str) -> Iterator[Object]:
         """Yield the objects whose keys have no slash after `prefix`."""
         for page in self._pages("list_objects_v2", Prefix=prefix, Delimiter="/"):
