@@ -31,6 +31,8 @@ class Volume:
         self._database = database
         self._mark: UUID | None = None
         self._looking: asyncio.Future[tuple[Space, UUID | None]] | None = None
+        self._due = 0.0
+        """Until when, by the loop's clock, it may take."""
 
     @property
     def links(self) -> bool:
@@ -39,12 +41,13 @@ class Volume:
 
     async def look(self) -> Space:
         """Return the usage. Raises `VolumeAway`."""
-        # A storage that hangs blocks one thread, not one per call.
+        # A storage that hangs blocks one thread, not one per call; who asks of it once more is told at once.
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+            self._due = asyncio.get_running_loop().time() + _PATIENCE
         known = await self._known()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout_at(self._due):
                 usage, mark = await asyncio.shield(self._looking)
         except TimeoutError:
             reason = f"it did not answer within {_PATIENCE:.0f} seconds"

@@ -8,6 +8,7 @@ import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,9 +22,13 @@ from app.db.migrate import revisions
 from app.db.session import Database
 from app.db.tables import OperationRow, StorageRow
 from tests import by_hand
+from tests.buckets import Place
+from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Fault, Hub, Synthetic
+from tests.faults.at_points import settings_behind
 from tests.faults.conftest import mounted
+from tests.faults.storefront import Storefront, Trouble
 from tests.processes import BUSY, free_port, until
 from tests.servers import PostgreSQL, Redis
 
@@ -128,7 +133,12 @@ def depot(postgres: PostgreSQL, own_redis: Redis, hub: Hub, disk: Path) -> Itera
 
 @pytest.fixture
 def prometheus(depot: Depot, tmp_path: Path) -> Iterator[Prometheus]:
-    folder = tmp_path / "prometheus"
+    with watching(depot, tmp_path / "prometheus") as watcher:
+        yield watcher
+
+
+@contextmanager
+def watching(depot: Depot, folder: Path) -> Iterator[Prometheus]:
     folder.mkdir()
     workers = int(depot.environment["DEPOT_METRICS_PORT"])
     watcher = Prometheus(folder, {"depot-api": depot.api_metrics_port, "depot-workers": workers})
@@ -196,9 +206,19 @@ def test_every_alert_fires_by_its_cause(
     assert depot.api is not None
     depot.api.kill()
     expect("DepotApiDown")
-    tried = seen | {"DepotObjectStoreTrouble"}  # This depot has a folder.
+    tried = seen | {"DepotObjectStoreTrouble"}  # This depot has a folder; see below.
     tried = tried if depot.folder.is_mount() else tried | {"DepotStorageFull"}
     assert tried == set(re.findall(r"alert: (\w+)", _RULES.read_text()))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_object_store_that_fails_is_told(start_depot: StartDepot, bucket: Place, tmp_path: Path) -> None:
+    with Storefront(bucket.server.port) as front:
+        depot = start_depot(metrics_port=free_port(), **settings_behind(front, bucket))
+        with watching(depot, tmp_path / "prometheus") as prometheus:
+            prometheus.expect_calm()
+            front.misbehave(Trouble("get", "status", 403, "AccessDenied", times=None))
+            prometheus.expect("DepotObjectStoreTrouble")
 
 
 def _fill_the_disk(disk: Path) -> None:
