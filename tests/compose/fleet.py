@@ -112,7 +112,8 @@ class Fleet:
         """Use a key as the README makes one, in place of the one that is there from the start."""
         (api,) = self.containers("api")
         said = docker("exec", api, "modeldepot", "key", "create", "--name", "me").splitlines()
-        self._key, self._secret = (line.split()[1] for line in said)
+        told = dict(line.split(maxsplit=1) for line in said)
+        self._key, self._secret = told["key"], told["secret"]
 
     def answer(self, method: str, path: str, body: Mapping[str, Any] | None = None, **headers: str) -> tuple[int, Any]:
         """The API's answer; status 0 when there is none."""

@@ -5,10 +5,13 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
+from app.storage.locations import S3Options
+from app.storage.s3.objects import Objects
 from tests.compose.fleet import ROOT, Fleet, docker, inspect, starts_containers
 from tests.processes import free_port, said, until
 
@@ -89,6 +92,36 @@ def test_secrets_that_stand_in_files_are_told_to_nobody_else(start: Start, tmp_p
     assert "NOAUTH" in docker("exec", redis, "redis-cli", "dbsize")
 
 
+def test_a_fleet_without_a_shared_disk_keeps_its_models_in_seaweedfs(start: Start) -> None:
+    _needs("chrislusf/seaweedfs:4.53")
+    key, secret, port = token_hex(10), token_hex(20), free_port()
+    published = f"127.0.0.1:{port}"
+    words = {"DEPOT_S3_ACCESS_KEY": key, "DEPOT_S3_SECRET_KEY": secret, "DEPOT_S3_PUBLISH": published}
+    fleet = start("deploy/s3.yml", DEPOT_WORKERS="2", **words)
+    model = _a_model_arrives(fleet)
+    bucket = Objects("models", S3Options(f"http://{published}", access_key=key, secret_key=secret))
+    folder = model["path"].removeprefix("s3://models/") + "/"
+    assert bucket.get(f"{folder}config.json") == (fleet.repositories / _NAME / "config.json").read_bytes()
+
+    for service in ("objects-filer", "objects-volume", "objects-master"):
+        (container,) = fleet.containers(service)
+        assert secret not in "".join(_processes(container)), service
+        docker("restart", container)
+    until(lambda: _is_there(bucket, f"{folder}model.safetensors"), lambda: fleet.compose("logs", "objects-filer"), 120)
+    for worker in fleet.containers("worker"):
+        assert not [mount for mount in inspect(worker)["Mounts"] if mount["Type"] != "tmpfs"]
+
+    assert fleet.answer("DELETE", f"/ai/model/{model['id']}")[0] == 200
+    until(lambda: list(bucket.below(folder)) == [], lambda: fleet.compose("logs", "worker"), 120)
+
+
+def _is_there(bucket: Objects, key: str) -> bool:
+    try:
+        return bucket.head(key).size > 0
+    except OSError:
+        return False
+
+
 def _needs(image: str) -> None:
     """Compose would fetch it as well, but fail where that can't be done."""
     for words in (["image", "inspect", image], ["pull", "-q", image]):
@@ -97,9 +130,10 @@ def _needs(image: str) -> None:
     pytest.skip(f"there is no image {image} here, and none can be fetched")
 
 
-def _a_model_arrives(fleet: Fleet) -> None:
+def _a_model_arrives(fleet: Fleet) -> Any:
     model = fleet.wait_for(fleet.create(_NAME), lambda model: model["status"] in {"ready", "error"})
     assert model["status"] == "ready", model
+    return model
 
 
 def _trust_in(proxy: str) -> ssl.SSLContext:
@@ -118,8 +152,14 @@ def _told(container: str) -> str:
     logged = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True)
     told = [str(about), logged.stdout, logged.stderr]
     if about["State"]["Running"]:
-        processes = docker("top", container, "-eo", "pid,args").splitlines()[1:]
-        assert processes
+        processes = _processes(container)
         told += processes
         told += [said(int(line.split()[0]), "environ") for line in processes]
     return "\n".join(told)
+
+
+def _processes(container: str) -> list[str]:
+    """The id and the command line of each."""
+    processes = docker("top", container, "-eo", "pid,args").splitlines()[1:]
+    assert processes
+    return processes
