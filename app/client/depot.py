@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 
 import httpx2
 
-from app.client.endpoint import Place
+from app.client.contexts import Place
 from app.client.exits import CannotDo, InTheWay, NoDepot, NotAllowed, NotThere, Wrong
 
 Json = dict[str, Any]
