@@ -52,11 +52,11 @@ def size(number: int | None) -> str:
     if number is None:
         return "-"
     value, unit = float(number), ""
-    for unit in ("", "k", "M", "G", "T", "P"):
+    for larger in "kMGTP":
         # What rounds to 1000 belongs to the next unit.
-        if value < (1000 if not unit else 999.5):
+        if value < (999.5 if unit else 1000):
             break
-        value /= 1000
+        value, unit = value / 1000, larger
     digits = 0 if not unit or value >= 99.95 else 1 if value >= 9.995 else 2
     return f"{value:.{digits}f}{unit}B"
 

@@ -28,7 +28,7 @@ def deployments(context: click.Context, /, **given: Any) -> None:
     What serves the model is not touched: a deployment is its word.
     """
     if context.invoked_subcommand is None:
-        _list((), quiet=False, wide=False, **given)
+        _list(patterns=(), quiet=False, wide=False, **given)
     elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in given):
         raise click.UsageError(f"put options behind {context.invoked_subcommand!r}, whose they are")
 
@@ -60,7 +60,7 @@ def _list(depot: Depot, patterns: Sequence[str], *, quiet: bool, wide: bool, as_
 @wide_option
 def list_deployments(patterns: Sequence[str], **given: Any) -> None:
     """List the deployments, oldest first: all, or those whose name a pattern matches or a word is in."""
-    _list(patterns, **given)
+    _list(patterns=patterns, **given)
 
 
 @deployments.command(
