@@ -112,6 +112,7 @@ def create_key(
     say(
         "",
         "The secret is not shown again.",
+        f"  login  modeldepot login {address_in(settings, data)}, which asks for the token or for {key_id}:SECRET",
         f"  SDKs   Client({key_id!r}, SECRET, url='{address_in(settings, data)}/v2')",
         f"  curl   -H 'Authorization: Bearer {key_id}:SECRET'",
         "  token  is both in the form of the Hub's tokens, on which some of its clients insist",

@@ -17,7 +17,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "search": ("app.client.commands.hub", "Find models on the Hub by name."),
             "ls": ("app.client.commands.models", "List the models."),
             "show": ("app.client.commands.models", "Show all about one model."),
-            "wait": ("app.client.commands.models", "Wait until a model is ready, or an operation has ended."),
+            "wait": ("app.client.commands.models", "Wait until models are ready, or operations have ended."),
             "rm": ("app.client.commands.models", "Delete models."),
             "endpoint": ("app.client.commands.exports", "Print what makes the Hub's clients fetch from it."),
             "deployments": (

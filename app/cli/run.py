@@ -29,6 +29,7 @@ from app.cli.settings import (
     variable_of,
 )
 from app.client.commands.options import data_option, epilog
+from app.client.contexts import LOCAL, in_use
 from app.db.migrate import revisions
 from app.depot.bootstrap import OwnKey
 from app.depot.status import CannotListen, listen
@@ -62,7 +63,7 @@ Model Depot is up, after {seconds:.1f} s.
 
 Fetch a model, in another terminal:
 
-  {command} pull sentence-transformers/all-MiniLM-L6-v2{data_flag}
+  {command} pull sentence-transformers/all-MiniLM-L6-v2{flag}
 
 or with curl:
 
@@ -190,7 +191,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
             "storage": settings.storage,
             "data": folder.path,
             "command": own_command(),
-            "data_flag": "" if folder.path == default_data() else f" --data {shlex.quote(str(folder.path))}",
+            "flag": _flag(folder.path),
         }
         say(*_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown).split("\n"))
 
@@ -208,6 +209,13 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         base = [Part("redis", folder.redis.start, REDIS_GRACE)] if own_redis else []
         ready = partial(answers, settings.host, settings.port, tls=bool(settings.tls_certificate))
         Supervisor([api, hands], base, answers=ready, greet=greet).run()
+
+
+def _flag(data: Path) -> str:
+    """Return the option by which the user's commands find this depot, if they need one."""
+    if data != default_data():
+        return f" --data {shlex.quote(str(data))}"
+    return "" if in_use() == LOCAL else f" --context {LOCAL}"
 
 
 def _listen(host: str, port: int, client_timeout: float) -> socket.socket:

@@ -4,10 +4,12 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from app.client.exits import NotThere, Wrong
+from app.terminal import did_you_mean
 
 LOCAL = "local"
 """Names this machine's depot, whose address and key are in its data folder."""
@@ -32,7 +34,8 @@ class Contexts:
         try:
             return self.places[name]
         except KeyError:
-            raise NotThere(f"there is no context {name!r}: `modeldepot contexts list` lists them") from None
+            hint = did_you_mean(name, self.places) or ":"
+            raise NotThere(f"there is no context {name!r}{hint} `modeldepot contexts list` lists them") from None
 
     def of(self, url: str) -> Place | None:
         """Return the place at `url`, if any: the current one, or else the first."""
@@ -43,6 +46,13 @@ class Contexts:
 def contexts_file() -> Path:
     home = os.environ.get("XDG_CONFIG_HOME", "")
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".config") / "modeldepot" / "contexts.json"
+
+
+def in_use() -> str:
+    """Return the name of the context in use; `LOCAL` also if the file can't be read."""
+    with suppress(Wrong):
+        return load().current
+    return LOCAL
 
 
 def load() -> Contexts:

@@ -12,13 +12,13 @@ from app.local import OTHERWISE, NoKey, key_file, own_address, read_key
 def find_place(url: str | None, data: Path, context: str | None = None, *, own: bool = False) -> Place:
     """Return the depot that is meant, and the key for it. Raises `Wrong`, `NotThere`.
 
-    The depot is `context`, or else at `url`, or else the current context or, with `own` or without one, this machine's.
-    The key is the one in the environment, or else the one that the context or this machine's depot has, which is sent
-    to no other.
+    That is `context`, if one is named. Else the depot is at `url`, or is the current context or, with `own` or without
+    one, this machine's; the key is the one in the environment, or else the one that the context or this machine's depot
+    has, which is sent to no other.
     """
-    if context and context != LOCAL:
-        return load().named(context)
     here = _own_url(data)
+    if context:
+        return _own(here, here, data) if context == LOCAL else load().named(context)
     key = _key_in_environment()
     if key:
         return Place(base(url) if url else here, *key)
@@ -26,7 +26,7 @@ def find_place(url: str | None, data: Path, context: str | None = None, *, own: 
     if url:
         known = contexts.of(url := base(url))
     else:
-        known = None if own or LOCAL in {context, contexts.current} else contexts.named(contexts.current)
+        known = None if own or contexts.current == LOCAL else contexts.named(contexts.current)
     return known or _own(url or here, here, data)
 
 

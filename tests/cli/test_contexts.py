@@ -105,7 +105,7 @@ def test_contexts_are_chosen_and_removed(shell: Shell, run: Run) -> None:
     other = run("login", shell.hub.endpoint, "--name", "one", given=_KEY)
     assert (other.exit_code, "contexts remove one" in other.stderr) == (2, True)
     unknown = run("contexts", "use", "oen")
-    assert (unknown.exit_code, "contexts list" in unknown.stderr) == (5, True)
+    assert (unknown.exit_code, "did you mean 'one'?" in unknown.stderr) == (5, True)
     assert run("ls", "--context", "two").exit_code == 0
     assert run("ls", "--context", "three").exit_code == 5
     assert run("ls", "--context", "two", "--url", url).exit_code == 2
@@ -132,6 +132,8 @@ def test_the_environment_and_a_data_folder_win(shell: Shell, run: Run, tmp_path:
     assert run("ls", DEPOT_DATA=str(tmp_path), **key).exit_code == 3
     key_file(tmp_path).write_text(_KEY)
     assert run("ls", "--data", str(tmp_path)).exit_code == 3
+    assert run("ls", "--context", "work", DEPOT_URL="http://127.0.0.1:9", **key).exit_code == 0
+    assert run("ls", "--context", LOCAL, DEPOT_URL=url, DEPOT_DATA=str(tmp_path)).exit_code == 3
     assert run("contexts", "use", LOCAL).exit_code == 0
     warned = run("contexts", DEPOT_URL=url)
     assert "DEPOT_URL in the environment win over it" in warned.stderr

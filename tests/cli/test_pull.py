@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tests.api import contract
 from tests.cli.shell import Shell
+from tests.processes import until
+from tests.terminal import Terminal
 
 
 def _done(shell: Shell, *words: str) -> str:
@@ -34,6 +36,21 @@ def test_one_that_fails_leaves_the_others_alone_and_is_told(shell: Shell) -> Non
     assert errors[0].startswith("Error: not a name: ")
     assert errors[1].startswith("Error: acme/unknown-of-several: not-found: ")
     assert len(errors) == 2
+
+
+def test_ctrl_c_says_how_to_wait_for_all_that_are_left(shell: Shell, tmp_path: Path) -> None:
+    names = [shell.repository(6 << 20), shell.repository(6 << 20)]
+    shell.hub.total_rate = 64 << 10
+    with Terminal(tmp_path, shell.environment, "pull", *names) as terminal:
+        until(lambda: "% |" in terminal.shown, lambda: terminal.shown)
+        terminal.press(b"\x03")
+        assert terminal.ends() == 130
+        assert f"modeldepot wait {names[0]} {names[1]}" in terminal.shown
+    shell.hub.total_rate = None
+    paths = _done(shell, "wait", *names).splitlines()
+    assert paths == [shell.depot.model(shell.id_of(name))["path"] for name in names]
+    ended = json.loads(_done(shell, "wait", *names, "--json"))["ended"]
+    assert [model["path"] for model in ended] == paths
 
 
 def test_a_dry_run_of_several_says_what_would_come_of_each(shell: Shell) -> None:

@@ -201,31 +201,43 @@ def _delete(depot: Depot, model: Json) -> Json:
 @click.command(
     epilog=epilog(
         "modeldepot wait sentence-transformers/all-MiniLM-L6-v2",
-        "modeldepot wait 2f1c8a4e-0c3b-4f6e-9a37-5d1e6b7c8f90",
+        "modeldepot pull acme/chat acme/embeddings --detach | xargs modeldepot wait",
     )
 )
 @with_depot
-@click.argument("what", metavar="OPERATION|NAME|ID", shell_complete=complete_model)
-def wait(depot: Depot, what: str, *, as_json: bool) -> None:
-    """Wait until an operation has ended, or a model is ready; fail if it failed.
+@click.argument("what", metavar="OPERATION|NAME|ID...", nargs=-1, required=True, shell_complete=complete_model)
+def wait(depot: Depot, what: Sequence[str], *, as_json: bool) -> None:
+    """Wait until operations have ended, or models are ready; fail if one failed.
 
-    With --json it prints the operation, or else the model.
+    With --json it prints each operation or model.
     """
+    attempts, ended = Attempts(what), []
+    for text in what:
+        with attempts.of(text):
+            one = _wait(depot, text, as_json=as_json and not attempts.several)
+            ended.append(one)
+            if not as_json and "path" in one:
+                give(one["path"])
+    if as_json:
+        print_json({"ended": ended} if attempts.several else ended[0])
+    attempts.finish()
+
+
+def _wait(depot: Depot, what: str, *, as_json: bool) -> Json:
+    """Return the operation or the model with which it ended. Raises `Failed`, `NotThere`."""
     operation = _operation(depot, what)
     if operation is None:
         model = find_model(depot, what)
         left = followed(depot, model["id"], name=what, as_json=as_json)
         if left is None:
             raise NotThere(f"{model['name']} was deleted meanwhile")
-        _print(left, as_json=as_json)
-        return
+        return left
     model_id = operation["reference"]["id"] if operation["reference"]["command"] == "get-model" else None
     if model_id:
         followed(depot, model_id, operation["id"], name=what, as_json=as_json)
         operation = depot.operation(what)
     check(operation)
-    if as_json:
-        print_json(operation)
+    return operation
 
 
 def _operation(depot: Depot, text: str) -> Json | None:
@@ -250,10 +262,3 @@ def _status(model: Json) -> str:
 
 def _state(model: Json) -> str:
     return _DELETING if model.get("deleting") else str(model["status"])
-
-
-def _print(model: Json, *, as_json: bool) -> None:
-    if as_json:
-        print_json(model)
-    else:
-        give(model["path"])

@@ -100,10 +100,12 @@ def _pull(
     for name, body in bodies.items():
         with attempts.of(name), _token_missed(token):
             begun[name] = _begin(depot, body)
+    to_come = [_label(model) for model, _ in begun.values()]
     for name, one in begun.items():
+        del to_come[0]
         with attempts.of(name), _token_missed(token):
-            failing = as_json and not attempts.several
-            model = one[0] if detach else _fetch(depot, bodies[name], one, as_json=failing)
+            alone = as_json and not attempts.several
+            model = one[0] if detach else _fetch(depot, bodies[name], one, to_come, as_json=alone)
             models.append(model)
             if not as_json:
                 give(model["id" if detach else "path"])
@@ -129,16 +131,24 @@ def _announce(depot: Depot, token: Token) -> None:
     say(f"sending the Hub token of {token.source} along{aloud}", err=True)
 
 
-def _fetch(depot: Depot, body: Json, begun: tuple[Json, str | None], *, as_json: bool) -> Json:
-    """Return the model once it is ready. One that is being deleted is requested again once it is gone."""
+def _fetch(depot: Depot, body: Json, begun: tuple[Json, str | None], to_come: Sequence[str], *, as_json: bool) -> Json:
+    """Return the model once it is ready. One that is being deleted is requested again once it is gone.
+
+    After Ctrl-C the user is told how to wait for it and those `to_come`.
+    """
     while True:
         model, operation_id = begun
-        name = model["id"] if selection(model) else model["name"]
+        name = " ".join((_label(model), *to_come))
         left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
         if left is not None:
             return left
         say(f"model {model['id']} was deleted: it is asked for anew", err=True)
         begun = _begin(depot, body)
+
+
+def _label(model: Json) -> str:
+    """Return what names this model only."""
+    return str(model["id"] if selection(model) else model["name"])
 
 
 def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
