@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from app.client.contexts import LOCAL, Contexts, Place, contexts_file, load, save
+from app.client.contexts import LOCAL, Contexts, Place, contexts_file, in_use, load, save
 from app.client.exits import Wrong
 from app.domain.keys import hub_token
 from app.local import address_file, key_file
@@ -136,7 +136,7 @@ def test_the_environment_and_a_data_folder_win(shell: Shell, run: Run, tmp_path:
     assert run("ls", "--context", LOCAL, DEPOT_URL=url, DEPOT_DATA=str(tmp_path)).exit_code == 3
     assert run("contexts", "use", LOCAL).exit_code == 0
     warned = run("contexts", DEPOT_URL=url)
-    assert "DEPOT_URL in the environment win over it" in warned.stderr
+    assert "what is set in the environment wins over it: DEPOT_URL\n" in warned.stderr
 
 
 def test_a_file_that_others_may_read_or_that_is_broken_is_refused(
@@ -147,6 +147,7 @@ def test_a_file_that_others_may_read_or_that_is_broken_is_refused(
     assert load() == Contexts({})
     save(kept)
     assert load() == kept
+    assert in_use() == "work"
     assert SECRET not in repr(kept)
     contexts_file().chmod(0o640)
     with pytest.raises(Wrong, match="chmod 600"):
@@ -154,5 +155,6 @@ def test_a_file_that_others_may_read_or_that_is_broken_is_refused(
     contexts_file().chmod(0o600)
     for text in ("", "[]", '{"current": "x"}', '{"current": "x", "contexts": {"x": {"url": 1}}}', "\0"):
         contexts_file().write_text(text)
+        assert in_use() == LOCAL
         with pytest.raises(Wrong, match="modeldepot login URL"):
             load()

@@ -127,7 +127,7 @@ def test_several_are_removed_and_one_that_is_in_use_is_told(filled: Shell) -> No
 def test_a_terminal_asks_before_a_model_is_removed(filled: Shell, tmp_path: Path) -> None:
     name = filled.repository()
     _done(filled, "pull", name)
-    for key, code, left in ((b"n\n", 1, True), (b"\n", 1, True), (b"y\n", 0, False)):
+    for key, code, left in ((b"\n", 1, True), (b"y\n", 0, False)):
         with Terminal(tmp_path, filled.environment, "rm", name, whole=True) as terminal:
             until(lambda: "Delete it? [y/N]" in terminal.shown, lambda: terminal.shown)  # it is called here
             assert f"{name} (102B)" in terminal.shown

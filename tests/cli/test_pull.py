@@ -39,7 +39,7 @@ def test_one_that_fails_leaves_the_others_alone_and_is_told(shell: Shell) -> Non
 
 
 def test_ctrl_c_says_how_to_wait_for_all_that_are_left(shell: Shell, tmp_path: Path) -> None:
-    names = [shell.repository(6 << 20), shell.repository(6 << 20)]
+    names = [shell.repository(2 << 20), shell.repository(2 << 20)]
     shell.hub.total_rate = 64 << 10
     with Terminal(tmp_path, shell.environment, "pull", *names) as terminal:
         until(lambda: "% |" in terminal.shown, lambda: terminal.shown)

@@ -146,4 +146,4 @@ def _key() -> tuple[str, str]:
 def _warn() -> None:
     """Say which variables go before the context in use."""
     if found := [variable for variable in _WINS if os.environ.get(variable)]:
-        say(f"{', '.join(found)} in the environment win over it", err=True)
+        say(f"what is set in the environment wins over it: {', '.join(found)}", err=True)
