@@ -1,11 +1,19 @@
 """Prints for people. Others name models, files and keys: a name must not control the terminal or forge a line."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 
 import click
+
+_GAP = "  "
+_NARROWEST = 8
+"""Characters to which a column is cut at most."""
+_AGES = ((31_536_000, "y"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def shown(text: object) -> str:
@@ -24,12 +32,60 @@ def give(value: str) -> None:
     click.echo(shown(value) if sys.stdout.isatty() else value)  # noqa: TID251  # here
 
 
-def table(lines: Iterable[Sequence[object]]) -> None:
-    """Print `lines` in columns; the first line is the titles."""
+def table(lines: Iterable[Sequence[object]], *, wide: bool = False, spare: str = "") -> None:
+    """Print `lines` in columns; the first line is the titles.
+
+    On a terminal that is too narrow the column titled `spare` is left out and the widest columns are cut, unless `wide`.
+    """
     cells = [[shown(word) for word in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if wide or not sys.stdout.isatty():
+        widths = _widths(cells)
+    else:
+        cells, widths = _fitted(cells, shutil.get_terminal_size().columns, spare)
     for line in cells:
-        say("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+        words = (_cut(word, width).ljust(width) for word, width in zip(line, widths, strict=True))
+        say(_GAP.join(words).rstrip())
+
+
+def size(number: int | None) -> str:
+    """Format bytes, such as `91.6MB`, in powers of ten."""
+    if number is None:
+        return "-"
+    value, unit = float(number), ""
+    for larger in "kMGTP":
+        # What rounds to 1000 belongs to the next unit.
+        if value < (999.5 if unit else 1000):
+            break
+        value, unit = value / 1000, larger
+    digits = 0 if not unit or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f}{unit}B"
+
+
+def amount(number: int, unit: str = "") -> str:
+    """Format bytes: on a terminal as `size` does, elsewhere exactly, with `unit` behind it."""
+    return size(number) if sys.stdout.isatty() else f"{number}{unit}"
+
+
+def when(moment: datetime | str | None) -> str:
+    """Format a time: on a terminal by its distance from now, such as `3d ago`, elsewhere in UTC as the API does."""
+    if not moment:
+        return "-"
+    text = moment if isinstance(moment, str) else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    if not sys.stdout.isatty():
+        return text
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
+    for length, unit in _AGES:
+        if abs(seconds) >= length:
+            number = f"{abs(seconds) // length:.0f}{unit}"
+            return f"{number} ago" if seconds > 0 else f"in {number}"
+    return "now"
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word that is closest, in any case; empty if none is close."""
+    words = {word.lower(): word for word in known}
+    close = get_close_matches(text.lower(), words, n=1)
+    return f"; did you mean {words[close[0]]!r}?" if close else ""
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -43,6 +99,30 @@ class CommandError(click.ClickException):
 
     def __init__(self, message: str, *lines: str) -> None:
         super().__init__("\n".join(map(shown, (message, *lines))))
+
+
+def _fitted(cells: list[list[str]], columns: int, spare: str) -> tuple[list[list[str]], list[int]]:
+    """Return the cells without the spare column if they are too wide, and the columns' widths, the widest cut."""
+    widths = _widths(cells)
+    if spare in cells[0] and _total(widths) > columns:
+        at = cells[0].index(spare)
+        cells = [line[:at] + line[at + 1 :] for line in cells]
+        del widths[at]
+    while _total(widths) > columns and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return cells, widths
+
+
+def _widths(cells: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _cut(word: str, width: int) -> str:
+    return word if len(word) <= width else f"{word[: width - 1]}…"
 
 
 def _escaped(text: str, *, as_json: bool = False) -> str:

@@ -32,11 +32,18 @@ def modeldepot(environment: Mapping[str, str], *words: str, given: str = "") -> 
 
 
 class Terminal:
-    """One command on a terminal of its own, from `with` to the end of it, in `folder`; its standard output goes there."""
+    """One command on a terminal of its own, from `with` to the end of it, in `folder`.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *words: str, columns: int = 100) -> None:
+    Its standard output goes into a file there or, with `whole`, to the terminal, too.
+    """
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *words: str, columns: int = 100, whole: bool = False
+    ) -> None:
         self._folder, self._output = folder, folder / "output"
-        self._environment, self._words, self._columns = dict(environment), words, columns
+        self._environment = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
+        self._words, self._columns = words, columns
+        self._whole = whole
         self._shown = bytearray()
 
     def __enter__(self) -> Self:
@@ -47,7 +54,7 @@ class Terminal:
                 [sys.executable, "-c", _ON_ITS_TERMINAL, _COMMAND, *self._words],
                 env=self._environment,
                 stdin=slave,
-                stdout=output,
+                stdout=slave if self._whole else output,
                 stderr=slave,
                 cwd=self._folder,
                 start_new_session=True,
@@ -72,12 +79,19 @@ class Terminal:
     def output(self) -> str:
         return self._output.read_text()
 
+    @property
+    def lines(self) -> list[str]:
+        """What it has shown, line by line, without the empty ones."""
+        return [line for line in self.shown.split("\n") if line]
+
     def press(self, key: bytes) -> None:
         os.write(self._master, key)
 
     def ends(self, within: float = 30.0) -> int:
-        """Its exit code."""
-        return self.process.wait(within)
+        """Its exit code, once all that it showed is here."""
+        code = self.process.wait(within)
+        self._reader.join(within)
+        return code
 
     def _read(self) -> None:
         try:

@@ -10,7 +10,7 @@ import click
 
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import CannotGoOn, address_in, settings_in
-from app.client.commands.options import data_option, json_option
+from app.client.commands.options import Group, data_option, epilog, json_option, wide_option
 from app.db.session import Reader, Writer
 from app.domain.errors import BadRequest
 from app.domain.keys import LONGEST_NAME, NameLimit, Role, hub_token, is_name, limit_to
@@ -19,7 +19,7 @@ from app.services import audit as records
 from app.services import keys
 from app.services.rows import AuditRecord, Record
 from app.settings import Settings, split_keys
-from app.terminal import print_json, say, table
+from app.terminal import print_json, say, table, when
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -45,12 +45,23 @@ class _KeyName(click.ParamType[str]):
         return str(value)
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    epilog=epilog(
+        "modeldepot key create --name ci --role reader", "modeldepot key list", "modeldepot key revoke EXO0123"
+    ),
+)
 def key() -> None:
     """Make, list and revoke the keys that open the API."""
 
 
-@key.command("create")
+@key.command(
+    "create",
+    epilog=epilog(
+        "modeldepot key create --name ci --role reader --expires 90d",
+        "modeldepot key create --name vllm --role reader --models 'meta-llama/*' --models acme/chat",
+    ),
+)
 @data_option
 @click.option("--name", type=_KeyName(), default="", metavar="TEXT", help="Whose it is, or what it is for.")
 @click.option(
@@ -101,6 +112,7 @@ def create_key(
     say(
         "",
         "The secret is not shown again.",
+        f"  login  modeldepot login {address_in(settings, data)}, which asks for the token or for {key_id}:SECRET",
         f"  SDKs   Client({key_id!r}, SECRET, url='{address_in(settings, data)}/v2')",
         f"  curl   -H 'Authorization: Bearer {key_id}:SECRET'",
         "  token  is both in the form of the Hub's tokens, on which some of its clients insist",
@@ -108,10 +120,11 @@ def create_key(
     )
 
 
-@key.command("list")
+@key.command("list", epilog=epilog("modeldepot key list", "modeldepot key list --json"))
 @data_option
 @json_option
-def list_keys(data: Path, *, as_json: bool) -> None:
+@wide_option
+def list_keys(data: Path, *, as_json: bool, wide: bool) -> None:
     """Show every key, without its secret."""
     rows = in_a_transaction(settings_in(data), keys.list_all)
     if as_json:
@@ -120,13 +133,13 @@ def list_keys(data: Path, *, as_json: bool) -> None:
     titles = ("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED", "MODELS")
     times = ("created_at", "last_used_at", "expires_at", "revoked_at")
     lines = [
-        (row.id, row.name or "-", row.role.value, *(time(getattr(row, name)) for name in times), row.models or "all")
+        (row.id, row.name or "-", row.role.value, *(when(getattr(row, name)) for name in times), row.models or "all")
         for row in rows
     ]
-    table([titles, *lines])
+    table([titles, *lines], wide=wide)
 
 
-@key.command("revoke")
+@key.command("revoke", epilog=epilog("modeldepot key revoke EXO0123456789abcdef01234567"))
 @data_option
 @click.argument("key_id", metavar="ID")
 def revoke_key(data: Path, key_id: str) -> None:
@@ -140,12 +153,12 @@ def revoke_key(data: Path, key_id: str) -> None:
     say(f"{key_id} is revoked")
 
 
-@click.group()
+@click.group(cls=Group, epilog=epilog("modeldepot secrets rotate"))
 def secrets() -> None:
     """Look after what is sealed in the database."""
 
 
-@secrets.command("rotate")
+@secrets.command("rotate", epilog=epilog("modeldepot secrets rotate"))
 @data_option
 def rotate(data: Path) -> None:
     """Seal all secrets anew, with the first of the secret keys.
@@ -170,12 +183,13 @@ def rotate(data: Path) -> None:
         )
 
 
-@click.command()
+@click.command(epilog=epilog("modeldepot audit", "modeldepot audit --key EXO0123456789abcdef01234567 --limit 1000"))
 @data_option
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, at most.")
 @click.option("--key", "key_id", metavar="ID", help="Only what was asked with this key.")
 @json_option
-def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool) -> None:
+@wide_option
+def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool, wide: bool) -> None:
     """Show who changed what, from where, and how it was answered; the newest last.
 
     What was done with this command and without a key is told as `cli:USER@HOST`.
@@ -189,13 +203,13 @@ def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool) -> None:
         print_json({"audit": [_object(row) for row in rows]})
         return
     titles = ("AT", "KEY", "KEY NAME", "ACTION", "RESOURCE", "ID", "FROM", "OUTCOME")
-    table([titles, *(_line(row) for row in rows)])
+    table([titles, *(_line(row) for row in rows)], wide=wide, spare="ID")
 
 
 def _line(row: AuditRecord) -> Sequence[object]:
     resource = row.resource_id or row.other_key_id or "-"
     who = row.key_id, row.key_name or "-"
-    return time(row.at), *who, row.action, row.resource_name or "-", resource, row.address, row.outcome
+    return when(row.at), *who, row.action, row.resource_name or "-", resource, row.address, row.outcome
 
 
 def _object(row: Record) -> dict[str, Any]:

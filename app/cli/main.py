@@ -8,20 +8,24 @@ from types import MappingProxyType
 import click
 from click.shell_completion import CompletionItem
 
+from app.client.commands.options import Group, epilog
+
 _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "Use a depot": {
-            "pull": ("app.client.commands.models", "Have it fetch a model, and watch it arrive."),
+            "pull": ("app.client.commands.pull", "Have it fetch models, and watch them arrive."),
             "search": ("app.client.commands.hub", "Find models on the Hub by name."),
             "ls": ("app.client.commands.models", "List the models."),
             "show": ("app.client.commands.models", "Show all about one model."),
-            "wait": ("app.client.commands.models", "Wait until a model is ready, or an operation has ended."),
-            "rm": ("app.client.commands.models", "Delete a model."),
+            "wait": ("app.client.commands.models", "Wait until models are ready, or operations have ended."),
+            "rm": ("app.client.commands.models", "Delete models."),
             "endpoint": ("app.client.commands.exports", "Print what makes the Hub's clients fetch from it."),
             "deployments": (
                 "app.client.commands.deployments",
                 "List, add and remove what keeps models from being deleted.",
             ),
+            "login": ("app.client.commands.contexts", "Keep a depot's address and your key, and use it from now on."),
+            "contexts": ("app.client.commands.contexts", "List, choose and forget the depots that you signed in to."),
         },
         "Run a depot": {
             "up": ("app.cli.run", "Run everything on this machine."),
@@ -36,12 +40,16 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "audit": ("app.cli.keys", "Who changed what, from where, and how it was answered."),
             "secrets": ("app.cli.keys", "Look after what is sealed in the database."),
         },
+        "About this command": {
+            "help": ("app.cli.topics", "Show the help of a command, or a topic: exit-codes."),
+            "version": ("app.cli.topics", "Print the version."),
+        },
     }
 )
 """Each command's module, and its line in the list of commands."""
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     """A group that imports a command's module when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -69,18 +77,19 @@ class _Lazy(click.Group):
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=epilog("modeldepot up", "modeldepot pull sentence-transformers/all-MiniLM-L6-v2"),
+)
 @click.version_option(package_name="modeldepot", prog_name="modeldepot")
 def main() -> None:
     """Fetch AI models from Hugging Face once, verify them, and keep them where inference engines load them.
 
-    On one machine, `modeldepot up` is all there is to it:
+    On one machine, `modeldepot up` is all there is to it.
 
-    \b
-        modeldepot up
-        modeldepot pull sentence-transformers/all-MiniLM-L6-v2
-
-    What uses a depot finds one elsewhere by DEPOT_URL, DEPOT_KEY and DEPOT_SECRET.
+    What uses a depot finds one elsewhere after `modeldepot login URL`, or by DEPOT_URL, DEPOT_KEY and DEPOT_SECRET,
+    which win.
 
     On several, run `migrate` once, then `serve` and as many `worker`s as you like, with one PostgreSQL, one Redis and
     one shared folder.
@@ -88,4 +97,4 @@ def main() -> None:
     Settings come from environment variables that begin with DEPOT_: `modeldepot up --help` lists them. Secrets may
     stand in files instead, named by DEPOT_SECRET_KEY_FILE, DEPOT_DATABASE_URL_FILE, DEPOT_REDIS_URL_FILE,
     DEPOT_BOOTSTRAP_KEY_FILE and DEPOT_BOOTSTRAP_SECRET_FILE.
-    """  # noqa: D301  # click's marker is that one character
+    """

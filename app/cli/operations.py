@@ -1,6 +1,7 @@
 """`modeldepot operations`: the operations, which worker holds them, and since when."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,21 @@ import click
 from app.api import schemas
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import settings_in
-from app.client.commands.options import data_option
+from app.client.commands.options import data_option, epilog, wide_option
 from app.db.session import Reader
 from app.domain.states import OperationState
 from app.services import history
 from app.services.rows import HistoryRecord
-from app.terminal import print_json, table
+from app.terminal import print_json, say, table, when
 
 _TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "ATTEMPTS", "DUE", "MESSAGE")
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "modeldepot operations", "modeldepot operations --state failure", "modeldepot operations --all --json"
+    )
+)
 @data_option
 @click.option(
     "--state",
@@ -32,7 +37,8 @@ _TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "ATTEMPTS", "D
 @click.option("--all", "every", is_flag=True, help="Those in any state.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="How many, at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's objects, with more in them.")
-def operations(data: Path, state: str, limit: int, *, every: bool, as_json: bool) -> None:
+@wide_option
+def operations(data: Path, state: str, limit: int, *, every: bool, wide: bool, as_json: bool) -> None:
     """Show what is pending, which worker holds it since when, or when it is due; the newest last.
 
     A worker holds an operation by a lease that it renews. One whose lease has run out was killed, or can't reach the
@@ -46,8 +52,10 @@ def operations(data: Path, state: str, limit: int, *, every: bool, as_json: bool
     rows = in_a_transaction(settings_in(data), work)[::-1]
     if as_json:
         print_json({"operations": [_object(row) for row in rows]})
+    elif rows or not sys.stdout.isatty():
+        table([_TITLES, *(_line(row) for row in rows)], wide=wide, spare="ID")
     else:
-        table([_TITLES, *(_line(row) for row in rows)])
+        say("There are no operations yet." if every else f"Nothing is in the state {state!r}; --all shows the others.")
 
 
 def _line(row: HistoryRecord) -> tuple[str, ...]:
@@ -56,7 +64,7 @@ def _line(row: HistoryRecord) -> tuple[str, ...]:
         row.command,
         row.subject or str(row.resource_id),
         f"{row.state} {row.reason or ''}".rstrip(),
-        time(row.created_at),
+        when(row.created_at),
         row.lease_owner or "-",
         str(row.attempts),
         _due(row),
@@ -67,10 +75,10 @@ def _line(row: HistoryRecord) -> tuple[str, ...]:
 def _due(row: HistoryRecord) -> str:
     """Format when it ended, the rest of its lease, or when it is due."""
     if row.ended_at is not None:
-        return f"ended {time(row.ended_at)}"
+        return f"ended {when(row.ended_at)}"
     seconds = (row.due_at - row.now).total_seconds()
     if row.lease_owner is not None:
-        since = f"held since {time(row.leased_at)}, "
+        since = f"held since {when(row.leased_at)}, "
         return since + (f"{seconds:.0f} s left" if seconds > 0 else f"lapsed {-seconds:.0f} s ago")
     return f"in {seconds:.0f} s" if seconds > 0 else f"since {-seconds:.0f} s"
 

@@ -28,7 +28,8 @@ from app.cli.settings import (
     settings_of,
     variable_of,
 )
-from app.client.commands.options import data_option
+from app.client.commands.options import data_option, epilog
+from app.client.contexts import LOCAL, in_use
 from app.db.migrate import revisions
 from app.depot.bootstrap import OwnKey
 from app.depot.status import CannotListen, listen
@@ -62,7 +63,7 @@ Model Depot is up, after {seconds:.1f} s.
 
 Fetch a model, in another terminal:
 
-  {command} pull sentence-transformers/all-MiniLM-L6-v2{data_flag}
+  {command} pull sentence-transformers/all-MiniLM-L6-v2{flag}
 
 or with curl:
 
@@ -79,7 +80,7 @@ or with exo, Exoscale's command line:
 log = structlog.get_logger()
 
 
-@click.command()
+@click.command(epilog=epilog("modeldepot up", "modeldepot up --port 9000 --data /srv/depot"))
 @data_option
 @flags(*_UP_FLAGS, defaults=_EMBEDDED)
 def up(data: Path, **given: str | None) -> None:
@@ -88,13 +89,9 @@ def up(data: Path, **given: str | None) -> None:
     That is the API and a worker, with a database and a Redis server of their own. Nothing needs to be set up first,
     and nothing is left running afterwards. What was fetched is there again at the next start.
 
-    \b
-        modeldepot up
-        modeldepot up --port 9000 --data /srv/depot
-
     A flag wins over its environment variable, which stands in brackets. The secret key that seals tokens is made at
     the first start (DATA/secret.key) unless DEPOT_SECRET_KEY or DEPOT_SECRET_KEY_FILE is set.
-    """  # noqa: D301  # click's marker is that one character
+    """
     begun = time.monotonic()
     folder = DataFolder(data.expanduser().absolute())
     try:
@@ -109,17 +106,18 @@ def up(data: Path, **given: str | None) -> None:
         raise CannotGoOn(str(error)) from None
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "DEPOT_DATABASE_URL=postgresql://depot:…@db/depot DEPOT_REDIS_URL=redis://redis:6379/0 \\",
+        "DEPOT_STORAGE=/models DEPOT_SECRET_KEY_FILE=/run/secrets/depot modeldepot serve --host 0.0.0.0",
+    )
+)
 @flags("host", "port", "root_path", "metrics_host", "metrics_port", "verbose")
 def serve(**given: str | None) -> None:
     """Run the API.
 
-    \b
-        DEPOT_DATABASE_URL=postgresql://depot:…@db/depot DEPOT_REDIS_URL=redis://redis:6379/0 \\
-        DEPOT_STORAGE=/models DEPOT_SECRET_KEY_FILE=/run/secrets/depot modeldepot serve --host 0.0.0.0
-
     It never fetches anything itself: that is the workers' part.
-    """  # noqa: D301  # click's marker is that one character
+    """
     settings = settings_of(given)
     telemetry.configure(settings.log_format)
     # uvicorn re-raises the signal that stopped it, but a requested stop is no failure.
@@ -152,7 +150,7 @@ def serve(**given: str | None) -> None:
         raise CannotGoOn("the API didn't start; the reason stands above")
 
 
-@click.command()
+@click.command(epilog=epilog("modeldepot worker"))
 def worker() -> None:
     """Run one worker: it fetches, verifies and deletes models. Start as many as you like.
 
@@ -162,7 +160,7 @@ def worker() -> None:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "worker.main"])  # noqa: S606  # our own words
 
 
-@click.command()
+@click.command(epilog=epilog("modeldepot migrate"))
 def migrate() -> None:
     """Bring the database to the shape that this version expects. Run it before the new version starts.
 
@@ -193,7 +191,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
             "storage": settings.storage,
             "data": folder.path,
             "command": own_command(),
-            "data_flag": "" if folder.path == default_data() else f" --data {shlex.quote(str(folder.path))}",
+            "flag": _flag(folder.path),
         }
         say(*_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown).split("\n"))
 
@@ -211,6 +209,13 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         base = [Part("redis", folder.redis.start, REDIS_GRACE)] if own_redis else []
         ready = partial(answers, settings.host, settings.port, tls=bool(settings.tls_certificate))
         Supervisor([api, hands], base, answers=ready, greet=greet).run()
+
+
+def _flag(data: Path) -> str:
+    """Return the option by which the user's commands find this depot, if they need one."""
+    if data != default_data():
+        return f" --data {shlex.quote(str(data))}"
+    return "" if in_use() == LOCAL else f" --context {LOCAL}"
 
 
 def _listen(host: str, port: int, client_timeout: float) -> socket.socket:

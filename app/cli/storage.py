@@ -13,17 +13,22 @@ from uuid import UUID
 import click
 
 from app.cli.settings import settings_in
-from app.client.commands.options import data_option, json_option
+from app.client.commands.options import Group, data_option, epilog, json_option, wide_option
 
 _models = click.argument("models", metavar="[ID]...", type=click.UUID, nargs=-1)
 
 
-@click.group()
+@click.group(cls=Group, epilog=epilog("modeldepot storage usage", "modeldepot storage verify --repair"))
 def storage() -> None:
     """Look after the files of the models."""
 
 
-@storage.command()
+@storage.command(
+    epilog=epilog(
+        "modeldepot storage verify",
+        "modeldepot storage verify acme/chat --repair --token-file ~/.cache/huggingface/token",
+    )
+)
 @data_option
 @json_option
 @click.option("--deep", is_flag=True, help="In a bucket, read every file. In a folder they are read in any case.")
@@ -53,15 +58,16 @@ def verify(
     _become("worker.maintenance.verify", data, *words, *(["--", model] if model else []))
 
 
-@storage.command()
+@storage.command(epilog=epilog("modeldepot storage usage", "modeldepot storage usage --json"))
 @data_option
 @json_option
-def usage(data: Path, *, as_json: bool) -> None:
+@wide_option
+def usage(data: Path, *, as_json: bool, wide: bool) -> None:
     """Show how many bytes each model takes: its own, and those that it shares with others."""
-    _become("worker.maintenance.usage", data, *["--json"] * as_json)
+    _become("worker.maintenance.usage", data, *["--json"] * as_json, *["--wide"] * wide)
 
 
-@storage.command()
+@storage.command(epilog=epilog("modeldepot storage check"))
 @data_option
 def check(data: Path) -> None:
     """Compare what the storage holds with what the database says. No file is read: that is `verify`'s part.
@@ -72,7 +78,7 @@ def check(data: Path) -> None:
     _become("worker.maintenance.inventory", data, "check")
 
 
-@storage.command()
+@storage.command(epilog=epilog("modeldepot storage adopt --all"))
 @data_option
 @click.option("--all", "every", is_flag=True, help="Every folder that the database has no model of.")
 @_models
@@ -84,7 +90,7 @@ def adopt(data: Path, models: Sequence[UUID], *, every: bool) -> None:
     _become("worker.maintenance.inventory", data, "adopt", *_chosen(models, every=every))
 
 
-@storage.command()
+@storage.command(epilog=epilog("modeldepot storage prune --all", "modeldepot storage prune --all --yes --now"))
 @data_option
 @click.option("--all", "every", is_flag=True, help="All that the database has no model of.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
@@ -99,7 +105,7 @@ def prune(data: Path, models: Sequence[UUID], *, every: bool, yes: bool, now: bo
     _become("worker.maintenance.inventory", data, "prune", *words, *_chosen(models, every=every))
 
 
-@storage.command()
+@storage.command(epilog=epilog("modeldepot storage restore 2f1c8a4e-0c3b-4f6e-9a37-5d1e6b7c8f90"))
 @data_option
 @click.argument("models", metavar="ID...", type=click.UUID, nargs=-1, required=True)
 def restore(data: Path, models: Sequence[UUID]) -> None:
@@ -107,7 +113,11 @@ def restore(data: Path, models: Sequence[UUID]) -> None:
     _become("worker.maintenance.inventory", data, "restore", *map(str, models))
 
 
-@storage.command()
+@storage.command(
+    epilog=epilog(
+        "modeldepot storage copy --to s3://models/depot", "modeldepot storage copy --to file:///media/disk/depot --deep"
+    )
+)
 @data_option
 @click.option("--to", required=True, metavar="LOCATION", help="s3://bucket/prefix or file:///folder.")
 @click.option("--endpoint", help="The address of that object store, if it is not DEPOT_S3_ENDPOINT.")
@@ -130,7 +140,7 @@ def copy(data: Path, to: str, endpoint: str | None, region: str | None, key_file
     _become("worker.maintenance.copying", data, *words)
 
 
-@storage.command()
+@storage.command(epilog=epilog("modeldepot storage accept"))
 @data_option
 def accept(data: Path) -> None:
     """Make the database know the storage that is mounted now, in place of the one that it knew.

@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 
 import httpx2
 
-from app.client.endpoint import Place
+from app.client.contexts import Place
 from app.client.exits import CannotDo, InTheWay, NoDepot, NotAllowed, NotThere, Wrong
 
 Json = dict[str, Any]
@@ -152,9 +152,11 @@ class Depot:
         if isinstance(error, httpx2.ProxyError):
             return NoDepot(f"the proxy refuses the way to {self.url}: {error}. NO_PROXY names what needs none")
         if isinstance(error, httpx2.TimeoutException):
-            return NoDepot(f"{self.url} doesn't answer in time: is it up, and is the address right (DEPOT_URL)?")
+            return NoDepot(
+                f"{self.url} doesn't answer in time: is it up, and is the address right (DEPOT_URL, contexts)?"
+            )
         return NoDepot(
-            f"no depot answers at {self.url}: {error}. Is it up (`modeldepot up`), and is the address right (DEPOT_URL)?"
+            f"no depot answers at {self.url}: {error}. Is it up (`modeldepot up`), and is the address right (DEPOT_URL, contexts)?"
         )
 
 

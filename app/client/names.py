@@ -1,7 +1,8 @@
 """Finds a model or deployment by its id or its name."""
 
 import shlex
-from difflib import get_close_matches
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
 from uuid import UUID
 
 from app.client.depot import Depot, Json
@@ -10,6 +11,7 @@ from app.domain import pasted
 from app.domain.errors import BadRequest
 from app.domain.pasted import Pasted
 from app.domain.states import ModelStatus
+from app.terminal import did_you_mean
 
 MOST_NAMES = 10_000
 """Most names searched for a similar one, or for a prefix."""
@@ -56,6 +58,12 @@ def named(depot: Depot, name: str, **only: object) -> list[Json]:
     return [model for model in models if model["name"].partition("/")[2].lower() == name.lower()]
 
 
+def matching(found: Sequence[Json], patterns: Sequence[str]) -> list[Json]:
+    """Return those of which a glob pattern matches the name, or a word without wildcards is in it; without any, all."""
+    globs = [pattern if set(pattern) & set("*?[") else f"*{pattern}*" for pattern in map(str.lower, patterns)]
+    return [one for one in found if not globs or any(fnmatch(one["name"].lower(), glob) for glob in globs)]
+
+
 def find_deployment(depot: Depot, text: str) -> Json:
     """Return the deployment with that id, or the only one with that name. Raises `NotThere`, `Wrong`."""
     if is_id(text):
@@ -90,6 +98,7 @@ def _has(model: Json, tag: str) -> bool:
     return not model["include"] or any(tag.lower() in pattern.lower() for pattern in model["include"])
 
 
-def _hint(text: str, known: set[str]) -> str:
-    close = get_close_matches(text, known, n=1, cutoff=0.8)
-    return f"; did you mean {close[0]!r}?" if close else ":"
+def _hint(text: str, known: Iterable[str]) -> str:
+    if "/" not in text:  # a model's name, without its owner
+        known = [name.rpartition("/")[2] for name in known]
+    return did_you_mean(text, known) or ":"

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from app.client.depot import Json
 from app.client.following import Display
 from app.domain.states import ModelStatus
-from app.terminal import say, shown
+from app.terminal import say, shown, size
 
 _BAR = "{desc}  {percentage:3.0f}% |{bar}| {n_fmt}B/{total_fmt}B{postfix}"
 _NO_BAR = "{desc}{postfix}"
@@ -77,13 +77,6 @@ def display() -> Iterator[Display]:
         return
     with tqdm(file=sys.stderr, unit="B", unit_scale=True, dynamic_ncols=True, bar_format=_NO_BAR) as bar:
         yield Bar(bar)
-
-
-def size(number: int | None) -> str:
-    """Format bytes, such as `91.6MB`."""
-    if number is None:
-        return "-"
-    return f"{number}B" if number < 1000 else f"{tqdm.format_sizeof(number)}B"
 
 
 def describe(model: Json) -> str:

@@ -8,6 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+from app.cli.main import main
 from tests.depot import KEY, SECRET, Depot
 from tests.fakehub.hub import Hub, Synthetic
 from tests.terminal import modeldepot
@@ -24,6 +27,10 @@ class Shell:
 
     def run(self, *words: str, given: str = "", **variables: str) -> Any:
         return modeldepot(self.environment | variables, *words, given=given)
+
+    def quick(self, *words: str, given: str = "", **variables: str) -> Result:
+        """How it ends in this process, which takes a tenth of the time."""
+        return CliRunner(env=self.environment | variables).invoke(main, words, input=given)
 
     def done(self, *words: str, **variables: str) -> str:
         """What it printed, and all is well."""

@@ -1,10 +1,15 @@
 """The `modeldepot` command as a whole: its help, and what asking for it costs."""
 
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+import pytest
 from click.testing import CliRunner
 
 from app.cli.main import main
@@ -29,6 +34,7 @@ def test_each_command_is_listed_and_there() -> None:
 
 def test_one_version_is_told_by_the_command_and_stands_in_the_packages_description() -> None:
     told = CliRunner().invoke(main, ["--version"]).output.split()[-1]
+    assert CliRunner().invoke(main, ["version"]).output == CliRunner().invoke(main, ["--version"]).output
     assert told == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     elsewhere = [path for path in (ROOT / "Dockerfile", *ROOT.glob("app/**/*.py")) if f'{told}"' in path.read_text()]
     assert elsewhere == []
@@ -41,10 +47,91 @@ def test_help_imports_nothing_that_takes_time() -> None:
     assert not _HEAVY & set(said.split())
 
 
-def test_an_unknown_command_is_refused() -> None:
-    result = CliRunner().invoke(main, ["pul"])
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("pul",), "pull"),
+        (("lits",), "list"),
+        (("SHOW",), "show"),
+        (("deployments", "ad"), "add"),
+        (("storage", "verfy"), "verify"),
+        (("help", "deployment"), "deployments"),
+        (("quux",), None),
+    ],
+)
+def test_an_unknown_command_is_refused_and_the_one_that_is_close_is_suggested(
+    words: tuple[str, ...], meant: str | None
+) -> None:
+    result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
-    assert "pul" in result.output
+    suggestion = f"; did you mean {meant!r}?" if meant else "."
+    assert f"Error: No such command {words[-1]!r}{suggestion}\n" in result.output
+
+
+@pytest.mark.parametrize(
+    ("synonym", "command"),
+    [
+        ("list", "ls"),
+        ("delete", "rm"),
+        ("remove", "rm"),
+        ("download", "pull"),
+        ("deployments ls", "deployments list"),
+        ("deployments delete", "deployments rm"),
+        ("contexts rm", "contexts remove"),
+        ("key ls", "key list"),
+    ],
+)
+def test_a_synonym_is_the_command(synonym: str, command: str) -> None:
+    helps = [CliRunner().invoke(main, [*words.split(), "--help"]).output for words in (synonym, command)]
+    assert helps[0] == helps[1]
+    assert f"Usage: main {command} " in helps[0]
+    assert CliRunner().invoke(main, ["help", *synonym.split()]).output == helps[1]
+
+
+def test_help_tells_a_topic_and_a_command() -> None:
+    assert CliRunner().invoke(main, ["help", "exit-codes"]).output == f"{CODES}\n"
+    assert CliRunner().invoke(main, ["help"]).output == CliRunner().invoke(main, ["--help"]).output
+    assert CliRunner().invoke(main, ["help", "ls", "more"]).exit_code == 2
+
+
+def test_the_help_of_each_command_has_examples_that_it_takes_and_says_where_the_exit_codes_are() -> None:
+    with main.make_context("modeldepot", ["ls"]) as root:
+        commands = list(_commands(main, root))
+    assert len(commands) > 35
+    for command, context in commands:
+        told = command.get_help(context)
+        examples = told.partition("  Examples:\n")[2].partition("\n\n")[0]
+        assert "modeldepot " in examples or command.name == "endpoint", context.command_path
+        assert told.endswith("Exit codes: modeldepot help exit-codes"), context.command_path
+        # A line may have several, as in `modeldepot ls -q | xargs modeldepot rm`.
+        for words in re.findall(r"modeldepot\b([^|()<\n]*)", examples):
+            _parse(shlex.split(words.rstrip('"')), piped="xargs" in examples)
+
+
+def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, info_name=name, parent=context)
+        yield command, inner
+        if isinstance(command, click.Group):
+            yield from _commands(command, inner)
+
+
+def _parse(words: list[str], *, piped: bool) -> None:
+    """Raise what a wrong command line raises; the command itself is not run."""
+    command: click.Command = main
+    context = click.Context(main)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command, context = found, click.Context(found, info_name=name, parent=context)
+    try:
+        command.make_context(command.name, words, parent=context)
+    except click.MissingParameter:
+        assert piped
+    except click.exceptions.NoArgsIsHelpError:
+        assert isinstance(command, click.Group)
 
 
 def test_each_reason_has_the_exit_code_that_is_documented() -> None:

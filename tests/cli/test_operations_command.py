@@ -1,7 +1,9 @@
 """`modeldepot operations`, on rows in every state that an operation can be in."""
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from app.sealing import new_key
 from app.services import leases
 from tests import by_hand
 from tests.api import contract
-from tests.terminal import modeldepot
+from tests.terminal import Terminal, modeldepot
 
 Ask = Callable[..., str]
 _TOKEN = "sealed:planted"
@@ -24,14 +26,18 @@ _OF_THE_API = {"id", "state", "reason", "message", "reference"}
 
 
 @pytest.fixture
-def ask(database_url: str) -> Ask:
-    """What the command prints."""
-    environment = {
+def environment(database_url: str) -> dict[str, str]:
+    return {
         "DEPOT_DATABASE_URL": database_url,
         "DEPOT_REDIS_URL": "redis://127.0.0.1:1/0",
         "DEPOT_STORAGE": "/nowhere",
         "DEPOT_SECRET_KEY": new_key(),
     }
+
+
+@pytest.fixture
+def ask(environment: dict[str, str]) -> Ask:
+    """What the command prints."""
 
     def run(*words: str) -> str:
         result = modeldepot(environment, "operations", *words)
@@ -84,6 +90,25 @@ def test_what_is_pending_is_told_with_who_holds_it_and_when_it_is_due(database_u
     (failed,) = ask("--state", "failure").splitlines()[1:]
     assert failed.split()[3:5] == ["failure", "forbidden"]
     assert failed.endswith("The Hub has no such repository.")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_terminal_shows_ages_in_lines_that_fit_and_says_when_there_is_nothing(
+    database_url: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    by_hand.run(database_url, _fill)
+
+    def shows(*words: str) -> list[str]:
+        with Terminal(tmp_path, environment, "operations", *words, columns=90, whole=True) as terminal:
+            assert terminal.ends() == 0, terminal.shown
+            return terminal.lines
+
+    titles, *lines = shows()
+    assert titles.split()[:4] == ["COMMAND", "ABOUT", "STATE", "SINCE"]
+    assert len(lines) == 4
+    assert max(map(len, (titles, *lines))) <= 90
+    assert re.search(r"pending +(now|\d+[sm] ago) ", lines[0])
+    assert shows("--state", "timeout") == ["Nothing is in the state 'timeout'; --all shows the others."]
 
 
 def test_json_holds_the_operations_of_the_api_and_more(database_url: str, ask: Ask) -> None:

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import click
 import pytest
 
 from app.client.exits import InTheWay
-from app.terminal import give, print_json, say, shown, table
+from app.terminal import amount, give, print_json, say, shown, size, table, when
 
 NASTY = ["\x1b]0;title\x07", "\x9b31m", "a\nWRONG  forged", "\r", "\u202egnp.exe", "\udc80", "\x7f"]
 """A title, a colour by a C1 code, another line, an overwritten one, a name read backwards, a broken one, a deletion."""
@@ -76,3 +77,73 @@ except ValueError:
     assert "status=200" in first
     assert "model-id=00000000-0000-0000-0000-000000000001" in first
     assert "ValueError: of a name: \\x1b[31m" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (None, "-"),
+        (0, "0B"),
+        (999, "999B"),
+        (1000, "1.00kB"),
+        (9_994_000, "9.99MB"),
+        (9_996_000, "10.0MB"),
+        (99_960_000, "100MB"),
+        (999_600_000, "1.00GB"),
+        (2_150_000_000, "2.15GB"),
+        (5 * 10**18, "5000PB"),
+    ],
+)
+def test_bytes_are_written_with_three_digits(number: int | None, text: str) -> None:
+    assert size(number) == text
+
+
+def _on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(150, "2m ago"), (9000, "2h ago"), (4e5, "4d ago"), (1e8, "3y ago"), (-90_000, "in 1d")],
+)
+def test_a_terminal_shows_how_far_a_time_is_away(monkeypatch: pytest.MonkeyPatch, seconds: float, text: str) -> None:
+    _on_terminal(monkeypatch, 80)
+    moment = datetime.now(UTC) - timedelta(seconds=seconds)
+    assert when(moment) == when(f"{moment:%Y-%m-%dT%H:%M:%SZ}") == text
+    assert when(None) == when("") == "-"
+
+
+def test_elsewhere_than_on_a_terminal_times_and_bytes_are_exact() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert when(moment) == when("2026-01-02T03:04:05Z") == "2026-01-02T03:04:05Z"
+    assert (amount(2_150_000), amount(2_150_000, " bytes")) == ("2150000", "2150000 bytes")
+
+
+def test_a_table_that_is_too_wide_loses_its_spare_column_and_then_has_its_widest_cut(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _on_terminal(monkeypatch, 24)
+    table([("NAME", "ID", "SIZE"), ("n" * 10, "i" * 6, "1")], spare="ID")
+    table([("NAME", "ID", "SIZE"), ("n" * 10, "i" * 7, "1")], spare="ID")
+    table([("NAME", "WHAT"), ("n" * 30, "w" * 12)])
+    table([("NAME", "WHAT"), ("n" * 30, "w" * 12)], wide=True)
+    assert capfd.readouterr().out.splitlines() == [
+        "NAME        ID      SIZE",
+        "nnnnnnnnnn  iiiiii  1",
+        "NAME        SIZE",
+        "nnnnnnnnnn  1",
+        "NAME         WHAT",
+        "nnnnnnnnnn…  wwwwwwwwww…",
+        f"NAME{' ' * 28}WHAT",
+        f"{'n' * 30}  {'w' * 12}",
+    ]
+    assert amount(2_150_000, " bytes") == "2.15MB"
+
+
+def test_columns_on_a_very_narrow_terminal_keep_some_characters(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _on_terminal(monkeypatch, 5)
+    table([("NAME", "WHAT"), ("n" * 30, "w" * 12)])
+    assert capfd.readouterr().out.splitlines()[1] == "nnnnnnn…  wwwwwww…"

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from app.client.progress import size
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database, open_database
 from app.depot.volume import VolumeAway, mark_of_copy, told
@@ -22,7 +21,7 @@ from app.storage.base import Attempt, Store
 from app.storage.locations import S3Options, is_bucket
 from app.storage.manifests import File, Manifest
 from app.storage.names import label_of
-from app.terminal import say, shown
+from app.terminal import amount, say, shown, size
 from worker.maintenance.marking import meet
 from worker.maintenance.orphans import ready
 from worker.maintenance.transfer import Transfer
@@ -168,7 +167,7 @@ class Copying:
             return False
         await asyncio.to_thread(self._target.write_mark, mark_of_copy(mark))
         say(
-            f"{self._target.location} is a copy of this depot's storage: {len(copied)} models, {self._size} bytes. A depot "
+            f"{self._target.location} is a copy of this depot's storage: {len(copied)} models, {amount(self._size, ' bytes')}. A depot "
             "that is restarted with DEPOT_STORAGE set to it changes to it; stop its workers and run this once more before."
         )
         return True
@@ -202,7 +201,7 @@ class Copying:
             say(*(f"NOT COPIED  {model_id}  {model.name}: {problem}" for problem in problems))
             return False
         what = "copied" if wrong is None else "mended"
-        say(f"{what}    {model_id}  {model.name}: {len(manifest.files)} files, {manifest.size} bytes")
+        say(f"{what}    {model_id}  {model.name}: {len(manifest.files)} files, {amount(manifest.size, ' bytes')}")
         self._size += manifest.size
         return True
 

@@ -14,6 +14,7 @@ from app.services.rows import SelectedModel
 from app.storage.base import Store
 from app.storage.manifests import Manifest
 from app.storage.names import label_of
+from app.terminal import amount
 from worker.maintenance.orphans import look, ready, without_folder
 
 
@@ -51,7 +52,11 @@ async def report(database: Database, storage: Store, differences: Differences) -
         yield f"LOST      {model_id}  is ready and has no folder: its row is put in error within the hour"
     for model_id in differences.unknown:
         manifest = next(storage.records(model_id), None)
-        what = f"{manifest.name} at {manifest.revision}, {manifest.size} bytes" if manifest else "without a manifest"
+        what = (
+            f"{manifest.name} at {manifest.revision}, {amount(manifest.size, ' bytes')}"
+            if manifest
+            else "without a manifest"
+        )
         yield f"UNKNOWN   {model_id}  is published, {what}: adopt or prune it"
     for model_id in differences.arriving:
         yield f"PARTIAL   {model_id}  arrived in part and has no row: prune it, unless another depot is at work here"

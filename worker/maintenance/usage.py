@@ -19,12 +19,13 @@ from app.settings import SettingsError, load
 from app.storage import open_store
 from app.storage.base import ModelUsage
 from app.storage.locations import is_bucket
-from app.terminal import print_json, say, shown, table
+from app.terminal import amount, print_json, say, shown, table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="modeldepot storage usage")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--wide", action="store_true")
     options = parser.parse_args()
     try:
         settings = load()
@@ -43,13 +44,18 @@ def main() -> None:
         print_json({"models": [_in_json(*one) for one in _named(rows, usages)], "total": total, "free": free})
         return
     lines = [
-        (model_id, usage.own, usage.shared, usage.arriving, status or "-", name or "(not in this database)")
+        (
+            model_id,
+            *map(amount, (usage.own, usage.shared, usage.arriving)),
+            status or "-",
+            name or "(not in this database)",
+        )
         for model_id, name, status, usage in _named(rows, usages)
     ]
-    table([("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME"), *lines])
+    table([("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME"), *lines], wide=options.wide, spare="ID")
     if is_bucket(storage.location):
         say("", "In a bucket each model has its own copy of what several have: nothing is shared.")
-    say("", f"{total} bytes in all" + ("" if free is None else f", {free} free"))
+    say("", f"{amount(total, ' bytes')} in all" + ("" if free is None else f", {amount(free)} free"))
 
 
 async def _models(address: str) -> Sequence[ModelRecord]:

@@ -1,34 +1,37 @@
-"""Shared by the client commands: options, the depot to use, completion, and following a model."""
+"""Shared by the client commands: the depot to use, several names, completion, and following a model."""
 
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from app.client.commands.options import data_option
+from app.client.contexts import Place, load
 from app.client.depot import Depot, Json
 from app.client.endpoint import find_place
-from app.client.exits import CODES, STOPPED, CannotDo, Failed
+from app.client.exits import STOPPED, CannotDo, Failed
 from app.client.following import follow
 from app.client.names import MOST_NAMES
 from app.client.progress import Notes, display
 from app.local import default_data
-from app.terminal import print_json, say
+from app.terminal import print_json, say, shown
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
-EPILOG = f"\b\nExit codes:\n{CODES}"
 _COMPLETES_WITHIN = 1.0
 """Timeout of shell completion, in seconds."""
 
 
 def depot_options(function: _Function) -> _Function:
-    """Add `--url`, `--data` and `--json`."""
+    """Add `--url`, `--context`, `--data` and `--json`."""
     function = click.option("--json", "as_json", is_flag=True, help="Print the API's objects.")(function)
-    url_help = "Where the depot is.  [DEPOT_URL; default: this machine's]"
+    context_help = "A depot of `modeldepot contexts`. Default: the one in use."
+    function = click.option("--context", metavar="NAME", help=context_help, shell_complete=complete_context)(function)
+    url_help = "Where the depot is.  [DEPOT_URL; default: the context in use, or this machine's]"
     return click.option("--url", envvar="DEPOT_URL", metavar="URL", help=url_help)(data_option(function))
 
 
@@ -37,11 +40,48 @@ def with_depot(function: Callable[..., None]) -> Callable[..., None]:
 
     @depot_options
     @wraps(function)
-    def run(*, url: str | None, data: Path, **given: Any) -> None:
-        with Depot(find_place(url, data.expanduser().absolute())) as depot:
+    def run(*, url: str | None, context: str | None, data: Path, **given: Any) -> None:
+        with Depot(chosen_place(url, context, data)) as depot:
             function(depot, **given)
 
     return run
+
+
+def chosen_place(url: str | None, context: str | None, data: Path) -> Place:
+    """Return the depot that the options of the command mean. Raises `CannotDo`."""
+    given = click.get_current_context()
+    if context and given.get_parameter_source("url") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("give either --url or --context")
+    return find_place(url, data.expanduser().absolute(), context, own=_names_data(given))
+
+
+class Attempts:
+    """Work on several names: a failure is told and the others go on. A failure of a single name is raised."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.several = len(names) > 1
+        self._code = 0
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except CannotDo as error:
+            if not self.several:
+                raise
+            CannotDo(*f"{shown(name)}: {error.message}".split("\n")).show()
+            self._code = self._code or error.exit_code
+
+    def finish(self) -> None:
+        """End the command with the first failure's exit code, if something failed."""
+        if self._code:
+            raise click.exceptions.Exit(self._code)
+
+
+def complete_context(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    with suppress(CannotDo):
+        return [name for name in load().places if name.startswith(incomplete) and name.isprintable()]
+    return []
 
 
 def complete_model(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -64,8 +104,8 @@ def followed(
 ) -> Json | None:
     """Follow a model; return its last state, `None` if gone. Ctrl-C ends only this; `wait` resumes it by `name`."""
     try:
-        with display() if progress else nullcontext(Notes()) as shown:
-            return follow(depot, model_id, shown, operation_id)
+        with display() if progress else nullcontext(Notes()) as where:
+            return follow(depot, model_id, where, operation_id)
     except Failed:
         if as_json:
             with suppress(CannotDo):
@@ -78,8 +118,14 @@ def followed(
 
 def _complete(ctx: click.Context, incomplete: str, ask: Callable[[Depot], list[Json]]) -> list[str]:
     with suppress(CannotDo):
-        place = find_place(ctx.params.get("url"), ctx.params.get("data") or default_data())
+        data, context = ctx.params.get("data") or default_data(), ctx.params.get("context")
+        place = find_place(ctx.params.get("url"), data, context, own=_names_data(ctx))
         with Depot(place, patience=_COMPLETES_WITHIN) as depot:
             names = {one["name"] for one in ask(depot)}
             return sorted(name for name in names if name.startswith(incomplete) and name.isprintable())
     return []
+
+
+def _names_data(ctx: click.Context) -> bool:
+    """Return whether the user names a data folder, and so this machine's depot."""
+    return ctx.get_parameter_source("data") in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}

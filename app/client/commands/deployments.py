@@ -1,17 +1,25 @@
 """`modeldepot deployments`: declarations that a model is in use, so that it can't be deleted."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from app.client.commands.common import EPILOG, complete_deployment, complete_model, depot_options, with_depot
+from app.client.commands.common import complete_deployment, complete_model, depot_options, with_depot
+from app.client.commands.options import Group, epilog, quiet_option, wide_option
 from app.client.depot import Depot, Json
-from app.client.names import find_deployment, find_model
-from app.terminal import print_json, say, table
+from app.client.names import find_deployment, find_model, matching
+from app.terminal import give, print_json, say, table
 
 
-@click.group(invoke_without_command=True, epilog=EPILOG)
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    epilog=epilog(
+        "modeldepot deployments", "modeldepot deployments add chat acme/chat", "modeldepot deployments rm chat"
+    ),
+)
 @depot_options
 @click.pass_context
 def deployments(context: click.Context, /, **given: Any) -> None:
@@ -20,24 +28,47 @@ def deployments(context: click.Context, /, **given: Any) -> None:
     What serves the model is not touched: a deployment is its word.
     """
     if context.invoked_subcommand is None:
-        _list(**given)
+        _list(patterns=(), quiet=False, wide=False, **given)
     elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in given):
         raise click.UsageError(f"put options behind {context.invoked_subcommand!r}, whose they are")
 
 
 @with_depot
-def _list(depot: Depot, *, as_json: bool) -> None:
-    found = depot.deployments()
+def _list(depot: Depot, patterns: Sequence[str], *, quiet: bool, wide: bool, as_json: bool) -> None:
+    kept = depot.deployments()
+    found = matching(kept, patterns)
     if as_json:
         print_json({"deployments": found})
+    elif quiet:
+        for one in found:
+            give(one["id"])
     elif found:
         lines = [(one["name"], one["model"]["name"], _gpus(one), one["deployment-url"], one["id"]) for one in found]
-        table([("NAME", "MODEL", "GPUS", "URL", "ID"), *lines])
+        table([("NAME", "MODEL", "GPUS", "URL", "ID"), *lines], wide=wide, spare="ID")
+    elif kept:
+        say("No deployment is like that. `modeldepot deployments` lists all.", err=True)
     else:
         say("There are no deployments: modeldepot deployments add NAME MODEL", err=True)
 
 
-@deployments.command(epilog=EPILOG)
+@deployments.command(
+    "list", epilog=epilog("modeldepot deployments list", "modeldepot deployments list 'chat-*' --wide")
+)
+@depot_options
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
+@quiet_option
+@wide_option
+def list_deployments(patterns: Sequence[str], **given: Any) -> None:
+    """List the deployments, oldest first: all, or those whose name a pattern matches or a word is in."""
+    _list(patterns=patterns, **given)
+
+
+@deployments.command(
+    epilog=epilog(
+        "modeldepot deployments add embeddings sentence-transformers/all-MiniLM-L6-v2",
+        "modeldepot deployments add chat acme/chat --deployment-url https://chat.example.org --gpu-count 2",
+    )
+)
 @with_depot
 @click.argument("name")
 @click.argument("model", metavar="MODEL", shell_complete=complete_model)
@@ -57,7 +88,7 @@ def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> 
         say(deployment["id"])
 
 
-@deployments.command(epilog=EPILOG)
+@deployments.command(epilog=epilog("modeldepot deployments rm embeddings"))
 @with_depot
 @click.argument("deployment", metavar="NAME|ID", shell_complete=complete_deployment)
 def rm(depot: Depot, deployment: str, *, as_json: bool) -> None:

@@ -5,24 +5,20 @@ from pathlib import Path
 
 import click
 
-from app.client.commands.common import EPILOG, depot_options
-from app.client.endpoint import find_place
+from app.client.commands.common import chosen_place, depot_options
+from app.client.commands.options import epilog
 from app.domain.keys import hub_token
 from app.terminal import give, print_json
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=epilog('eval "$(modeldepot endpoint)"', "hf download sentence-transformers/all-MiniLM-L6-v2"))
 @depot_options
-def endpoint(*, url: str | None, data: Path, as_json: bool) -> None:
+def endpoint(*, url: str | None, context: str | None, data: Path, as_json: bool) -> None:
     """Print what makes the Hub's clients fetch from the depot: where it is, and your key as a token.
 
-    \b
-        eval "$(modeldepot endpoint)"
-        hf download sentence-transformers/all-MiniLM-L6-v2
-
     vLLM, SGLang, TGI, transformers and others get a model by its name then. What is printed holds the key's secret.
-    """  # noqa: D301  # click's marker is that one character
-    place = find_place(url, data.expanduser().absolute())
+    """
+    place = chosen_place(url, context, data)
     variables = {"HF_ENDPOINT": place.url, "HF_TOKEN": hub_token(place.key_id, place.secret)}
     if as_json:
         print_json(variables)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import click
 
-from app.client.commands.common import EPILOG, with_depot
+from app.client.commands.common import with_depot
+from app.client.commands.options import epilog, wide_option
 from app.client.depot import Depot, Json
 from app.client.exits import Wrong
 from app.client.names import named
-from app.client.progress import size
 from app.domain import pasted
 from app.domain.errors import BadRequest
 from app.domain.states import ModelStatus
-from app.terminal import print_json, say, table
+from app.terminal import print_json, say, size, table
 
 _MOST_LISTED = 20
 """Files that a plan shows on a terminal."""
@@ -20,11 +20,12 @@ _LIMITS = {"free": "free", "quota-left": "left of the quota"}
 """What limits a plan's space, in words."""
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=epilog("modeldepot search gemma gguf", "modeldepot search all-MiniLM --limit 5"))
 @with_depot
 @click.argument("words", nargs=-1, required=True)
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many to list at most.")
-def search(depot: Depot, words: Sequence[str], limit: int, *, as_json: bool) -> None:
+@wide_option
+def search(depot: Depot, words: Sequence[str], limit: int, *, wide: bool, as_json: bool) -> None:
     """Find models on the Hub by the words in their names, those with the most downloads first."""
     models = depot.search(" ".join(words), limit)
     if as_json:
@@ -41,7 +42,7 @@ def search(depot: Depot, words: Sequence[str], limit: int, *, as_json: bool) -> 
             )
             for model in models
         ]
-        table([("NAME", "DOWNLOADS", "LIKES", "SIZE", "ACCESS", "UPDATED"), *lines])
+        table([("NAME", "DOWNLOADS", "LIKES", "SIZE", "ACCESS", "UPDATED"), *lines], wide=wide)
     else:
         say("The Hub has no model with all these words in its name.", err=True)
 

@@ -1,133 +1,93 @@
-"""`modeldepot pull`, `ls`, `show`, `rm` and `wait`: a depot's models, from a terminal."""
+"""`modeldepot ls`, `show`, `rm` and `wait`: a depot's models, from a terminal."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+import sys
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import click
 
-from app.client.commands.common import EPILOG, complete_model, followed, with_depot
-from app.client.commands.hub import show_plan, wanted
+from app.client.commands.common import Attempts, complete_model, followed, with_depot
+from app.client.commands.options import epilog, quiet_option, wide_option
 from app.client.depot import Depot, Json
-from app.client.exits import CannotDo, Failed, InTheWay, NotThere
+from app.client.exits import InTheWay, NotThere
 from app.client.following import check
-from app.client.names import find_model, is_id, selection
-from app.client.progress import describe, percent, size
-from app.client.tokens import Token, find_token, is_overheard, login
-from app.domain.errors import Reason
+from app.client.names import find_model, is_id, matching, selection
+from app.client.progress import describe, percent
 from app.domain.states import ModelStatus
-from app.terminal import give, print_json, say, table
+from app.terminal import CommandError, amount, give, print_json, say, size, table, when
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DELETING = "deleting"
 
 
 def _model_argument(function: _Function) -> _Function:
     return click.argument("model", metavar="NAME|ID", shell_complete=complete_model)(function)
 
 
-@click.command(epilog=EPILOG)
-@with_depot
-@click.argument("name", metavar="OWNER/NAME[:QUANT]|URL")
-@click.option("--revision", metavar="REVISION", help="A branch, tag or commit. Default: main.")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Fetch only files that match. May be repeated.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files that match. May be repeated.")
-@click.option(
-    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="A file with the Hub token to send."
+@click.command(
+    epilog=epilog(
+        "modeldepot ls",
+        "modeldepot ls 'meta-llama/*' GGUF",
+        "modeldepot ls -q --status error | xargs modeldepot rm",
+    )
 )
-@click.option("--token-stdin", is_flag=True, help="Read the Hub token from standard input.")
-@click.option("--no-token", is_flag=True, help="Send no Hub token, also when HF_TOKEN holds one.")
-@click.option("--dry-run", is_flag=True, help="Say what it would fetch and whether that fits; fetch nothing.")
-@click.option("--detach", is_flag=True, help="Ask for it, print the model's id, and don't wait.")
-def pull(
-    depot: Depot,
-    name: str,
-    revision: str | None,
-    include: Sequence[str],
-    exclude: Sequence[str],
-    token_file: Path | None,
-    *,
-    token_stdin: bool,
-    no_token: bool,
-    dry_run: bool,
-    detach: bool,
-    as_json: bool,
-) -> None:
-    """Have the depot fetch a model, watch it arrive, and print the folder it is in.
-
-    \b
-        modeldepot pull sentence-transformers/all-MiniLM-L6-v2
-        modeldepot pull unsloth/gemma-3-270m-it-GGUF:Q4_K_M
-        modeldepot pull https://huggingface.co/owner/name/tree/v1.0 --include '*.safetensors' --dry-run
-        modeldepot pull mistralai/Mistral-7B-v0.3 --token-file ~/.cache/huggingface/token
-
-    A model that is there already is a success, and you are told if its branch has moved on the Hub since; one that is
-    under way is followed; one that is in error is tried again, from what had arrived. The Hub token of gated and private
-    models is read from HF_TOKEN, or from a file or standard input: on a command line it would be seen by all of the
-    machine. The token of `hf auth login` is sent only if its file is named. Ctrl-C ends the watching, not the download.
-    """  # noqa: D301  # click's marker is that one character
-    token = None if no_token else find_token(token_file, stdin=token_stdin)
-    if token:
-        _announce(depot, token)
-    body = wanted(depot, name, revision, include, exclude, token.value if token else None)
-    if dry_run:
-        show_plan(depot.plan(body), as_json=as_json)
-        return
-    with _token_missed(token):
-        model = _begin(depot, body)[0] if detach else _fetch(depot, body, as_json=as_json)
-    if detach and not as_json:
-        give(model["id"])
-    else:
-        _print(model, as_json=as_json)
-
-
-@contextmanager
-def _token_missed(token: Token | None) -> Iterator[None]:
-    """Say how to send a Hub token if the block fails for want of one."""
-    try:
-        yield
-    except Failed as error:
-        if error.reason in {Reason.FORBIDDEN, Reason.NOT_FOUND} and not token:
-            say(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
-        raise
-
-
-def _announce(depot: Depot, token: Token) -> None:
-    aloud = ", which others may overhear on the way: the depot is at http://" if is_overheard(depot.url) else ""
-    say(f"sending the Hub token of {token.source} along{aloud}", err=True)
-
-
-@click.command()
 @with_depot
-def ls(depot: Depot, *, as_json: bool) -> None:
-    """List the models, oldest first."""
-    models = depot.models()
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
+@click.option(
+    "--status",
+    type=click.Choice([*(status.value for status in ModelStatus), _DELETING]),
+    help="Those with this status.",
+)
+@quiet_option
+@wide_option
+def ls(depot: Depot, patterns: Sequence[str], status: str | None, *, quiet: bool, wide: bool, as_json: bool) -> None:
+    """List the models, oldest first: all, or those whose name a pattern such as 'acme/*' matches or a word is in."""
+    kept = depot.models()
+    models = [model for model in matching(kept, patterns) if status in {None, _state(model)}]
     if as_json:
         print_json({"models": models})
+    elif quiet:
+        for model in models:
+            give(model["id"])
     elif models:
-        lines = [
-            (
-                model["name"],
-                _status(model),
-                size(model["model-size"] or model["total"]),
-                model.get("last-pulled-at") or "-",
-                model["id"],
-                selection(model),
-            )
-            for model in models
-        ]
-        table([("NAME", "STATUS", "SIZE", "LAST PULLED", "ID", ""), *lines])
+        _table(models, wide=wide)
+    elif kept:
+        say("No model is like that. `modeldepot ls` lists all.", err=True)
     else:
         say("There are no models yet: modeldepot pull OWNER/NAME", err=True)
 
 
-@click.command(epilog=EPILOG)
+def _table(models: Sequence[Json], *, wide: bool) -> None:
+    """Print a line for each model; on a terminal also its age."""
+    on_terminal = sys.stdout.isatty()
+    titles = ("NAME", "STATUS", "SIZE", *["CREATED"] * on_terminal, "LAST PULLED", "ID", "")
+    lines = [
+        (
+            model["name"],
+            _status(model),
+            size(model["model-size"] or model["total"]),
+            *[when(model["created-at"])] * on_terminal,
+            when(model.get("last-pulled-at")),
+            model["id"],
+            selection(model),
+        )
+        for model in models
+    ]
+    table([titles, *lines], wide=wide, spare="ID")
+
+
+@click.command(
+    epilog=epilog(
+        "modeldepot show sentence-transformers/all-MiniLM-L6-v2",
+        "modeldepot show all-MiniLM-L6-v2 --files",
+        "modeldepot show acme/chat@v1.0 --json",
+    )
+)
 @with_depot
 @_model_argument
 @click.option("--files", is_flag=True, help="List the files of a ready model, with their SHA-256, instead.")
-def show(depot: Depot, model: str, *, files: bool, as_json: bool) -> None:
+@wide_option
+def show(depot: Depot, model: str, *, files: bool, wide: bool, as_json: bool) -> None:
     """Show all about one model."""
     found = find_model(depot, model)
     if files:
@@ -135,9 +95,8 @@ def show(depot: Depot, model: str, *, files: bool, as_json: bool) -> None:
         if as_json:
             print_json({"files": listed})
         else:
-            table(
-                [("SHA-256", "SIZE", "PATH"), *((file["sha256"], str(file["size"]), file["path"]) for file in listed)]
-            )
+            lines = [(file["sha256"], amount(file["size"]), file["path"]) for file in listed]
+            table([("SHA-256", "SIZE", "PATH"), *lines], wide=wide, spare="SHA-256")
         return
     if as_json:
         print_json(found)
@@ -157,8 +116,8 @@ def show(depot: Depot, model: str, *, files: bool, as_json: bool) -> None:
         "commit": found["commit"],
         "used by": ", ".join(users),
         "pulled": _pulled(found),
-        "created": found["created-at"],
-        "updated": found["updated-at"],
+        "created": _time(found["created-at"]),
+        "updated": _time(found["updated-at"]),
     }
     for title, value in told.items():
         if value:
@@ -170,104 +129,115 @@ def _pulled(model: Json) -> str:
     if not model.get("last-pulled-at"):
         return ""
     by, using = (model.get(f"last-pulled-{which}") for which in ("by", "with"))
-    last = f"{model['last-pulled-at']}{f' by {by}' if by else ''}{f' with {using}' if using else ''}"
+    last = f"{_time(model['last-pulled-at'])}{f' by {by}' if by else ''}{f' with {using}' if using else ''}"
     return f"{model['pulls']} times, {size(model['bytes-sent'])}, last {last}"
 
 
-@click.command(epilog=EPILOG)
+def _time(moment: str) -> str:
+    """Format a time, on a terminal with its distance from now."""
+    return moment if (distance := when(moment)) == moment else f"{moment} ({distance})"
+
+
+@click.command(
+    epilog=epilog(
+        "modeldepot rm sentence-transformers/all-MiniLM-L6-v2",
+        "modeldepot rm acme/chat acme/embeddings --yes",
+        "modeldepot ls -q --status error | xargs modeldepot rm",
+    )
+)
 @with_depot
-@_model_argument
-@click.option("--wait/--no-wait", default=True, help="Whether to wait until it is gone. Default: wait.")
-def rm(depot: Depot, model: str, *, wait: bool, as_json: bool) -> None:
-    """Delete a model; what still fetches it is stopped. Refused while deployments use it."""
-    found = find_model(depot, model)
+@click.argument("models", metavar="NAME|ID...", nargs=-1, required=True, shell_complete=complete_model)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask. On a terminal it asks otherwise.")
+@click.option("--wait/--no-wait", default=True, help="Whether to wait until they are gone. Default: wait.")
+def rm(depot: Depot, models: Sequence[str], *, yes: bool, wait: bool, as_json: bool) -> None:
+    """Delete models; what still fetches them is stopped. Refused while deployments use them."""
+    attempts, found, operations = Attempts(models), {}, {}
+    for text in models:
+        with attempts.of(text):
+            model = find_model(depot, text)
+            found[model["id"]] = model
+    if found and not (yes or as_json):
+        _ask(found.values())
+    for model_id, model in found.items():
+        with attempts.of(model["name"]):
+            operations[model_id] = _delete(depot, model)
+    for model_id, operation in operations.items():
+        name = found[model_id]["name"]
+        with attempts.of(name):
+            if wait:
+                followed(depot, model_id, operation["id"], name=operation["id"], progress=False)
+                operations[model_id] = depot.operation(operation["id"])
+            if not as_json:
+                say(f"{name} is {'gone' if wait else 'being deleted'}", err=True)
+    if as_json:
+        done = list(operations.values())
+        print_json({"operations": done} if attempts.several else done[0])
+    attempts.finish()
+
+
+def _ask(models: Collection[Json]) -> None:
+    """On a terminal, ask whether to delete the models. Raises `CommandError` if not."""
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        return
+    for model in models:
+        say(" ".join(filter(None, (model["name"], f"({size(model['model-size'])})", selection(model)))), err=True)
+    what = "it" if len(models) == 1 else f"these {len(models)} models"
+    if not click.confirm(f"Delete {what}?", err=True):
+        raise CommandError("nothing was deleted")
+
+
+def _delete(depot: Depot, model: Json) -> Json:
+    """Return the operation. Raises `InTheWay` with the deployments that use the model."""
     try:
-        operation = depot.delete_model(found["id"])
+        return depot.delete_model(model["id"])
     except InTheWay:
-        users = [f"  {user['name']}  {user['id']}" for user in _users(depot, found)]
+        users = [f"  {user['name']}  {user['id']}" for user in _users(depot, model)]
         if not users:
             raise
         what = "Once nothing serves it, remove them with `modeldepot deployments rm NAME`, then remove the model"
-        raise InTheWay(f"{found['name']} is in use by:", *users, what) from None
-    if wait:
-        followed(depot, found["id"], operation["id"], name=operation["id"], progress=False)
-        operation = depot.operation(operation["id"])
-    if as_json:
-        print_json(operation)
-    else:
-        say(f"{found['name']} is {'gone' if wait else 'being deleted'}", err=True)
+        raise InTheWay(f"{model['name']} is in use by:", *users, what) from None
 
 
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=epilog(
+        "modeldepot wait sentence-transformers/all-MiniLM-L6-v2",
+        "modeldepot pull acme/chat acme/embeddings --detach | xargs modeldepot wait",
+    )
+)
 @with_depot
-@click.argument("what", metavar="OPERATION|NAME|ID", shell_complete=complete_model)
-def wait(depot: Depot, what: str, *, as_json: bool) -> None:
-    """Wait until an operation has ended, or a model is ready; fail if it failed.
+@click.argument("what", metavar="OPERATION|NAME|ID...", nargs=-1, required=True, shell_complete=complete_model)
+def wait(depot: Depot, what: Sequence[str], *, as_json: bool) -> None:
+    """Wait until operations have ended, or models are ready; fail if one failed.
 
-    With --json it prints the operation, or else the model.
+    With --json it prints each operation or model.
     """
+    attempts, ended = Attempts(what), []
+    for text in what:
+        with attempts.of(text):
+            one = _wait(depot, text, as_json=as_json and not attempts.several)
+            ended.append(one)
+            if not as_json and "path" in one:
+                give(one["path"])
+    if as_json:
+        print_json({"ended": ended} if attempts.several else ended[0])
+    attempts.finish()
+
+
+def _wait(depot: Depot, what: str, *, as_json: bool) -> Json:
+    """Return the operation or the model with which it ended. Raises `Failed`, `NotThere`."""
     operation = _operation(depot, what)
     if operation is None:
         model = find_model(depot, what)
         left = followed(depot, model["id"], name=what, as_json=as_json)
         if left is None:
             raise NotThere(f"{model['name']} was deleted meanwhile")
-        _print(left, as_json=as_json)
-        return
+        return left
     model_id = operation["reference"]["id"] if operation["reference"]["command"] == "get-model" else None
     if model_id:
         followed(depot, model_id, operation["id"], name=what, as_json=as_json)
         operation = depot.operation(what)
     check(operation)
-    if as_json:
-        print_json(operation)
-
-
-def _fetch(depot: Depot, body: Json, *, as_json: bool) -> Json:
-    """Return the model once it is ready. One that is being deleted is requested again once it is gone."""
-    while True:
-        model, operation_id = _begin(depot, body)
-        name = model["id"] if selection(model) else model["name"]
-        left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
-        if left is not None:
-            return left
-        say(f"model {model['id']} was deleted: it is asked for anew", err=True)
-
-
-def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
-    """Return (the model, the operation that fetches it or `None` if it existed)."""
-    try:
-        operation = depot.create_model(body)
-    except InTheWay as error:
-        existing = _ID.search(error.message)
-        if existing is None:
-            raise
-        model = depot.model(existing[0])
-        _say_how_it_is(depot, model)
-        return model, None
-    return depot.model(operation["reference"]["id"]), operation["id"]
-
-
-def _say_how_it_is(depot: Depot, model: Json) -> None:
-    """Report the state of an existing model; if it is ready, also whether its revision has moved."""
-    ready = model["status"] == ModelStatus.READY
-    how = "being deleted" if model.get("deleting") else "here already" if ready else "under way already"
-    say(f"{model['name']} is {how}, as model {model['id']}", err=True)
-    if not ready or model.get("deleting"):
-        return
-    try:
-        told = depot.latest(model["id"])
-    except CannotDo as error:
-        say(f"Whether {model['revision']} has moved since can't be told: {error.message}", err=True)
-        return
-    if told["moved"]:
-        newer = " ".join(["modeldepot pull", model["name"], selection(model | {"revision": told["latest"]})])
-        say(
-            f"{told['revision']} has moved: this is commit {told['commit'][:12]}, the Hub is at {told['latest'][:12]}.",
-            f"To have that, too: {newer}",
-            f"To have it in this one's place, remove this one first: modeldepot rm {model['id']}",
-            err=True,
-        )
+    return operation
 
 
 def _operation(depot: Depot, text: str) -> Json | None:
@@ -283,15 +253,12 @@ def _users(depot: Depot, model: Json) -> list[Json]:
 
 
 def _status(model: Json) -> str:
-    """Return the status, with its progress or reason."""
+    """Return the state, with its progress or reason."""
     if model.get("deleting"):
-        return "deleting"
+        return _DELETING
     far = percent(model)
     return f"{model['status']} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
 
 
-def _print(model: Json, *, as_json: bool) -> None:
-    if as_json:
-        print_json(model)
-    else:
-        give(model["path"])
+def _state(model: Json) -> str:
+    return _DELETING if model.get("deleting") else str(model["status"])

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""What several commands share: options, groups with aliases, and the examples below a command's help."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,35 @@ from typing import TypeVar
 import click
 
 from app.local import default_data
+from app.terminal import did_you_mean
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
+_SYNONYMS = (("ls", "list"), ("rm", "remove", "delete"), ("pull", "download"))
+"""Names of one command: each group has one of them, and takes the others, too."""
+
+
+class Group(click.Group):
+    """A group that takes synonyms of its commands, and suggests a command for what is close to one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, [self._meant(ctx, args[0]), *args[1:]])
+
+    def _meant(self, ctx: click.Context, name: str) -> str:
+        known = {command: command for command in self.list_commands(ctx)}
+        for synonyms in _SYNONYMS:
+            if found := next((name for name in synonyms if name in known), None):
+                known |= dict.fromkeys(synonyms, found)
+        if name in known or name.startswith("-") or ctx.resilient_parsing:
+            return known.get(name, name)
+        return ctx.fail(f"No such command {name!r}{did_you_mean(name, known) or '.'}")
+
+
+def epilog(*examples: str) -> str:
+    """Return the end of a command's help."""
+    lines = "".join(f"\n    {example}" for example in examples)
+    return f"\b\nExamples:{lines}\n\nExit codes: modeldepot help exit-codes"
 
 
 def data_option(function: _Function) -> _Function:
@@ -26,3 +53,13 @@ def data_option(function: _Function) -> _Function:
 def json_option(function: _Function) -> _Function:
     """Add `--json`, as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(function)
+
+
+def wide_option(function: _Function) -> _Function:
+    """Add `--wide`."""
+    return click.option("--wide", is_flag=True, help="Cut and leave out nothing to fit the terminal.")(function)
+
+
+def quiet_option(function: _Function) -> _Function:
+    """Add `--quiet`."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print the ids only.")(function)

@@ -1,0 +1,187 @@
+"""`modeldepot pull`: have a depot fetch models, and watch them arrive."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from app.client.commands.common import Attempts, followed, with_depot
+from app.client.commands.hub import show_plan, wanted
+from app.client.commands.options import epilog
+from app.client.depot import Depot, Json
+from app.client.exits import CannotDo, Failed, InTheWay
+from app.client.names import selection
+from app.client.tokens import Token, find_token, is_overheard, login
+from app.domain.errors import Reason
+from app.domain.states import ModelStatus
+from app.terminal import give, print_json, say
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@click.command(
+    epilog=epilog(
+        "modeldepot pull sentence-transformers/all-MiniLM-L6-v2",
+        "modeldepot pull unsloth/gemma-3-270m-it-GGUF:Q4_K_M",
+        "modeldepot pull https://huggingface.co/owner/name/tree/v1.0 --include '*.safetensors' --dry-run",
+        "modeldepot pull mistralai/Mistral-7B-v0.3 --token-file ~/.cache/huggingface/token",
+        "modeldepot pull acme/chat acme/embeddings --detach",
+    )
+)
+@with_depot
+@click.argument("names", metavar="OWNER/NAME[:QUANT]|URL...", nargs=-1, required=True)
+@click.option("--revision", metavar="REVISION", help="A branch, tag or commit. Default: main.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Fetch only files that match. May be repeated.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files that match. May be repeated.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="A file with the Hub token to send."
+)
+@click.option("--token-stdin", is_flag=True, help="Read the Hub token from standard input.")
+@click.option("--no-token", is_flag=True, help="Send no Hub token, also when HF_TOKEN holds one.")
+@click.option("--dry-run", is_flag=True, help="Say what it would fetch and whether that fits; fetch nothing.")
+@click.option("--detach", is_flag=True, help="Ask for it, print the model's id, and don't wait.")
+def pull(
+    depot: Depot,
+    names: Sequence[str],
+    revision: str | None,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    token_file: Path | None,
+    *,
+    token_stdin: bool,
+    no_token: bool,
+    dry_run: bool,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Have the depot fetch models, watch them arrive, and print the folders they are in.
+
+    A model that is there already is a success, and you are told if its branch has moved on the Hub since; one that is
+    under way is followed; one that is in error is tried again, from what had arrived. Of several, one that fails leaves
+    the others alone. The Hub token of gated and private models is read from HF_TOKEN, or from a file or standard input:
+    on a command line it would be seen by all of the machine. The token of `hf auth login` is sent only if its file is
+    named. Ctrl-C ends the watching, not the download.
+    """
+    token = None if no_token else find_token(token_file, stdin=token_stdin)
+    if token:
+        _announce(depot, token)
+    bodies, attempts = {}, Attempts(names)
+    for name in names:
+        with attempts.of(name):
+            bodies[name] = wanted(depot, name, revision, include, exclude, token.value if token else None)
+    if dry_run:
+        _plan(depot, bodies, attempts, as_json=as_json)
+    else:
+        _pull(depot, bodies, attempts, token, detach=detach, as_json=as_json)
+    attempts.finish()
+
+
+def _plan(depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, *, as_json: bool) -> None:
+    plans = []
+    for name, body in bodies.items():
+        with attempts.of(name):
+            plans.append(depot.plan(body))
+    if as_json and attempts.several:
+        print_json({"plans": plans})
+        return
+    for number, plan in enumerate(plans):
+        if number:
+            say("")
+        show_plan(plan, as_json=as_json)
+
+
+def _pull(
+    depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, token: Token | None, *, detach: bool, as_json: bool
+) -> None:
+    """Ask for all models before the first is followed, so that they are fetched side by side."""
+    begun, models = {}, []
+    for name, body in bodies.items():
+        with attempts.of(name), _token_missed(token):
+            begun[name] = _begin(depot, body)
+    to_come = [_label(model) for model, _ in begun.values()]
+    for name, one in begun.items():
+        del to_come[0]
+        with attempts.of(name), _token_missed(token):
+            alone = as_json and not attempts.several
+            model = one[0] if detach else _fetch(depot, bodies[name], one, to_come, as_json=alone)
+            models.append(model)
+            if not as_json:
+                give(model["id" if detach else "path"])
+    if as_json and attempts.several:
+        print_json({"models": models})
+    elif as_json:
+        print_json(models[0])
+
+
+@contextmanager
+def _token_missed(token: Token | None) -> Iterator[None]:
+    """Say how to send a Hub token if the block fails for want of one."""
+    try:
+        yield
+    except Failed as error:
+        if error.reason in {Reason.FORBIDDEN, Reason.NOT_FOUND} and not token:
+            say(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
+        raise
+
+
+def _announce(depot: Depot, token: Token) -> None:
+    aloud = ", which others may overhear on the way: the depot is at http://" if is_overheard(depot.url) else ""
+    say(f"sending the Hub token of {token.source} along{aloud}", err=True)
+
+
+def _fetch(depot: Depot, body: Json, begun: tuple[Json, str | None], to_come: Sequence[str], *, as_json: bool) -> Json:
+    """Return the model once it is ready. One that is being deleted is requested again once it is gone.
+
+    After Ctrl-C the user is told how to wait for it and those `to_come`.
+    """
+    while True:
+        model, operation_id = begun
+        name = " ".join((_label(model), *to_come))
+        left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
+        if left is not None:
+            return left
+        say(f"model {model['id']} was deleted: it is asked for anew", err=True)
+        begun = _begin(depot, body)
+
+
+def _label(model: Json) -> str:
+    """Return what names this model only."""
+    return str(model["id"] if selection(model) else model["name"])
+
+
+def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
+    """Return (the model, the operation that fetches it or `None` if it existed)."""
+    try:
+        operation = depot.create_model(body)
+    except InTheWay as error:
+        existing = _ID.search(error.message)
+        if existing is None:
+            raise
+        model = depot.model(existing[0])
+        _say_how_it_is(depot, model)
+        return model, None
+    return depot.model(operation["reference"]["id"]), operation["id"]
+
+
+def _say_how_it_is(depot: Depot, model: Json) -> None:
+    """Report the state of an existing model; if it is ready, also whether its revision has moved."""
+    ready = model["status"] == ModelStatus.READY
+    how = "being deleted" if model.get("deleting") else "here already" if ready else "under way already"
+    say(f"{model['name']} is {how}, as model {model['id']}", err=True)
+    if not ready or model.get("deleting"):
+        return
+    try:
+        told = depot.latest(model["id"])
+    except CannotDo as error:
+        say(f"Whether {model['revision']} has moved since can't be told: {error.message}", err=True)
+        return
+    if told["moved"]:
+        newer = " ".join(["modeldepot pull", model["name"], selection(model | {"revision": told["latest"]})])
+        say(
+            f"{told['revision']} has moved: this is commit {told['commit'][:12]}, the Hub is at {told['latest'][:12]}.",
+            f"To have that, too: {newer}",
+            f"To have it in this one's place, remove this one first: modeldepot rm {model['id']}",
+            err=True,
+        )

@@ -1,0 +1,63 @@
+"""`modeldepot pull` of several models at once."""
+
+import json
+from pathlib import Path
+
+from tests.api import contract
+from tests.cli.shell import Shell
+from tests.processes import until
+from tests.terminal import Terminal
+
+
+def _done(shell: Shell, *words: str) -> str:
+    result = shell.quick(*words)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_several_are_pulled_and_their_folders_are_told_in_order(shell: Shell) -> None:
+    names = [shell.repository() for _ in range(3)]
+    paths = _done(shell, "pull", *names).splitlines()
+    assert paths == [shell.depot.model(shell.id_of(name))["path"] for name in names]
+    assert all((Path(path) / "config.json").is_file() for path in paths)
+    pulled = json.loads(_done(shell, "pull", *names, "--json"))
+    contract.check(contract.MODELS, pulled)
+    assert [model["name"] for model in pulled["models"]] == names
+    ids = _done(shell, "download", *names, "--detach").split()
+    assert ids == [shell.id_of(name) for name in names]
+
+
+def test_one_that_fails_leaves_the_others_alone_and_is_told(shell: Shell) -> None:
+    good = shell.repository()
+    several = shell.quick("pull", "not a name", "acme/unknown-of-several", good)
+    assert several.exit_code == 2, several.stderr  # that of the first failure
+    assert several.stdout.strip() == shell.depot.model(shell.id_of(good))["path"]
+    errors = [line for line in several.stderr.splitlines() if line.startswith("Error: ")]
+    assert errors[0].startswith("Error: not a name: ")
+    assert errors[1].startswith("Error: acme/unknown-of-several: not-found: ")
+    assert len(errors) == 2
+
+
+def test_ctrl_c_says_how_to_wait_for_all_that_are_left(shell: Shell, tmp_path: Path) -> None:
+    names = [shell.repository(2 << 20), shell.repository(2 << 20)]
+    shell.hub.total_rate = 64 << 10
+    with Terminal(tmp_path, shell.environment, "pull", *names) as terminal:
+        until(lambda: "% |" in terminal.shown, lambda: terminal.shown)
+        terminal.press(b"\x03")
+        assert terminal.ends() == 130
+        assert f"modeldepot wait {names[0]} {names[1]}" in terminal.shown
+    shell.hub.total_rate = None
+    paths = _done(shell, "wait", *names).splitlines()
+    assert paths == [shell.depot.model(shell.id_of(name))["path"] for name in names]
+    ended = json.loads(_done(shell, "wait", *names, "--json"))["ended"]
+    assert [model["path"] for model in ended] == paths
+
+
+def test_a_dry_run_of_several_says_what_would_come_of_each(shell: Shell) -> None:
+    names = [shell.repository(), shell.repository()]
+    told = _done(shell, "pull", *names, "--dry-run")
+    assert all(f"name       {name}\n" in told for name in names)
+    plans = json.loads(_done(shell, "pull", *names, "--dry-run", "--json"))["plans"]
+    for plan in plans:
+        contract.check(contract.PLAN, plan)
+    assert [plan["name"] for plan in plans] == names
