@@ -1,7 +1,9 @@
-"""What all pages have: toasts, many rows at once, times, the theme, the tab's title, the menu."""
+"""What all pages have: toasts, many rows at once, times, the theme, the tab's title, the menu; and notifications."""
 
+import json
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -14,6 +16,14 @@ from tests.depot import KEY, SECRET_KEY
 from tests.fakehub.hub import Synthetic
 from tests.processes import until
 
+_SEEN = """
+window.Notification = class extends Notification {
+  constructor(title, options) {
+    super(title, options);
+    localStorage.seen = JSON.stringify([...JSON.parse(localStorage.seen || "[]"), [title, options.tag]]);
+  }
+};
+"""
 _ONE_LINE = """() => [...document.querySelectorAll("header.top > *")]
     .filter((part) => part.checkVisibility() && getComputedStyle(part).position !== "fixed")
     .map((part) => part.getBoundingClientRect())
@@ -140,3 +150,29 @@ def test_on_a_phone_the_header_is_one_row_and_the_menu_opens(served: Served, vie
     assert view.axe() == []
     deployments.click()
     expect(page).to_have_url(f"{served.origin}/console/deployments")
+
+
+def test_who_asks_for_it_is_notified_of_what_is_ready_and_what_failed_on_any_page(served: Served, views: Views) -> None:
+    page = views.open("/console/storage").page
+    page.context.grant_permissions(["notifications"])
+    page.context.add_init_script(_SEEN)
+    page.reload()
+    page.clock.install()
+    button = page.locator("#notify")
+    expect(button).to_have_text("Notifications: off")
+    with page.expect_response(lambda answer: urlsplit(answer.url).path == "/console/news"):
+        button.click()
+    expect(button).to_have_text("Notifications: on")
+    served.hub.add("acme/told", {"config.json": b"{}"})
+    operations = [served.depot.create(name)["id"] for name in ("acme/told", "acme/untold")]
+    for operation in operations:
+        served.depot.wait(operation)
+    page.goto(f"{served.origin}/console/keys")  # what ended between two pages is told, too
+    page.wait_for_function("() => JSON.parse(localStorage.seen || '[]').length === 2")
+    seen = json.loads(page.evaluate("localStorage.seen"))
+    assert sorted(seen) == sorted([["acme/told is ready", operations[0]], ["acme/untold failed", operations[1]]])
+    with page.expect_response(lambda answer: "since=" in answer.url) as asked:
+        page.clock.run_for(11_000)
+    assert json.loads(asked.value.text())["news"] == []
+    page.locator("#notify").click()
+    expect(page.locator("#notify")).to_have_text("Notifications: off")
