@@ -75,7 +75,7 @@ async def _fill(address: str, count: int) -> None:
     database = open_database(address)
     ids = await many.add_models(database, count)
     await many.add_deployments(database, ids[0], count)
-    await many.add_keys(database, count)
+    await many.add_keys(database, count, revoked=True)  # nobody has their secrets
     await _add_history(database, ids)
     await database.close()
 
