@@ -28,8 +28,8 @@ from app.services.audit import Act
 _COOKIE = "depot-session"
 _LASTS = 43_200
 """Seconds."""
-_MOST_FIELDS = 120
-"""A list has two for each of its rows at most."""
+_MOST_FIELDS = 100
+"""A list sends one for each row that is ticked, of 50."""
 _ANYBODYS = frozenset({"sign-out", "sign-out-everywhere"})
 """Actions that readers may send, too."""
 _READER = "Your key may only read. Sign in with an operator's to change things."
