@@ -23,6 +23,7 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 _NOW, _FAILED = 50, 20
 """Most rows of each."""
 _ENDED = (OperationState.SUCCESS, OperationState.FAILURE, OperationState.TIMEOUT)
+_SORTS = ("-created", "created")
 _SPANS = {"24h": charts.DAY, "30d": charts.MONTH}
 
 
@@ -40,7 +41,7 @@ class Done:
 @router.get("/console/activity")
 async def show_activity(request: Request, depot: TheDepot, session: TheSession) -> Response:
     fields = {"state": _ENDED, "command": tuple(Command), "span": ("30d",)}
-    listing = Listing(request, fields=fields)
+    listing = Listing(request, sorts=_SORTS, fields=fields)
     state, command = listing.asked["state"], listing.asked["command"]
     before = an_id(listing.before)
     async with depot.database.read() as connection:
@@ -52,6 +53,7 @@ async def show_activity(request: Request, depot: TheDepot, session: TheSession) 
             before=before,
             reach=session.key.limit,
             ended=True,
+            oldest=listing.sort == "created",
         )
     return page(
         request,

@@ -57,21 +57,20 @@ async def page(
     before: UUID | None = None,
     reach: NameLimit = UNLIMITED,
     ended: bool = False,
+    oldest: bool = False,
 ) -> Sequence[HistoryRecord]:
     """Return at most `limit` operations in reach, in that state and of that command, newest first, after `before`.
 
-    With `ended`, none that is pending. The cost does not depend on their number: an index gives the newest of each
-    pair of a state and a command, and the newest of all these are returned.
+    With `ended`, none that is pending; with `oldest`, the oldest first. The cost does not depend on their number: an
+    index gives the first of each pair of a state and a command, and the first of all these are returned.
     """
     states = [state] if state else [one for one in OperationState if not ended or one is not OperationState.PENDING]
-    each = [
-        _newest(*pair, before, limit, reach).subquery() for pair in product(states, [command] if command else Command)
-    ]
+    pairs = product(states, [command] if command else Command)
+    each = [_first(*pair, before, limit, reach, oldest).subquery() for pair in pairs]
     found = union_all(*(select(one.c.id, one.c.created_at) for one in each)).subquery()
-    ids = select(found.c.id).order_by(found.c.created_at.desc(), found.c.id.desc()).limit(limit)
-    query = _shown().where(OperationRow.id.in_(ids))
-    order = OperationRow.created_at.desc(), OperationRow.id.desc()
-    return cast("Sequence[HistoryRecord]", (await connection.execute(query.order_by(*order))).all())
+    ids = select(found.c.id).order_by(*_in_order(found.c, oldest)).limit(limit)
+    query = _shown().where(OperationRow.id.in_(ids)).order_by(*_in_order(OperationRow, oldest))
+    return cast("Sequence[HistoryRecord]", (await connection.execute(query)).all())
 
 
 async def under_way(connection: Reader, *, limit: int, reach: NameLimit = UNLIMITED) -> Sequence[UnderWay]:
@@ -112,17 +111,23 @@ async def finished_downloads(
     return cast("Sequence[FinishedDownload]", (await connection.execute(query.limit(limit))).all())
 
 
-def _newest(state: OperationState, command: Command, before: UUID | None, limit: int, reach: NameLimit) -> Select[Any]:
+def _first(
+    state: OperationState, command: Command, before: UUID | None, limit: int, reach: NameLimit, oldest: bool
+) -> Select[Any]:
     columns: tuple[Any, ...] = (OperationRow.id, OperationRow.created_at)
     query = select(*columns).where(OperationRow.state == state, OperationRow.command == command)
     if reach:
         query = query.outerjoin(ModelRow, ModelRow.id == OperationRow.resource_id)
         query = query.where(*within(reach, OPERATIONS_MODEL))
-    place = tuple_(OperationRow.created_at, OperationRow.id)
     if before is not None:
         then = select(OperationRow.created_at).where(OperationRow.id == before).scalar_subquery()
-        query = query.where(place < tuple_(then, before))
-    return query.order_by(OperationRow.created_at.desc(), OperationRow.id.desc()).limit(limit)
+        here, there = tuple_(OperationRow.created_at, OperationRow.id), tuple_(then, before)
+        query = query.where(here > there if oldest else here < there)
+    return query.order_by(*_in_order(OperationRow, oldest)).limit(limit)
+
+
+def _in_order(operations: Any, oldest: bool) -> list[Any]:
+    return [column.asc() if oldest else column.desc() for column in (operations.created_at, operations.id)]
 
 
 def _shown() -> Select[Any]:

@@ -136,7 +136,9 @@ def test_many_deployments_and_ended_operations_are_shown_a_page_at_a_time(site: 
             address = html.unescape(older[1]) if older else ""
         assert len(found) == len(set(found)) >= MANY
         assert listed(operator.page(path), what) == found[:50]
-    assert "Nothing older" in operator.page(f"/console/activity?before={UUID(int=0)}")
+    assert "Nothing further" in operator.page(f"/console/activity?before={UUID(int=0)}")
+    oldest = listed(operator.page("/console/activity?sort=created"), "operation")
+    assert oldest[:50] == found[::-1][:50]
     by_name = listed(operator.page("/console/deployments?q=one-of-&sort=name"), "deployment")
     assert by_name != listed(operator.page("/console/deployments?q=one-of-&sort=-name"), "deployment")
     assert f"{MANY} deployments; 1 to 50 shown" in operator.page("/console/deployments?q=one-of-")

@@ -34,6 +34,11 @@ async def test_pages_hold_every_operation_once_the_newest_first(database: Databa
         paged += [row.id for row in rows]
         before = paged[-1]
     assert paged == everything
+    paged, before = [], None
+    while rows := await _page(database, limit=2, before=before, oldest=True):
+        paged += [row.id for row in rows]
+        before = paged[-1]
+    assert paged == everything[::-1]
 
 
 async def test_a_page_may_be_of_one_state_or_one_command_or_both(database: Database) -> None:
