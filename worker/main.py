@@ -41,6 +41,7 @@ from worker.maintenance.marking import meet
 from worker.metrics import WorkerMetrics
 from worker.processes import DownloadPool
 from worker.runner import Runner
+from worker.samples import recording
 from worker.scratch import scratch
 from worker.wakeup import listening
 
@@ -120,7 +121,8 @@ async def _serve(settings: Settings, storage: Store, asked: StoreMetrics, listen
         runner = Runner(presence, context, options, Pulse(cache, settings.poll_interval))
         async with status.listening(listener):
             await _look_at(storage, database)
-            await _work(runner, context, settings)
+            async with recording(database, volume, metrics):
+                await _work(runner, context, settings)
         await wakeup.close()
         await database.close()
 

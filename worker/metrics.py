@@ -60,7 +60,9 @@ class WorkerMetrics(ProcessMetrics):
             "modeldepot_retries", "Attempts that are to be tried again.", ("reason",), registry=self.registry
         )
         self.downloads = Gauge("modeldepot_active_downloads", "Models being fetched.", registry=self.registry)
-        self.downloaded = Counter("modeldepot_downloaded_bytes", "Bytes that arrived.", registry=self.registry)
+        self._downloaded = Counter("modeldepot_downloaded_bytes", "Bytes that arrived.", registry=self.registry)
+        self.fetched = 0
+        """Bytes that arrived."""
         for reason in Reason:
             self._retries.labels(reason)
         self._occupied(0)
@@ -77,6 +79,11 @@ class WorkerMetrics(ProcessMetrics):
             self._seconds.labels(command, ending.outcome).observe(time.monotonic() - begun)
             if ending.outcome is Outcome.LOST:
                 self._losses.inc()
+
+    def arrived(self, count: int) -> None:
+        """Count bytes that arrived."""
+        self.fetched += count
+        self._downloaded.inc(count)
 
     def tried_again(self, reason: Reason) -> None:
         self._retries.labels(reason).inc()

@@ -30,13 +30,15 @@ from app.cli.settings import (
 )
 from app.client.commands.options import data_option, epilog
 from app.client.contexts import LOCAL, in_use
+from app.console import sign_in_links
 from app.db.migrate import revisions
 from app.depot.bootstrap import OwnKey
 from app.depot.status import CannotListen, listen
 from app.http.server import Server, allow_connections, calm_garbage_collection, configured
 from app.local import default_data, direct_address, own_command
 from app.main import build
-from app.settings import PREFIX, Settings, split
+from app.sealing import Sealer
+from app.settings import PREFIX, Settings, split, split_keys
 from app.standalone.folder import CannotRun, DataFolder
 from app.standalone.supervisor import GRACE, REDIS_GRACE, Part, Supervisor, answers, launching
 from app.terminal import say
@@ -53,7 +55,7 @@ _UP_FLAGS = tuple(
 _BANNER = """
 Model Depot is up, after {seconds:.1f} s.
 
-  console  {address}/console    (sign in with the key)
+  console  {console}
   API      {address}/v2    (described at {address}/docs)
   models   {storage}
   data     {data}
@@ -179,21 +181,7 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
 
     def greet() -> None:
         folder.say_where(direct_address(settings.host, settings.port))
-        seconds = time.monotonic() - begun
-        # Other output than a terminal is a log: keep the secret out.
-        told = is_new and sys.stdout.isatty()
-        key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})" if told else f"in {folder.api_key}"
-        shown = {
-            "key": key,
-            "key_file": shlex.quote(str(folder.api_key)),
-            "address": settings.address,
-            "zone": settings.zone,
-            "storage": settings.storage,
-            "data": folder.path,
-            "command": own_command(),
-            "flag": _flag(folder.path),
-        }
-        say(*_BANNER.format(seconds=seconds, redis_log=folder.redis.log, **shown).split("\n"))
+        say(*_greeting(settings, folder, own, is_new=is_new, seconds=time.monotonic() - begun).split("\n"))
 
     with ExitStack() as stack:
         lock = stack.enter_context(folder.claimed())
@@ -209,6 +197,29 @@ def _supervise(settings: Settings, folder: DataFolder, begun: float) -> None:
         base = [Part("redis", folder.redis.start, REDIS_GRACE)] if own_redis else []
         ready = partial(answers, settings.host, settings.port, tls=bool(settings.tls_certificate))
         Supervisor([api, hands], base, answers=ready, greet=greet).run()
+
+
+def _greeting(settings: Settings, folder: DataFolder, own: OwnKey, *, is_new: bool, seconds: float) -> str:
+    key, console = f"in {folder.api_key}", f"{settings.address}/console    (sign in with the key)"
+    # Other output than a terminal is a log: keep secrets out.
+    if sys.stdout.isatty():
+        link = sign_in_links.new(Sealer(split_keys(settings.secret_key)), settings.address, own.key_id)
+        console = f"{link}\n           (signs in once, within an hour; after that, use the key)"
+        if is_new:
+            key = f"{own.key_id}:{own.secret}  (new; kept in {folder.api_key})"
+    return _BANNER.format(
+        seconds=seconds,
+        console=console,
+        key=key,
+        key_file=shlex.quote(str(folder.api_key)),
+        address=settings.address,
+        zone=settings.zone,
+        storage=settings.storage,
+        data=folder.path,
+        redis_log=folder.redis.log,
+        command=own_command(),
+        flag=_flag(folder.path),
+    )
 
 
 def _flag(data: Path) -> str:

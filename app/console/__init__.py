@@ -10,6 +10,8 @@ template extends base.html, or `see(request, "/name")` after a change. Its route
   `filled` (forms.py) converts a form to the API's schema, and `said` words a refusal for the page.
 - A form that changes something carries `csrf(session)` (macros.html) and is inside `{% if session.operator %}`;
   `data-confirm` on it asks for confirmation.
+- A list has a `Listing` (lists.py) of what its address asks for, whose chips, sortable heads and pages are macros.
+- `see(request, "/name", said="…")` says on the next page what became of a change. Times are `moment(time)`.
 - Addresses begin with `{{ root }}`; scripts and styles are never inline. The events of live.py update an open page;
   elements there that can have the focus need ids, to keep it.
 """

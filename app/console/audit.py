@@ -1,24 +1,91 @@
-"""The audit page, for operators: who changed what or was refused, from where; and who signed in."""
+"""The audit page, for operators: who changed what or was refused, from where; and who signed in. Also as CSV."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Sequence
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 
-from app.api.dependencies import TheDepot
+from app.api.dependencies import Depot, TheDepot
 from app.console.forms import an_id
+from app.console.lists import PER_PAGE, Chip, Listing
 from app.console.pages import page
 from app.console.session import SessionRoute, operators_only, unlimited_only
+from app.console.words import iso
 from app.services import audit
+from app.services.audit import Filter
+from app.services.rows import AuditRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-_PER_PAGE = 50
+_AT_ONCE = 500
+"""Rows of the file that are in memory."""
+_TITLES = ("time", "action", "resource", "resource-id", "key", "key-id", "address", "outcome")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for a formula at the beginning of a cell."""
 
 
 @router.get("/console/audit")
 async def list_audit(request: Request, depot: TheDepot) -> Response:
+    _admit(request)
+    listing, wanted = _asked(request)
+    before = an_id(listing.before)
+    async with depot.database.read() as connection:
+        rows = await audit.page(connection, limit=PER_PAGE + 1, before=before, wanted=wanted)
+        actions = await audit.actions(connection)
+    return page(
+        request,
+        "audit.html",
+        list=listing,
+        rows=rows[:PER_PAGE],
+        older=rows[PER_PAGE - 1].id if len(rows) > PER_PAGE else None,
+        before=before,
+        accepted=audit.ACCEPTED,
+        chips_of_outcome=[Chip("", "all"), *(Chip(one, one) for one in audit.OUTCOMES)],
+        actions=actions,
+    )
+
+
+@router.get("/console/audit.csv")
+async def export(request: Request, depot: TheDepot) -> Response:
+    """Send what the page's filter finds, all of it, newest first."""
+    _admit(request)
+    _, wanted = _asked(request)
+    headers = {"Content-Disposition": 'attachment; filename="audit.csv"', "Cache-Control": "no-store"}
+    return StreamingResponse(_lines(depot, wanted), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _admit(request: Request) -> None:
     operators_only(request)
     unlimited_only(request)
-    before = an_id(request.query_params.get("before", ""))
-    async with depot.database.read() as connection:
-        rows = await audit.page(connection, limit=_PER_PAGE + 1, before=before)
-    older = rows[_PER_PAGE - 1].id if len(rows) > _PER_PAGE else None
-    return page(request, "audit.html", rows=rows[:_PER_PAGE], older=older, before=before, accepted=audit.ACCEPTED)
+
+
+def _asked(request: Request) -> tuple[Listing, Filter]:
+    listing = Listing(request, sorts=audit.SORTS, fields={"q": None, "action": None, "outcome": audit.OUTCOMES})
+    asked = listing.asked
+    return listing, Filter(asked["q"], asked["action"], asked["outcome"], listing.sort)
+
+
+async def _lines(depot: Depot, wanted: Filter) -> AsyncIterator[str]:
+    yield _line(_TITLES)
+    before = None
+    while True:
+        async with depot.database.read() as connection:
+            rows = await audit.page(connection, limit=_AT_ONCE, before=before, wanted=wanted)
+        yield "".join(_line(_cells(row)) for row in rows)
+        if len(rows) < _AT_ONCE:
+            return
+        before = rows[-1].id
+
+
+def _cells(row: AuditRecord) -> Sequence[str]:
+    resource = row.resource_id or row.other_key_id or ""
+    named = (row.resource_name or "", str(resource), row.key_name or "", row.key_id, row.address, row.outcome)
+    return iso(row.at), row.action, *named
+
+
+def _line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
+    return text.getvalue()

@@ -1,8 +1,7 @@
-"""Pages that list, declare and delete deployments."""
+"""Pages that list, add and delete deployments."""
 
 from http import HTTPStatus
 from typing import Any
-from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
@@ -11,6 +10,7 @@ from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.schemas import CreateDeployment
 from app.console.forms import an_id, filled, is_sure, number, said
+from app.console.lists import PER_PAGE, Listing
 from app.console.pages import page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import Refusal
@@ -19,8 +19,8 @@ from app.services import deployments
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-_PER_PAGE, _OFFERED = 50, 500
-"""Deployments per page; models offered in the form, which accepts others, too."""
+_OFFERED = 500
+"""Models offered in the form, which accepts others, too."""
 _TEXTS, _COUNTS = ("gpu-type", "deployment-url", "key", "inference-engine-version"), ("gpu-count", "replicas")
 _FIELDS = ("name", "model", "inference-engine-parameters", *_TEXTS, *_COUNTS)
 
@@ -37,7 +37,7 @@ async def create(request: Request, depot: TheDepot, session: TheSession, form: T
             made = await changes.create_deployment(depot, session.key, act, filled(CreateDeployment, _wanted(form)))
     except Refusal as refusal:
         return await _list(request, depot, form, refusal)
-    return see(request, f"/deployments#d-{made.resource_id}")
+    return see(request, f"/deployments#d-{made.resource_id}", said=f"{made.resource_name} is added.")
 
 
 @router.get("/console/deployments/{id}/delete")
@@ -57,10 +57,10 @@ async def delete(
         return see(request, f"/deployments/{deployment_id}/delete")
     try:
         async with audited(request, depot, session.key, "delete-deployment") as act:
-            await changes.delete_deployment(depot, act, deployment_id)
+            operation = await changes.delete_deployment(depot, act, deployment_id)
     except Refusal as refusal:
         return await _list(request, depot, {}, refusal)
-    return see(request, "/deployments")
+    return see(request, "/deployments", said=f"{operation.resource_name} is deleted.")
 
 
 def _wanted(form: Form) -> dict[str, Any]:
@@ -78,19 +78,20 @@ def _wanted(form: Form) -> dict[str, Any]:
 
 async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
     reach = request.state.session.key.limit
-    before: UUID | None = an_id(request.query_params.get("before", ""))
+    listing = Listing(request, sorts=deployments.SORTS, fields={"q": None})
+    text = listing.asked["q"]
     async with depot.database.read() as connection:
-        rows = await deployments.newest(connection, limit=_PER_PAGE + 1, before=before, reach=reach)
-        count = await deployments.count(connection, reach=reach)
+        listing.count(await deployments.count(connection, text, reach=reach))
+        rows = await deployments.find(
+            connection, text, sort=listing.sort, limit=PER_PAGE, offset=listing.offset, reach=reach
+        )
         offered = await deployments.deployable(connection, limit=_OFFERED, reach=reach)
     return page(
         request,
         "deployments.html",
         status=status_of(refusal) if refusal else HTTPStatus.OK,
-        rows=rows[:_PER_PAGE],
-        older=rows[_PER_PAGE - 1].id if len(rows) > _PER_PAGE else None,
-        before=before,
-        count=count,
+        rows=rows,
+        list=listing,
         offered=offered,
         form={name: form.get(name, "") for name in _FIELDS},
         refusal=said(refusal),

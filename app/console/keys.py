@@ -1,7 +1,6 @@
 """Pages for operators that list, make and revoke API keys."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -10,8 +9,9 @@ from fastapi import APIRouter, Request, Response
 from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
-from app.console.forms import page_number, said
-from app.console.once import forget, keep_once, kept_once
+from app.console.forms import said
+from app.console.lists import PER_PAGE, Chip, Listing
+from app.console.once import SECRET, forget, keep_once, kept_once
 from app.console.pages import page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only, unlimited_only
 from app.domain.errors import BadRequest, NotFound, Refusal
@@ -24,17 +24,16 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 _DAYS = {"7": 7, "30": 30, "90": 90, "365": 365, "": None}
 """Lifetimes that the form offers, in days."""
 _DAY = 86_400.0
-_PER_PAGE = 50
 
 
 @router.get("/console/keys")
 async def list_keys(request: Request, depot: TheDepot) -> Response:
-    session = operators_only(request)
+    operators_only(request)
     unlimited_only(request)
-    made = kept_once(request, session)
+    made = kept_once(request, SECRET)
     answer = await _list(request, depot, {}, made=made.split() if made else None)
     if made:
-        forget(request, answer)
+        forget(request, answer, SECRET)
     return answer
 
 
@@ -48,7 +47,7 @@ async def create(request: Request, depot: TheDepot, session: TheSession, form: T
     except Refusal as refusal:
         return await _list(request, depot, form, refusal=refusal)
     answer = see(request, "/keys")
-    keep_once(request, answer, session, f"{row.id} {secret}")
+    keep_once(request, answer, SECRET, f"{row.id} {secret}")
     return answer
 
 
@@ -74,7 +73,7 @@ async def revoke(request: Request, depot: TheDepot, session: TheSession, key: st
             await changes.revoke_key(depot, act, key)
     except Refusal as refusal:
         return await _list(request, depot, {}, refusal=refusal)
-    return see(request, "/keys")
+    return see(request, "/keys", said="The key is revoked.")
 
 
 def _wanted(form: Form) -> dict[str, Any]:
@@ -104,19 +103,22 @@ async def _list(
     made: Sequence[str] | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
+    listing = Listing(request, sorts=keys.SORTS, fields={"status": tuple(keys.Usability)})
+    status = keys.Usability(listing.asked["status"]) if listing.asked["status"] else None
     async with depot.database.read() as connection:
-        pages = max(-(-await keys.count(connection) // _PER_PAGE), 1)
-        number = min(page_number(request.query_params.get("page", "")), pages)
-        rows = await keys.page(connection, limit=_PER_PAGE, offset=(number - 1) * _PER_PAGE)
+        counts = await keys.counts(connection)
+        listing.count(counts[status] if status else sum(counts.values()))
+        rows = await keys.page(connection, status=status, sort=listing.sort, limit=PER_PAGE, offset=listing.offset)
     return page(
         request,
         "keys.html",
         status=status_of(refusal) if refusal else HTTPStatus.OK,
-        usable=[row for row in rows if row.revoked_at is None],
-        revoked=[row for row in rows if row.revoked_at is not None],
-        number=number,
-        pages=pages,
-        now=datetime.now(UTC),
+        rows=rows,
+        list=listing,
+        chips_of_status=[
+            Chip("", "all", sum(counts.values())),
+            *(Chip(one, one, counts[one]) for one in keys.Usability),
+        ],
         made=made,
         token=hub_token(*made) if made else "",
         address=depot.address,

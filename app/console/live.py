@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.dependencies import Depot, TheDepot
 from app.api.events import LOOK_AT_KEY, ModelState, still
+from app.console.lists import PER_PAGE
 from app.console.pages import Pages
 from app.console.progress import show
 from app.console.session import Session, SessionRoute, TheSession, goes_on
@@ -19,8 +20,6 @@ from app.services import limits
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute)
 
-PER_PAGE = 50
-"""Models per page, and so per stream."""
 _STILL_HERE = b"event: still-here\ndata: -\n\n"
 """Sent at least every `LOOK_AT_KEY` seconds. An event, because scripts do not receive SSE comments."""
 _REMEMBERED = 2000
@@ -30,22 +29,23 @@ View = Literal["row", "page"]
 
 @dataclass
 class Fragments:
-    """Page fragments, each rendered once for all of its watchers."""
+    """Page fragments, each rendered once for all of its watchers: operators have boxes to tick in rows."""
 
     pages: Pages
     root: str
-    _made: dict[tuple[View, UUID], tuple[ModelState, bytes]] = field(default_factory=dict)
+    _made: dict[tuple[View, bool, UUID], tuple[ModelState, bytes]] = field(default_factory=dict)
 
-    def event(self, view: View, model_id: UUID, state: ModelState) -> bytes:
-        known = self._made.get((view, model_id))
+    def event(self, view: View, model_id: UUID, state: ModelState, *, operator: bool) -> bytes:
+        known = self._made.get((view, operator, model_id))
         if known is None or known[0] is not state:
             if len(self._made) >= _REMEMBERED:
                 self._made.clear()
-            known = self._made[view, model_id] = state, self._event(view, model_id, state)
+            known = self._made[view, operator, model_id] = state, self._event(view, model_id, state, operator)
         return known[1]
 
-    def _event(self, view: View, model_id: UUID, state: ModelState) -> bytes:
-        text = self.pages.template(_TEMPLATE[view]).render(root=self.root, shown=show(state), id=model_id)
+    def _event(self, view: View, model_id: UUID, state: ModelState, operator: bool) -> bytes:
+        template = self.pages.template(_TEMPLATE[view])
+        text = template.render(root=self.root, shown=show(state), id=model_id, operator=operator)
         lines = (line for line in text.splitlines() if line.strip())
         return f"event: model-{model_id}\n".encode() + b"".join(f"data: {line}\n".encode() for line in lines) + b"\n"
 
@@ -83,5 +83,6 @@ async def _stream(
     async with depot.broadcast.watch(*model_ids) as watcher:
         while await still(partial(goes_on, depot, session)):
             news = await watcher.changes(LOOK_AT_KEY)
-            yield b"".join(fragments.event(view, *item) for item in news.items()) + _STILL_HERE
+            events = (fragments.event(view, *item, operator=session.operator) for item in news.items())
+            yield b"".join(events) + _STILL_HERE
     yield b"event: signed-out\ndata: -\n\n"

@@ -1,10 +1,8 @@
-"""Pages that list and show models, and add, retry and delete one."""
+"""Pages that show a model, and add, retry and delete one."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -16,8 +14,7 @@ from app.api.events import ModelState
 from app.api.schemas import CreateModel
 from app.console import command_lines, engines
 from app.console.command_lines import Line
-from app.console.forms import filled, is_sure, page_number, patterns, said
-from app.console.live import PER_PAGE
+from app.console.forms import filled, is_sure, patterns, said
 from app.console.pages import page, see
 from app.console.progress import show
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
@@ -25,7 +22,6 @@ from app.domain.errors import ModelInUse, Refusal
 from app.domain.states import ModelStatus
 from app.http.errors import status_of
 from app.services import catalogue, deployments, history, models, operations
-from app.services.catalogue import NEWEST_FIRST, SORTS, Search
 from app.services.rows import ModelRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
@@ -36,41 +32,6 @@ _LOADABLE = 5_000
 """Most files considered for the lines that load a model."""
 _LARGEST_CONFIG = 1 << 20
 """Bytes; real files have a few thousand."""
-
-
-@router.get("/console")
-async def list_models(request: Request, depot: TheDepot, session: TheSession) -> Response:
-    search, number = _search(request)
-    search = replace(search, limit=session.key.limit)
-    async with depot.database.read() as connection:
-        if search.limit:
-            totals = await catalogue.totals(connection, search.limit)
-        else:
-            totals = await depot.figures.models.look(connection)
-        found, size = await catalogue.count(connection, search, totals)
-        pages = max(-(-found // PER_PAGE), 1)
-        number = min(number, pages)
-        rows = await catalogue.find(connection, search, limit=PER_PAGE, offset=(number - 1) * PER_PAGE)
-        newest = await operations.newest(connection, [row.id for row in rows])
-    asked = {"q": search.text, "status": search.status or "", "sort": search.sort}
-
-    def address(**other: Any) -> str:
-        return "?" + urlencode({name: value for name, value in (asked | other).items() if value})
-
-    return page(
-        request,
-        "models.html",
-        rows=[show(ModelState(row, newest.get(row.id))) for row in rows],
-        search=search,
-        found=found,
-        size=size,
-        number=number,
-        pages=pages,
-        first=(number - 1) * PER_PAGE,
-        counts={status: total.number for status, total in totals.items()},
-        statuses=list(ModelStatus),
-        address=address,
-    )
 
 
 @router.get("/console/models/new")
@@ -101,19 +62,24 @@ async def show_model(request: Request, depot: TheDepot, model_id: ResourceId) ->
 
 
 @router.post("/console/models/{id}/retry", operation_id="create-model")
-async def retry(
-    request: Request, depot: TheDepot, session: TheSession, form: TheForm, model_id: ResourceId
-) -> Response:
+async def retry(request: Request, depot: TheDepot, form: TheForm, model_id: ResourceId) -> Response:
+    try:
+        await fetch_again(request, model_id, form.get("token", ""))
+    except Refusal as refusal:
+        return await _model(request, depot, model_id, refusal)
+    return see(request, f"/models/{model_id}", said="It is tried again.")
+
+
+async def fetch_again(request: Request, model_id: UUID, token: str = "") -> None:
+    """Send the create of a model once more. Raises `Refusal`."""
+    depot: Depot = request.app.state.depot
+    key = request.state.session.key
     async with depot.database.read() as connection:
         wanted = await models.selection(connection, model_id)
     words = {"name": wanted.name, "revision": wanted.revision, "include": wanted.include, "exclude": wanted.exclude}
-    try:
-        async with audited(request, depot, session.key, "create-model") as act:
-            body = filled(CreateModel, words | {"huggingface-token": form.get("token", "")})
-            await changes.create_model(depot, session.key, act, body)
-    except Refusal as refusal:
-        return await _model(request, depot, model_id, refusal)
-    return see(request, f"/models/{model_id}")
+    async with audited(request, depot, key, "create-model") as act:
+        act.resource_id = model_id
+        await changes.create_model(depot, key, act, filled(CreateModel, words | {"huggingface-token": token}))
 
 
 @router.get("/console/models/{id}/retry")
@@ -137,22 +103,10 @@ async def delete(
         return see(request, f"/models/{model_id}/delete")
     try:
         async with audited(request, depot, session.key, "delete-model") as act:
-            await changes.delete_model(depot, act, model_id)
+            operation = await changes.delete_model(depot, act, model_id)
     except Refusal as refusal:
         return await _sure(request, depot, model_id, refusal)
-    return see(request, "")
-
-
-def _search(request: Request) -> tuple[Search, int]:
-    """Return the search and the page number in the URL; invalid values are ignored."""
-    asked = request.query_params
-    status, sort, number = asked.get("status", ""), asked.get("sort", ""), asked.get("page", "")
-    search = Search(
-        text=asked.get("q", "").strip()[:200].replace("\0", ""),
-        status=ModelStatus(status) if status in set(ModelStatus) else None,
-        sort=sort if sort in SORTS else NEWEST_FIRST,
-    )
-    return search, page_number(number)
+    return see(request, "", said=f"{operation.resource_name} is deleted.")
 
 
 def _wanted(form: Form) -> dict[str, Any]:

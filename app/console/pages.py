@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from starlette.exceptions import HTTPException
 
-from app.console import words
+from app.console import once, words
 from app.console.assets import Assets
 from app.db.errors import DatabaseUnreachable
 from app.domain.errors import Refusal
@@ -32,6 +33,7 @@ _HEADERS = {
 _EFFORT = 5
 """gzip level for pages: higher ones take longer and save little."""
 _AGAIN = "Nothing was changed; load the page again in a while."
+_THEMES = frozenset({"light", "dark"})
 
 
 class Pages:
@@ -47,7 +49,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._templates.globals["asset"] = self.assets.address
+        self._templates.globals |= {"asset": self.assets.address, "version": version("modeldepot")}
         self._templates.filters |= words.FILTERS
 
     def template(self, name: str) -> Template:
@@ -84,12 +86,19 @@ def install(app: FastAPI) -> None:
 def page(request: Request, name: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """Render a template with the request's session."""
     session = request.state.session
-    template = request.app.state.pages.template(name)
-    text = template.render(root=root(request), session=session, here=request.url.path, **context)
-    if "gzip" not in request.headers.get("accept-encoding", ""):
-        return HTMLResponse(text, status, headers=_HEADERS)
-    packed = gzip.compress(text.encode(), _EFFORT, mtime=0)
-    return HTMLResponse(packed, status, headers=_HEADERS | {"Content-Encoding": "gzip"})
+    # What htmx asks for is a part of a page, without the place for a toast.
+    toast = once.kept_once(request, once.TOAST) if session and "hx-request" not in request.headers else None
+    theme = request.cookies.get("depot-theme")
+    shared = {"root": root(request), "session": session, "here": request.url.path, "toast": toast}
+    shared["theme"] = theme if theme in _THEMES else ""
+    text = request.app.state.pages.template(name).render(shared | context)
+    headers, content = dict(_HEADERS), text.encode()
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"], content = "gzip", gzip.compress(content, _EFFORT, mtime=0)
+    answer = HTMLResponse(content, status, headers=headers)
+    if toast:
+        once.forget(request, answer, once.TOAST)
+    return answer
 
 
 def problem(request: Request, status: HTTPStatus, message: str) -> HTMLResponse:
@@ -99,9 +108,18 @@ def problem(request: Request, status: HTTPStatus, message: str) -> HTMLResponse:
     return page(request, "problem.html", status=status, title=status.phrase, message=message)
 
 
-def see(request: Request, path: str) -> RedirectResponse:
-    """Redirect to another page of the console."""
-    return RedirectResponse(f"{root(request)}/console{path}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
+def see(request: Request, path: str, *, said: str = "") -> RedirectResponse:
+    """Redirect to another page of the console, which shows what was `said` of a change."""
+    answer = RedirectResponse(f"{root(request)}/console{path}", HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
+    if said:
+        once.keep_once(request, answer, once.TOAST, said)
+    return answer
+
+
+def inside(address: str) -> str:
+    """Return the part of an address below the console's, whatever a form says where to go on."""
+    path = address.removeprefix("/console")
+    return path if path != address and (not path or path[0] in "/?") else ""
 
 
 def sign_in_first(request: Request) -> Response:

@@ -10,12 +10,6 @@ from app.domain.states import ModelStatus
 from app.services.rows import ModelRecord
 
 DELETING = "deleting"
-_IN_WORDS = {
-    ModelStatus.CREATING: "waiting",
-    ModelStatus.DOWNLOADING: "downloading",
-    ModelStatus.READY: "ready",
-    ModelStatus.ERROR: "in error",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +21,7 @@ class Shown:
     status: str
     """The model's status, or `deleting`."""
     word: str
-    """The status in words."""
+    """What its badge says: the word that filters and the API have."""
     figures: str
     """Bytes, rate and time left, while downloading."""
     note: str
@@ -50,7 +44,7 @@ def show(state: ModelState) -> Shown | None:
         id=model.id,
         model=model,
         status=status,
-        word=DELETING if model.deleting else _IN_WORDS[model.status],
+        word=status,
         figures=_figures(model) if status == ModelStatus.DOWNLOADING else "",
         note=note or "",
         stage=stage,

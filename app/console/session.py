@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 from app.api.auth import audited
 from app.api.dependencies import Depot
 from app.api.limits import check_unlimited, in_path
-from app.console.pages import PageRoute, root, sign_in_first
+from app.console.cookies import cookie_named
+from app.console.pages import PageRoute, sign_in_first
 from app.domain.keys import Role
 from app.http.authenticator import READS
 from app.http.keyring import Key
@@ -27,7 +28,8 @@ from app.services.audit import Act
 _COOKIE = "depot-session"
 _LASTS = 43_200
 """Seconds."""
-_MOST_FIELDS = 50
+_MOST_FIELDS = 100
+"""A list sends one for each row that is ticked, of 50."""
 _ANYBODYS = frozenset({"sign-out", "sign-out-everywhere"})
 """Actions that readers may send, too."""
 _READER = "Your key may only read. Sign in with an operator's to change things."
@@ -144,12 +146,6 @@ async def goes_on(depot: Depot, session: Session) -> bool:
     return await depot.authenticator.still_opens(session.key) and await depot.sessions.is_current(session.id)
 
 
-def is_secure(request: Request) -> bool:
-    """Return whether browsers use TLS, also if a proxy terminates it silently."""
-    depot: Depot = request.app.state.depot
-    return "https" in {request.url.scheme, urlsplit(depot.address).scheme}
-
-
 def check_origin(request: Request, depot: Depot) -> None:
     """Raise `HTTPException` if the browser says that another site's page sent this.
 
@@ -206,13 +202,6 @@ def _opened(sealer: Sealer, text: str) -> _Cookie | None:
 
 def _digest(secret: bytes) -> str:
     return hashlib.sha256(secret).hexdigest()
-
-
-def cookie_named(request: Request, name: str) -> tuple[str, dict[str, Any]]:
-    """Return a cookie's name, whose prefix makes browsers enforce its attributes, and the attributes."""
-    path, secure = root(request) or "/", is_secure(request)
-    prefix = "" if not secure else "__Host-" if path == "/" else "__Secure-"
-    return prefix + name, {"path": path, "secure": secure, "httponly": True, "samesite": "strict"}
 
 
 async def _session(request: Request) -> Session:

@@ -8,9 +8,11 @@ from starlette.exceptions import HTTPException
 
 from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
-from app.console import session
-from app.console.pages import PageRoute, page, see
+from app.console import session, sign_in_links
+from app.console.cookies import is_secure
+from app.console.pages import PageRoute, inside, page, see
 from app.console.session import Form, SessionRoute, TheSession
+from app.domain.keys import split_token
 from app.http.keyring import Key
 from app.services import sessions
 
@@ -18,10 +20,14 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute, default_respo
 signed_in = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 front_door = APIRouter(include_in_schema=False, default_response_class=Response)
 
+_NO_LINK = "This link was used or has expired: each is good once, for an hour. Sign in with the key."
+
 
 @router.get("/console/sign-in")
 async def ask(request: Request) -> Response:
-    return _form(request, next=request.query_params.get("next", ""))
+    """Show the form; for a link that signs in once, with a button only: a mere look at the address uses nothing up."""
+    asked = request.query_params
+    return _form(request, next=asked.get("next", ""), link=asked.get("link", ""))
 
 
 @router.post("/console/sign-in")
@@ -30,13 +36,13 @@ async def sign_in(request: Request, depot: TheDepot) -> Response:
     wanted = form.get("next", "")
     try:
         session.check_origin(request, depot)
-        key = await _proven(request, depot, form)
+        key = await (_linked(depot, form["link"]) if form.get("link") else _proven(request, depot, form))
     except HTTPException as error:
-        answer = _form(request, error.status_code, next=wanted, key=form.get("key", ""), refusal=error.detail)
+        answer = _form(request, error.status_code, next=wanted, refusal=error.detail)
         answer.headers.update(error.headers or {})
         return answer
     # Only to a page of this console, whatever `next` says.
-    answer = see(request, wanted.removeprefix("/console") if wanted.startswith("/console/") else "")
+    answer = see(request, inside(wanted))
     async with audited(request, depot, key, "sign-in") as act:
         await session.begin(request, answer, act, key)
     return answer
@@ -79,16 +85,19 @@ def _form(request: Request, status: int = HTTPStatus.OK, **shown: str) -> Respon
     """Render the form, with the https:// address where it came by http://: browsers would drop its cookie."""
     depot: Depot = request.app.state.depot
     public = urlsplit(depot.address)
-    lost = session.is_secure(request) and request.url.scheme != "https" and request.url.netloc != public.netloc
+    lost = is_secure(request) and request.url.scheme != "https" and request.url.netloc != public.netloc
     elsewhere = f"{depot.address}/console" if lost else ""
-    return page(request, "sign_in.html", status=status, elsewhere=elsewhere, **({"key": "", "refusal": ""} | shown))
+    given = {"next": "", "link": "", "refusal": ""} | shown
+    return page(request, "sign_in.html", status=status, elsewhere=elsewhere, **given)
 
 
 async def _proven(request: Request, depot: Depot, form: Form) -> Key:
     """Return the key whose secret the form holds. Raises `HTTPException`."""
-    key_id = form.get("key", "")
+    given = form.get("key", "")
+    # A form of an older version, open since before it was replaced, has the secret in a field of its own.
+    key_id, secret = split_token(given) or (given, form.get("secret", ""))
     try:
-        return await depot.authenticator.sign_in(request, key_id, form.get("secret", ""))
+        return await depot.authenticator.sign_in(request, key_id, secret)
     except HTTPException as error:
         # Strangers must not fill the audit: tries without a known key, or too many tries, are only logged.
         owner = await depot.authenticator.find(key_id) if error.status_code == HTTPStatus.FORBIDDEN else None
@@ -96,6 +105,18 @@ async def _proven(request: Request, depot: Depot, form: Form) -> Key:
             raise
         async with audited(request, depot, owner, "sign-in"):
             raise
+
+
+async def _linked(depot: Depot, text: str) -> Key:
+    """Return the key of a link, and use the link up. Raises `HTTPException`."""
+    link = sign_in_links.opened(depot.sealer, text)
+    key = await depot.authenticator.signed_in(link.key_id) if link else None
+    if link is None or key is None:
+        raise HTTPException(403, _NO_LINK)
+    async with depot.database.begin() as connection:
+        if not await sign_in_links.use(connection, link):
+            raise HTTPException(403, _NO_LINK)
+    return key
 
 
 async def _out(request: Request, depot: Depot, who: session.Session, *, everywhere: bool) -> Response:

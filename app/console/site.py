@@ -3,7 +3,22 @@
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 
-from app.console import assets, audit, deployments, keys, live, models, operations, pages, sign_in, storage, workers
+from app.console import (
+    activity,
+    assets,
+    audit,
+    bulk,
+    catalogue,
+    deployments,
+    keys,
+    live,
+    models,
+    news,
+    pages,
+    sign_in,
+    storage,
+    workers,
+)
 from app.console.session import SessionRoute
 
 _ROUTERS = (
@@ -12,9 +27,13 @@ _ROUTERS = (
     sign_in.signed_in,
     assets.router,
     live.router,
+    catalogue.router,
+    # Before a model's page: its path would match.
+    bulk.router,
     models.router,
     deployments.router,
-    operations.router,
+    activity.router,
+    news.router,
     storage.router,
     workers.router,
     keys.router,

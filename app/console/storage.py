@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 
 from app.api.dependencies import TheDepot
+from app.console.lists import PER_PAGE, Listing
 from app.console.pages import page
 from app.console.session import SessionRoute, unlimited_only
 from app.depot.volume import VolumeAway
+from app.domain.states import ModelStatus
 from app.services import contents
 from app.services.contents import Contents
 from app.storage.base import Space
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-_LARGEST = 20
 _NARROWEST = 0.4
 """Minimum width of a non-empty part, in percent, so that it is visible."""
+_SCARCE = 0.1
+"""The part of the disk that is free below which the page warns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,11 @@ class Part:
 @router.get("/console/storage")
 async def show_storage(request: Request, depot: TheDepot) -> Response:
     unlimited_only(request)
+    listing = Listing(request, sorts=contents.SORTS)
     async with depot.database.read() as connection:
         content = await depot.figures.contents.look(connection)
-        largest = await contents.largest(connection, _LARGEST)
+        listing.count((await depot.figures.models.look(connection))[ModelStatus.READY].number)
+        largest = await contents.largest(connection, PER_PAGE, offset=listing.offset, sort=listing.sort)
     usage, problem = Space(None, None), ""
     try:
         usage = await depot.volume.look()
@@ -51,10 +56,12 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
         "storage.html",
         problem=problem,
         usage=usage,
+        scarce=usage.free is not None and usage.used is not None and usage.free < _SCARCE * (usage.used + usage.free),
         disk=_disk(usage.used, usage.free, content),
         content=content,
         links=depot.volume.links,
         as_it_is=_bar(content.listed, own=content.own, shared=content.shared, saved=content.saved),
+        list=listing,
         largest=[(row, _bar(most, own=row.own, shared=row.shared)) for row in largest],
     )
 
@@ -81,8 +88,8 @@ def _bar(whole: int, **sizes: int) -> Sequence[Part]:
 
 
 _TITLES = {
-    "own": "Only in one model",
-    "shared": "In several models, kept once",
+    "own": "Unique",
+    "shared": "Shared",
     "saved": "Saved",
     "arriving": "Arriving",
     "other": "Other files",

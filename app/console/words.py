@@ -1,12 +1,24 @@
-"""Formats bytes, rates, durations and times."""
+"""Formats bytes, rates, durations and times, and has the words for what operations do."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from app.domain.commands import Command
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _AGES = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _SHORT = 8
+COMMANDS: Mapping[Command, str] = {
+    Command.CREATE_MODEL: "Download",
+    Command.DELETE_MODEL: "Delete model",
+    Command.CREATE_DEPLOYMENT: "Add deployment",
+    Command.DELETE_DEPLOYMENT: "Delete deployment",
+    Command.UPDATE_DEPLOYMENT: "Change deployment",
+    Command.SCALE_DEPLOYMENT: "Scale deployment",
+    Command.DELETE_KEY: "Revoke key",
+}
+"""For people; beside it stands the API's word."""
 
 
 def size(count: float | None) -> str:
@@ -56,6 +68,10 @@ def full(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def command(word: Command) -> str:
+    return COMMANDS.get(word, word)
+
+
 def short(identity: Any) -> str:
     """Return the start of an id, distinct enough for people."""
     return str(identity)[:_SHORT]
@@ -68,4 +84,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "iso": iso,
     "full": full,
     "short": short,
+    "command": command,
 }

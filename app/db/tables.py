@@ -148,6 +148,10 @@ class OperationRow(Base):
     """When the last lease was granted."""
     renewed_at: Mapped[datetime | None]
     """When the last lease was granted or last renewed, and `due_at` computed."""
+    begun_at: Mapped[datetime | None]
+    """When its download first began; null for others, and if an older version began it."""
+    to_fetch: Mapped[int | None]
+    """The bytes that were not here then."""
 
 
 # A literal, not a parameter: otherwise the query planner can't use the partial indexes.
@@ -248,3 +252,19 @@ class StorageRow(Base):
     """When a worker last began to look for orphans."""
     complaint: Mapped[str | None] = mapped_column(Text)
     """What that search refused to remove, and what to do."""
+
+
+class SampleRow(Base):
+    """What all workers fetched in a minute or, of the days before, in an hour; and the storage at the end of it."""
+
+    __tablename__ = "samples"
+
+    seconds: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """60 or 3,600."""
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    """When it began."""
+    fetched: Mapped[int]
+    """Bytes."""
+    used: Mapped[int | None]
+    free: Mapped[int | None]
+    """Bytes; null where the storage tells nobody."""

@@ -44,6 +44,8 @@ class Volume:
         # A storage that hangs blocks one thread, not one per call; who asks of it once more is told at once.
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+            # Who asked may be gone by then: asyncio would log an error that nobody takes.
+            self._looking.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._due = asyncio.get_running_loop().time() + _PATIENCE
         known = await self._known()
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Select, delete, insert, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, delete, insert, or_, select, tuple_, union_all
 
 from app.db.access_tables import AuditRow, KeyRow
 from app.db.clock import moment, now
@@ -17,6 +17,9 @@ from app.db.tables import DeploymentRow, ModelRow
 from app.services.rows import AcceptedOperation, AuditRecord
 
 ACCEPTED = "accepted"
+OUTCOMES = (ACCEPTED, "refused")
+SORTS = ("-at", "at")
+"""The sort keys of a page: the newest first, or the oldest."""
 _SHOWN: tuple[Any, ...] = (
     AuditRow.id,
     AuditRow.at,
@@ -126,13 +129,49 @@ async def latest(connection: Reader, limit: int, key_id: str | None = None) -> S
     return cast("Sequence[AuditRecord]", (await connection.execute(query)).all())[::-1]
 
 
-async def page(connection: Reader, *, limit: int, before: UUID | None = None) -> Sequence[AuditRecord]:
-    """Return at most `limit` records, newest first, starting after the record `before`."""
-    query = _newest(limit)
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which records to show: `text` is a part of a name, a key or an address. Empty: any. `sort` is one of `SORTS`."""
+
+    text: str = ""
+    action: str = ""
+    outcome: str = ""
+    sort: str = "-at"
+
+
+_ANY = Filter()
+
+
+async def page(
+    connection: Reader, *, limit: int, before: UUID | None = None, wanted: Filter = _ANY
+) -> Sequence[AuditRecord]:
+    """Return at most `limit` records that are `wanted`, starting after the record `before`."""
+    oldest = wanted.sort == SORTS[1]
+    order = [column.asc() if oldest else column.desc() for column in (AuditRow.at, AuditRow.id)]
+    query = select(*_SHOWN).where(*_conditions(wanted)).order_by(*order).limit(limit)
     if before is not None:
         then = select(AuditRow.at).where(AuditRow.id == before).scalar_subquery()
-        query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(then, before))
+        here, there = tuple_(AuditRow.at, AuditRow.id), tuple_(then, before)
+        query = query.where(here > there if oldest else here < there)
     return cast("Sequence[AuditRecord]", (await connection.execute(query)).all())
+
+
+async def actions(connection: Reader) -> Sequence[str]:
+    """Return the actions that there are records of."""
+    return (await connection.execute(select(AuditRow.action).distinct().order_by(AuditRow.action))).scalars().all()
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.text:
+        columns = (AuditRow.resource_name, AuditRow.key_name, AuditRow.key_id, AuditRow.other_key_id, AuditRow.address)
+        conditions.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+    if wanted.action:
+        conditions.append(AuditRow.action == wanted.action)
+    if wanted.outcome:
+        accepted = AuditRow.outcome == ACCEPTED
+        conditions.append(accepted if wanted.outcome == ACCEPTED else ~accepted)
+    return conditions
 
 
 def _newest(limit: int) -> Select[Any]:

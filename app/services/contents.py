@@ -17,6 +17,9 @@ from app.db.tables import FileRow, ModelRow
 from app.domain.states import ModelStatus
 from app.services.rows import ModelShare
 
+SORTS = ("-size", "size", "name", "-name")
+"""The sort keys of `largest`; with a `-`, in descending order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -78,11 +81,14 @@ async def taken(connection: Reader, *, without: UUID | None, linked: bool) -> in
     return int(kept) + int(arriving)
 
 
-async def largest(connection: Reader, limit: int) -> Sequence[ModelShare]:
-    """Return the largest ready models: id, name, revision, model_size, `own` and `shared` bytes as in `Contents`."""
+async def largest(connection: Reader, limit: int, *, offset: int = 0, sort: str = "-size") -> Sequence[ModelShare]:
+    """Return at most `limit` ready models without the first `offset`: the largest first, or as `sort` says.
+
+    Each with id, name, revision, model_size, `own` and `shared` bytes as in `Contents`.
+    """
     ready = select(ModelRow.id, ModelRow.name, ModelRow.revision, ModelRow.model_size)
     ready = ready.where(ModelRow.status == ModelStatus.READY)
-    top = ready.order_by(ModelRow.model_size.desc().nulls_last(), ModelRow.id).limit(limit).cte()
+    top = ready.order_by(*_order(ModelRow, sort)).limit(limit).offset(offset).cte()
     columns = (FileRow.model_id, FileRow.sha256, func.max(FileRow.size).label("size"))
     # Not a join: SQLite would read the files of all models.
     of_top = select(*columns).where(FileRow.model_id.in_(select(top.c.id)))
@@ -92,8 +98,12 @@ async def largest(connection: Reader, limit: int) -> Sequence[ModelShare]:
     own, shared = (_sum(case((which, each.c.size))) for which in (~elsewhere, elsewhere))
     shown: tuple[Any, ...] = (*top.c, own.label("own"), shared.label("shared"))
     query = select(*shown).outerjoin(each, each.c.model_id == top.c.id).group_by(*top.c)
-    order = top.c.model_size.desc().nulls_last(), top.c.id
-    return typing.cast("Sequence[ModelShare]", (await connection.execute(query.order_by(*order))).all())
+    return typing.cast("Sequence[ModelShare]", (await connection.execute(query.order_by(*_order(top.c, sort)))).all())
+
+
+def _order(models: Any, sort: str) -> tuple[Any, ...]:
+    column = func.lower(models.name) if sort.endswith("name") else models.model_size
+    return (column.desc().nulls_last() if sort.startswith("-") else column.asc().nulls_last()), models.id
 
 
 def _sum(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -1,10 +1,10 @@
 """Deployments: a serving system declares that it uses a model, which then can't be deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Select, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db.clock import now
@@ -38,6 +38,13 @@ COLUMNS: tuple[Any, ...] = (
     DeploymentRow.updated_at,
 )
 """The columns a caller sees."""
+_SORT_COLUMNS: Mapping[str, Any] = {
+    "created": DeploymentRow.created_at,
+    "name": func.lower(DeploymentRow.name),
+    "model": func.lower(ModelRow.name),
+}
+SORTS = ("-created", "created", "name", "-name", "model", "-model")
+"""The sort keys of `find`; with a `-`, in descending order."""
 _CHANGED: tuple[Any, ...] = (DeploymentRow.name, DeploymentRow.model_id)
 
 
@@ -112,10 +119,9 @@ async def newest(
     *,
     limit: int,
     model_id: UUID | None = None,
-    before: UUID | None = None,
     reach: NameLimit = UNLIMITED,
 ) -> Sequence[DeploymentRecord]:
-    """Return at most `limit` deployments (of one model, if given) in reach, newest first, starting after `before`."""
+    """Return at most `limit` deployments (of one model, if given) in reach, newest first."""
     query = (
         select_deployments()
         .where(*within(reach, ModelRow.name))
@@ -124,16 +130,27 @@ async def newest(
     )
     if model_id is not None:
         query = query.where(DeploymentRow.model_id == model_id)
-    if before is not None:
-        then = select(DeploymentRow.created_at).where(DeploymentRow.id == before).scalar_subquery()
-        query = query.where(tuple_(DeploymentRow.created_at, DeploymentRow.id) < tuple_(then, before))
     return cast("Sequence[DeploymentRecord]", (await connection.execute(query)).all())
 
 
-async def count(connection: Reader, *, reach: NameLimit = UNLIMITED) -> int:
+async def find(
+    connection: Reader, text: str, *, sort: str, limit: int, offset: int, reach: NameLimit = UNLIMITED
+) -> Sequence[DeploymentRecord]:
+    """Return at most `limit` deployments in reach without the first `offset`, sorted.
+
+    A part of their name, or of their model's, is `text`.
+    """
+    column = _SORT_COLUMNS[sort.removeprefix("-")]
+    order = [column.desc(), DeploymentRow.id.desc()] if sort.startswith("-") else [column, DeploymentRow.id]
+    query = select_deployments().where(*_matching(text, reach)).order_by(*order)
+    return cast("Sequence[DeploymentRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
+
+
+async def count(connection: Reader, text: str = "", *, reach: NameLimit = UNLIMITED) -> int:
+    """Return the number of deployments that `find` finds."""
     query = select(func.count()).select_from(DeploymentRow)
-    if reach:
-        query = query.join(ModelRow, ModelRow.id == DeploymentRow.model_id).where(*within(reach, ModelRow.name))
+    if text or reach:
+        query = query.join(ModelRow, ModelRow.id == DeploymentRow.model_id).where(*_matching(text, reach))
     return (await connection.execute(query)).scalar_one()
 
 
@@ -175,6 +192,14 @@ async def ready_model(
         model_id = await _only_model_called(connection, model_name or "", limit)
     query = select(ModelRow.id).where(ModelRow.id == model_id, ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
     return (await connection.execute(query.where(*within(limit, ModelRow.name)))).scalar_one_or_none()
+
+
+def _matching(text: str, reach: NameLimit) -> list[ColumnElement[bool]]:
+    conditions = within(reach, ModelRow.name)
+    if text:
+        names = (DeploymentRow.name, ModelRow.name)
+        conditions.append(or_(*(name.icontains(text, autoescape=True) for name in names)))
+    return conditions
 
 
 async def _only_model_called(connection: Reader, name: str, limit: NameLimit) -> UUID:

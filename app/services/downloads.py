@@ -38,6 +38,12 @@ async def begin(connection: Writer, lease: Lease, model_id: UUID, begun: Begun) 
     values = asdict(begun) | {"files_verified": 0, "reason": None, "message": None}
     if not await move_model(connection, model_id, ModelStatus.DOWNLOADING, lease=lease, **values):
         raise LeaseLost
+    # A later attempt goes on with what this one began.
+    first = {
+        "begun_at": func.coalesce(OperationRow.begun_at, now()),
+        "to_fetch": func.coalesce(OperationRow.to_fetch, begun.total - begun.downloaded),
+    }
+    await connection.execute(update(OperationRow).where(held(lease)).values(**first))
 
 
 async def measure(connection: Writer, lease: Lease, model_id: UUID, *, commit: str, total: int) -> None:

@@ -1,22 +1,23 @@
 """The history of operations with the names of their resources, newest first, for people to read."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_, union_all
+from sqlalchemy import Select, and_, case, func, select, tuple_, union_all
 
-from app.db.clock import moment
+from app.db.clock import moment, now
 from app.db.session import Reader
-from app.db.tables import DeploymentRow, ModelRow, OperationRow
+from app.db.tables import PENDING, DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import is_later
 from app.domain.commands import Command
 from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import OperationState
 from app.services.limits import OPERATIONS_MODEL, within
 from app.services.operations import COLUMNS
-from app.services.rows import HistoryRecord
+from app.services.rows import FinishedDownload, HistoryRecord, UnderWay
 
 _SHOWN: tuple[Any, ...] = (
     *COLUMNS,
@@ -24,9 +25,12 @@ _SHOWN: tuple[Any, ...] = (
     OperationRow.ended_at,
     OperationRow.due_at,
     OperationRow.attempts,
+    OperationRow.fence,
     OperationRow.request_id,
     OperationRow.lease_owner,
     OperationRow.leased_at,
+    OperationRow.begun_at,
+    OperationRow.to_fetch,
     moment().label("now"),
     is_later(OperationRow).label("later"),
     func.coalesce(OperationRow.resource_name, ModelRow.name, DeploymentRow.name).label("subject"),
@@ -52,32 +56,78 @@ async def page(
     command: Command | None = None,
     before: UUID | None = None,
     reach: NameLimit = UNLIMITED,
+    ended: bool = False,
+    oldest: bool = False,
 ) -> Sequence[HistoryRecord]:
     """Return at most `limit` operations in reach, in that state and of that command, newest first, after `before`.
 
-    The cost does not depend on their number: an index gives the newest of each pair of a state and a command, and the
-    newest of all these are returned.
+    With `ended`, none that is pending; with `oldest`, the oldest first. The cost does not depend on their number: an
+    index gives the first of each pair of a state and a command, and the first of all these are returned.
     """
-    pairs = product([state] if state else OperationState, [command] if command else Command)
-    each = [_newest(*pair, before, limit, reach).subquery() for pair in pairs]
+    states = [state] if state else [one for one in OperationState if not ended or one is not OperationState.PENDING]
+    pairs = product(states, [command] if command else Command)
+    each = [_first(*pair, before, limit, reach, oldest).subquery() for pair in pairs]
     found = union_all(*(select(one.c.id, one.c.created_at) for one in each)).subquery()
-    ids = select(found.c.id).order_by(found.c.created_at.desc(), found.c.id.desc()).limit(limit)
-    query = _shown().where(OperationRow.id.in_(ids))
-    order = OperationRow.created_at.desc(), OperationRow.id.desc()
-    return cast("Sequence[HistoryRecord]", (await connection.execute(query.order_by(*order))).all())
+    ids = select(found.c.id).order_by(*_in_order(found.c, oldest)).limit(limit)
+    query = _shown().where(OperationRow.id.in_(ids)).order_by(*_in_order(OperationRow, oldest))
+    return cast("Sequence[HistoryRecord]", (await connection.execute(query)).all())
 
 
-def _newest(state: OperationState, command: Command, before: UUID | None, limit: int, reach: NameLimit) -> Select[Any]:
+async def under_way(connection: Reader, *, limit: int, reach: NameLimit = UNLIMITED) -> Sequence[UnderWay]:
+    """Return the first `limit` pending operations in reach: those that a worker holds, then those due first."""
+    query = _shown().add_columns(ModelRow.downloaded, ModelRow.total, ModelRow.rate).where(PENDING)
+    query = query.where(*within(reach, OPERATIONS_MODEL))
+    held = and_(OperationRow.lease_owner.is_not(None), is_later(OperationRow))
+    order = case((held, 0), else_=1), OperationRow.due_at, OperationRow.id
+    return cast("Sequence[UnderWay]", (await connection.execute(query.order_by(*order).limit(limit))).all())
+
+
+async def clock(connection: Reader) -> datetime:
+    """Return the database's time, to ask `finished_downloads` from then on."""
+    return (await connection.execute(select(now()))).scalar_one()
+
+
+async def finished_downloads(
+    connection: Reader, since: datetime, *, limit: int, reach: NameLimit = UNLIMITED
+) -> Sequence[FinishedDownload]:
+    """Return the first `limit` downloads in reach that ended after `since` and that nobody cancelled, oldest first."""
+    # SQLite keeps fractions of a microsecond, and Python does not: what ended at `since` was told.
+    since += timedelta(microseconds=1)
+    columns: tuple[Any, ...] = (
+        OperationRow.id,
+        OperationRow.state,
+        OperationRow.resource_id,
+        ModelRow.name,
+        OperationRow.message,
+        OperationRow.ended_at,
+    )
+    query = (
+        select(*columns)
+        .join(ModelRow, ModelRow.id == OperationRow.resource_id)
+        .where(OperationRow.ended_at > since, OperationRow.command == Command.CREATE_MODEL, ~ModelRow.deleting)
+        .where(*within(reach, ModelRow.name))
+        .order_by(OperationRow.ended_at, OperationRow.id)
+    )
+    return cast("Sequence[FinishedDownload]", (await connection.execute(query.limit(limit))).all())
+
+
+def _first(
+    state: OperationState, command: Command, before: UUID | None, limit: int, reach: NameLimit, oldest: bool
+) -> Select[Any]:
     columns: tuple[Any, ...] = (OperationRow.id, OperationRow.created_at)
     query = select(*columns).where(OperationRow.state == state, OperationRow.command == command)
     if reach:
         query = query.outerjoin(ModelRow, ModelRow.id == OperationRow.resource_id)
         query = query.where(*within(reach, OPERATIONS_MODEL))
-    place = tuple_(OperationRow.created_at, OperationRow.id)
     if before is not None:
         then = select(OperationRow.created_at).where(OperationRow.id == before).scalar_subquery()
-        query = query.where(place < tuple_(then, before))
-    return query.order_by(OperationRow.created_at.desc(), OperationRow.id.desc()).limit(limit)
+        here, there = tuple_(OperationRow.created_at, OperationRow.id), tuple_(then, before)
+        query = query.where(here > there if oldest else here < there)
+    return query.order_by(*_in_order(OperationRow, oldest)).limit(limit)
+
+
+def _in_order(operations: Any, oldest: bool) -> list[Any]:
+    return [column.asc() if oldest else column.desc() for column in (operations.created_at, operations.id)]
 
 
 def _shown() -> Select[Any]:

@@ -4,15 +4,15 @@ A limited key's secret is sealed for the key together with its limit, so that ne
 know limits, nor who changes the row opens more with it.
 """
 
-from collections.abc import Sequence
-from enum import Enum, auto
+from collections.abc import Mapping, Sequence
+from enum import Enum, StrEnum, auto
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import and_, func, null, or_, select, update
+from sqlalchemy import and_, case, func, literal_column, null, or_, select, update
 
 from app.db.access_tables import KeyRow
-from app.db.clock import now
+from app.db.clock import moment, now
 from app.db.inserts import INSERT
 from app.db.session import Reader, Writer
 from app.db.tables import OperationRow
@@ -20,7 +20,7 @@ from app.domain.errors import BadRequest, NotFound
 from app.domain.keys import UNLIMITED, NameLimit, Role, identity, new_id, new_secret
 from app.sealing import CannotOpen, Sealer
 from app.services import sessions
-from app.services.rows import KeyRecord, UsableKey
+from app.services.rows import KeyRecord, ListedKey, UsableKey
 
 _TOUCH_EVERY = 60.0
 """The least seconds between two updates of a key's last use."""
@@ -37,6 +37,29 @@ COLUMNS: tuple[Any, ...] = (
     KeyRow.auto_deployment,
 )
 """The columns of a key that may be shown."""
+_SORT_COLUMNS: Mapping[str, Any] = {
+    "created": KeyRow.created_at,
+    "name": func.lower(KeyRow.name),
+    "used": KeyRow.last_used_at,
+    "expires": KeyRow.expires_at,
+}
+SORTS = ("-created", *_SORT_COLUMNS, *(f"-{name}" for name in _SORT_COLUMNS if name != "created"))
+"""The sort keys of a page; with a `-`, in descending order."""
+
+
+class Usability(StrEnum):
+    """Whether a key may be used."""
+
+    USABLE = "usable"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+_STATUS = case(
+    (KeyRow.revoked_at.is_not(None), literal_column("'revoked'")),
+    (KeyRow.expires_at <= moment(), literal_column("'expired'")),
+    else_=literal_column("'usable'"),
+)
 
 
 class Kept(Enum):
@@ -92,15 +115,28 @@ async def list_all(connection: Reader) -> Sequence[KeyRecord]:
     return cast("Sequence[KeyRecord]", (await connection.execute(query)).all())
 
 
-async def page(connection: Reader, *, limit: int, offset: int) -> Sequence[KeyRecord]:
-    """Return at most `limit` keys without the first `offset`: newest first, revoked keys last."""
-    query = select(*COLUMNS).order_by(KeyRow.revoked_at.is_not(None), KeyRow.created_at.desc(), KeyRow.id)
-    return cast("Sequence[KeyRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
+async def page(
+    connection: Reader, *, limit: int, offset: int, status: Usability | None = None, sort: str = SORTS[0]
+) -> Sequence[ListedKey]:
+    """Return at most `limit` keys without the first `offset`, sorted, each with its `status`.
+
+    By default the newest come first, and those that can't be used any more last.
+    """
+    query = select(*COLUMNS, _STATUS.label("status"))
+    if status is not None:
+        query = query.where(_STATUS.in_((status,)))
+    column = _SORT_COLUMNS[sort.removeprefix("-")]
+    first = [KeyRow.revoked_at.is_not(None)] if sort == SORTS[0] else []
+    order = [column.desc(), KeyRow.id.desc()] if sort.startswith("-") else [column.asc(), KeyRow.id.asc()]
+    query = query.order_by(*first, order[0].nulls_last(), order[1])
+    return cast("Sequence[ListedKey]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
-async def count(connection: Reader) -> int:
-    """Return the number of keys, including revoked ones."""
-    return (await connection.execute(select(func.count()).select_from(KeyRow))).scalar_one()
+async def counts(connection: Reader) -> Mapping[Usability, int]:
+    """Return the number of keys of each status."""
+    each = select(_STATUS.label("status")).subquery()
+    rows = (await connection.execute(select(each.c.status, func.count()).group_by(each.c.status))).all()
+    return dict.fromkeys(Usability, 0) | {Usability(status): number for status, number in rows}
 
 
 async def get(connection: Reader, key_id: str) -> KeyRecord:

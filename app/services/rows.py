@@ -149,7 +149,7 @@ class AcceptedOperation(OperationRecord, Protocol):
 class HistoryRecord(OperationRecord, Protocol):
     """An operation with its history. `subject` is the resource's name, `now` the database's time.
 
-    With a `lease_owner`, `later` tells whether the lease is still held; without one, whether the operation waits.
+    `begun_at` and `to_fetch` are of a download; `fence` is the number of leases granted. With a `lease_owner`, `later` tells whether the lease is still held; without one, whether the operation waits.
     `model_id` is the resource's id if that is a model that still exists.
     """
 
@@ -157,13 +157,45 @@ class HistoryRecord(OperationRecord, Protocol):
     ended_at: datetime | None
     due_at: datetime
     attempts: int
+    fence: int
     request_id: str | None
     lease_owner: str | None
     leased_at: datetime | None
+    begun_at: datetime | None
+    to_fetch: int | None
     now: datetime
     later: bool
     subject: str | None
     model_id: UUID | None
+
+
+class UnderWay(HistoryRecord, Protocol):
+    """A pending operation with its model's progress, in bytes; null for other resources, and before it is known."""
+
+    downloaded: int | None
+    total: int | None
+    rate: int | None
+
+
+class FinishedDownload(Protocol):
+    """A download that ended."""
+
+    id: UUID
+    state: OperationState
+    resource_id: UUID
+    name: str
+    message: str | None
+    ended_at: datetime
+
+
+class SampleRecord(Protocol):
+    """What was fetched in `seconds` from `at` on, and the storage at their end; all in bytes."""
+
+    seconds: int
+    at: datetime
+    fetched: int
+    used: int | None
+    free: int | None
 
 
 class LeasedOperation(Protocol):
@@ -229,6 +261,12 @@ class KeyRecord(Record, Protocol):
     revoked_at: datetime | None
     models: str | None
     auto_deployment: bool
+
+
+class ListedKey(KeyRecord, Protocol):
+    """An API key and whether it may be used: `usable`, `expired` or `revoked`."""
+
+    status: str
 
 
 class UsableKey(Protocol):

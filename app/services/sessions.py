@@ -6,6 +6,7 @@ from sqlalchemy import delete, func, insert, select
 
 from app.db.access_tables import SessionRow
 from app.db.clock import moment, now
+from app.db.inserts import INSERT
 from app.db.session import Reader, Writer
 
 
@@ -14,6 +15,14 @@ async def begin(connection: Writer, session_id: str, key_id: str, *, lasts: floa
     await connection.execute(
         insert(SessionRow).values(id=session_id, key_id=key_id, created_at=now(), expires_at=now(lasts))
     )
+
+
+async def begin_once(connection: Writer, session_id: str, *, lasts: float) -> bool:
+    """Begin a session that is nobody's, to remember its id. Return False if it is known."""
+    new = INSERT[connection.dialect.name](SessionRow).values(
+        id=session_id, key_id="", created_at=now(), expires_at=now(lasts)
+    )
+    return bool((await connection.execute(new.on_conflict_do_nothing(index_elements=[SessionRow.id]))).rowcount == 1)
 
 
 async def current(connection: Reader, session_ids: Collection[str]) -> set[str]:

@@ -81,7 +81,7 @@ def test_a_path_may_be_given_alone(start_depot: StartDepot) -> None:
         assert httpx2.get(f"{base}{path}", headers=header).status_code == 200
     assert "url: '/depot/openapi.json'" in httpx2.get(f"{base}/docs").text
     with httpx2.Client(base_url=base) as browser:
-        answer = browser.post("/depot/console/sign-in", data={"key": KEY, "secret": SECRET})
+        answer = browser.post("/depot/console/sign-in", data={"key": f"{KEY}:{SECRET}"})
         assert answer.headers["location"] == "/depot/console"
         assert "Path=/depot;" in answer.headers["set-cookie"]
         for path in PAGES:
@@ -118,7 +118,7 @@ def test_tls_is_spoken_with_a_certificate(start_depot: StartDepot, tmp_path: Pat
     authority.configure_trust(trusting)
     address = f"https://127.0.0.1:{depot.port}"
     with httpx2.Client(verify=trusting, headers=CREDENTIALS) as client:
-        session = client.post(f"{address}/console/sign-in", data={"key": KEY, "secret": SECRET})
+        session = client.post(f"{address}/console/sign-in", data={"key": f"{KEY}:{SECRET}"})
         assert "Secure" in session.headers["set-cookie"]
         (zone,) = client.get(f"{address}/v2/zone").json()["zones"]
         assert zone["api-endpoint"] == f"{address}/v2"

@@ -14,6 +14,7 @@ def main() -> None:
         "watchers": [],
         "console": [],
         "lists": [],
+        "pages": [],
         "downloads": sys.argv[1:],
         "xet": [],
     }.items():

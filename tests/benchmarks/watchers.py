@@ -251,7 +251,7 @@ def main() -> None:
 
 def _signed_in(depot: Depot) -> str:
     """The console's cookie."""
-    answer = depot.client.post("../console/sign-in", data={"key": KEY, "secret": SECRET})
+    answer = depot.client.post("../console/sign-in", data={"key": f"{KEY}:{SECRET}"})
     return answer.headers["set-cookie"].partition(";")[0]
 
 

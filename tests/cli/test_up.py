@@ -185,6 +185,7 @@ def test_shows_its_new_key_on_a_terminal_once_without_colours_if_they_are_not_wa
     until(lambda: re.search("path=/v2/ai/model .*status=403", former.output), lambda: former.output)
     assert "status=200" not in former.output
     assert "\x1b" not in former.output
+    _signs_in_once(former)
     former.process.send_signal(signal.SIGTERM)
     assert former.ends() == 0
     up = start("--data", str(former.data), "--verbose", terminal=True, TERM="xterm").comes_up()
@@ -194,6 +195,21 @@ def test_shows_its_new_key_on_a_terminal_once_without_colours_if_they_are_not_wa
     assert "\x1b" in up.output
 
 
+def _signs_in_once(up: Up) -> None:
+    """The link that it shows, for whoever looks at its terminal."""
+    found = re.search(r"http://127\.0\.0\.1:\d+/console/sign-in\?link=[\w.%-]+", up.output)
+    assert found is not None
+    with httpx2.Client() as browser:
+        form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', browser.get(found[0]).text))
+        address = found[0].partition("?")[0]
+        answer = browser.post(address, data=form)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+        assert browser.get(address.replace("/sign-in", "/keys")).status_code == 200
+        again = browser.post(address, data=form)
+        assert again.status_code == 403
+        assert "This link was used or has expired" in again.text
+
+
 def test_makes_an_api_key_at_its_first_start_and_says_where_it_is(start: Starter) -> None:
     former = start().comes_up()
     stored = former.data / "api.key"
@@ -201,6 +217,7 @@ def test_makes_an_api_key_at_its_first_start_and_says_where_it_is(start: Starter
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600
     # Its output is a file here, such as logs are kept in.
     assert key.partition(":")[2] not in former.output + former.log
+    assert "?link=" not in former.output + former.log
     assert str(stored) in former.output
     assert _status_with(former.port, key) == 200
     assert _status_with(former.port, f"{key}x") == 403

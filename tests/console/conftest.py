@@ -33,7 +33,7 @@ class Site:
     def user(self, key: str = KEY, secret: str = SECRET) -> "User":
         """Somebody who is."""
         client = self.stranger()
-        answer = client.post("/console/sign-in", data={"key": key, "secret": secret})
+        answer = client.post("/console/sign-in", data={"key": f"{key}:{secret}"})
         assert answer.status_code == 303, answer.text
         return User(client)
 

@@ -102,6 +102,23 @@ def test_nobody_revokes_the_key_that_they_are_signed_in_with(site: Site, operato
     assert operator.client.get("/console/keys").status_code == 200
 
 
+def test_keys_are_filtered_by_status_with_counts_and_sorted(site: Site, operator: User) -> None:
+    expired, _ = make_key(site.api, expires=-60.0, name="zz expired")
+    revoked, _ = make_key(site.api, name="aa revoked")
+    assert operator.send(f"/console/keys/{revoked}/revoke").status_code == 303
+    pages = {status: operator.page(f"/console/keys?status={status}") for status in ("usable", "expired", "revoked")}
+    assert expired in keys_on(pages["expired"])
+    assert revoked in keys_on(pages["revoked"])
+    assert KEY in keys_on(pages["usable"])
+    assert not {expired, revoked} & set(keys_on(pages["usable"]))
+    for status, page in pages.items():
+        assert f'{status} <span class="count">{len(keys_on(page))}</span>' in page
+        assert all(f">{status}</span>" in row_of(page, key) for key in keys_on(page))
+    by_name = keys_on(operator.page("/console/keys?sort=name"))
+    assert by_name.index(revoked) < by_name.index(expired)
+    assert keys_on(operator.page("/console/keys?sort=-name"))[::-1] == by_name
+
+
 @pytest.mark.parametrize("key", ["EXOunknown", "%00", "x" * 200, "%C3%A9"])
 def test_a_key_that_there_is_not_is_not_found(operator: User, key: str) -> None:
     assert operator.client.get(f"/console/keys/{key}/revoke").status_code == 404

@@ -25,7 +25,7 @@ def limited(site: Site) -> Limited:
     return Limited(site)
 
 
-@pytest.mark.parametrize("path", ["", "/deployments", "/operations", "?q=acme&status=ready"])
+@pytest.mark.parametrize("path", ["", "/deployments", "/activity", "?q=acme&status=ready"])
 def test_lists_show_the_models_of_the_key_only(limited: Limited, path: str) -> None:
     shown = limited.user.page(f"/console{path}")
     assert limited.name in shown
@@ -81,7 +81,7 @@ def test_a_limited_key_is_made_and_shown(site: Site) -> None:
     assert answer.status_code == 303
     page = user.page("/console/keys")
     assert "<code>acme/* other/x</code>" in page
-    assert "declares deployments" in page
+    assert "adds deployments" in page
     refused = user.send("/console/keys", name="limited", role="reader", expires="30", models="acme")
     assert refused.status_code == 400
     assert 'value="acme"' in refused.text

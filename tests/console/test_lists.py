@@ -1,5 +1,6 @@
-"""Deployments, operations, storage and workers: what their pages show of an empty depot and of a filled one."""
+"""Deployments, activity, storage, workers and the audit: what their pages show of an empty depot and of a filled one."""
 
+import csv
 import html
 import re
 from collections.abc import Sequence
@@ -7,15 +8,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
+from app.db.access_tables import AuditRow
 from app.db.clock import now
 from app.db.session import Database
-from app.db.tables import WorkerRow
+from app.db.tables import OperationRow, WorkerRow
 from app.db.transitions import end_operation, move_model
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus, OperationState
-from app.services import downloads, files, workers
+from app.services import downloads, files, samples, workers
 from app.services.workers import Presence
 from tests import by_hand
 from tests.console.conftest import Site, User
@@ -60,11 +62,14 @@ def listed(page: str, what: str) -> list[str]:
 def test_an_empty_depot_says_on_each_page_that_it_is_and_what_to_do(site: Site, operator: User, reader: User) -> None:
     for user in (operator, reader):
         assert "No deployments yet." in user.page("/console/deployments")
-        assert "Nothing was asked for yet." in user.page("/console/operations")
+        activity = user.page("/console/activity")
+        assert "Idle: nothing is under way." in activity
+        assert "Nothing has ended yet." in activity
+        assert "Needs attention" not in activity
         assert "No worker is there" in user.page("/console/workers")
         storage = user.page("/console/storage")
         assert "No files yet." in storage
-        assert "The largest models" not in storage
+        assert "Models by size" not in storage
     assert "No model is ready" in operator.page("/console/deployments")
     assert site.api.stored() == ({"models": []}, {"deployments": []})
 
@@ -97,7 +102,7 @@ def test_a_deployment_is_declared_by_the_models_name_or_id_listed_with_it_and_de
 def test_what_is_typed_into_a_deployment_is_shown_and_never_run_or_followed(site: Site, operator: User) -> None:
     hostile = {"deployment-url": "javascript:alert(1)", "inference-engine-version": HOSTILE, "gpu-type": HOSTILE}
     deployment_id = deploy(site, operator, name=HOSTILE, **hostile)
-    for path in ("/console/deployments", "/console/operations"):
+    for path in ("/console/deployments", "/console/activity"):
         page = operator.page(path)
         assert HOSTILE not in page
         assert html.escape(HOSTILE) in page
@@ -117,12 +122,12 @@ def test_a_reader_sees_deployments_and_no_way_to_change_them(site: Site, operato
     assert [each["name"] for each in site.api.stored()[1]["deployments"]].count("mine") == 0
 
 
-def test_many_deployments_and_operations_are_shown_a_page_at_a_time(site: Site, operator: User) -> None:
+def test_many_deployments_and_ended_operations_are_shown_a_page_at_a_time(site: Site, operator: User) -> None:
     model_id = site.api.ready_model()
     for number in range(MANY):
         body = {"name": f"one-of-{number}", "model": {"id": model_id}}
         assert site.api.ask("POST", "/ai/deployment", body).status_code == 200
-    for path, what in (("/console/deployments", "deployment"), ("/console/operations", "operation")):
+    for path, what in (("/console/deployments", "deployment"), ("/console/activity", "operation")):
         found, address = [], path
         while address:
             page = operator.page(address)
@@ -131,8 +136,13 @@ def test_many_deployments_and_operations_are_shown_a_page_at_a_time(site: Site, 
             address = html.unescape(older[1]) if older else ""
         assert len(found) == len(set(found)) >= MANY
         assert listed(operator.page(path), what) == found[:50]
-    assert "Nothing older" in operator.page(f"/console/deployments?before={UUID(int=0)}")
-    assert "Nothing older" in operator.page(f"/console/operations?before={UUID(int=0)}")
+    assert "Nothing further" in operator.page(f"/console/activity?before={UUID(int=0)}")
+    oldest = listed(operator.page("/console/activity?sort=created"), "operation")
+    assert oldest[:50] == found[::-1][:50]
+    by_name = listed(operator.page("/console/deployments?q=one-of-&sort=name"), "deployment")
+    assert by_name != listed(operator.page("/console/deployments?q=one-of-&sort=-name"), "deployment")
+    assert f"{MANY} deployments; 1 to 50 shown" in operator.page("/console/deployments?q=one-of-")
+    assert "No deployment is like that." in operator.page("/console/deployments?q=nothing-is-called-so")
 
 
 def test_what_is_gone_is_still_named_by_its_operations_and_in_the_audit(site: Site, operator: User) -> None:
@@ -140,7 +150,7 @@ def test_what_is_gone_is_still_named_by_its_operations_and_in_the_audit(site: Si
     name = site.api.depot.model(model_id)["name"]
     deletion = site.api.ask("DELETE", f"/ai/model/{model_id}").json()["id"]
     site.api.carry_out()
-    shown = operator.page("/console/operations").partition(f'data-operation="{deletion}"')[2].partition("</tr>")[0]
+    shown = operator.page("/console/activity").partition(f'data-operation="{deletion}"')[2].partition("</tr>")[0]
     assert name in shown
     entry = operator.page("/console/audit").partition("data-entry=")[2].partition("</tr>")[0]
     for text in ("delete-model", name, model_id, "bootstrap", KEY, "127.0.0.1", "accepted"):
@@ -160,19 +170,122 @@ def test_the_audit_is_shown_a_page_at_a_time(site: Site, operator: User) -> None
     assert "Nothing older" in operator.page(f"/console/audit?before={UUID(int=0)}")
 
 
-def test_operations_are_filtered_by_state_and_command(site: Site, operator: User) -> None:
+def test_what_is_done_is_filtered_by_outcome_and_command_with_counts(site: Site, operator: User) -> None:
     operation = site.api.depot.create(site.api.name())
     site.api.fail(Reason.FORBIDDEN)
-    failures = operator.page("/console/operations?state=failure&command=create-model")
-    assert listed(failures, "operation")[0] == operation["id"]
-    assert set(listed(failures, "state")) == {"failure"}
-    assert 'href="/console/operations?state=failure"' in failures  # all commands, and still the state
-    assert "forbidden" in failures
-    assert "The Hub has no such repository." in failures
-    assert listed(operator.page("/console/operations?state=timeout"), "operation") == []
-    both = operator.page("/console/operations?command=delete-deployment")
+    failures = operator.page("/console/activity?state=failure&command=create-model")
+    done = failures.partition('<h2 id="done">')[2]
+    assert listed(done, "operation")[0] == operation["id"]
+    assert set(listed(done, "state")) == {"failure"}
+    assert 'href="/console/activity?state=failure"' in done  # all commands, and still the outcome
+    assert "forbidden" in done
+    assert re.search(r'failure <span class="count">\d+</span>', done)
+    assert listed(operator.page("/console/activity?state=timeout").partition('<h2 id="done">')[2], "operation") == []
+    both = operator.page("/console/activity?command=delete-deployment").partition('<h2 id="done">')[2]
     assert operation["id"] not in both
-    assert operation["id"] in operator.page("/console/operations?state=nonsense&before=nonsense")
+    assert operation["id"] in operator.page("/console/activity?state=nonsense&before=nonsense")
+    old = operator.client.get("/console/operations")
+    assert (old.status_code, old.headers["location"]) == (303, "/console/activity")
+
+
+def test_what_failed_needs_attention_until_it_is_dismissed_or_tried_again(site: Site, operator: User) -> None:
+    ids = [site.api.depot.create(site.api.name())["reference"]["id"] for _ in range(3)]
+    for _ in ids:
+        site.api.fail(Reason.NOT_FOUND)
+    page = operator.page("/console/activity/now")
+    assert set(ids) <= set(listed(page, "failed"))
+    assert "The Hub has no such repository." in page
+    back = {"back": "/console/activity", f"m-{ids[0]}": "yes"}
+    asked = operator.send("/console/models/bulk", action="dismiss", **back)
+    assert asked.status_code == 200
+    assert "Shall this model be dismissed?" in asked.text
+    dismissed = operator.send("/console/models/bulk", action="dismiss", sure="yes", **back)
+    assert (dismissed.status_code, dismissed.headers["location"]) == (303, "/console/activity")
+    site.api.carry_out()
+    page = operator.page("/console/activity")
+    assert "1 model is dismissed." in text_of(page.partition('id="toast"')[2])
+    assert ids[0] not in listed(page, "failed")
+    assert 'id="toast"' not in operator.page("/console/activity")
+
+    again = operator.send("/console/models/bulk", action="retry-all", back="/console/activity")
+    assert again.headers["location"] == "/console/activity"
+    page = operator.page("/console/activity")
+    said = re.search(r"(\d+) models are tried again\.", text_of(page))
+    assert said is not None
+    assert listed(page, "failed") == []
+    waiting = page.partition('id="done"')[0]
+    assert all(f"/console/models/{one}" in waiting for one in ids[1:])
+    for _ in range(int(said[1])):
+        site.api.carry_out()
+    assert "Needs attention" not in operator.page("/console/activity/now")
+
+
+def test_what_is_done_tells_bytes_average_and_retries(site: Site, operator: User) -> None:
+    operation = site.api.depot.create(site.api.name())
+
+    async def work(database: Database) -> None:
+        for _ in range(2):  # the first worker dies
+            claim = await by_hand.claim(database, lease=-1.0)
+            assert claim is not None
+        claim = await by_hand.claim(database)
+        assert claim is not None
+        await by_hand.arrive(database, claim, 0, total=4_000_000)
+        async with database.begin() as connection:
+            begun = update(OperationRow).where(OperationRow.id == claim.lease.operation_id)
+            await connection.execute(begun.values(begun_at=now(-4.0), created_at=now(-65.0)))
+            kept = [("model.safetensors", 4_000_000, "7" * 64)]
+            await downloads.publish(connection, claim.lease, claim.resource_id, "/models/x", kept)
+
+    by_hand.run(site.api.database_url, work)
+    row = text_of(
+        operator.page("/console/activity?command=create-model")
+        .partition(f'data-operation="{operation["id"]}"')[2]
+        .partition("</tr>")[0]
+    )
+    assert "Download" in row
+    assert re.search(r"success 1 min 4\.0 MB (9\d\d kB|1\.0 MB)/s 2 ", row), row
+
+
+def test_figures_over_time_are_drawn_once_a_worker_recorded_them(site: Site, operator: User) -> None:
+    assert "as soon as a worker has recorded" in operator.page("/console/activity")
+
+    async def record(database: Database) -> None:
+        async with database.begin() as connection:
+            await samples.add(connection, fetched=600_000_000, used=40_000_000_000, free=60_000_000_000)
+
+    by_hand.run(site.api.database_url, record)
+    for span, words in (("", "the last 24 hours"), ("30d", "the last 30 days")):
+        page = operator.page(f"/console/activity?span={span}")
+        assert f"Bytes fetched per second in {words}: 600 MB in all" in page
+        assert f"Storage in {words}: Used 40.0 GB, Free 60.0 GB" in page
+        assert re.search(r'<path class="own" d="M[\d.]+,120L', page)
+
+
+def test_the_audit_is_searched_filtered_and_exported(site: Site, operator: User) -> None:
+    name = site.api.depot.model(site.api.ready_model())["name"]
+    for query in (f"q={name}", f"q={name}&action=create-model", f"q={name}&outcome=accepted"):
+        page = operator.page(f"/console/audit?{query}")
+        assert len(listed(page, "entry")) == 1, query
+    for query in (f"q={name}&outcome=refused", f"q={name}&action=sign-in"):
+        assert "No entry is like that." in operator.page(f"/console/audit?{query}")
+    newest, oldest = (listed(operator.page(f"/console/audit?sort={sort}"), "entry")[0] for sort in ("-at", "at"))
+    assert newest != oldest
+
+    assert 'href="/console/audit.csv?q=' in operator.page(f"/console/audit?q={name}")
+    answer = operator.client.get("/console/audit.csv", params={"q": name})
+    assert answer.headers["content-type"].startswith("text/csv")
+    titles, row = csv.reader(answer.text.splitlines())
+    told = dict(zip(titles, row, strict=True))
+    assert (told["action"], told["resource"], told["key"], told["outcome"]) == (
+        "create-model",
+        name,
+        "bootstrap",
+        "accepted",
+    )
+    deploy(site, operator, name="=1+1")
+    assert "'=1+1" in operator.client.get("/console/audit.csv").text
+    everything = list(csv.reader(operator.client.get("/console/audit.csv").text.splitlines()))
+    assert len(everything) - 1 == audit_entries(site)
 
 
 def test_the_storage_page_tells_what_models_share(site: Site, operator: User) -> None:
@@ -204,7 +317,7 @@ def test_a_storage_that_is_away_is_told_and_the_rest_of_the_page_is_there(site: 
         page = operator.page("/console/storage")
         assert 'role="alert"' in page
         assert "DEPOT_STORAGE" in page
-        assert "What models share" in page
+        assert "Deduplication" in page
     finally:
         away.rename(storage)
 
@@ -235,14 +348,26 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
     first, second = (text_of(part) for part in page.split('data-worker="')[1:])
     assert "alive" in first
     assert "1 of 3 slots" in first
-    assert f"create-model {name}" in first
+    assert f"Download {name}" in first
     assert "25 % of 4.0 MB · 10.0 kB/s · 5 min left" in first
     assert "silent" in second
     assert 'max="4000000" value="1000000"' in page
     assert 'hx-trigger="every 3s"' in page
 
-    shown = operator.page("/console/operations?state=pending")
+    shown = operator.page("/console/activity/now")
+    assert 'Worker <span class="mono">box-2:8</span> is silent' in shown
     assert "box-1:7" in shown.partition(f'data-operation="{operation["id"]}"')[2].partition("</tr>")[0]
+
+
+def audit_entries(site: Site) -> int:
+    """The number of records of the audit."""
+
+    async def count(database: Database) -> int:
+        async with database.read() as connection:
+            return int((await connection.execute(select(func.count()).select_from(AuditRow))).scalar_one())
+
+    found: int = by_hand.run(site.api.database_url, count)
+    return found
 
 
 async def _ready(database: Database, name: str, kept: Sequence[tuple[str, int, str]]) -> None:

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from app.db.session import Database
-from app.domain.keys import Role
+from app.domain.keys import Role, hub_token
 from app.sealing import Sealer
 from app.services import keys
 from tests.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
@@ -24,7 +24,7 @@ PAGES = [
     "/console",
     "/console/models/new",
     "/console/deployments",
-    "/console/operations",
+    "/console/activity",
     "/console/storage",
     "/console/workers",
     "/console/keys",
@@ -53,19 +53,19 @@ def test_a_stranger_is_asked_for_a_key_first_and_then_led_back(site: Site, path:
     asked = stranger.get(path)
     assert asked.status_code == 303
     form = stranger.get(asked.headers["location"])
-    assert 'name="secret"' in form.text
+    assert 'placeholder="KEY:SECRET"' in form.text
     wanted = form.url.params.get("next", "")
-    answer = stranger.post("/console/sign-in", data={"key": KEY, "secret": SECRET, "next": wanted})
+    answer = stranger.post("/console/sign-in", data={"key": f"{KEY}:{SECRET}", "next": wanted})
     assert (answer.status_code, answer.headers["location"]) == (303, path)
 
 
 @pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/console.evil.example", "\\evil"])
 def test_nobody_is_led_to_another_site(site: Site, elsewhere: str) -> None:
-    answer = site.stranger().post("/console/sign-in", data={"key": KEY, "secret": SECRET, "next": elsewhere})
+    answer = site.stranger().post("/console/sign-in", data={"key": f"{KEY}:{SECRET}", "next": elsewhere})
     assert answer.headers["location"] == "/console"
 
 
-@pytest.mark.parametrize("form", [{}, {"key": KEY}, {"key": KEY, "secret": "wrong"}, {"key": "no key", "secret": "x"}])
+@pytest.mark.parametrize("form", [{}, {"key": KEY}, {"key": f"{KEY}:wrong"}, {"key": "no key:x"}, {"key": SECRET}])
 def test_a_wrong_sign_in_gives_the_form_again_and_no_session(site: Site, form: dict[str, str]) -> None:
     answer = site.stranger().post("/console/sign-in", data=form)
     assert answer.status_code == 403
@@ -73,26 +73,34 @@ def test_a_wrong_sign_in_gives_the_form_again_and_no_session(site: Site, form: d
     assert "set-cookie" not in answer.headers
 
 
+def test_a_form_of_an_older_version_with_two_fields_still_signs_in(site: Site) -> None:
+    assert site.stranger().post("/console/sign-in", data={"key": KEY, "secret": SECRET}).status_code == 303
+
+
+def test_a_key_in_the_form_of_the_hubs_tokens_signs_in(site: Site) -> None:
+    assert site.stranger().post("/console/sign-in", data={"key": hub_token(KEY, SECRET)}).status_code == 303
+
+
 @pytest.mark.parametrize("headers", OTHERS)
 def test_another_site_signs_nobody_in(site: Site, headers: dict[str, str]) -> None:
-    answer = site.stranger().post("/console/sign-in", data={"key": KEY, "secret": SECRET}, headers=headers)
+    answer = site.stranger().post("/console/sign-in", data={"key": f"{KEY}:{SECRET}"}, headers=headers)
     assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
 
 
 def test_guesses_are_limited_as_the_apis_are(site: Site) -> None:
-    stranger, guess = site.stranger(), {"key": "EXOsomebodyelse", "secret": "a-guess"}
+    stranger, guess = site.stranger(), {"key": "EXOsomebodyelse:a-guess"}
     limited = next(
         answer
         for answer in (stranger.post("/console/sign-in", data=guess) for _ in range(60))
         if answer.status_code == 429
     )
     assert int(limited.headers["retry-after"]) > 0
-    assert stranger.post("/console/sign-in", data={"key": KEY, "secret": SECRET}).status_code == 303
+    assert stranger.post("/console/sign-in", data={"key": f"{KEY}:{SECRET}"}).status_code == 303
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites_and_holds_no_secret(site: Site) -> None:
-    answer = site.stranger().post("/console/sign-in", data={"key": KEY, "secret": SECRET})
+    answer = site.stranger().post("/console/sign-in", data={"key": f"{KEY}:{SECRET}"})
     cookie = cookie_of(answer)["depot-session"]
     assert cookie["httponly"]
     assert (cookie["samesite"], cookie["path"], cookie["max-age"]) == ("strict", "/", "43200")
@@ -159,7 +167,7 @@ def test_the_cookie_is_for_tls_only_where_the_public_address_is_https_whatever_t
         assert f"{public}/console" in client.get("/console/sign-in").text
         proxied = {"Host": "depot.example.org"}
         assert "https://" not in client.get("/console/sign-in", headers=proxied).text
-        answer = client.post("/console/sign-in", data={"key": KEY, "secret": SECRET}, headers=proxied)
+        answer = client.post("/console/sign-in", data={"key": f"{KEY}:{SECRET}"}, headers=proxied)
         cookie = cookie_of(answer)[name]
         assert (cookie["secure"], cookie["httponly"], cookie["path"]) == (True, True, path or "/")
         signed_in = {"Cookie": f"{name}={cookie.value}"}
@@ -224,7 +232,7 @@ def test_a_form_of_ours_says_where_it_comes_from_and_is_taken(site: Site) -> Non
 def test_a_reader_sees_no_form_that_changes_anything_and_is_refused_when_sending_one(site: Site) -> None:
     model_id = site.api.ready_model()
     reader, before = site.reader(), site.api.stored()
-    for path in ("/console", f"/console/models/{model_id}", "/console/deployments", "/console/operations"):
+    for path in ("/console", f"/console/models/{model_id}", "/console/deployments", "/console/activity"):
         page = reader.page(path)
         assert page.count('method="post"') == 1, f"{path} has more than the form to sign out"
         assert "/console/models/new" not in page
@@ -281,7 +289,7 @@ def test_what_a_reader_is_refused_in_the_console_is_audited(site: Site) -> None:
 
 def test_a_refused_sign_in_is_audited_with_the_key_that_was_tried(site: Site) -> None:
     key, _ = make_key(site.api)
-    answer = site.stranger().post("/console/sign-in", data={"key": key, "secret": "a-guess"})
+    answer = site.stranger().post("/console/sign-in", data={"key": f"{key}:a-guess"})
     # From the address of these tests too many may have come already.
     expected = [("sign-in", "403 Forbidden")] if answer.status_code == 403 else []
     assert [(row.action, row.outcome) for row in audited(site.api, key)] == expected

@@ -62,7 +62,7 @@ def _is_told(depot: Depot) -> None:
 def _is_shown(depot: Depot, model: dict[str, Any]) -> None:
     """By the console: lines for engines that read the bucket themselves, and a page without a disk."""
     with httpx2.Client(base_url=depot.address(""), timeout=60) as browser:
-        assert browser.post("/console/sign-in", data={"key": KEY, "secret": SECRET}).status_code == 303
+        assert browser.post("/console/sign-in", data={"key": f"{KEY}:{SECRET}"}).status_code == 303
         shown = browser.get(f"/console/models/{model['id']}").text
         assert f"vllm serve {model['path']} --load-format runai_streamer" in shown
         assert f"AWS_ENDPOINT_URL={depot.environment['DEPOT_S3_ENDPOINT']}" in shown

@@ -259,12 +259,12 @@ def _refuses(depot: Depot, planted: Planted) -> None:
 
 def _console(depot: Depot, planted: Planted) -> dict[str, bytes]:
     """Its pages, to whoever signs in, and to whoever fails to."""
-    form = {"key": depot.environment["DEPOT_BOOTSTRAP_KEY"], "secret": planted.api_secret}
+    form = {"key": f"{depot.environment['DEPOT_BOOTSTRAP_KEY']}:{planted.api_secret}"}
     with httpx2.Client(base_url=f"http://127.0.0.1:{depot.port}", follow_redirects=True, timeout=30) as client:
         ear = Ear(client)
-        assert client.post("/console/sign-in", data=form | {"secret": f"{planted.api_secret}x"}).status_code == 403
+        assert client.post("/console/sign-in", data={"key": f"{form['key']}x"}).status_code == 403
         assert client.post("/console/sign-in", data=form).status_code == 200
-        for page in ("", "/operations", "/deployments", "/storage", "/workers", "/keys"):
+        for page in ("", "/activity", "/deployments", "/storage", "/workers", "/keys"):
             assert client.get(f"/console{page}").status_code == 200
     return ear.heard
 

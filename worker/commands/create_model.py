@@ -153,7 +153,7 @@ async def _follow(work: Work, model: SelectedModel, child: DownloadProcess) -> t
 def _count(work: Work, before: int, downloaded: int) -> int:
     """Count bytes beyond the maximum so far, `before`, in the metrics. Return the new maximum."""
     fresh = max(downloaded - before, 0)
-    work.context.metrics.downloaded.inc(fresh)
+    work.context.metrics.arrived(fresh)
     return before + fresh
 
 

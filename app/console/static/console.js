@@ -1,7 +1,8 @@
 "use strict";
-/* What HTML and htmx leave: copying, asking before a delete, and telling what changed to whoever does not see it. */
+/* What HTML leaves: copying, questions before a delete, many rows at once, local times, and the choice of a theme. */
 (() => {
   const announce = (text) => { document.getElementById("announcer").textContent = text; };
+  const reveal = (parts) => parts.forEach((part) => { part.hidden = false; });
 
   const copy = async (text) => {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
@@ -31,15 +32,18 @@
   });
 
   const dialog = document.getElementById("confirm");
-  let asked;
+  const ticked = () => document.querySelectorAll("[form=bulk]:checked").length;
+  let asked, pressed;
 
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (!form.dataset.confirm || form.dataset.confirmed) return;
+    const asks = event.submitter?.dataset.confirm ? event.submitter : form;
+    if (!asks.dataset.confirm || form.dataset.confirmed) return;
     event.preventDefault();
-    asked = form;
-    dialog.querySelector("p").textContent = form.dataset.confirm;
-    dialog.querySelector("[value=yes]").textContent = form.dataset.yes;
+    [asked, pressed] = [form, event.submitter?.value || ""];
+    dialog.querySelector("p").textContent = asks.dataset.confirm.replace("{count}", ticked());
+    dialog.querySelector("[value=yes]").textContent = asks.dataset.yes;
+    dialog.querySelector("[value=no]").textContent = asks.dataset.no || "Cancel";
     dialog.returnValue = "no";
     dialog.showModal();
   });
@@ -48,99 +52,75 @@
     // This is told a moment later: whoever is quick has opened it again.
     if (dialog.open || dialog.returnValue !== "yes") return;
     // What changed meanwhile may have brought another form into its place.
-    const form = asked.isConnected ? asked : [...document.forms].find((one) => one.action === asked.action);
+    const same = (one) => one.action === asked.action && one.id === asked.id;
+    const form = asked.isConnected ? asked : [...document.forms].find(same);
     if (!form) return;
     const sure = document.createElement("input");
     Object.assign(sure, { type: "hidden", name: "sure", value: "yes" });
     form.append(sure);
     form.dataset.confirmed = "yes";
-    form.requestSubmit();
+    form.requestSubmit([...form.elements].find((one) => one.type === "submit" && one.value === pressed));
     // A browser may show this very page again, and has to ask again then.
     delete form.dataset.confirmed;
     sure.remove();
   });
 
-  const renew = (part) => htmx.ajax("GET", location.href, { target: part, select: part, swap: "outerHTML" });
-
-  const told = (piece, name) => {
-    const found = new DOMParser().parseFromString(`<template>${piece}</template>`, "text/html");
-    const element = found.querySelector("template").content.querySelector("[data-model]");
-    return element ? element.dataset[name] : undefined;
-  };
-
-  document.addEventListener("htmx:sseBeforeMessage", (event) => {
-    const shown = event.target.closest("[data-model]");
-    if (!shown) return;
-    const piece = event.detail.data;
-    const before = shown.dataset;
-    if (told(piece, "digest") === before.digest) {
-      event.preventDefault();
-      return;
-    }
-    const status = told(piece, "status");
-    if (status !== before.status) announce(`${before.name}: ${told(piece, "word") || "deleted"}`);
-    const stage = told(piece, "stage");
-    if (before.stage && stage !== before.stage && stage !== "gone") {
-      // More than its head is another now: files, buttons, history.
-      event.preventDefault();
-      renew("#page");
-    }
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-pick-all]")) {
+      document.querySelectorAll("[form=bulk]").forEach((box) => { box.checked = event.target.checked; });
+    } else if (!event.target.matches("[form=bulk]")) return;
+    count();
+  });
+  const count = () => document.querySelectorAll("[data-ticked]").forEach((part) => {
+    part.textContent = `${ticked()} selected`;
   });
 
-  // What shows news by itself. It is told or asks every three seconds at most, and so knows soon that nobody answers.
-  const live = () => ["#page", "#results", "#workers"].find((part) => document.querySelector(part));
-  const quiet = 4500;  // milliseconds
-  const away = new Set([502, 503, 504]);
-  const banner = document.getElementById("lost");
-  let stream, silence, retry, leaving = false;
-
-  const listens = () => live() === "#workers" || (stream && stream.readyState !== EventSource.CLOSED);
-  const lost = () => {
-    if (leaving || document.hidden || !live()) return;
-    if (banner.hidden) announce(banner.textContent);
-    banner.hidden = false;
-    clearTimeout(silence);
-    clearTimeout(retry);
-    retry = setTimeout(() => { if (!document.hidden) renew(live()); }, 2000);
-  };
-  const heard = () => {
-    if (!banner.hidden) announce("Connected again");
-    banner.hidden = true;
-    clearTimeout(retry);
-    clearTimeout(silence);
-    silence = setTimeout(() => { if (listens()) lost(); }, quiet);
-  };
-
-  htmx.createEventSource = (address) => {
-    stream?.close();
-    stream = new EventSource(address);
-    if (document.hidden) stream.close();
-    const mine = stream;
-    mine.addEventListener("open", heard);
-    mine.addEventListener("still-here", heard);
-    mine.addEventListener("signed-out", () => { leaving = true; });
-    mine.addEventListener("error", () => {
-      // It is opened anew with the page, which may have missed something.
-      mine.close();
-      if (mine === stream) lost();
+  // Times come in UTC with how long ago they were, and are shown in the browser's time zone.
+  const year = new Date().getFullYear();
+  const local = (at) => at.toLocaleString(undefined, {
+    day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
+    ...(at.getFullYear() === year ? {} : { year: "numeric" }),
+  });
+  htmx.onLoad((part) => {
+    part.querySelectorAll("time[datetime]:not([data-age], [data-local])").forEach((time) => {
+      time.dataset.local = "";
+      time.title += ` · ${time.textContent}`;
+      time.textContent = local(new Date(time.dateTime));
     });
-    return mine;
-  };
-  for (const failure of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(failure, lost);
-  document.addEventListener("htmx:afterRequest", ({ detail }) => {
-    if (away.has(detail.xhr.status)) lost();
-    else if (detail.xhr.status === 404 && detail.target.matches(live())) location.reload();  // it was deleted
-    else if (detail.xhr.status) heard();
+    reveal(document.querySelectorAll("[data-pick-all], [data-reveal]"));
+    count();
   });
-  if (live() === "#workers") heard();
-  addEventListener("pagehide", () => { leaving = true; });
-  addEventListener("pageshow", () => { leaving = false; });
 
-  // A browser has a few connections for each server: pages that nobody looks at leave theirs, and are renewed later.
-  document.addEventListener("visibilitychange", () => {
-    clearTimeout(silence);
-    clearTimeout(retry);
-    if (document.hidden) stream?.close();
-    else if (live()) renew(live());
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-reveal]");
+    if (!button) return;
+    const field = document.querySelector(`[name=${button.dataset.reveal}]`);
+    const shown = field.type === "text";
+    field.type = shown ? "password" : "text";
+    button.setAttribute("aria-pressed", String(!shown));
   });
+
+  const toast = document.getElementById("toast");
+  if (toast) {
+    const close = toast.querySelector("button");
+    const later = () => setTimeout(() => { if (!toast.matches(":hover, :focus-within")) toast.remove(); else later(); }, 10000);
+    close.addEventListener("click", () => toast.remove());
+    reveal([close]);
+    announce(toast.querySelector("p").textContent);
+    later();
+  }
+
+  const page = document.documentElement, button = document.getElementById("theme");
+  const themes = ["system", "light", "dark"];
+  const theme = () => page.dataset.theme || themes[0];
+  const label = () => { button.textContent = `Theme: ${theme()}`; };
+  button.addEventListener("click", () => {
+    const next = themes[(themes.indexOf(theme()) + 1) % themes.length];
+    if (next === themes[0]) delete page.dataset.theme; else page.dataset.theme = next;
+    const lasts = next === themes[0] ? 0 : 31536000;  // seconds
+    document.cookie = `depot-theme=${next}; path=${document.body.dataset.root || "/"}; max-age=${lasts}; samesite=strict`;
+    label();
+  });
+  label();
+  reveal([button]);
 })();

@@ -16,7 +16,7 @@ _PAGES = {
     "models": "/console",
     "models-none": "/console?q=nothing-is-called-so",
     "deployments": "/console/deployments",
-    "operations": "/console/operations",
+    "activity": "/console/activity",
     "storage": "/console/storage",
     "workers": "/console/workers",
 }

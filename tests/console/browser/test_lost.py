@@ -39,7 +39,7 @@ def test_pages_say_soon_that_their_server_is_lost_and_show_what_is_so_once_it_is
     operation = served.depot.create("acme/lost")
     served.depot.wait(operation["id"])
     model_id = operation["reference"]["id"]
-    paths = (f"/console/models/{model_id}", "/console?q=acme/lost", "/console/workers")
+    paths = (f"/console/models/{model_id}", "/console?q=acme/lost", "/console/workers", "/console/activity")
     opened = [pages.open(path).page for path in paths]
     api = second.api
     assert api is not None

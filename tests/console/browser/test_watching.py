@@ -59,4 +59,4 @@ def test_the_workers_page_follows_what_each_does_and_leaves_the_focus_where_it_i
         served.hub.total_rate = None
         served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
     expect(page.locator("#workers")).not_to_contain_text("acme/watched")
-    expect(page.locator("#workers")).to_contain_text("Nothing in hand.")
+    expect(page.locator("#workers")).to_contain_text("Idle.")

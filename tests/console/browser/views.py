@@ -46,9 +46,8 @@ class View:
 
     def sign_in(self, key: str = KEY, secret: str = SECRET) -> None:
         """From the page for it, to that of the models."""
-        self.page.locator("input[name=key]").fill(key)
-        self.page.locator("input[name=secret]").fill(secret)
-        self.page.locator("input[name=secret]").press("Enter")
+        self.page.locator("input[name=key]").fill(f"{key}:{secret}")
+        self.page.locator("input[name=key]").press("Enter")
 
     def press(self, action: str, *, within: Locator | None = None) -> None:
         """The button that does so, and yes to what it then asks."""

@@ -8,7 +8,7 @@ from app.db.access_tables import AuditRow
 from app.db.clock import now
 from app.db.session import Database
 from app.services import audit
-from app.services.audit import Act
+from app.services.audit import Act, Filter
 
 
 async def test_what_is_older_than_the_retention_is_forgotten(database: Database) -> None:
@@ -22,3 +22,33 @@ async def test_what_is_older_than_the_retention_is_forgotten(database: Database)
         assert await audit.purge(connection, 75.0) == 0
     async with database.read() as connection:
         assert [row.key_id for row in await audit.latest(connection, 10)] == ["EXOrecent", "EXOnew"]
+
+
+async def test_records_are_filtered_by_text_action_and_outcome_and_read_in_both_orders(database: Database) -> None:
+    acts = [
+        Act("EXOone", "create-model", "192.0.2.7", "", resource_name="acme/Base", key_name="ci bot"),
+        Act("EXOone", "delete-model", "192.0.2.7", "", resource_name="acme/base", key_name="ci bot"),
+        Act("EXOtwo", "create-model", "198.51.100.9", "", resource_name="other/50%", key_name="ann"),
+    ]
+    for act, outcome in zip(acts, (audit.ACCEPTED, "403 Forbidden", audit.ACCEPTED), strict=True):
+        async with database.begin() as connection:
+            await audit.record(connection, [act], outcome)
+
+    async def found(**wanted: str) -> list[str]:
+        rows: list[str] = []
+        before = None
+        async with database.read() as reader:
+            while page := await audit.page(reader, limit=2, before=before, wanted=Filter(**wanted)):
+                rows += [f"{row.action} {row.resource_name}" for row in page]
+                before = page[-1].id
+        return rows
+
+    everything = [f"{act.action} {act.resource_name}" for act in acts]
+    assert await found() == everything[::-1]
+    assert await found(sort="at") == everything
+    assert await found(text="ACME/b", sort="at") == everything[:2]
+    assert await found(text="ci bot", outcome="refused") == [everything[1]]
+    assert await found(text="%") == await found(text="198.51") == [everything[2]]
+    assert await found(action="create-model", outcome=audit.ACCEPTED, sort="at") == [everything[0], everything[2]]
+    async with database.read() as reader:
+        assert await audit.actions(reader) == ["create-model", "delete-model"]

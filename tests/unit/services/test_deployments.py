@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from app.db.session import Database
+from app.domain.keys import UNLIMITED, NameLimit
 from app.services import deployments, models
 from tests import by_hand
 from tests.unit.services.test_history import NOTHING
@@ -16,17 +17,36 @@ async def test_pages_hold_every_deployment_once_the_newest_first(database: Datab
             name = f"deployment-{number}"
             await deployments.create(connection, model_id=model_id, model_name=None, name=name, **NOTHING)
     pages: list[list[str]] = []
-    before: UUID | None = None
+    view: dict[str, Any] = {"sort": "-created", "limit": 2}
     async with database.read() as connection:
         assert await deployments.count(connection) == 5
-        while rows := await deployments.newest(connection, limit=2, before=before):
+        while rows := await deployments.find(connection, "", offset=2 * len(pages), **view):
             pages.append([row.name for row in rows])
-            before = rows[-1].id
         assert [row.name for row in await deployments.newest(connection, limit=1, model_id=model_id)] == [
             "deployment-4"
         ]
         assert await deployments.newest(connection, limit=1, model_id=UUID(int=0)) == []
     assert pages == [["deployment-4", "deployment-3"], ["deployment-2", "deployment-1"], ["deployment-0"]]
+
+
+async def test_they_are_found_by_a_part_of_their_name_or_their_models_and_sorted(database: Database) -> None:
+    for model, names in (("acme/Base", ["chat", "Batch"]), ("other/model", ["api"])):
+        model_id = await by_hand.ready_model(database, model)
+        for name in names:
+            async with database.begin() as connection:
+                await deployments.create(connection, model_id=model_id, model_name=None, name=name, **NOTHING)
+
+    async def found(text: str, sort: str, reach: NameLimit = UNLIMITED) -> list[str]:
+        async with database.read() as connection:
+            rows = await deployments.find(connection, text, sort=sort, limit=9, offset=0, reach=reach)
+            assert await deployments.count(connection, text, reach=reach) == len(rows)
+            return [row.name for row in rows]
+
+    assert await found("", "name") == ["api", "Batch", "chat"]
+    assert await found("", "-model") == ["api", *await found("base", "-model")]
+    assert sorted(await found("ACME/", "name")) == ["Batch", "chat"]
+    assert await found("AP", "created") == ["api"]
+    assert await found("", "name", NameLimit(("other/*",))) == ["api"]
 
 
 async def test_only_ready_models_that_stay_may_be_deployed(database: Database) -> None:

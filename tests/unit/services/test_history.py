@@ -8,6 +8,7 @@ from app.db.clock import now
 from app.db.session import Database
 from app.db.tables import OperationRow
 from app.domain.commands import Command
+from app.domain.keys import NameLimit
 from app.domain.states import OperationState
 from app.services import deployments, history, models
 from tests import by_hand
@@ -33,6 +34,11 @@ async def test_pages_hold_every_operation_once_the_newest_first(database: Databa
         paged += [row.id for row in rows]
         before = paged[-1]
     assert paged == everything
+    paged, before = [], None
+    while rows := await _page(database, limit=2, before=before, oldest=True):
+        paged += [row.id for row in rows]
+        before = paged[-1]
+    assert paged == everything[::-1]
 
 
 async def test_a_page_may_be_of_one_state_or_one_command_or_both(database: Database) -> None:
@@ -86,6 +92,70 @@ async def test_an_operation_keeps_the_name_of_what_is_gone(database: Database) -
         (Command.CREATE_DEPLOYMENT, "chat", None),
         (Command.CREATE_MODEL, "acme/gone", None),
     ]
+
+
+async def test_a_page_may_be_of_what_has_ended(database: Database) -> None:
+    await by_hand.ready_model(database, "acme/ready")
+    await by_hand.create(database, "acme/failed")
+    await by_hand.fail(database)
+    pending = await by_hand.create(database, "acme/pending")
+    ended = await _page(database, limit=9, ended=True)
+    assert [row.state for row in ended] == [OperationState.FAILURE, OperationState.SUCCESS]
+    assert pending.id in {row.id for row in await _page(database, limit=9)}
+
+
+async def test_what_is_under_way_is_told_with_its_progress_and_what_workers_hold_comes_first(
+    database: Database,
+) -> None:
+    await by_hand.create(database, "acme/first")
+    claim = await by_hand.claim(database)
+    assert claim is not None
+    await by_hand.arrive(database, claim, 30)
+    late, waiting = await by_hand.create(database, "acme/late"), await by_hand.create(database, "acme/waiting")
+    async with database.begin() as connection:
+        later = update(OperationRow).where(OperationRow.id == late.id)
+        await connection.execute(later.values(due_at=now(60.0)))
+    async with database.read() as connection:
+        rows = await history.under_way(connection, limit=9)
+        assert len(await history.under_way(connection, limit=2)) == 2
+        ours = await history.under_way(connection, limit=9, reach=NameLimit(("acme/first",)))
+    assert [row.id for row in rows] == [claim.lease.operation_id, waiting.id, late.id]
+    assert (rows[0].downloaded, rows[0].total, rows[0].to_fetch, rows[0].fence) == (30, 100, 70, 1)
+    assert rows[1].total is None
+    assert [row.id for row in ours] == [claim.lease.operation_id]
+
+
+async def test_what_a_download_had_to_fetch_is_what_was_missing_when_it_first_began(database: Database) -> None:
+    operation = await by_hand.create(database, "acme/resumed")
+    for here in (10, 60):
+        claim = await by_hand.claim(database, lease=-1.0)
+        assert claim is not None
+        await by_hand.arrive(database, claim, here)
+    (row,) = await _page(database, limit=9)
+    assert (row.id, row.to_fetch, row.fence) == (operation.id, 90, 2)
+    assert row.begun_at < row.now
+
+
+async def test_downloads_that_ended_since_are_told_once_and_cancelled_ones_never(database: Database) -> None:
+    await by_hand.ready_model(database, "acme/before")
+    async with database.read() as connection:
+        since = await history.clock(connection)
+    ready = await by_hand.ready_model(database, "acme/ready")
+    await by_hand.create(database, "acme/failed")
+    await by_hand.fail(database)
+    gone = await by_hand.ready_model(database, "acme/gone")
+    async with database.begin() as connection:
+        await models.request_delete(connection, gone, deadline=60.0)
+    async with database.read() as connection:
+        told = await history.finished_downloads(connection, since, limit=9)
+        again = await history.finished_downloads(connection, told[-1].ended_at, limit=9)
+        ours = await history.finished_downloads(connection, since, limit=9, reach=NameLimit(("acme/ready",)))
+    assert [(row.name, row.state) for row in told] == [
+        ("acme/ready", OperationState.SUCCESS),
+        ("acme/failed", OperationState.FAILURE),
+    ]
+    assert again == []
+    assert [row.resource_id for row in ours] == [ready]
 
 
 async def _page(database: Database, **given: Any) -> list[Any]:

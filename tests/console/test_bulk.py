@@ -1,0 +1,117 @@
+"""Many models at once: what is done to those that it suits, what is said of the others, and what a toast says."""
+
+import html
+import re
+
+import pytest
+
+from app.domain.errors import Reason
+from app.domain.keys import Role
+from tests.api.test_auth import audited, make_key
+from tests.console.conftest import Site, User
+from tests.depot import KEY
+
+
+@pytest.fixture(scope="module")
+def operator(site: Site) -> User:
+    return site.user()
+
+
+def failed(site: Site) -> str:
+    model_id: str = site.api.depot.create(site.api.name())["reference"]["id"]
+    site.api.fail(Reason.NOT_FOUND)
+    return model_id
+
+
+def ticked(*model_ids: str) -> dict[str, str]:
+    return {f"m-{model_id}": "yes" for model_id in model_ids}
+
+
+def toast(page: str) -> str:
+    found = re.search(r'id="toast"[^>]*><p>(.*?)</p>', page, re.DOTALL)
+    return html.unescape(found[1]) if found else ""
+
+
+def test_each_action_is_for_the_models_that_it_suits_and_says_what_became_of_them(site: Site, operator: User) -> None:
+    ready, held, error = site.api.ready_model(), site.api.ready_model(), failed(site)
+    waiting = site.api.depot.create(site.api.name())["reference"]["id"]
+    body = {"name": "holds-it", "model": {"id": held}}
+    assert site.api.ask("POST", "/ai/deployment", body).status_code == 200
+    everything = ticked(ready, held, error, waiting)
+
+    def done(action: str, **more: str) -> str:
+        answer = operator.send("/console/models/bulk", action=action, **everything, **more)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+        return toast(operator.page("/console"))
+
+    assert done("cancel", sure="yes") == "1 model is cancelled. 3 models were not in a state for that."
+    assert site.api.ask("GET", f"/ai/model/{waiting}").status_code == 404
+    assert done("retry") == "1 model is tried again. 2 models were not in a state for that."
+    assert site.api.depot.model(error)["status"] == "creating"
+    site.api.carry_out()
+    said = done("delete", sure="yes")
+    assert said.startswith("2 models are deleted. 1 model refused: 1 deployment uses this model.")
+    assert toast(operator.page("/console")) == ""
+    assert site.api.ask("GET", f"/ai/model/{held}").json()["status"] == "ready"
+    for _ in range(2):
+        site.api.carry_out()
+    acts = [(row.action, row.outcome) for row in audited(site.api, KEY)]
+    assert acts[-3:].count(("delete-model", "accepted")) == 2
+    assert ("delete-model", "412 Precondition Failed") in acts[-3:]
+
+
+def test_what_takes_something_away_is_asked_about_first(site: Site, operator: User) -> None:
+    model_id, before = site.api.ready_model(), site.api.stored()
+    address = "/console?status=ready&page=2"
+    question = operator.send("/console/models/bulk", action="delete", back=address, **ticked(model_id))
+    assert question.status_code == 200
+    assert "Shall this model be deleted?" in question.text
+    assert site.api.stored() == before
+    hidden = re.findall(r'<input type="hidden" name="([\w-]+)" value="([^"]*)">', question.text.partition("<main")[2])
+    fields = {name: html.unescape(value) for name, value in hidden}
+    answer = operator.client.post("/console/models/bulk", data=fields | {"action": "delete"})
+    assert (answer.status_code, answer.headers["location"]) == (303, address)
+    site.api.carry_out()
+    assert site.api.ask("GET", f"/ai/model/{model_id}").status_code == 404
+    assert operator.client.get("/console/models/bulk").headers["location"] == "/console"
+
+
+@pytest.mark.parametrize("back", ["https://evil.example", "//evil.example", "/consolex", "/v2/ai/model"])
+def test_nobody_is_led_elsewhere(operator: User, back: str) -> None:
+    answer = operator.send("/console/models/bulk", action="retry", back=back)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+    assert toast(operator.page("/console")) == "No model was selected."
+
+
+@pytest.mark.parametrize("fields", [{}, {"action": "eat"}, {"action": "delete", "m-nonsense": "yes", "sure": "yes"}])
+def test_what_makes_no_sense_changes_nothing(site: Site, operator: User, fields: dict[str, str]) -> None:
+    before = site.api.stored()
+    answer = operator.send("/console/models/bulk", **fields)
+    assert answer.status_code == (303 if "sure" in fields else 400)
+    assert site.api.stored() == before
+
+
+def test_a_reader_and_a_limited_key_change_no_more_than_they_may(site: Site) -> None:
+    ours, theirs = site.api.ready_model(), site.api.ready_model()
+    name = str(site.api.depot.model(ours)["name"])
+    assert site.reader().send("/console/models/bulk", action="delete", sure="yes", **ticked(ours)).status_code == 403
+    assert 'form="bulk"' not in site.reader().page("/console")
+    limited = site.user(*make_key(site.api, Role.OPERATOR, models=[name]))
+    assert limited.send("/console/models/bulk", action="delete", sure="yes", **ticked(ours, theirs)).status_code == 303
+    assert toast(limited.page("/console")) == "1 model is deleted."
+    site.api.carry_out()
+    assert site.api.ask("GET", f"/ai/model/{theirs}").json()["status"] == "ready"
+
+
+def test_a_toast_is_for_one_session_and_shown_once(site: Site, operator: User) -> None:
+    answer = operator.send("/console/deployments", name="<b>toasted</b>", model=site.api.ready_model())
+    cookie = answer.headers["set-cookie"]
+    name, _, value = cookie.partition(";")[0].partition("=")
+    assert "toasted" not in cookie
+    other = site.user()
+    other.client.cookies.set(name, value)
+    assert 'id="toast"' not in other.page("/console")
+    # What htmx asks for has no place for it, and leaves it for the page.
+    assert 'id="toast"' not in operator.client.get("/console/activity/now", headers={"HX-Request": "true"}).text
+    assert toast(operator.page("/console")) == "<b>toasted</b> is added."
+    assert 'id="toast"' not in operator.page("/console")
