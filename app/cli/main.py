@@ -18,6 +18,9 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "ls": ("app.client.commands.models", "List the models."),
             "show": ("app.client.commands.models", "Show all about one model."),
             "wait": ("app.client.commands.models", "Wait until models are ready, or operations have ended."),
+            "pause": ("app.client.commands.queue", "Stop fetching models, and keep what arrived."),
+            "resume": ("app.client.commands.queue", "Go on with models that are paused."),
+            "prioritise": ("app.client.commands.queue", "Have models fetched before others, or after them."),
             "rm": ("app.client.commands.models", "Delete models."),
             "endpoint": ("app.client.commands.exports", "Print what makes the Hub's clients fetch from it."),
             "deployments": (

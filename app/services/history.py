@@ -29,6 +29,7 @@ _SHOWN: tuple[Any, ...] = (
     OperationRow.leased_at,
     moment().label("now"),
     is_later(OperationRow).label("later"),
+    OperationRow.paused,
     func.coalesce(OperationRow.resource_name, ModelRow.name, DeploymentRow.name).label("subject"),
     ModelRow.id.label("model_id"),
 )

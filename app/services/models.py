@@ -44,6 +44,8 @@ COLUMNS: tuple[Any, ...] = (
     ModelRow.last_pulled_at,
     ModelRow.last_pulled_by,
     ModelRow.last_pulled_with,
+    ModelRow.priority,
+    ModelRow.paused,
 )
 """The columns a caller sees."""
 SELECTED: tuple[Any, ...] = (

@@ -94,6 +94,8 @@ class ModelRecord(Record, Protocol):
     last_pulled_at: datetime | None
     last_pulled_by: str | None
     last_pulled_with: str | None
+    priority: int
+    paused: bool
 
 
 class FileRecord(Record, Protocol):
@@ -162,6 +164,7 @@ class HistoryRecord(OperationRecord, Protocol):
     leased_at: datetime | None
     now: datetime
     later: bool
+    paused: bool
     subject: str | None
     model_id: UUID | None
 
