@@ -40,6 +40,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "storage": ("app.cli.storage", "What models take, and whether their files are intact."),
             "operations": ("app.cli.operations", "What is pending, who holds it, and since when."),
             "key": ("app.cli.keys", "Make, list and revoke the keys that open the API."),
+            "webhooks": ("app.cli.webhooks", "What is told to the receiver of webhooks, and sending it again."),
             "audit": ("app.cli.keys", "Who changed what, from where, and how it was answered."),
             "secrets": ("app.cli.keys", "Look after what is sealed in the database."),
         },
@@ -99,5 +100,5 @@ def main() -> None:
 
     Settings come from environment variables that begin with DEPOT_: `modeldepot up --help` lists them. Secrets may
     stand in files instead, named by DEPOT_SECRET_KEY_FILE, DEPOT_DATABASE_URL_FILE, DEPOT_REDIS_URL_FILE,
-    DEPOT_BOOTSTRAP_KEY_FILE and DEPOT_BOOTSTRAP_SECRET_FILE.
+    DEPOT_BOOTSTRAP_KEY_FILE, DEPOT_BOOTSTRAP_SECRET_FILE, DEPOT_WEBHOOK_URL_FILE and DEPOT_WEBHOOK_SECRET_FILE.
     """

@@ -17,8 +17,10 @@ from app.db.transitions import cancel_operation, fail_model, is_later, mark_dele
 from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
 from app.domain.states import OperationState
+from app.services import webhooks
 from app.services.fetches import is_held_up
 from app.services.rows import AcceptedOperation, OperationRecord
+from app.services.webhooks import Event
 
 COLUMNS: tuple[Any, ...] = (
     OperationRow.id,
@@ -134,7 +136,8 @@ async def expire(connection: Writer) -> int:
         await connection.execute(select(ModelRow.id).where(ModelRow.id == resource_id).with_for_update())
         this = and_(OperationRow.id == operation_id, *late)
         if await cancel_operation(connection, this, OperationState.TIMEOUT, Reason.INTERRUPTED, message):
-            await fail_model(connection, resource_id, command, Reason.INTERRUPTED, message)
+            if await fail_model(connection, resource_id, command, Reason.INTERRUPTED, message):
+                await webhooks.record(connection, Event.ERROR, resource_id)
             await mark_deleting(connection, resource_id, deleting=False)
             ended += 1
     return ended

@@ -244,6 +244,21 @@ class UsableKey(Protocol):
     auto_deployment: bool
 
 
+class WebhookRecord(Protocol):
+    """A message to the receiver of webhooks, without its body. `now` is the database's time."""
+
+    id: UUID
+    event: str
+    model_id: UUID
+    model_name: str
+    created_at: datetime
+    due_at: datetime
+    attempts: int
+    delivered_at: datetime | None
+    error: str | None
+    now: datetime
+
+
 class AuditRecord(Record, Protocol):
     """A requested change and its outcome."""
 
