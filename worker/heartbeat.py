@@ -12,6 +12,7 @@ from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
 from app.db.transitions import LeaseLost
 from app.domain.commands import Command
+from app.domain.errors import NotYet
 from app.services import downloads, leases
 from app.services.leases import Claim
 
@@ -38,6 +39,7 @@ class LeaseHeartbeat:
         self._lease = lease
         self._renewed = time.monotonic()
         self._on_renewal: Callable[[], None] = lambda: None
+        self._on_pause: Callable[[], None] = lambda: None
         self._reports = True
         self._progress = self._reported = _Progress()
 
@@ -46,9 +48,12 @@ class LeaseHeartbeat:
         """Bytes that are here."""
         return self._progress.downloaded or 0
 
-    def attach(self, on_renewal: Callable[[], None], *, reports: bool) -> None:
-        """Call `on_renewal` after each renewal of the lease from now on; write progress only if `reports`."""
-        self._on_renewal, self._reports = on_renewal, reports
+    def attach(self, on_renewal: Callable[[], None], on_pause: Callable[[], None], *, reports: bool) -> None:
+        """Call `on_renewal` after each renewal of the lease from now on, `on_pause` before a pause ends the work.
+
+        Write progress only if `reports`.
+        """
+        self._on_renewal, self._on_pause, self._reports = on_renewal, on_pause, reports
 
     def count_bytes(self, downloaded: int, rate: int | None = None) -> None:
         """Note how many bytes are here, and how many arrive per second."""
@@ -72,7 +77,7 @@ class LeaseHeartbeat:
             )
 
     async def run(self) -> None:
-        """Run until the lease is lost, then raise `LeaseLost`."""
+        """Run until the lease is lost, then raise `LeaseLost`; or until the operation is paused, then `NotYet`."""
         while True:
             await asyncio.sleep(min(_LOOK, self._lease / 3))
             asked = time.monotonic()
@@ -80,6 +85,9 @@ class LeaseHeartbeat:
                 # A stalled database must not delay the end of the download process.
                 async with asyncio.timeout(self._renewed + self._lease - asked):
                     await self._look(asked)
+            except NotYet:
+                self._on_pause()
+                raise
             except DatabaseUnreachable as error:
                 log.warning("the database can't be used", reason=str(error), error=error.cause)
             except TimeoutError:
@@ -90,9 +98,13 @@ class LeaseHeartbeat:
     async def _look(self, asked: float) -> None:
         renewal = asked - self._renewed >= self._lease / 3
         progress = self._progress if self._reports else self._reported
-        if not renewal and progress == self._reported:
+        try:
             async with self._database.read() as connection:
                 await leases.confirm(connection, self._claim.lease)
+        except NotYet:
+            await self._rest()
+            raise
+        if not renewal and progress == self._reported:
             return
         async with self._database.begin() as connection:
             if self._claim.command is Command.CREATE_MODEL and progress != self._reported:
@@ -103,3 +115,10 @@ class LeaseHeartbeat:
         if renewal:
             self._renewed = asked
             self._on_renewal()
+
+    async def _rest(self) -> None:
+        """Write the progress of a paused download: nothing arrives any more."""
+        if self._progress != _Progress():
+            self._progress = replace(self._progress, rate=None)
+            async with self._database.begin() as connection:
+                await self.write_progress(connection)

@@ -28,6 +28,7 @@ class RunnerOptions:
     audit_retention: float
     error_retention: float
     deployment_expiry: float
+    webhook_retention: float
 
     @property
     def all_slots(self) -> int:

@@ -25,7 +25,7 @@ from app.domain.errors import Failed
 from app.probe import Pulse
 from app.sealing import Sealer
 from app.services.workers import Presence
-from app.settings import Settings, SettingsError, load, split_keys
+from app.settings import Settings, SettingsError, load, split_keys, split_webhook_keys
 from app.storage import open_store
 from app.storage.base import Store
 from app.storage.locations import is_bucket
@@ -44,10 +44,13 @@ from worker.runner import Runner
 from worker.samples import recording
 from worker.scratch import scratch
 from worker.wakeup import listening
+from worker.webhooks import WebhookOptions, sending
 
 _HAND_OVER = 7.0
 """Most seconds that the hand-over of all operations takes, even while the database is unreachable."""
 
+_WITHOUT_RECEIVER = 3600.0
+"""Seconds that messages of webhooks are kept while no receiver is set: one that is set then is not flooded."""
 _STOP_WITHIN = 8.0
 """Most seconds that a stop may take, whatever hangs: the caller waits for ten."""
 
@@ -171,6 +174,22 @@ def _options(settings: Settings) -> RunnerOptions:
         audit_retention=settings.audit_retention,
         error_retention=settings.error_retention,
         deployment_expiry=settings.deployment_expiry,
+        webhook_retention=settings.webhook_retention if _has_receiver(settings) else _WITHOUT_RECEIVER,
+    )
+
+
+def _has_receiver(settings: Settings) -> bool:
+    return bool(settings.webhook_url.get_secret_value())
+
+
+def _webhooks(settings: Settings) -> WebhookOptions:
+    return WebhookOptions(
+        url=settings.webhook_url.get_secret_value(),
+        keys=split_webhook_keys(settings.webhook_secret),
+        inside=settings.webhook_inside,
+        backoff=settings.backoff,
+        lease=settings.lease,
+        poll_interval=settings.poll_interval,
     )
 
 
@@ -195,7 +214,11 @@ async def _work(runner: Runner, context: WorkerContext, settings: Settings) -> N
     await context.download_pool.prepare()
     log.info("worker is ready", slots=settings.slots, storage=settings.storage, hub=settings.hub_endpoint)
     running = asyncio.create_task(runner.run())
-    async with listening(settings.redis_url, runner), answering(settings.redis_url, context):
+    async with (
+        listening(settings.redis_url, runner),
+        answering(settings.redis_url, context),
+        sending(context.database, _webhooks(settings)),
+    ):
         await _asked_to_stop()
         log.info("worker stops")
         _end_in_any_case()

@@ -69,6 +69,11 @@ class DownloadProcess:
         self._end = end
         self._stdin = stdin
         self._stdout = stdout
+        self.saves = False
+
+    def save_at_end(self) -> None:
+        """Let it save what has arrived when it is ended."""
+        self.saves = True
 
     def send(self, message: Message) -> None:
         self._write(encode(message))
@@ -223,7 +228,7 @@ class DownloadPool:
         finally:
             child = await forking
             self._busy.discard(child)
-            await (child.stop() if self._retired else child.kill())
+            await (child.stop() if self._retired or child.saves else child.kill())
             self._share()
 
     def retire(self) -> None:

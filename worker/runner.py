@@ -13,7 +13,7 @@ from app.db.errors import DatabaseUnreachable
 from app.db.transitions import LeaseLost
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 from app.probe import Pulse
-from app.services import audit, declarations, downloads, leases, models, operations, sessions, workers
+from app.services import audit, declarations, downloads, leases, models, operations, sessions, webhooks, workers
 from app.services.leases import Claim
 from app.services.workers import Presence
 from app.storage.base import StoreAway
@@ -233,6 +233,7 @@ class Runner:
             purged = await operations.purge(connection, self._options.retention)
             forgotten = await audit.purge(connection, self._options.audit_retention)
             await sessions.purge(connection)
+            await webhooks.purge(connection, self._options.webhook_retention)
         if expired or purged or forgotten:
             log.info("swept", expired=expired, purged=purged, audit=forgotten)
 

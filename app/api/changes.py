@@ -15,7 +15,7 @@ from app.domain.errors import BadRequest, Conflict, NotReady
 from app.domain.keys import NameLimit, Role
 from app.domain.repositories import Selection, select
 from app.http.keyring import Key
-from app.services import audit, deployments, keys, models, operations
+from app.services import audit, deployments, keys, models, operations, queue
 from app.services.audit import Act
 from app.services.rows import AcceptedOperation, KeyRecord
 
@@ -39,6 +39,20 @@ def selected(body: schemas.CreateModel) -> Selection:
         if error.field == "name" and (fields := pasted.in_fields(body.name)):
             raise BadRequest(f"{error.message} Send {fields}.", field="name") from None
         raise
+
+
+async def update_model(depot: Depot, act: Act, model_id: UUID, body: schemas.UpdateModel) -> None:
+    """Pause, resume or prioritise a model. A null field counts as absent."""
+    async with depot.database.begin() as connection:
+        name = await queue.lock(connection, model_id)
+        if body.priority is not None:
+            await queue.prioritise(connection, model_id, body.priority)
+        if body.paused is True:
+            await queue.pause(connection, model_id)
+        if body.paused is False:
+            await queue.resume(connection, model_id, deadline=depot.operation_deadline)
+        await audit.accept_for_model(connection, act, name)
+    await depot.wakeup.send()
 
 
 async def delete_model(depot: Depot, act: Act, model_id: UUID) -> AcceptedOperation:

@@ -90,6 +90,20 @@ async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
     return json_bytes(await depot.reads.model(model_id))
 
 
+@router.patch(
+    "/ai/model/{id}",
+    operation_id="update-model",
+    summary="Pause a model, resume it, or say how early it is fetched",
+    dependencies=[JsonOnly],
+    response_class=Response,
+    responses={200: {"model": schemas.Model}, **documented(400, 404, 409, 413, 415, 503)},
+)
+async def update_model(model_id: ResourceId, body: schemas.UpdateModel, depot: TheDepot, act: TheAct) -> Response:
+    """A paused model keeps what arrived and goes on from there. Refused if nothing fetches it, or it is being deleted."""  # noqa: D401  # the document shows it
+    await changes.update_model(depot, act, model_id, body)
+    return json_bytes(await depot.reads.model(model_id))
+
+
 @router.delete(
     "/ai/model/{id}",
     operation_id="delete-model",

@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     TypeAdapter,
     model_validator,
 )
@@ -21,6 +22,7 @@ from app.api.values import (
     GivenText,
     GivenTime,
     Parameters,
+    Priority,
     Text,
     Time,
     Token,
@@ -74,6 +76,18 @@ class CreateModel(Body):
         list[str] | None, Field(None, description="Fetch only files that match one of these glob patterns.")
     ]
     exclude: Annotated[list[str] | None, Field(None, description="Leave out files that match one of these.")]
+
+
+class UpdateModel(Body):
+    """What is to change of a model; the rest stays as it is."""
+
+    paused: Annotated[
+        StrictBool | None, Field(None, description="Whether to stop fetching it, and keep what arrived, until resumed.")
+    ]
+    priority: Annotated[
+        Priority | None,
+        Field(None, description="Higher is fetched first. Each level counts as an hour of waiting; 0 by default."),
+    ]
 
 
 class ModelReference(Body):
@@ -153,6 +167,8 @@ class Model(Wire):
     last_pulled_at: Annotated[Time | None, Field(description="When it was last pulled by name.")]
     last_pulled_by: Annotated[str | None, Field(description="With the key of this name; null without one.")]
     last_pulled_with: Annotated[str | None, Field(description="By a client that says that it is this.")]
+    priority: Annotated[int, Field(description="Higher is fetched first.")]
+    paused: Annotated[bool, Field(description="It is not fetched until it is resumed.")]
 
 
 class File(Wire):

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 _MOST_GPUS = 1_000_000
+_MOST_LEVELS = 100
 
 
 def _printable(text: str) -> str:
@@ -34,6 +35,7 @@ Token = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[\x21-\x7e]
 # To JSON Schema, 2.0 is an integer, too.
 Count = Annotated[StrictInt, Field(ge=1, le=_MOST_GPUS), BeforeValidator(_whole)]
 CountFromZero = Annotated[StrictInt, Field(ge=0, le=_MOST_GPUS), BeforeValidator(_whole)]
+Priority = Annotated[StrictInt, Field(ge=-_MOST_LEVELS, le=_MOST_LEVELS), BeforeValidator(_whole)]
 DeploymentName = Annotated[Text, Field(max_length=250, description="No other deployment may have it.")]
 Parameters = Annotated[list[Text], Field(max_length=1000)]
 

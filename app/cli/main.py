@@ -18,6 +18,9 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "ls": ("app.client.commands.models", "List the models."),
             "show": ("app.client.commands.models", "Show all about one model."),
             "wait": ("app.client.commands.models", "Wait until models are ready, or operations have ended."),
+            "pause": ("app.client.commands.queue", "Stop fetching models, and keep what arrived."),
+            "resume": ("app.client.commands.queue", "Go on with models that are paused."),
+            "prioritise": ("app.client.commands.queue", "Have models fetched before others, or after them."),
             "rm": ("app.client.commands.models", "Delete models."),
             "endpoint": ("app.client.commands.exports", "Print what makes the Hub's clients fetch from it."),
             "deployments": (
@@ -37,6 +40,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "storage": ("app.cli.storage", "What models take, and whether their files are intact."),
             "operations": ("app.cli.operations", "What is pending, who holds it, and since when."),
             "key": ("app.cli.keys", "Make, list and revoke the keys that open the API."),
+            "webhooks": ("app.cli.webhooks", "What is told to the receiver of webhooks, and sending it again."),
             "audit": ("app.cli.keys", "Who changed what, from where, and how it was answered."),
             "secrets": ("app.cli.keys", "Look after what is sealed in the database."),
         },
@@ -96,5 +100,5 @@ def main() -> None:
 
     Settings come from environment variables that begin with DEPOT_: `modeldepot up --help` lists them. Secrets may
     stand in files instead, named by DEPOT_SECRET_KEY_FILE, DEPOT_DATABASE_URL_FILE, DEPOT_REDIS_URL_FILE,
-    DEPOT_BOOTSTRAP_KEY_FILE and DEPOT_BOOTSTRAP_SECRET_FILE.
+    DEPOT_BOOTSTRAP_KEY_FILE, DEPOT_BOOTSTRAP_SECRET_FILE, DEPOT_WEBHOOK_URL_FILE and DEPOT_WEBHOOK_SECRET_FILE.
     """

@@ -73,9 +73,11 @@ def _line(row: HistoryRecord) -> tuple[str, ...]:
 
 
 def _due(row: HistoryRecord) -> str:
-    """Format when it ended, the rest of its lease, or when it is due."""
+    """Format when it ended, that it is paused, the rest of its lease, or when it is due."""
     if row.ended_at is not None:
         return f"ended {when(row.ended_at)}"
+    if row.paused:
+        return "paused"
     seconds = (row.due_at - row.now).total_seconds()
     if row.lease_owner is not None:
         since = f"held since {when(row.leased_at)}, "
@@ -97,7 +99,8 @@ def _object(row: HistoryRecord) -> dict[str, Any]:
         "held-by": row.lease_owner,
         "held-since": time(row.leased_at) if held else None,
         "lease-left": round(seconds, 1) if pending and held else None,
-        "due-in": round(seconds, 1) if pending and not held else None,
+        "due-in": round(seconds, 1) if pending and not held and not row.paused else None,
+        "paused": pending and row.paused,
     }
     shown: dict[str, Any] = json.loads(
         schemas.OPERATION.dump_json(schemas.operation(row), by_alias=True, exclude_none=True)

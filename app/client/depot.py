@@ -72,6 +72,10 @@ class Depot:
         """Return the Hub's models by the words in their names."""
         return cast("list[Json]", self._ask("GET", "/ai/hub/search", only={"q": words, "limit": limit})["models"])
 
+    def update_model(self, model_id: str, body: Json) -> Json:
+        """Change what `body` names; return the model. Raises `InTheWay` if nothing fetches it that could be paused."""
+        return self._ask("PATCH", f"/ai/model/{model_id}", body)
+
     def delete_model(self, model_id: str) -> Json:
         """Return its operation. Raises `InTheWay` while deployments use it."""
         return self._ask("DELETE", f"/ai/model/{model_id}")

@@ -47,7 +47,7 @@ class Lines(Notes):
     def show(self, model: Json) -> None:
         far = percent(model)
         share = "" if far is None else f"{far}% of {size(model['total'])}, "
-        if (now := f"{model['status']} {share}") != self._shown:
+        if (now := f"{model['status']} {model.get('paused')} {share}") != self._shown:
             self._shown, self._noted = now, ""
             say(f"{model['name']}: {share}{describe(model)}", err=True)
 
@@ -83,6 +83,8 @@ def describe(model: Json) -> str:
     """Describe its state in a few words."""
     if model.get("deleting"):
         return "deleting"
+    if model.get("paused"):
+        return "paused"
     says = _SAYS.get(model["status"], str(model["status"]))
     if model["status"] != ModelStatus.DOWNLOADING or not model["total"]:
         return says

@@ -54,6 +54,14 @@ class now(FunctionElement[datetime]):  # noqa: N801  # reads as the SQL function
         super().__init__(after if isinstance(after, ColumnElement) else literal(after, Float))
 
 
+class seconds(FunctionElement[float]):  # noqa: N801  # reads as the SQL function it is
+    """A time as seconds since 1970."""
+
+    type = Float()
+    inherit_cache = True
+    name = "seconds"
+
+
 def moment(after: float = 0.0) -> ScalarSelect[datetime]:
     """Return `now(after)`, evaluated once per statement, so that the database can use an index on times.
 
@@ -70,3 +78,13 @@ def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
 @compiles(now, "sqlite")
 def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
     return f"({SQLITE_CLOCK}() + {compiler.process(element.clauses, **kw)})"
+
+
+@compiles(seconds, "postgresql")
+def _seconds_postgresql(element: seconds, compiler: Any, **kw: Any) -> str:
+    return f"CAST(extract(epoch FROM {compiler.process(element.clauses, **kw)}) AS double precision)"
+
+
+@compiles(seconds, "sqlite")
+def _seconds_sqlite(element: seconds, compiler: Any, **kw: Any) -> str:
+    return f"({compiler.process(element.clauses, **kw)})"

@@ -68,6 +68,10 @@ class ModelRow(Base):
     """The name of the key; null for a caller without one."""
     last_pulled_with: Mapped[str | None] = mapped_column(String(100))
     """What the client said that it is."""
+    priority: Mapped[int] = mapped_column(server_default=text("0"))
+    """Higher goes first: see `OperationRow.place`."""
+    paused: Mapped[bool] = mapped_column(server_default=false())
+    """Its pending operation is paused. Stored here, too: a poll of a model that reads both rows takes twice as long."""
 
 
 class FileRow(Base):
@@ -104,6 +108,13 @@ class OperationRow(Base):
             sqlite_where=text("state = 'pending'"),
         ),
         Index(
+            "ix_operations_queue",
+            "place",
+            "due_at",
+            postgresql_where=text("state = 'pending'"),
+            sqlite_where=text("state = 'pending'"),
+        ),
+        Index(
             "ix_operations_leased",
             "resource_id",
             postgresql_where=text("lease_owner IS NOT NULL"),
@@ -134,6 +145,13 @@ class OperationRow(Base):
     deadline_at: Mapped[datetime]
     due_at: Mapped[datetime]
     """While leased: when the lease expires. Otherwise: when it may be claimed."""
+    paused: Mapped[bool] = mapped_column(server_default=false())
+    """It is not claimed, and its deadline does not pass. A worker that holds its lease releases it soon."""
+    place: Mapped[float] = mapped_column(Float, server_default=text("0"))
+    """Its place in the queue: since when it is due, in seconds since 1970, less an hour for each level of priority.
+
+    The lowest of those that are due is claimed first. 0 if an older version accepted the operation.
+    """
     lease_owner: Mapped[str | None] = mapped_column(String(200))
     """The worker that holds the lease. After a cancellation it stays until the worker has released the lease."""
     fence: Mapped[int]

@@ -5,18 +5,21 @@ A transaction that changes both changes the model before its operation, so two t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.clock import moment, now
+from app.db.clock import moment, now, seconds
 from app.db.tables import FetchRow, ModelRow, OperationRow, WaitRow
 from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.domain.states import COMES_FROM, ModelStatus, OperationState
 
+_LEVEL = 3600
+"""Seconds that an operation may have waited longer than one of a level above, which still goes first."""
 _CLOCK_SLACK = 5.0
 """Seconds by which the database's clock may go back before a lease counts as granted in the future."""
 
@@ -52,6 +55,15 @@ def is_later(row: Any, *, grace: float = 0.0) -> ColumnElement[bool]:
     return and_(row.due_at > moment(-grace), said <= moment(_CLOCK_SLACK))
 
 
+def place_of(due_at: ColumnElement[datetime], priority: ColumnElement[int]) -> ColumnElement[float]:
+    """Return the place in the queue of an operation that is due at `due_at`.
+
+    Among those of one priority the one that has been due longest is first. None starves: a level is worth an hour of
+    waiting, so one of a higher priority goes before it only if it has not waited that many hours less.
+    """
+    return seconds(due_at) - priority * _LEVEL
+
+
 async def move_model(
     connection: AsyncConnection,
     model_id: UUID,
@@ -67,6 +79,8 @@ async def move_model(
     statement = update(ModelRow).where(ModelRow.id == model_id, ModelRow.status.in_(COMES_FROM[to]), *conditions)
     if lease is not None:
         statement = statement.where(exists().where(held(lease)))
+    if to is not ModelStatus.DOWNLOADING:  # Its operation ends, or begins.
+        values["paused"] = False
     result = await connection.execute(statement.values(status=to, updated_at=now(), **values))
     return result.rowcount == 1
 

@@ -36,6 +36,10 @@ class ModelStatus(StrEnum):
     ERROR = "error"
 
 
+UNDER_WAY = (ModelStatus.CREATING, ModelStatus.DOWNLOADING)
+"""The states of a model that is being fetched."""
+
+
 class OperationState(StrEnum):
     """Whether the work an operation stands for is over, and how it ended."""
 

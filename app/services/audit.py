@@ -97,6 +97,12 @@ async def accept_all(connection: Writer, acts: Mapping[Act, AcceptedOperation]) 
         await record(connection, list(acts), ACCEPTED)
 
 
+async def accept_for_model(connection: Writer, act: Act, name: str) -> None:
+    """Record an accepted change to a model without an operation, as `accept` does."""
+    act.resource_name = name
+    await record(connection, [act], ACCEPTED)
+
+
 async def accept_for_key(connection: Writer, act: Act, key_id: str, name: str) -> None:
     """Record an accepted change to a key, as `accept` does."""
     act.other_key_id, act.resource_name = key_id, name

@@ -45,8 +45,8 @@ async def create(connection: Writer, wanted: Create) -> AcceptedOperation:
     """
     if begun := await create_new(connection, [wanted]):
         return begun[wanted.operation_id]
-    model_id = await _retry(connection, wanted.selection)
-    return (await operations.begin_all(connection, [_fetching(wanted, model_id)]))[0]
+    model_id, priority = await _retry(connection, wanted.selection)
+    return (await operations.begin_all(connection, [_fetching(wanted, model_id, priority)]))[0]
 
 
 async def create_new(connection: Writer, wanted: Sequence[Create]) -> dict[UUID, AcceptedOperation]:
@@ -77,18 +77,19 @@ async def repair(
 
     The model stays ready, even if that fails. Raises `Conflict` if it is not ready any more, or busy.
     """
-    columns: tuple[Any, ...] = (ModelRow.name, ModelRow.status, ModelRow.deleting)
+    columns: tuple[Any, ...] = (ModelRow.name, ModelRow.status, ModelRow.deleting, ModelRow.priority)
     query = select(*columns).where(ModelRow.id == model_id).with_for_update()
     row = (await connection.execute(query)).one_or_none()
     if row is None or row.deleting or row.status != ModelStatus.READY:
         raise Conflict(f"Model {model_id} is not ready any more: look at it again once it is.")
     if under_way := await operations.pending(connection, model_id):
         raise Conflict(f"Operation {under_way.id} is at work on model {model_id}: wait until it has ended.")
-    new = operations.New(operation_id, Command.CREATE_MODEL, model_id, row.name, deadline, sealed_token, None)
+    command = Command.CREATE_MODEL
+    new = operations.New(operation_id, command, model_id, row.name, deadline, sealed_token, None, row.priority)
     return (await operations.begin_all(connection, [new]))[0]
 
 
-def _fetching(wanted: Create, model_id: UUID) -> operations.New:
+def _fetching(wanted: Create, model_id: UUID, priority: int = 0) -> operations.New:
     command = Command.CREATE_MODEL
     return operations.New(
         wanted.operation_id,
@@ -98,11 +99,13 @@ def _fetching(wanted: Create, model_id: UUID) -> operations.New:
         wanted.deadline,
         wanted.sealed_token,
         wanted.request_id,
+        priority,
     )
 
 
-async def _retry(connection: Writer, selection: Selection) -> UUID:
-    query = select(ModelRow.id, ModelRow.status, ModelRow.deleting)
+async def _retry(connection: Writer, selection: Selection) -> tuple[UUID, int]:
+    """Reset the failed model of that selection. Return its id and its priority."""
+    query = select(ModelRow.id, ModelRow.status, ModelRow.deleting, ModelRow.priority)
     query = query.where(ModelRow.fingerprint == selection.fingerprint).with_for_update()
     existing = (await connection.execute(query)).one_or_none()
     if existing is None:
@@ -118,5 +121,4 @@ async def _retry(connection: Writer, selection: Selection) -> UUID:
         )
     if not await downloads.reset(connection, existing.id):
         raise DepotError("A locked row changed.")
-    model_id: UUID = existing.id
-    return model_id
+    return existing.id, existing.priority

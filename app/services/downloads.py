@@ -17,7 +17,8 @@ from app.db.transitions import Lease, LeaseLost, end_operation, fail_model, held
 from app.domain.commands import Command
 from app.domain.errors import OperationError
 from app.domain.states import ModelStatus, OperationState
-from app.services import files
+from app.services import files, webhooks
+from app.services.webhooks import Event
 
 _BEGINNING = 0x6D6F64656C
 """The PostgreSQL advisory lock under which downloads begin: an arbitrary number."""
@@ -81,6 +82,7 @@ async def publish(
     if not moved:
         raise LeaseLost
     await _complete(connection, lease, model_id, verified)
+    await webhooks.record(connection, Event.READY, model_id)
 
 
 async def mend(connection: Writer, lease: Lease, model_id: UUID, verified: Sequence[files.Recorded]) -> None:
@@ -92,7 +94,8 @@ async def mend(connection: Writer, lease: Lease, model_id: UUID, verified: Seque
 
 async def fail(connection: Writer, lease: Lease, model_id: UUID, command: Command, error: OperationError) -> None:
     """Fail the operation for `error`. After a failed delete the model may be used again. Raises `LeaseLost`."""
-    await fail_model(connection, model_id, command, error.reason, error.message, lease=lease)
+    if await fail_model(connection, model_id, command, error.reason, error.message, lease=lease):
+        await webhooks.record(connection, Event.ERROR, model_id)
     await mark_deleting(connection, model_id, deleting=False)
     await end_operation(connection, lease, OperationState.FAILURE, reason=error.reason, message=error.message)
 

@@ -91,8 +91,8 @@ async def wanted(connection: Reader, operation_id: UUID) -> list[tuple[UUID, str
     mine = (FetchRow.operation_id == operation_id, ~FetchRow.arrived, WaitRow.operation_id != operation_id)
     columns: tuple[Any, ...] = (WaitRow.operation_id, WaitRow.sha256, WaitRow.size)
     query = select(*columns).join(FetchRow, FetchRow.sha256 == WaitRow.sha256).where(*mine)
-    # An operation with a lease is busy with other contents, and does not need these yet.
-    idle = (OperationRow.id == WaitRow.operation_id, OperationRow.lease_owner.is_(None))
+    # An operation with a lease is busy with other contents, and does not need these yet; nor does one that is paused.
+    idle = (OperationRow.id == WaitRow.operation_id, OperationRow.lease_owner.is_(None), ~OperationRow.paused)
     return [(row[0], row[1], row[2]) for row in (await connection.execute(query.where(exists().where(*idle)))).all()]
 
 
@@ -142,4 +142,4 @@ async def _hold(connection: Writer, lease: Lease) -> None:
 def _goes_on(row: Any) -> ColumnElement[bool]:
     """Return a condition: a worker runs the operation, or will soon run it again."""
     soon = or_(row.lease_owner.is_not(None), row.due_at < moment(_SOON))
-    return and_(row.state == OperationState.PENDING, is_later(row, grace=_SOON), soon)
+    return and_(row.state == OperationState.PENDING, ~row.paused, is_later(row, grace=_SOON), soon)

@@ -33,6 +33,7 @@ _SHOWN: tuple[Any, ...] = (
     OperationRow.to_fetch,
     moment().label("now"),
     is_later(OperationRow).label("later"),
+    OperationRow.paused,
     func.coalesce(OperationRow.resource_name, ModelRow.name, DeploymentRow.name).label("subject"),
     ModelRow.id.label("model_id"),
 )

@@ -17,8 +17,9 @@ from app.domain.errors import NotFound, Reason
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import files as recorded
-from app.services import models
+from app.services import models, webhooks
 from app.services.rows import ResolvedModel, StoredFile
+from app.services.webhooks import Event
 
 _AT_ONCE = 1000
 """Ids in one statement."""
@@ -75,9 +76,12 @@ async def at_rest(connection: Reader, model_ids: Collection[UUID]) -> set[UUID]:
 
 async def lose(connection: Writer, model_id: UUID) -> bool:
     """Move a ready model to `error`, since its folder is gone. Return False if it is not ready, or busy."""
-    return await move_model(
+    lost = await move_model(
         connection, model_id, ModelStatus.ERROR, *_lasting(), ~_is_busy(), reason=Reason.FAULT, message=_GONE
     )
+    if lost:
+        await webhooks.record(connection, Event.ERROR, model_id)
+    return lost
 
 
 async def move(connection: Writer, paths: Mapping[UUID, str]) -> None:

@@ -9,17 +9,34 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, ScalarSelect, and_, bindparam, case, exists, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    ScalarSelect,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.db.clock import now
 from app.db.session import Reader, Writer
 from app.db.tables import PENDING, ModelRow, OperationRow
-from app.db.transitions import Lease, LeaseLost, held, is_later
+from app.db.transitions import Lease, LeaseLost, held, is_later, place_of
 from app.domain.commands import Command
+from app.domain.errors import NotYet, Reason
 from app.domain.states import OperationState
 from app.services.fetches import is_held_up
+from app.services.queue import PAUSED
+
+_PRIORITY = select(ModelRow.priority).where(ModelRow.id == OperationRow.resource_id).scalar_subquery()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +56,9 @@ class Claim:
 async def claim(
     connection: Writer, worker: str, *, lease: float, commands: Sequence[Command], small: int | None = None
 ) -> Claim | None:
-    """Lease the operation that has been due longest to `worker` for `lease` seconds; return `None` if nothing is due.
+    """Lease the first operation of the queue that is due to `worker` for `lease` seconds; return `None` if none is due.
 
-    Operations that wait for a content that is still being fetched are skipped.
+    Operations that are paused, or wait for a content that is still being fetched, are skipped.
 
     With `small`, only operations on models of at most `small` bytes, or of unknown size.
     """
@@ -72,6 +89,7 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
         .values(
             lease_owner=bindparam("worker"),
             due_at=now(bindparam("seconds", type_=Float)),
+            place=place_of(now(bindparam("seconds", type_=Float)), func.coalesce(_PRIORITY, 0)),
             leased_at=now(),
             renewed_at=now(),
             fence=OperationRow.fence + 1,
@@ -91,7 +109,7 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
 
 
 def _due(commands: tuple[Command, ...], *, sized: bool) -> ScalarSelect[UUID]:
-    """Return a query of the operation that has been due longest, which locks it and skips locked ones."""
+    """Return a query of the first operation of the queue that is due, which locks it and skips locked ones."""
     other = aliased(OperationRow)
     occupied = exists().where(
         other.resource_id == OperationRow.resource_id,
@@ -99,14 +117,15 @@ def _due(commands: tuple[Command, ...], *, sized: bool) -> ScalarSelect[UUID]:
         other.lease_owner.is_not(None),
         is_later(other),
     )
-    conditions = [PENDING, ~is_later(OperationRow), OperationRow.command.in_(commands), ~occupied, ~is_held_up()]
+    due = (PENDING, ~OperationRow.paused, ~is_later(OperationRow), ~occupied, ~is_held_up())
+    conditions = [*due, OperationRow.command.in_(commands)]
     if sized:
         fits = or_(ModelRow.total.is_(None), ModelRow.total <= bindparam("small"))
         conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))
     return (
         select(OperationRow.id)
         .where(*conditions)
-        .order_by(OperationRow.due_at)
+        .order_by(OperationRow.place, OperationRow.due_at)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -136,16 +155,17 @@ async def renew(connection: Writer, lease: Lease, *, seconds: float, reached: in
 
 
 async def confirm(connection: Reader, lease: Lease) -> None:
-    """Check that the lease is still held. Raises `LeaseLost`."""
-    if (await connection.execute(select(OperationRow.id).where(held(lease)))).one_or_none() is None:
+    """Check that the lease is still held. Raises `LeaseLost`, or `NotYet` if the operation is paused."""
+    row = (await connection.execute(select(OperationRow.paused).where(held(lease)))).one_or_none()
+    if row is None:
         raise LeaseLost
+    if row.paused:
+        raise NotYet(Reason.BUSY, PAUSED)
 
 
 async def release(connection: Writer, lease: Lease, *, after: float, message: str) -> None:
     """Release the operation: due again `after` seconds from now. `message` tells its caller why. Raises `LeaseLost`."""
-    statement = update(OperationRow).where(held(lease)).values(lease_owner=None, due_at=now(after), message=message)
-    if (await connection.execute(statement)).rowcount != 1:
-        raise LeaseLost
+    await _queue(connection, lease, now(after), message)
 
 
 async def put_back(connection: Writer, lease: Lease, *, after: float | None = None, message: str | None = None) -> None:
@@ -156,8 +176,18 @@ async def put_back(connection: Writer, lease: Lease, *, after: float | None = No
     # If the clock was put back, `created_at` may be in the future, and the operation would wait until then.
     place = case((OperationRow.created_at < now(), OperationRow.created_at), else_=now())
     due_at = place if after is None else now(after)
-    values = {"lease_owner": None, "due_at": due_at, "attempts": OperationRow.attempts - 1, "message": message}
-    if (await connection.execute(update(OperationRow).where(held(lease)).values(**values))).rowcount != 1:
+    await _queue(connection, lease, due_at, message, attempts=OperationRow.attempts - 1)
+
+
+async def _queue(
+    connection: Writer, lease: Lease, due_at: ColumnElement[Any], message: str | None, **values: Any
+) -> None:
+    """Release the operation, due again at `due_at`. One that is paused keeps its message. Raises `LeaseLost`."""
+    told = case((OperationRow.paused, OperationRow.message), else_=literal(message, OperationRow.message.type))
+    place = place_of(due_at, func.coalesce(_PRIORITY, 0))
+    statement = update(OperationRow).where(held(lease))
+    statement = statement.values(lease_owner=None, due_at=due_at, place=place, message=told, **values)
+    if (await connection.execute(statement)).rowcount != 1:
         raise LeaseLost
 
 

@@ -14,8 +14,9 @@ from app.db.transitions import cancel_operation, mark_deleting
 from app.domain.commands import Command
 from app.domain.errors import ModelInUse, NotFound, Reason
 from app.domain.states import ModelStatus, OperationState
-from app.services import operations
+from app.services import operations, webhooks
 from app.services.rows import AcceptedOperation, ModelRecord, SelectedModel, StandingModel
+from app.services.webhooks import Event
 
 COLUMNS: tuple[Any, ...] = (
     ModelRow.id,
@@ -44,6 +45,8 @@ COLUMNS: tuple[Any, ...] = (
     ModelRow.last_pulled_at,
     ModelRow.last_pulled_by,
     ModelRow.last_pulled_with,
+    ModelRow.priority,
+    ModelRow.paused,
 )
 """The columns a caller sees."""
 SELECTED: tuple[Any, ...] = (
@@ -137,6 +140,7 @@ async def of_selection(connection: Reader, fingerprint: str) -> StandingModel | 
 
 async def forget(connection: Writer, model_id: UUID) -> None:
     """Delete the row of a model whose files are gone: the same model may then be created again."""
+    await webhooks.record(connection, Event.DELETED, model_id)
     await connection.execute(delete(ModelRow).where(ModelRow.id == model_id))
 
 

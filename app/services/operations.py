@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Float, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import BigInteger, Float, and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.orm import aliased
 
 from app.db.clock import moment, now
 from app.db.ids import among
 from app.db.session import Reader, Writer
 from app.db.tables import PENDING, ModelRow, OperationRow
-from app.db.transitions import cancel_operation, fail_model, is_later, mark_deleting
+from app.db.transitions import cancel_operation, fail_model, is_later, mark_deleting, place_of
 from app.domain.commands import Command
 from app.domain.errors import NotFound, Reason
 from app.domain.states import OperationState
+from app.services import webhooks
 from app.services.fetches import is_held_up
 from app.services.rows import AcceptedOperation, OperationRecord
+from app.services.webhooks import Event
 
 COLUMNS: tuple[Any, ...] = (
     OperationRow.id,
@@ -36,7 +38,10 @@ _SOME = select(*COLUMNS).where(among(OperationRow.id, "operation_ids"))
 _OTHER = aliased(OperationRow)
 _LAST = select(func.max(_OTHER.created_at)).where(_OTHER.resource_id == OperationRow.resource_id).scalar_subquery()
 _NEW = insert(OperationRow).values(created_at=now(), due_at=now(), fence=0, attempts=0, reached=0).returning(*_ACCEPTED)
-_BEGIN = _NEW.values(deadline_at=now(bindparam("deadline", type_=Float())))
+_BEGIN = _NEW.values(
+    deadline_at=now(bindparam("deadline", type_=Float())),
+    place=place_of(now(), bindparam("priority", type_=BigInteger())),
+)
 _RECORD = _NEW.values(deadline_at=now(), ended_at=now())
 _NEWEST = select(*COLUMNS).where(among(OperationRow.resource_id, "resource_ids"), OperationRow.created_at == _LAST)
 _RECENTLY = 3600.0
@@ -44,7 +49,7 @@ _RECENTLY = 3600.0
 
 
 class New(NamedTuple):
-    """An operation to begin, which may take `deadline` seconds."""
+    """An operation to begin, which may take `deadline` seconds. `priority` is its model's."""
 
     id: UUID
     command: Command
@@ -53,6 +58,7 @@ class New(NamedTuple):
     deadline: float
     sealed_token: str | None
     request_id: str | None
+    priority: int = 0
 
 
 async def get_many(connection: Reader, operation_ids: Sequence[UUID]) -> dict[UUID, OperationRecord]:
@@ -121,16 +127,17 @@ async def record(
 
 
 async def expire(connection: Writer) -> int:
-    """Time out the pending operations whose deadline has passed. Return their number."""
+    """Time out the pending operations whose deadline has passed, but for paused ones. Return their number."""
     message = "The deadline passed before the work was done. Send the same request again to go on from what is there."
-    late = (PENDING, OperationRow.deadline_at < now())
+    late = (PENDING, ~OperationRow.paused, OperationRow.deadline_at < now())
     query = select(OperationRow.id, OperationRow.resource_id, OperationRow.command).where(*late)
     ended = 0
     for operation_id, resource_id, command in (await connection.execute(query.order_by("resource_id"))).all():
         await connection.execute(select(ModelRow.id).where(ModelRow.id == resource_id).with_for_update())
         this = and_(OperationRow.id == operation_id, *late)
         if await cancel_operation(connection, this, OperationState.TIMEOUT, Reason.INTERRUPTED, message):
-            await fail_model(connection, resource_id, command, Reason.INTERRUPTED, message)
+            if await fail_model(connection, resource_id, command, Reason.INTERRUPTED, message):
+                await webhooks.record(connection, Event.ERROR, resource_id)
             await mark_deleting(connection, resource_id, deleting=False)
             ended += 1
     return ended
@@ -154,7 +161,7 @@ class Census:
 
 async def census(connection: Reader) -> Census:
     """Count the stored operations. It reads all of them."""
-    is_due = and_(PENDING, ~is_later(OperationRow), ~is_held_up())
+    is_due = and_(PENDING, ~OperationRow.paused, ~is_later(OperationRow), ~is_held_up())
     columns: tuple[Any, ...] = (
         OperationRow.command,
         OperationRow.state,

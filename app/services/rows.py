@@ -94,6 +94,8 @@ class ModelRecord(Record, Protocol):
     last_pulled_at: datetime | None
     last_pulled_by: str | None
     last_pulled_with: str | None
+    priority: int
+    paused: bool
 
 
 class FileRecord(Record, Protocol):
@@ -165,6 +167,7 @@ class HistoryRecord(OperationRecord, Protocol):
     to_fetch: int | None
     now: datetime
     later: bool
+    paused: bool
     subject: str | None
     model_id: UUID | None
 
@@ -277,6 +280,21 @@ class UsableKey(Protocol):
     sealed_secret: str
     models: str | None
     auto_deployment: bool
+
+
+class WebhookRecord(Protocol):
+    """A message to the receiver of webhooks, without its body. `now` is the database's time."""
+
+    id: UUID
+    event: str
+    model_id: UUID
+    model_name: str
+    created_at: datetime
+    due_at: datetime
+    attempts: int
+    delivered_at: datetime | None
+    error: str | None
+    now: datetime
 
 
 class AuditRecord(Record, Protocol):

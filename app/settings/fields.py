@@ -3,6 +3,7 @@
 Durations are seconds, sizes are bytes.
 """
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
@@ -19,10 +20,14 @@ from app.settings.kinds import (
     RedisUrl,
     SealingKeys,
     Seconds,
+    SecretAddress,
+    WebhookKeys,
 )
 from app.storage.locations import S3Options, is_bucket
 
 PREFIX = "DEPOT_"
+_PAIRS = {"s3_secret_key": "s3_access_key", "tls_key": "tls_certificate", "webhook_secret": "webhook_url"}
+"""Settings that make sense only with another one: that one is named second."""
 
 
 class Settings(BaseSettings):
@@ -181,6 +186,21 @@ class Settings(BaseSettings):
     deployment_expiry: Seconds = Field(
         2_592_000.0, description="How long a deployment that a pull declared lasts without another pull, in seconds."
     )
+    webhook_url: SecretAddress = Field(
+        SecretStr(""), description="Where workers send a message when a model is ready, in error or deleted."
+    )
+    webhook_secret: WebhookKeys = Field(
+        SecretStr(""),
+        validate_default=True,
+        description="Signs these messages: whsec_ and 24 to 64 bytes in base64. Several, comma-separated: each signs.",
+    )
+    webhook_inside: bool = Field(
+        default=False,
+        description="Whether WEBHOOK_URL may have a loopback, link-local or cloud metadata address: on or off.",
+    )
+    webhook_retention: Seconds = Field(
+        604_800.0, description="How long a message is kept, and sent again until it is delivered, in seconds."
+    )
     connections: int = Field(8, ge=1, le=64, description="How many connections fetch one model's large files.")
     buffer: int = Field(
         268_435_456,
@@ -209,11 +229,13 @@ class Settings(BaseSettings):
         False, description="Whether a text log has every request, and not only those that were refused or failed."
     )
 
-    @field_validator("s3_secret_key")
+    @field_validator(*_PAIRS)
     @classmethod
-    def _both_of_a_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if bool(value.get_secret_value()) != bool(info.data.get("s3_access_key")):
-            raise ValueError("set both DEPOT_S3_ACCESS_KEY and DEPOT_S3_SECRET_KEY, or neither")
+    def _both_of_a_pair(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.field_name or ""
+        first = _PAIRS[name]
+        if bool(value) != bool(info.data.get(first)):
+            raise ValueError(f"set both {PREFIX}{first.upper()} and {PREFIX}{name.upper()}, or neither")
         return value
 
     @field_validator("fetcher")
@@ -235,13 +257,6 @@ class Settings(BaseSettings):
     def _to_a_bucket(cls, value: bool, info: ValidationInfo) -> bool:
         if value and not is_bucket(info.data.get("storage", "")):
             raise ValueError("a folder has no addresses: unset it, or name a bucket in DEPOT_STORAGE")
-        return value
-
-    @field_validator("tls_key")
-    @classmethod
-    def _both(cls, value: str, info: ValidationInfo) -> str:
-        if bool(value) != bool(info.data.get("tls_certificate")):
-            raise ValueError("set both DEPOT_TLS_CERTIFICATE and DEPOT_TLS_KEY, or neither")
         return value
 
     @field_validator("hub_client_key")

@@ -1,8 +1,10 @@
 """The kinds of values that settings have: types that pydantic checks. An error says what the value must be."""
 
+import base64
 import ipaddress
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -11,6 +13,9 @@ from app.domain.errors import BadRequest
 from app.domain.keys import KEY_ID, limit_to
 from app.sealing import Sealer
 from app.storage.locations import bucket_of, is_bucket
+
+_WEBHOOK, _SHORTEST_WEBHOOK, _LONGEST_WEBHOOK = "whsec_", 24, 64
+"""How a secret of the Standard Webhooks specification begins, and its length in bytes."""
 
 
 def split(value: str) -> list[str]:
@@ -21,6 +26,23 @@ def split(value: str) -> list[str]:
 def split_keys(value: SecretStr) -> list[str]:
     """Return the keys that seal."""
     return split(value.get_secret_value())
+
+
+def split_webhook_keys(value: SecretStr) -> list[bytes]:
+    """Return the keys that sign webhooks. Raise `ValueError` for one that is none."""
+    keys = []
+    for secret in split(value.get_secret_value()):
+        try:
+            key = base64.b64decode(secret.removeprefix(_WEBHOOK), validate=True)
+        except ValueError:
+            key = b""
+        if not secret.startswith(_WEBHOOK) or not _SHORTEST_WEBHOOK <= len(key) <= _LONGEST_WEBHOOK:
+            raise ValueError(
+                f"it must be {_WEBHOOK} and {_SHORTEST_WEBHOOK} to {_LONGEST_WEBHOOK} random bytes in base64: "
+                f"`echo {_WEBHOOK}$(openssl rand -base64 32)` prints one"
+            )
+        keys.append(key)
+    return keys
 
 
 def _database_url(value: str) -> str:
@@ -67,6 +89,17 @@ def _sealing_keys(value: SecretStr) -> SecretStr:
     return value
 
 
+def _secret_address(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() and not urlsplit(_address(value.get_secret_value())).hostname:
+        raise ValueError("it must name a host")
+    return value
+
+
+def _webhook_keys(value: SecretStr) -> SecretStr:
+    split_webhook_keys(value)
+    return value
+
+
 def _key_id(value: str) -> str:
     if value and not KEY_ID.fullmatch(value):
         raise ValueError("it must have 3 to 64 letters, digits, - or _")
@@ -88,3 +121,7 @@ SealingKeys = Annotated[SecretStr, AfterValidator(_sealing_keys)]
 """Keys of `app.sealing.Sealer`, comma-separated."""
 KeyId = Annotated[str, AfterValidator(_key_id)]
 """The id of an API key, or empty."""
+SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
+"""A URL that may hold a secret; or empty."""
+WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
+"""Secrets of the Standard Webhooks specification, comma-separated; or empty."""

@@ -18,6 +18,8 @@ _SECRETS = (
     "hub_token",
     "s3_access_key",
     "s3_secret_key",
+    "webhook_url",
+    "webhook_secret",
 )
 """Settings that may be given in a file."""
 _FORMER = {f"{PREFIX}LOOK_INTERVAL": f"{PREFIX}POLL_INTERVAL"}

@@ -64,6 +64,8 @@ MODEL = _object(
     last_pulled_at={"anyOf": [_TIME, {"type": "null"}]},
     last_pulled_by=_TEXT_OR_NULL,
     last_pulled_with=_TEXT_OR_NULL,
+    priority={"type": "integer"},
+    paused={"type": "boolean"},
 )
 MODELS = _list("models", MODEL)
 _LINK = r"^/v2/ai/(model|deployment|api-key)/[0-9a-f-]{36}$"

@@ -54,7 +54,7 @@ def test_both_ways_say_that_there_is_nothing(api: Api, head: str) -> None:
     assert short.content == long.content
 
 
-@pytest.mark.parametrize(("kind", "allowed"), [("model", {"GET", "DELETE"}), ("operation", {"GET"})])
+@pytest.mark.parametrize(("kind", "allowed"), [("model", {"GET", "PATCH", "DELETE"}), ("operation", {"GET"})])
 def test_other_methods_are_told_which_there_are(api: Api, paths: dict[str, str], kind: str, allowed: set[str]) -> None:
     answer = api.ask("PUT", paths[kind])
     assert answer.status_code == 405

@@ -59,6 +59,11 @@ WRONG = [
     ("DEPOT_RESERVE", "-1"),
     ("DEPOT_STALL_RATE", "nan"),
     ("DEPOT_LOG_FORMAT", "xml"),
+    ("DEPOT_WEBHOOK_URL", "hooks.example/hunter2"),
+    ("DEPOT_WEBHOOK_URL", "https:///hunter2"),
+    ("DEPOT_WEBHOOK_SECRET", "hunter2"),
+    ("DEPOT_WEBHOOK_SECRET", "whsec_aHVudGVyMg=="),
+    ("DEPOT_WEBHOOK_SECRET", f"whsec_{_KEY}"),
 ]
 
 

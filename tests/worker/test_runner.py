@@ -167,5 +167,6 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
         audit_retention=3600,
         error_retention=3600,
         deployment_expiry=3600,
+        webhook_retention=3600,
     )
     return Runner(Presence("test:1", "test", "0", slots=1, poll_interval=30), context, options, pulse)

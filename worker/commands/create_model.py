@@ -51,7 +51,7 @@ async def run(work: Work) -> None:
     await asyncio.to_thread(context.storage.check_alone, claim.resource_id)
     try:
         async with context.download_pool.child() as child:
-            work.heartbeat.attach(child.beat, reports=not _mends(model))
+            work.heartbeat.attach(child.beat, child.save_at_end, reports=not _mends(model))
             child.send(_request(work, model, attempt))
             with context.metrics.downloads.track_inprogress():
                 commit, verified = await _follow(work, model, child)

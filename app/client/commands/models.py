@@ -257,7 +257,8 @@ def _status(model: Json) -> str:
     if model.get("deleting"):
         return _DELETING
     far = percent(model)
-    return f"{model['status']} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
+    status = "paused" if model.get("paused") else model["status"]
+    return f"{status} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
 
 
 def _state(model: Json) -> str:

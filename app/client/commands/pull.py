@@ -170,6 +170,8 @@ def _say_how_it_is(depot: Depot, model: Json) -> None:
     ready = model["status"] == ModelStatus.READY
     how = "being deleted" if model.get("deleting") else "here already" if ready else "under way already"
     say(f"{model['name']} is {how}, as model {model['id']}", err=True)
+    if model.get("paused"):
+        say(f"It is paused. To go on with it: modeldepot resume {model['id']}", err=True)
     if not ready or model.get("deleting"):
         return
     try:

@@ -89,7 +89,7 @@ async def test_with_very_many_rows_what_is_asked_all_the_time_goes_by_the_indexe
     with _asked(crowded) as claim:
         assert await by_hand.claim(crowded) is not None
     plan = await _plan(crowded, claim)
-    assert "ix_operations_due" in plan
+    assert "ix_operations_queue" in plan
     assert not _scans(plan), plan
 
     with _asked(crowded) as waiting:

@@ -1,0 +1,93 @@
+"""Messages of webhooks: written with what they tell or not at all, and kept for a while."""
+
+import json
+from contextlib import suppress
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select, update
+
+from app.db.clock import now
+from app.db.session import Database
+from app.db.tables import OperationRow
+from app.db.webhook_tables import WebhookRow
+from app.domain.errors import NotFound, Reason
+from app.services import creates, holdings, models, operations, webhooks
+from tests import by_hand
+
+
+async def test_what_happens_to_a_model_is_told_in_the_same_transaction(database: Database) -> None:
+    ready = await by_hand.ready_model(database, "acme/ready")
+    failed = await by_hand.create(database, "acme/failed")
+    await by_hand.fail(database, Reason.FORBIDDEN)
+    late = await by_hand.create(database, "acme/late")
+    async with database.begin() as connection:
+        this = update(OperationRow).where(OperationRow.id == late.id)
+        await connection.execute(this.values(deadline_at=now(-1)))
+        await operations.expire(connection)
+        await holdings.lose(connection, ready)
+    untouched = await by_hand.create(database, "acme/untouched")
+    async with database.begin() as connection:
+        await models.request_delete(connection, untouched.resource_id, deadline=60)
+        await models.request_delete(connection, failed.resource_id, deadline=60)
+    await by_hand.carry_out(database)
+    assert await _told(database) == [
+        ("model.ready", ready, "ready", None),
+        ("model.error", failed.resource_id, "error", "forbidden"),
+        ("model.error", late.resource_id, "error", "interrupted"),
+        ("model.error", ready, "error", "fault"),
+        ("model.deleted", untouched.resource_id, "creating", None),
+        ("model.deleted", failed.resource_id, "error", "forbidden"),
+    ]
+
+
+async def test_what_is_rolled_back_is_not_told(database: Database) -> None:
+    operation = await by_hand.create(database, "acme/model")
+    with suppress(ZeroDivisionError):
+        async with database.begin() as connection:
+            await models.forget(connection, operation.resource_id)
+            raise ZeroDivisionError
+    async with database.read() as connection:
+        assert (await models.get(connection, operation.resource_id)).id == operation.resource_id
+    assert await _told(database) == []
+
+
+async def test_a_repair_that_fails_is_not_told_since_the_model_stays_ready(database: Database) -> None:
+    ready = await by_hand.ready_model(database, "acme/ready")
+    async with database.begin() as connection:
+        await creates.repair(connection, ready, operation_id=uuid4(), sealed_token=None, deadline=60)
+    await by_hand.fail(database, Reason.UNAVAILABLE)
+    assert [event for event, *_ in await _told(database)] == ["model.ready"]
+
+
+async def test_messages_are_listed_sent_once_more_and_removed_after_a_while(database: Database) -> None:
+    first, second = [await by_hand.ready_model(database, f"acme/{name}") for name in ("first", "second")]
+    async with database.begin() as connection:
+        message = await webhooks.claim(connection, seconds=30)
+        assert message is not None
+        await webhooks.delivered(connection, message)
+        rows = await webhooks.newest(connection, limit=10, undelivered=False)
+        assert [(row.model_id, row.model_name, row.attempts) for row in rows] == [
+            (second, "acme/second", 0),
+            (first, "acme/first", 1),
+        ]
+        waiting = await webhooks.newest(connection, limit=10, undelivered=True)
+        assert [row.model_id for row in waiting] == [second]
+        await webhooks.redeliver(connection, message.id)
+        assert len(await webhooks.newest(connection, limit=10, undelivered=True)) == 2
+        with pytest.raises(NotFound):
+            await webhooks.redeliver(connection, uuid4())
+        assert await webhooks.purge(connection, 3600) == 0
+        old = update(WebhookRow).where(WebhookRow.id == message.id)
+        await connection.execute(old.values(created_at=now(-3601)))
+        assert await webhooks.purge(connection, 3600) == 1
+
+
+async def _told(database: Database) -> list[tuple[str, UUID, str, Any]]:
+    """The type, and the model's id, status and reason of each message, oldest first."""
+    async with database.read() as connection:
+        query = select(WebhookRow.event, WebhookRow.body).order_by(WebhookRow.created_at)
+        rows = [(row.event, json.loads(row.body)) for row in (await connection.execute(query)).all()]
+    assert all(event == body["type"] for event, body in rows)
+    return [(event, UUID(body["data"]["id"]), body["data"]["status"], body["data"]["reason"]) for event, body in rows]
