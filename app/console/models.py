@@ -1,4 +1,4 @@
-"""Pages that show a model, and add, retry and delete one."""
+"""Pages that show a model, and retry and delete one."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,12 +12,12 @@ from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.events import ModelState
 from app.api.schemas import CreateModel
-from app.console import command_lines, engines
+from app.console import engines
 from app.console.command_lines import Line
-from app.console.forms import filled, is_sure, patterns, said
+from app.console.forms import filled, is_sure, said
 from app.console.pages import page, see
 from app.console.progress import show
-from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
+from app.console.session import SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import ModelInUse, Refusal
 from app.domain.states import ModelStatus
 from app.http.errors import status_of
@@ -32,28 +32,6 @@ _LOADABLE = 5_000
 """Most files considered for the lines that load a model."""
 _LARGEST_CONFIG = 1 << 20
 """Bytes; real files have a few thousand."""
-
-
-@router.get("/console/models/new")
-async def ask(request: Request, depot: TheDepot) -> Response:
-    operators_only(request)
-    return _form(request, depot, dict(request.query_params), None)
-
-
-@router.get("/console/models/commands")
-async def other_means(request: Request, depot: TheDepot) -> Response:
-    """Only that part of the form's page. The token is none of its parameters."""
-    return page(request, "commands.html", lines=_lines(depot, dict(request.query_params)))
-
-
-@router.post("/console/models/new", operation_id="create-model")
-async def add(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
-    try:
-        async with audited(request, depot, session.key, "create-model") as act:
-            operation = await changes.create_model(depot, session.key, act, filled(CreateModel, _wanted(form)))
-    except Refusal as refusal:
-        return _form(request, depot, form, refusal)
-    return see(request, f"/models/{operation.resource_id}")
 
 
 @router.get("/console/models/{id}")
@@ -107,30 +85,6 @@ async def delete(
     except Refusal as refusal:
         return await _sure(request, depot, model_id, refusal)
     return see(request, "", said=f"{operation.resource_name} is deleted.")
-
-
-def _wanted(form: Form) -> dict[str, Any]:
-    return {
-        "name": form.get("name", ""),
-        "huggingface-token": form.get("token", ""),
-        "revision": form.get("revision") or None,
-        "include": patterns(form.get("include", "")),
-        "exclude": patterns(form.get("exclude", "")),
-    }
-
-
-def _form(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
-    """Render the form, empty or as sent, but never with the token."""
-    shown = {name: form.get(name, "") for name in ("name", "revision", "include", "exclude")}
-    status = status_of(refusal) if refusal else HTTPStatus.OK
-    return page(request, "add.html", status=status, form=shown, lines=_lines(depot, form), refusal=said(refusal))
-
-
-def _lines(depot: Depot, form: Form) -> Sequence[Line]:
-    chosen = [patterns(form.get(name, "")) or [] for name in ("include", "exclude")]
-    return command_lines.to_create(
-        depot.address, form.get("name", "").strip(), form.get("revision", "").strip(), *chosen
-    )
 
 
 async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:

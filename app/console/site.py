@@ -5,6 +5,7 @@ from starlette.exceptions import HTTPException
 
 from app.console import (
     activity,
+    adding,
     assets,
     audit,
     bulk,
@@ -30,6 +31,7 @@ _ROUTERS = (
     catalogue.router,
     # Before a model's page: its path would match.
     bulk.router,
+    adding.router,
     models.router,
     deployments.router,
     activity.router,

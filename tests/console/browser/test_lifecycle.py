@@ -48,7 +48,7 @@ def test_a_model_that_fails_says_why_and_arrives_when_it_is_retried(served: Serv
     view = views.open("/console/models/new")
     page = view.page
     page.locator("input[name=name]").fill("acme/later")
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Download").click()
     _is(page, "error")
     expect(page.locator("#live")).to_contain_text("not-found")
     _slow(served.hub, "acme/later")
@@ -85,7 +85,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(served: Served, views: V
     keys.press("Enter")
     expect(page.locator("input[name=name]")).to_be_focused()
     keys.type("acme/typed")
-    view.tab_to(page.get_by_role("button", name="Add"))
+    view.tab_to(page.get_by_role("button", name="Download"))
     keys.press("Enter")
     _is(page, "ready")
     view.tab_to(page.locator("main button[data-action=delete]"))
