@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -14,22 +13,22 @@ from app.api.events import ModelState
 from app.api.schemas import CreateModel
 from app.console import engines
 from app.console.command_lines import Line
+from app.console.details import LOADABLE, MOST_FILES, hub_page
 from app.console.forms import filled, is_sure, said
 from app.console.pages import page, see
 from app.console.progress import show
 from app.console.session import SessionRoute, TheForm, TheSession, operators_only
-from app.domain.errors import ModelInUse, Refusal
+from app.domain.errors import ModelInUse, Reason, Refusal
 from app.domain.states import ModelStatus
 from app.http.errors import status_of
-from app.services import catalogue, deployments, history, models, operations
+from app.services import catalogue, contents, deployments, history, models, operations
 from app.services.rows import ModelRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-_HISTORY, _FILES, _HOLDERS = 20, 500, 100
+_HISTORY, _HOLDERS = 20, 100
 """Most rows of each on a model's page."""
-_LOADABLE = 5_000
-"""Most files considered for the lines that load a model."""
+_TOKENS_MAY_HELP = frozenset({Reason.FORBIDDEN, Reason.NOT_FOUND})
 _LARGEST_CONFIG = 1 << 20
 """Bytes; real files have a few thousand."""
 
@@ -92,8 +91,9 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         newest = await operations.newest(connection, [model_id])
         model = await models.get(connection, model_id)
         ready = model.status == ModelStatus.READY
-        files = await catalogue.files(connection, model_id, limit=_FILES + 1) if ready else []
-        paths = await catalogue.paths(connection, model_id, engines.ENDINGS, limit=_LOADABLE) if model.path else []
+        files = await catalogue.files(connection, model_id, limit=MOST_FILES + 1) if ready else []
+        own, shared = await contents.share(connection, model_id) if ready else (model.downloaded or 0, 0)
+        paths = await catalogue.paths(connection, model_id, engines.ENDINGS, limit=LOADABLE) if model.path else []
         past = await history.of(connection, model_id, limit=_HISTORY)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
     lines, by_name = await _engines(depot, model, paths)
@@ -104,8 +104,12 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         id=model_id,
         shown=show(ModelState(model, newest.get(model_id))),
         model=model,
-        files=files[:_FILES],
-        more_files=len(files) > _FILES,
+        files=files[:MOST_FILES],
+        more_files=len(files) > MOST_FILES,
+        text="",
+        frees=own if depot.volume.links else own + shared,
+        hub=hub_page(depot.hub, model.name),
+        needs_token=model.reason in _TOKENS_MAY_HELP,
         engines=lines,
         by_name=by_name,
         history=past,
@@ -131,6 +135,15 @@ async def _sure(request: Request, depot: Depot, model_id: UUID, refusal: Refusal
     async with depot.database.read() as connection:
         model = await models.get(connection, model_id)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
+        own, shared = await contents.share(connection, model_id)
     status = status_of(refusal) if refusal else HTTPStatus.OK
     shown = refusal or (ModelInUse([row.id for row in holders]) if holders else None)
-    return page(request, "delete_model.html", status=status, model=model, holders=holders, refusal=said(shown))
+    return page(
+        request,
+        "delete_model.html",
+        status=status,
+        model=model,
+        holders=holders,
+        refusal=said(shown),
+        frees=own if depot.volume.links else own + shared,
+    )

@@ -11,6 +11,7 @@ from app.console import (
     bulk,
     catalogue,
     deployments,
+    details,
     keys,
     live,
     models,
@@ -32,6 +33,7 @@ _ROUTERS = (
     # Before a model's page: its path would match.
     bulk.router,
     adding.router,
+    details.router,
     models.router,
     deployments.router,
     activity.router,
@@ -47,6 +49,7 @@ def install(app: FastAPI, prefix: str) -> None:
     """Add the console below /console; `/` redirects browsers there. `prefix` is where clients see the application."""
     pages.install(app)
     live.install(app, prefix)
+    details.install(app)
     for router in _ROUTERS:
         app.include_router(router, include_in_schema=False)
     rest = APIRouter(route_class=SessionRoute)
