@@ -137,11 +137,8 @@ def _json(data: bytes) -> Mapping[str, Any]:
 
 def _context(config: Mapping[str, Any]) -> int | None:
     """Return the context's length, which models of several kinds of input have in the part for text."""
-    for part in (config, config.get("text_config"), config.get("llm_config")):
-        for name in _CONTEXT if isinstance(part, dict) else ():
-            if found := _number(part.get(name)):
-                return found
-    return None
+    parts = [part for part in (config, config.get("text_config"), config.get("llm_config")) if isinstance(part, dict)]
+    return next((found for part in parts for name in _CONTEXT if (found := _number(part.get(name)))), None)
 
 
 def _method(config: Mapping[str, Any]) -> str | None:

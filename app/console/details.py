@@ -79,7 +79,9 @@ async def show_arriving(request: Request, depot: TheDepot, model_id: ResourceId)
 
 
 def _points(rates: Sequence[int]) -> str:
-    """Return the corners of the picture's line: as wide as it, and as high as the highest rate."""
-    most, last = max([*rates, 1]), max(len(rates) - 1, 1)
+    """Return the corners of the picture's line: as wide as it, and as high as the highest rate. Two make a line."""
+    if len(rates) < 2:
+        return ""
+    most, last = max(*rates, 1), len(rates) - 1
     places = ((_WIDTH * place / last, _HEIGHT - (_HEIGHT - 2) * rate / most) for place, rate in enumerate(rates))
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)

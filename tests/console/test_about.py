@@ -12,7 +12,7 @@ import pytest
 from app.console.about import About, Abouts
 from app.depot.volume import Volume
 from app.storage.posix import PosixStore
-from tests.fakehub.weights import gguf, safetensors
+from tests.fakehub.weights import Values, gguf, safetensors
 from tests.published import COMMIT, publish
 
 _PAGE = "https://hub.example/acme/tiny"
@@ -40,7 +40,7 @@ async def test_safetensors_tell_their_parameters_and_the_configuration_the_rest(
 
 
 async def test_gguf_tells_all_of_it(tmp_path: Path) -> None:
-    values = {"general.architecture": "gemma3", "tokens": ["a", "b"], "gemma3.context_length": 32768}
+    values: Values = {"general.architecture": "gemma3", "tokens": ["a", "b"], "gemma3.context_length": 32768}
     files = {f"tiny-{quant}.gguf": gguf(values, {"w": (10, 20)}, 100) for quant in ("Q4_K_M", "Q8_0")}
     about = await _about(tmp_path, files)
     told = (about.architecture, about.parameters, about.context, about.formats, about.quantization)

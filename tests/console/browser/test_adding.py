@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import DESKTOP, PHONE, Scheme, View, Views
+from tests.console.browser.views import View, Views
 from tests.fakehub.hub import Synthetic
 
 _GGUF, _GATED = "acme/walked-GGUF", "acme/walked-gated"
@@ -84,37 +84,22 @@ def test_a_gated_model_is_opened_with_a_token_without_leaving_the_page(walked: S
 @pytest.mark.usefixtures("walked")
 def test_every_state_of_the_add_page_is_in_order(views: Views, pictures: Path) -> None:
     view = views.open("/console/models/new")
-    page, found = view.page, {}
-
-    def look(name: str, *, dark: bool = True) -> None:
-        expect(page.locator("#asking")).not_to_have_class(re.compile("htmx-request"))
-        schemes: list[Scheme] = ["light", "dark"] if dark else ["light"]
-        for scheme in schemes:
-            page.emulate_media(color_scheme=scheme)
-            found[name, scheme] = view.axe()
-            page.screenshot(path=pictures / f"add-{name}-{scheme}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-        found[name, "phone"] = [] if view.width() == PHONE[0] else ["it scrolls to the side"]
-        page.screenshot(path=pictures / f"add-{name}-phone.png", full_page=True)
-        page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
-
+    page = view.page
     box = page.locator("input[name=name]")
     box.fill("walked")
     expect(page.locator("#matches li")).to_have_count(2)
-    look("found", dark=False)
     page.locator("#matches").get_by_text(_GGUF).click()
     expect(box).to_have_value(_GGUF)
     expect(page.locator("[data-plan]")).to_be_visible()
     expect(page.locator("#matches [aria-current]")).to_contain_text(_GGUF)
-    look("plan")
+    faults = view.looks(pictures, "add-plan")
     box.fill(_GATED)
     expect(page.locator("#plan")).to_contain_text("is gated")
-    look("gated")
+    faults += view.looks(pictures, "add-gated")
     box.fill("acme/walked-nowhere")
     expect(page.locator("[data-plan]")).to_have_count(0)
     expect(page.locator("#plan .alert")).to_be_visible()
-    assert {name: faults for name, faults in found.items() if faults} == {}
+    assert faults == []
 
 
 def _counted(view: View) -> list[None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import DESKTOP, PHONE, Scheme, Views
+from tests.console.browser.views import Views
 from tests.fakehub.hub import Synthetic
 from tests.fakehub.weights import safetensors
 from tests.processes import until
@@ -43,26 +43,13 @@ def test_a_model_shows_what_arrives_of_it_and_then_what_it_is(served: Served, vi
     model_id = served.depot.create(_NAME)["reference"]["id"]
     until(lambda: served.depot.model(model_id)["rate"], served.depot.logs)
     view = views.open(f"/console/models/{model_id}")
-    page, found = view.page, {}
-
-    def look(name: str) -> None:
-        schemes: list[Scheme] = ["light", "dark"]
-        for scheme in schemes:
-            page.emulate_media(color_scheme=scheme)
-            found[name, scheme] = view.axe()
-            page.screenshot(path=pictures / f"model-{name}-{scheme}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-        found[name, "phone"] = [] if view.width() == PHONE[0] else ["it scrolls to the side"]
-        page.screenshot(path=pictures / f"model-{name}-phone.png", full_page=True)
-        page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
-
+    page = view.page
     arriving = page.locator("#arriving")
     expect(arriving.get_by_role("progressbar", name=re.compile(r"large"))).not_to_have_count(0)
     expect(arriving.get_by_role("img", name="Rate over time")).to_be_visible()
     expect(arriving).to_contain_text("Requested")
     expect(page.get_by_role("button", name="Cancel the download")).to_be_visible()
-    look("arriving")
+    faults = view.looks(pictures, "model-arriving")
     served.hub.total_rate = None
     expect(page.locator("#live")).to_have_attribute("data-status", "ready")
 
@@ -81,8 +68,7 @@ def test_a_model_shows_what_arrives_of_it_and_then_what_it_is(served: Served, vi
     expect(page.locator("#files .sum").first).to_contain_text(re.compile("^[0-9a-f]{8}…"))
     page.locator("#filter").fill("")
     expect(page.locator("#files tbody tr")).to_have_count(25)
-    look("shown")
-    assert {name: faults for name, faults in found.items() if faults} == {}
+    assert faults + view.looks(pictures, "model-shown") == []
     page.locator("main button[data-action=delete]").click()
     expect(page.locator("#confirm-question")).to_contain_text("which frees 118 MB")
     page.locator("dialog[open] button[value=yes]").click()
