@@ -92,7 +92,7 @@ def _looked(request: Request, **found: Any) -> Response:
     """Render what was found. `matches` replaces the list that the page shows, unless it is None."""
     refusal = found.pop("refusal", None)
     told = {"matches": None, "problem": "", "planned": None, "lines": None} | found
-    may_need_token = isinstance(refusal, (Forbidden, NotFound))
+    may_need_token = isinstance(refusal, (Forbidden, NotFound)) and refusal.field is None
     return page(request, "look.html", refusal=said(refusal), may_need_token=may_need_token, **told)
 
 

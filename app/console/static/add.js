@@ -21,7 +21,18 @@
   });
 
   box.addEventListener("input", mark);
-  document.addEventListener("htmx:oobAfterSwap", mark);
+
+  // For who does not see it: the alert or the size, or how many models there are.
+  const announce = () => {
+    const plan = document.querySelector("#plan .alert, #plan .big");
+    const models = document.querySelectorAll("#matches li").length;
+    const found = models ? `${models} models` : document.querySelector("#matches .note")?.textContent;
+    document.getElementById("announcer").textContent = (plan ? plan.textContent : found) || "";
+  };
+  document.addEventListener("htmx:afterSettle", ({ detail }) => {
+    mark();
+    if (detail.target.id === "plan") announce();
+  });
 
   const failed = ({ detail }) => {
     if (detail.elt.id !== "plan") return;
