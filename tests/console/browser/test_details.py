@@ -49,7 +49,7 @@ def test_a_model_shows_what_arrives_of_it_and_then_what_it_is(served: Served, vi
     expect(arriving.get_by_role("img", name="Rate over time")).to_be_visible()
     expect(arriving).to_contain_text("Requested")
     expect(page.get_by_role("button", name="Cancel the download")).to_be_visible()
-    faults = view.looks(pictures, "model-arriving")
+    faults = view.looks(pictures, "model-arriving", ["light"])
     served.hub.total_rate = None
     expect(page.locator("#live")).to_have_attribute("data-status", "ready")
 

@@ -1,9 +1,9 @@
 """A page in the browser, and what no page may ever do; axe-core's opinion of it, and its picture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
@@ -76,10 +76,10 @@ class View:
             for node in fault["nodes"]
         ]
 
-    def looks(self, folder: Path, name: str) -> list[str]:
-        """What is wrong with the page as it is now, in light, in dark and on a phone; with a picture of each."""
+    def looks(self, folder: Path, name: str, schemes: Sequence[Scheme] = ("light", "dark")) -> list[str]:
+        """What is wrong with the page as it is now, in these schemes and on a phone; with a picture of each."""
         faults = []
-        for scheme in get_args(Scheme):
+        for scheme in schemes:
             self.page.emulate_media(color_scheme=scheme)
             faults += [f"{name}, {scheme}: {fault}" for fault in self.axe()]
             self.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
