@@ -21,6 +21,7 @@ from app.api.reads import Reads
 from app.console import site
 from app.db.migrate import revisions
 from app.db.session import Database, open_database
+from app.depot.arrivals import Arrivals
 from app.depot.batching import Creates
 from app.depot.fetching import Fetching
 from app.depot.figures import Figures
@@ -112,14 +113,15 @@ async def _opened(
     """Yield what the routes use, while its background tasks run; then close all of it, the database too."""
     sealer = Sealer(split_keys(settings.secret_key))
     keyring = Keyring(database, sealer)
-    wakeup = Wakeup(connect(settings.redis_url))
+    wakeup, asking = Wakeup(connect(settings.redis_url)), connect(settings.redis_url)
     depot = Depot(
         database=database,
         reads=Reads(database),
         lists=Lists(database),
         fetching=Fetching(Creates(database), wakeup, sealer, settings.operation_deadline),
         wakeup=wakeup,
-        lookups=Lookups(connect(settings.redis_url), sealer),
+        lookups=Lookups(asking, sealer),
+        arrivals=Arrivals(asking),
         sealer=sealer,
         authenticator=Authenticator(keyring, settings.prefix, anonymous_pull=settings.anonymous_pull),
         sessions=Sessions(database),
@@ -131,6 +133,7 @@ async def _opened(
         pulls=Pulls(database),
         searches=Throttle(burst=20, per_second=1) if settings.hub_search else None,
         address=settings.address,
+        hub=settings.hub_endpoint,
         zone=settings.zone,
         operation_deadline=settings.operation_deadline,
         quota=settings.quota,

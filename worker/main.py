@@ -17,6 +17,7 @@ from app import telemetry
 from app.db.errors import DatabaseUnreachable
 from app.db.migrate import revisions
 from app.db.session import Database, open_database
+from app.depot.arrivals import Arrivals
 from app.depot.metrics import StoreMetrics
 from app.depot.readiness import Readiness
 from app.depot.status import CannotListen, StatusServer, listen
@@ -112,7 +113,8 @@ async def _serve(settings: Settings, storage: Store, asked: StoreMetrics, listen
     database = open_database(
         settings.database_url, pool_size=settings.database_pool, statement_timeout=settings.statement_timeout
     )
-    wakeup = Wakeup(connect(settings.redis_url))
+    redis = connect(settings.redis_url)
+    wakeup, arrivals = Wakeup(redis), Arrivals(redis)
     volume = Volume(storage, writes=True, database=database)
     metrics = WorkerMetrics(volume, settings.slots, asked)
     status = StatusServer(Readiness(database, revisions(), wakeup, volume), metrics)
@@ -120,9 +122,9 @@ async def _serve(settings: Settings, storage: Store, asked: StoreMetrics, listen
         download_pool = DownloadPool(
             settings.hub_endpoint, str(cache), settings.bandwidth, to_bucket=is_bucket(settings.storage)
         )
-        context = _context(settings, database, wakeup, metrics, storage, download_pool)
+        context = _context(settings, database, wakeup, arrivals, metrics, storage, download_pool)
         runner = Runner(presence, context, options, Pulse(cache, settings.poll_interval))
-        async with status.listening(listener):
+        async with status.listening(listener), arrivals.telling():
             await _look_at(storage, database)
             async with recording(database, volume, metrics):
                 await _work(runner, context, settings)
@@ -134,6 +136,7 @@ def _context(
     settings: Settings,
     database: Database,
     wakeup: Wakeup,
+    arrivals: Arrivals,
     metrics: WorkerMetrics,
     storage: Store,
     download_pool: DownloadPool,
@@ -141,6 +144,7 @@ def _context(
     return WorkerContext(
         database=database,
         wakeup=wakeup,
+        arrivals=arrivals,
         metrics=metrics,
         storage=storage,
         download_pool=download_pool,

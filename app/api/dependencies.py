@@ -14,6 +14,7 @@ from app.api.events import Broadcast
 from app.api.lists import Lists
 from app.api.reads import Reads
 from app.db.session import Database
+from app.depot.arrivals import Arrivals
 from app.depot.fetching import Fetching
 from app.depot.figures import Figures
 from app.depot.lookups import Lookups
@@ -41,6 +42,7 @@ class Depot:
     fetching: Fetching
     wakeup: Wakeup
     lookups: Lookups
+    arrivals: Arrivals
     sealer: Sealer
     authenticator: Authenticator
     sessions: Sessions
@@ -53,6 +55,8 @@ class Depot:
     searches: Throttle | None
     """By key; None: the Hub may not be searched."""
     address: str
+    hub: str
+    """The Hub's address, for links to it."""
     zone: str
     operation_deadline: float
     quota: int

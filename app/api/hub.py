@@ -1,19 +1,15 @@
 """What the Hub has, over HTTP: plans of downloads, and a search. Workers ask the Hub; the API needs no way out."""
 
-import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
-from app.api import changes, hub_schemas, schemas
+from app.api import asking, changes, hub_schemas, schemas
 from app.api.answers import json_answer
 from app.api.auth import KeyedRoute, PlanningRoute, TheKey
 from app.api.dependencies import JsonOnly, TheDepot
-from app.api.limits import check_name
 from app.api.values import Text
-from app.domain.errors import Forbidden
 from app.http.errors import documented
 from app.services import models
 
@@ -25,7 +21,6 @@ Most = Annotated[int, Query(ge=1, le=100, description="How many models to list a
 _EXAMPLES: dict[str, Any] = {
     "whole": {"summary": "A whole repository", "value": {"name": "sentence-transformers/all-MiniLM-L6-v2"}},
 }
-_OFF = "This server does not search the Hub (DEPOT_HUB_SEARCH): name the model exactly, 'owner/name'."
 
 
 @_planning.post(
@@ -44,10 +39,9 @@ async def plan_model(
     403 if the Hub refuses the token, 404 if it shows no such repository or revision, 503 if no worker or no Hub answers.
     """
     selection = changes.selected(body)
-    check_name(key, selection.name)
+    plan = await asking.plan(depot, key, selection, body.huggingface_token)
     async with depot.database.read() as connection:
         standing = await models.of_selection(connection, selection.fingerprint)
-    plan = await depot.lookups.plan(selection, body.huggingface_token)
     own = {
         "revision": selection.revision,
         "include": selection.include,
@@ -69,13 +63,7 @@ async def search_hub(depot: TheDepot, key: TheKey, q: Words, limit: Most = 20) -
 
     A minute old at most. 403 where it is switched off, 429 for a key that asks too often.
     """  # noqa: D401  # the document shows it
-    if depot.searches is None:
-        raise Forbidden(_OFF)
-    if wait := depot.searches.note([key.id]):
-        message = "This key searches the Hub too often: try again in some seconds."
-        raise HTTPException(429, message, {"Retry-After": str(math.ceil(wait))})
-    found = await depot.lookups.search(" ".join(q.split()), limit)
-    permitted = [model for model in found if key.may_read(model["name"])]
+    permitted = await asking.search(depot, key, q, limit)
     return json_answer(hub_schemas.FOUND, {"models": permitted})
 
 

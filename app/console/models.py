@@ -1,8 +1,7 @@
-"""Pages that show a model, and add, retry and delete one."""
+"""Pages that show a model, and retry and delete one."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -12,48 +11,26 @@ from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.events import ModelState
 from app.api.schemas import CreateModel
-from app.console import command_lines, engines
+from app.console import engines
 from app.console.command_lines import Line
-from app.console.forms import filled, is_sure, patterns, said
+from app.console.details import LOADABLE, MOST_FILES, hub_page
+from app.console.forms import filled, is_sure, said
 from app.console.pages import page, see
 from app.console.progress import show
-from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
-from app.domain.errors import ModelInUse, Refusal
+from app.console.session import SessionRoute, TheForm, TheSession, operators_only
+from app.domain.errors import ModelInUse, Reason, Refusal
 from app.domain.states import ModelStatus
 from app.http.errors import status_of
-from app.services import catalogue, deployments, history, models, operations
+from app.services import catalogue, contents, deployments, history, models, operations
 from app.services.rows import ModelRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-_HISTORY, _FILES, _HOLDERS = 20, 500, 100
+_HISTORY, _HOLDERS = 20, 100
 """Most rows of each on a model's page."""
-_LOADABLE = 5_000
-"""Most files considered for the lines that load a model."""
+_TOKENS_MAY_HELP = frozenset({Reason.FORBIDDEN, Reason.NOT_FOUND})
 _LARGEST_CONFIG = 1 << 20
 """Bytes; real files have a few thousand."""
-
-
-@router.get("/console/models/new")
-async def ask(request: Request, depot: TheDepot) -> Response:
-    operators_only(request)
-    return _form(request, depot, dict(request.query_params), None)
-
-
-@router.get("/console/models/commands")
-async def other_means(request: Request, depot: TheDepot) -> Response:
-    """Only that part of the form's page. The token is none of its parameters."""
-    return page(request, "commands.html", lines=_lines(depot, dict(request.query_params)))
-
-
-@router.post("/console/models/new", operation_id="create-model")
-async def add(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
-    try:
-        async with audited(request, depot, session.key, "create-model") as act:
-            operation = await changes.create_model(depot, session.key, act, filled(CreateModel, _wanted(form)))
-    except Refusal as refusal:
-        return _form(request, depot, form, refusal)
-    return see(request, f"/models/{operation.resource_id}")
 
 
 @router.get("/console/models/{id}")
@@ -109,37 +86,14 @@ async def delete(
     return see(request, "", said=f"{operation.resource_name} is deleted.")
 
 
-def _wanted(form: Form) -> dict[str, Any]:
-    return {
-        "name": form.get("name", ""),
-        "huggingface-token": form.get("token", ""),
-        "revision": form.get("revision") or None,
-        "include": patterns(form.get("include", "")),
-        "exclude": patterns(form.get("exclude", "")),
-    }
-
-
-def _form(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
-    """Render the form, empty or as sent, but never with the token."""
-    shown = {name: form.get(name, "") for name in ("name", "revision", "include", "exclude")}
-    status = status_of(refusal) if refusal else HTTPStatus.OK
-    return page(request, "add.html", status=status, form=shown, lines=_lines(depot, form), refusal=said(refusal))
-
-
-def _lines(depot: Depot, form: Form) -> Sequence[Line]:
-    chosen = [patterns(form.get(name, "")) or [] for name in ("include", "exclude")]
-    return command_lines.to_create(
-        depot.address, form.get("name", "").strip(), form.get("revision", "").strip(), *chosen
-    )
-
-
 async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:
     async with depot.database.read() as connection:
         newest = await operations.newest(connection, [model_id])
         model = await models.get(connection, model_id)
         ready = model.status == ModelStatus.READY
-        files = await catalogue.files(connection, model_id, limit=_FILES + 1) if ready else []
-        paths = await catalogue.paths(connection, model_id, engines.ENDINGS, limit=_LOADABLE) if model.path else []
+        files = await catalogue.files(connection, model_id, limit=MOST_FILES + 1) if ready else []
+        own, shared = await contents.share(connection, model_id) if ready else (model.downloaded or 0, 0)
+        paths = await catalogue.paths(connection, model_id, engines.ENDINGS, limit=LOADABLE) if model.path else []
         past = await history.of(connection, model_id, limit=_HISTORY)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
     lines, by_name = await _engines(depot, model, paths)
@@ -150,8 +104,12 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         id=model_id,
         shown=show(ModelState(model, newest.get(model_id))),
         model=model,
-        files=files[:_FILES],
-        more_files=len(files) > _FILES,
+        files=files[:MOST_FILES],
+        more_files=len(files) > MOST_FILES,
+        text="",
+        frees=own if depot.volume.links else own + shared,
+        hub=hub_page(depot.hub, model.name),
+        needs_token=model.reason in _TOKENS_MAY_HELP,
         engines=lines,
         by_name=by_name,
         history=past,
@@ -177,6 +135,15 @@ async def _sure(request: Request, depot: Depot, model_id: UUID, refusal: Refusal
     async with depot.database.read() as connection:
         model = await models.get(connection, model_id)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
+        own, shared = await contents.share(connection, model_id)
     status = status_of(refusal) if refusal else HTTPStatus.OK
     shown = refusal or (ModelInUse([row.id for row in holders]) if holders else None)
-    return page(request, "delete_model.html", status=status, model=model, holders=holders, refusal=said(shown))
+    return page(
+        request,
+        "delete_model.html",
+        status=status,
+        model=model,
+        holders=holders,
+        refusal=said(shown),
+        frees=own if depot.volume.links else own + shared,
+    )

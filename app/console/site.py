@@ -5,11 +5,13 @@ from starlette.exceptions import HTTPException
 
 from app.console import (
     activity,
+    adding,
     assets,
     audit,
     bulk,
     catalogue,
     deployments,
+    details,
     keys,
     live,
     models,
@@ -30,6 +32,8 @@ _ROUTERS = (
     catalogue.router,
     # Before a model's page: its path would match.
     bulk.router,
+    adding.router,
+    details.router,
     models.router,
     deployments.router,
     activity.router,
@@ -45,6 +49,7 @@ def install(app: FastAPI, prefix: str) -> None:
     """Add the console below /console; `/` redirects browsers there. `prefix` is where clients see the application."""
     pages.install(app)
     live.install(app, prefix)
+    details.install(app)
     for router in _ROUTERS:
         app.include_router(router, include_in_schema=False)
     rest = APIRouter(route_class=SessionRoute)

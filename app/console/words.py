@@ -34,6 +34,16 @@ def size(count: float | None) -> str:
     return f"{value:.1f} {unit}" if value < 99.95 and unit != "B" else f"{value:.0f} {unit}"
 
 
+def count(number: int) -> str:
+    """Format a large number: `494 M`."""
+    value = float(number)
+    for unit in ("", " k", " M", " G"):
+        if value < 999.5 or unit == " G":
+            break
+        value /= 1000
+    return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
+
+
 def duration(seconds: float) -> str:
     """Format roughly: `12 s`, `3 min`, `2 h 5 min`, `4 d`."""
     if seconds < 59.5:
@@ -79,6 +89,7 @@ def short(identity: Any) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "size": size,
+    "count": count,
     "duration": duration,
     "ago": ago,
     "iso": iso,

@@ -77,10 +77,11 @@ async def count(connection: Reader, search: Search, known: Totals) -> Total:
     return Total(sum(total.number for total in chosen), sum(total.size for total in chosen))
 
 
-async def files(connection: Reader, model_id: UUID, *, limit: int) -> Sequence[FileRecord]:
-    """Return the first `limit` recorded files of a model, by path."""
+async def files(connection: Reader, model_id: UUID, *, limit: int, text: str = "") -> Sequence[FileRecord]:
+    """Return the first `limit` recorded files of a model whose paths hold `text`, by path."""
     columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
     query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path).limit(limit)
+    query = query.where(FileRow.path.icontains(text, autoescape=True)) if text else query
     return cast("Sequence[FileRecord]", (await connection.execute(query)).all())
 
 

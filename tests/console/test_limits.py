@@ -43,7 +43,7 @@ def test_a_page_about_the_whole_depot_is_refused_and_not_offered(site: Site, lim
 
 def test_a_model_outside_is_not_there(site: Site, limited: Limited) -> None:
     before, user = site.api.stored(), limited.user
-    for path in ("", "/retry", "/delete"):
+    for path in ("", "/retry", "/delete", "/about", "/files", "/arriving"):
         assert user.client.get(f"/console/models/{limited.theirs}{path}").status_code == 404
     for path in (f"/models/{limited.theirs}/retry", f"/models/{limited.theirs}/delete"):
         assert user.send(f"/console{path}", sure="yes").status_code == 404

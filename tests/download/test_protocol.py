@@ -52,7 +52,7 @@ _SAID: list[Message] = [
     protocol.Matches([{"name": "acme/model"}]),
     protocol.Resolved("c" * 40, 12, 2, [Content("a" * 64, 10, "gewöhnlich\n.json")]),
     protocol.Planned(12, ["a" * 64]),
-    protocol.Progress(7, 3),
+    protocol.Progress(7, 3, [["a b.json", 10, 7]]),
     protocol.Verified("a b.json", 2, "a" * 64, "b" * 40),
     protocol.PassedOn(["a" * 64]),
     protocol.Waiting(["a" * 64], 2),

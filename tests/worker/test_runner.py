@@ -11,6 +11,7 @@ from sqlalchemy import text, update
 
 from app.db.session import Database
 from app.db.tables import ModelRow
+from app.depot.arrivals import Arrivals
 from app.depot.volume import Volume
 from app.domain.commands import Command
 from app.domain.errors import Failed, Reason
@@ -137,6 +138,7 @@ def _idle(database: Database, redis_url: str, folder: Path, pulse: Pulse) -> Run
     context = WorkerContext(
         database=database,
         wakeup=Wakeup(connect(redis_url)),
+        arrivals=Arrivals(connect(redis_url)),
         metrics=WorkerMetrics(Volume(storage, writes=True), slots=1),
         storage=storage,
         download_pool=DownloadPool("http://127.0.0.1:9", str(folder), 0),

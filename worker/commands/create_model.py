@@ -131,7 +131,7 @@ async def _follow(work: Work, model: SelectedModel, child: DownloadProcess) -> t
                 heartbeat.count_bytes(arrived)
                 child.send(Go())
             case Progress():
-                heartbeat.count_bytes(message.downloaded, message.rate)
+                _report(work, message)
                 arrived = _count(work, arrived, message.downloaded)
                 if wanted := await sharing.tell(resolved.total - message.downloaded):
                     child.send(PassOn(wanted))
@@ -148,6 +148,12 @@ async def _follow(work: Work, model: SelectedModel, child: DownloadProcess) -> t
             case Done():
                 _count(work, arrived, resolved.total)
     return resolved.commit, verified
+
+
+def _report(work: Work, progress: Progress) -> None:
+    """Tell the model's row, and whoever watches its page."""
+    work.heartbeat.count_bytes(progress.downloaded, progress.rate)
+    work.context.arrivals.note(work.claim.resource_id, progress.rate, progress.arriving)
 
 
 def _count(work: Work, before: int, downloaded: int) -> int:

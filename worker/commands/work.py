@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.db.session import Database
+from app.depot.arrivals import Arrivals
 from app.sealing import Sealer
 from app.services.leases import Claim
 from app.storage.base import Store
@@ -19,6 +20,7 @@ class WorkerContext:
 
     database: Database
     wakeup: Wakeup
+    arrivals: Arrivals
     metrics: WorkerMetrics
     storage: Store
     download_pool: DownloadPool

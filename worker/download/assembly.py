@@ -27,6 +27,8 @@ from worker.download.tree import VerifiedTree
 from worker.download.xet import Store
 
 _HASHERS = 2
+_MOST_TOLD = 20
+"""Files whose progress is told."""
 _NO_SNAPSHOT = (
     "The Hub sends files in a way that this worker does not understand; its log says what is new. huggingface_hub itself, "
     "which fetches them in this case, needs a DEPOT_STORAGE that is a folder."
@@ -99,6 +101,11 @@ class Assembly:
         self._tree.link_twins()
         self._tree.remove_strays()
         self._tree.sync()
+
+    def arriving(self) -> Sequence[tuple[str, int, int]]:
+        """Return (path, size, bytes that are here) of some files of which a part is here; for any thread."""
+        counted = ((each.file, each.partial.counted) for each in list(self._allocators.values()))
+        return [(file.path, file.size, count) for file, count in counted if 0 < count < file.size][:_MOST_TOLD]
 
     def save(self) -> None:
         """Sync all that has arrived, for the next attempt: this one is about to end."""

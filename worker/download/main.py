@@ -168,7 +168,7 @@ class Download:
         self.channel.on_pass_on(assembly.pass_on)
         # In a thread: the code that the signal interrupts may hold a lock that saving needs.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(assembly,)).start())
-        with _ticking(meter, total, self.channel), _room_told(meter, total, store):
+        with _ticking(meter, total, self.channel, assembly), _room_told(meter, total, store):
             assembly.complete()
 
     def _rotten(self, wanted: Sequence[HubFile], store: Store, model_id: UUID) -> Sequence[HubFile]:
@@ -227,14 +227,14 @@ def _room_told(meter: Meter, total: int, store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def _ticking(meter: Meter, total: int, channel: Channel) -> Iterator[None]:
+def _ticking(meter: Meter, total: int, channel: Channel, assembly: Assembly) -> Iterator[None]:
     """Report progress during the block."""
     stop = threading.Event()
 
     def tick() -> None:
         while not stop.wait(_TICK):
             meter.sample(time.monotonic())
-            channel.send(Progress(min(meter.value, total), meter.rate))
+            channel.send(Progress(min(meter.value, total), meter.rate, assembly.arriving()))
 
     ticker = threading.Thread(target=tick, daemon=True, name="ticker")
     ticker.start()

@@ -187,10 +187,11 @@ class Planned(Message):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Message):
-    """Bytes that are here, and bytes per second."""
+    """Bytes that are here, and bytes per second. `arriving`: some files of which a part is here, as (path, size, bytes)."""
 
     downloaded: int
     rate: int
+    arriving: Sequence[Sequence[str | int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

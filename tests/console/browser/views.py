@@ -1,6 +1,6 @@
 """A page in the browser, and what no page may ever do; axe-core's opinion of it, and its picture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +76,21 @@ class View:
             for node in fault["nodes"]
         ]
 
+    def looks(self, folder: Path, name: str, schemes: Sequence[Scheme] = ("light", "dark")) -> list[str]:
+        """What is wrong with the page as it is now, in these schemes and on a phone; with a picture of each."""
+        faults = []
+        for scheme in schemes:
+            self.page.emulate_media(color_scheme=scheme)
+            faults += [f"{name}, {scheme}: {fault}" for fault in self.axe()]
+            self.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+        self.page.emulate_media(color_scheme="light")
+        self._resize(PHONE)
+        if self.width() > PHONE[0]:
+            faults.append(f"{name}, phone: it scrolls to the side")
+        self.page.screenshot(path=folder / f"{name}-phone.png", full_page=True)
+        self._resize(DESKTOP)
+        return faults
+
     def width(self) -> int:
         """Of all there is on the page, in pixels: more than the window's, and it scrolls to the side."""
         width: int = self.page.evaluate("document.documentElement.scrollWidth")
@@ -85,6 +100,9 @@ class View:
         """Labels that do not stand on one line."""
         found: list[str] = self.page.evaluate(_BROKEN, "main :is(button, .button, .pill, .role, td b, th b)")
         return found
+
+    def _resize(self, size: tuple[int, int]) -> None:
+        self.page.set_viewport_size({"width": size[0], "height": size[1]})
 
     def _said(self, message: ConsoleMessage) -> None:
         if any(f"status of {status} " in message.text for status in self.refusals):

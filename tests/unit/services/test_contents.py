@@ -33,12 +33,16 @@ async def test_a_content_counts_once_however_many_files_have_it(database: Databa
         total = await contents.total(connection)
         rows = await contents.largest(connection, 9)
         (first,) = await contents.largest(connection, 1)
+        shares = [await contents.share(connection, row.id) for row in rows]
+        nothing = await contents.share(connection, operation.resource_id)
     assert total == Contents(listed=227, own=17, shared=100, arriving=30)
     assert total.saved == 110
     assert [(row.name, row.model_size, row.own, row.shared) for row in rows] == [
         ("acme/tuned", 120, 10, 100),
         ("acme/base", 107, 7, 100),
     ]
+    assert shares == [(row.own, row.shared) for row in rows]
+    assert nothing == (0, 0)
     assert first == rows[0]
     assert {type(number) for number in (total.listed, total.own, first.own, first.shared)} == {int}
 

@@ -1,0 +1,158 @@
+"""What a ready model is, as its own files tell: read once for each commit, since published files don't change."""
+
+import asyncio
+import json
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from app.console import cards
+from app.depot.volume import Volume
+from app.domain import gguf, heads
+from app.domain.cards import split
+from app.domain.heads import Gguf, Incomplete
+from app.services.rows import ModelRecord
+
+ENDINGS = (".gguf", ".safetensors", "config.json", "README.md")
+"""Endings of the files that are read."""
+_REMEMBERED = 200
+"""Models."""
+_MOST_FILES = 16
+"""Safetensors files whose parameters are counted; of more, nothing is told."""
+_HEAD, _LONGEST_HEAD = 1 << 20, 1 << 23
+_LONGEST_CONFIG, _LONGEST_CARD = 1 << 20, 4 * cards.LONGEST
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
+"""What configurations call the context's length."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is None is not told. `card` is HTML that is safe in a page."""
+
+    architecture: str | None
+    parameters: int | None
+    quantization: str | None
+    context: int | None
+    formats: Sequence[str]
+    facts: Mapping[str, str]
+    """Of the card: `license`, `license_name`, `base_model`, `library_name` …"""
+    card: str | None
+    is_whole: bool
+    """Whether all that was to be read could be."""
+
+
+class Abouts:
+    """Reads them, and keeps those that were looked at last."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[UUID, str | None], About] = OrderedDict()
+
+    async def of(self, volume: Volume, model: ModelRecord, paths: Sequence[str], page: str) -> About:
+        """Return what the files of a ready model tell, those at `paths`. `page`: the model's page on the Hub."""
+        key = model.id, model.commit
+        found = self._known.pop(key, None) or await _read(volume, model, paths, page)
+        if found.is_whole:
+            self._known[key] = found
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+
+async def _read(volume: Volume, model: ModelRecord, paths: Sequence[str], page: str) -> About:
+    variants = gguf.variants((path, 0) for path in paths)  # nothing depends on a size
+    weights = [path for path in paths if path.endswith(".safetensors")]
+
+    reader = _Reader(volume, model.id, frozenset(paths))
+    config_file, card_file, head, counts = await asyncio.gather(
+        reader.read("config.json", _LONGEST_CONFIG),
+        reader.read("README.md", _LONGEST_CARD),
+        reader.read(variants[0].path if variants else "", _LONGEST_HEAD),
+        _count(reader, weights),
+    )
+    config, told = _json(config_file), _gguf(head)
+    facts, card = split(card_file.decode(errors="replace"))
+    base = f"{page}/blob/{model.commit}/"
+    quantizations = {variant.quantization for variant in variants if variant.quantization}
+    return About(
+        architecture=_text(next(iter(_list(config.get("architectures"))), None) or config.get("model_type"))
+        or told.architecture,
+        parameters=counts or told.parameters,
+        quantization=", ".join(sorted(quantizations)) or _method(config),
+        context=_number(told.context_length) or _context(config),
+        formats=[name for name, there in (("safetensors", weights), ("GGUF", variants)) if there],
+        facts=facts,
+        card=await asyncio.to_thread(cards.render, card, base) if card.strip() else None,
+        is_whole=not reader.failed,
+    )
+
+
+class _Reader:
+    """Reads the beginnings of a model's files. `failed`: whether one could not be read."""
+
+    def __init__(self, volume: Volume, model_id: UUID, paths: Collection[str]) -> None:
+        self._volume, self._model_id, self._paths = volume, model_id, paths
+        self.failed = False
+
+    async def read(self, path: str, most: int) -> bytes:
+        """Return nothing of a file that is not there, or can't be read now."""
+        data = await self._volume.read(self._model_id, path, most) if path in self._paths else b""
+        self.failed |= data is None
+        return data or b""
+
+
+async def _count(reader: _Reader, paths: Sequence[str]) -> int | None:
+    """Return the number of parameters in safetensors files, None unless all of them tell."""
+    if not 0 < len(paths) <= _MOST_FILES:
+        return None
+    counted = await asyncio.gather(*(_parameters(reader, path) for path in paths))
+    return sum((one.total() for one in counted if one), 0) if all(counted) else None
+
+
+async def _parameters(reader: _Reader, path: str) -> Counter[str] | None:
+    try:
+        data = await reader.read(path, _HEAD)
+        if len(data) < (size := heads.safetensors_size(data)) <= _LONGEST_HEAD:
+            data = await reader.read(path, size)
+        return heads.safetensors_parameters(data)
+    except (Incomplete, ValueError):
+        return None
+
+
+def _gguf(data: bytes) -> Gguf:
+    try:
+        return heads.gguf(data)
+    except ValueError:
+        return Gguf()
+
+
+def _json(data: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _context(config: Mapping[str, Any]) -> int | None:
+    """Return the context's length, which models of several kinds of input have in the part for text."""
+    parts = [part for part in (config, config.get("text_config"), config.get("llm_config")) if isinstance(part, dict)]
+    return next((found for part in parts for name in _CONTEXT if (found := _number(part.get(name)))), None)
+
+
+def _method(config: Mapping[str, Any]) -> str | None:
+    found = config.get("quantization_config")
+    return _text(found.get("quant_method")) if isinstance(found, dict) else None
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _text(value: Any) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 53 else None

@@ -1,0 +1,157 @@
+"""The add page's looks at the Hub: a search, a plan, what a gate needs, and what is said when the Hub does not answer."""
+
+import html
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.by_hand import Api
+from tests.console.conftest import Site, User
+from tests.depot import Depot
+from tests.fakehub.hub import Fault, Hub, Synthetic
+from tests.processes import until
+from tests.servers import Redis
+
+TOKEN = "hf_planted0token0of0the0add0page"
+_GGUF = "acme/tiny-GGUF"
+
+
+@dataclass(frozen=True)
+class Page:
+    depot: Depot
+    hub: Hub
+    user: User
+
+    def look(self, name: str, **fields: str) -> str:
+        answer = self.user.send("/console/models/look", name=name, **fields)
+        assert answer.status_code == 200, answer.text + self.depot.logs()
+        assert TOKEN not in answer.text
+        return html.unescape(answer.text)
+
+
+@pytest.fixture(scope="module")
+def add(migrated_sqlite: Path, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("adding")
+    shutil.copy(migrated_sqlite, folder / "depot.sqlite3")
+    database_url = f"sqlite:///{folder / 'depot.sqlite3'}"
+    with Hub() as hub:
+        depot = Depot(folder, database_url=database_url, redis_url=redis_server.url, hub_endpoint=hub.endpoint)
+        until(lambda: "worker is ready" in depot.logs(), depot.logs)
+        about = {"cardData": {"license": "apache-2.0"}, "downloads": 1_234_567, "likes": 8}
+        hub.add("acme/tiny", {"config.json": b"{}", "w.safetensors": Synthetic(1 << 20)}, about=about)
+        quants = {
+            f"tiny-{quant}.gguf": Synthetic(size << 10, size)
+            for quant, size in (("Q2_K", 1), ("Q4_K_M", 2), ("Q8_0", 4))
+        }
+        hub.add(_GGUF, quants | {"README.md": b"# A card", "mmproj-F16.gguf": Synthetic(512, 9)})
+        hub.add("acme/gated", {"w.safetensors": Synthetic(1 << 10, 3)}, gated=True)
+        hub.add("acme/pickled", {"pytorch_model.bin": Synthetic(1 << 10, 4)})
+        hub.account(TOKEN, accepted=["acme/gated"])
+        site = Site(Api(depot, database_url))
+        yield Page(depot, hub, site.user())
+        site.close()
+        depot.close()
+        assert TOKEN not in depot.logs()
+        assert "Traceback" not in depot.logs()
+
+
+def test_words_find_models_with_what_the_hub_tells_of_them(add: Page) -> None:
+    found = add.look("tiny")
+    assert re.findall(r'data-choose="([^"]+)"', found) == ["acme/tiny", _GGUF]
+    assert "1.2 M downloads" in found
+    assert "data-plan" not in found
+    assert "gated" in add.look("gated")
+    assert "no models with" not in found
+    assert "finds no model" in add.look("nothing like that")
+    assert "data-choose" not in add.look("t")
+
+
+@pytest.mark.parametrize("name", ["acme/tiny", "https://huggingface.co/acme/tiny/tree/main", "hf.co/acme/tiny"])
+def test_a_name_or_an_address_is_planned(add: Page, name: str) -> None:
+    plan = add.look(name)
+    for told in ('data-plan="acme/tiny"', "1.0 MB</b> in 2 files", "It fits", "apache-2.0", "safetensors"):
+        assert told in plan, plan
+    assert '-d \'{"name": "acme/tiny"' in plan
+    assert 'id="matches"' not in plan
+
+
+def test_of_several_quantizations_the_best_default_is_chosen_and_another_may_be(add: Page) -> None:
+    plan = add.look(_GGUF)
+    chosen = {html.unescape(value): bool(mark) for value, mark in re.findall(r"value=\"(\[[^>]*\])\"( checked)?", plan)}
+    names = [json.loads(value)[1] for value in chosen]
+    assert names == [
+        ["tiny-Q4_K_M.gguf", "mmproj-F16.gguf"],
+        ["tiny-Q8_0.gguf", "mmproj-F16.gguf"],
+        ["tiny-Q2_K.gguf", "mmproj-F16.gguf"],
+        [],
+    ]
+    assert list(chosen.values()) == [True, False, False, False]
+    assert "3 kB</b> in 2 files" in plan.replace("2.6 kB", "3 kB")
+    assert (
+        '"include": ["mmproj-F16.gguf", "tiny-Q4_K_M.gguf"]' in plan
+        or '"include": ["tiny-Q4_K_M.gguf", "mmproj-F16.gguf"]' in plan
+    )
+    whole = add.look(_GGUF, variant=json.dumps([_GGUF, []]))
+    assert "in 5 files" in whole
+    assert "in 2 files" in add.look(f"{_GGUF}:q8_0")
+    assert "There is no Q6_K" in add.look(f"{_GGUF}:Q6_K")
+    # One that was chosen of another repository means nothing, and patterns of the user's own are left alone.
+    assert 'data-plan="acme/tiny"' in add.look("acme/tiny", variant=json.dumps([_GGUF, ["tiny-Q8_0.gguf"]]))
+    assert "in 1 file<" in add.look(_GGUF, include="*Q2_K*").replace("in 1 file;", "in 1 file<")
+
+
+def test_a_pasted_quantization_is_added_with_its_projector(add: Page) -> None:
+    answer = add.user.send("/console/models/new", name=f"hf.co/{_GGUF}:Q2_K")
+    assert answer.status_code == 303, answer.text
+    model = add.depot.model(answer.headers["location"].rsplit("/", 1)[1])
+    assert (model["name"], sorted(model["include"])) == (_GGUF, ["mmproj-F16.gguf", "tiny-Q2_K.gguf"])
+    assert "here already" in add.look(f"{_GGUF}:Q2_K")
+
+
+def test_a_gate_says_where_to_accept_and_opens_to_a_token(add: Page) -> None:
+    closed = add.look("acme/gated")
+    assert "is gated" in closed
+    assert f'href="{add.hub.endpoint}/acme/gated"' in closed
+    assert 'rel="noopener noreferrer"' in closed
+    assert "data-asks-token" in closed
+    assert "opens the repository" in add.look("acme/gated", token=TOKEN)
+    assert "data-asks-token" not in add.look("acme/tiny")
+    assert "data-asks-token" in add.look("acme/gated", token="hf_wrong")
+
+
+def test_what_is_not_there_is_said_beside_what_is_called_alike(add: Page) -> None:
+    found = add.look("acme2/tiny")
+    assert "alert" in found
+    assert "data-asks-token" in found  # it may be private
+    assert re.findall(r'data-choose="([^"]+)"', found) == ["acme/tiny", _GGUF]
+    assert "only models are kept" in add.look("https://huggingface.co/datasets/acme/tiny")
+    assert "is no model's name" in add.look("https://example.com/acme/tiny")
+
+
+def test_pickles_are_warned_of(add: Page) -> None:
+    assert "can run code when it is loaded" in add.look("acme/pickled")
+
+
+def test_a_hub_that_is_away_or_limits_the_rate_is_said_and_adding_still_works(add: Page) -> None:
+    for status in (503, 429):
+        add.hub.misbehave(Fault("status", status=status, on="any", times=None))
+        try:
+            assert 'class="alert"' in add.look(f"acme/away-{status}")
+            assert "data-choose" not in add.look(f"away {status}")
+        finally:
+            add.hub.behave()
+    assert add.user.send("/console/models/new", name="acme/tiny").status_code == 303
+
+
+def test_a_depot_without_models_offers_some_to_begin_with(site: Site) -> None:
+    user = site.user()
+    shown = user.page("/console/models/new")
+    assert shown.count("data-choose=") == 3
+    site.api.ready_model()
+    assert "data-choose=" not in user.page("/console/models/new")
+    assert site.reader().send("/console/models/look", name="acme/tiny").status_code == 403
