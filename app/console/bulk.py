@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
 from app.console.forms import an_id, is_sure
-from app.console.models import fetch_again
+from app.console.models import change_queue, fetch_again
 from app.console.pages import inside, page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession
 from app.domain.errors import Refusal
@@ -32,6 +33,8 @@ _SUITS: Mapping[str, Sequence[ModelStatus]] = {
     "retry": (ModelStatus.ERROR,),
     "retry-all": (ModelStatus.ERROR,),
     "dismiss": (ModelStatus.ERROR,),
+    "pause": _ARRIVING,
+    "resume": _ARRIVING,
     "cancel": _ARRIVING,
     "delete": tuple(ModelStatus),
 }
@@ -40,6 +43,8 @@ _SAID = {
     "retry": "tried again",
     "retry-all": "tried again",
     "dismiss": "dismissed",
+    "pause": "paused",
+    "resume": "resumed",
     "cancel": "cancelled",
     "delete": "deleted",
 }
@@ -51,7 +56,9 @@ _ASKED = frozenset({"cancel", "delete", "dismiss"})
 async def change(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
     action = form.get("action", "")
     if action not in _SUITS:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "Choose what to do with the models: retry, cancel or delete.")
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST, "Choose what to do with the models: retry, pause, resume, cancel or delete."
+        )
     back = inside(form.get("back", ""))
     async with depot.database.read() as connection:
         if action == "retry-all":
@@ -80,7 +87,7 @@ async def _change_all(request: Request, action: str, rows: Sequence[ModelRecord]
     """Change the models that the action is for. Return what to say of it."""
     suited = [row for row in rows if row.status in _SUITS[action] and not row.deleting]
     refusals: Counter[str] = Counter()
-    do: Callable[[Request, UUID], Awaitable[None]] = fetch_again if action.startswith("retry") else _delete
+    do = _way_of(action)
     for row in suited:
         try:
             await do(request, row.id)
@@ -92,6 +99,12 @@ async def _change_all(request: Request, action: str, rows: Sequence[ModelRecord]
         parts.append(f"{_models(unsuited)} {'was' if unsuited == 1 else 'were'} not in a state for that.")
     parts += [f"{_models(count)} refused: {message}" for message, count in refusals.most_common(2)]
     return " ".join(parts) if rows else "No model was selected."
+
+
+def _way_of(action: str) -> Callable[[Request, UUID], Awaitable[None]]:
+    if action.startswith("retry"):
+        return fetch_again
+    return partial(change_queue, action=action) if action in {"pause", "resume"} else _delete
 
 
 async def _delete(request: Request, model_id: UUID) -> None:

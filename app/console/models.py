@@ -1,16 +1,17 @@
-"""Pages that show a model, and retry and delete one."""
+"""Pages that show a model, and retry, pause and delete one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
 
 from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.events import ModelState
-from app.api.schemas import CreateModel
+from app.api.schemas import CreateModel, UpdateModel
 from app.console import engines
 from app.console.command_lines import Line
 from app.console.details import LOADABLE, MOST_FILES, hub_page
@@ -31,6 +32,13 @@ _HISTORY, _HOLDERS = 20, 100
 _TOKENS_MAY_HELP = frozenset({Reason.FORBIDDEN, Reason.NOT_FOUND})
 _LARGEST_CONFIG = 1 << 20
 """Bytes; real files have a few thousand."""
+_CHANGES: Mapping[str, tuple[UpdateModel, str]] = {
+    "pause": (UpdateModel(paused=True, priority=None), "It is paused. What arrived is kept."),
+    "resume": (UpdateModel(paused=False, priority=None), "It is resumed."),
+    "first": (UpdateModel(paused=None, priority=1), "It is fetched before models of usual priority."),
+    "usual": (UpdateModel(paused=None, priority=0), "It has the usual priority."),
+}
+"""What a button changes, and what is said of that."""
 
 
 @router.get("/console/models/{id}")
@@ -59,9 +67,32 @@ async def fetch_again(request: Request, model_id: UUID, token: str = "") -> None
         await changes.create_model(depot, key, act, filled(CreateModel, words | {"huggingface-token": token}))
 
 
+@router.post("/console/models/{id}/change", operation_id="update-model")
+async def change(request: Request, depot: TheDepot, form: TheForm, model_id: ResourceId) -> Response:
+    action = form.get("action", "")
+    if action not in _CHANGES:
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST, "Choose what to change of the model: pause, resume, first or usual."
+        )
+    try:
+        await change_queue(request, model_id, action)
+    except Refusal as refusal:
+        return await _model(request, depot, model_id, refusal)
+    return see(request, f"/models/{model_id}", said=_CHANGES[action][1])
+
+
+async def change_queue(request: Request, model_id: UUID, action: str) -> None:
+    """Pause, resume or prioritise a model. Raises `Refusal`."""
+    depot: Depot = request.app.state.depot
+    async with audited(request, depot, request.state.session.key, "update-model") as act:
+        act.resource_id = model_id
+        await changes.update_model(depot, act, model_id, _CHANGES[action][0])
+
+
+@router.get("/console/models/{id}/change")
 @router.get("/console/models/{id}/retry")
 async def back(request: Request, model_id: ResourceId) -> Response:
-    """For who is left at that address by a retry that was refused."""
+    """For who is left at that address by a change that was refused."""
     return see(request, f"/models/{model_id}")
 
 

@@ -10,6 +10,7 @@ from app.domain.states import ModelStatus
 from app.services.rows import ModelRecord
 
 DELETING = "deleting"
+_PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Shown:
     status: str
     """The model's status, or `deleting`."""
     word: str
-    """What its badge says: the word that filters and the API have."""
+    """What its badge says: the word that filters and the API have, or `paused`."""
     figures: str
     """Bytes, rate and time left, while downloading."""
     note: str
@@ -39,12 +40,14 @@ def show(state: ModelState) -> Shown | None:
         return None
     note = model.message or (operation.message if state.under_way and operation is not None else "")
     status = DELETING if model.deleting else model.status.value
-    stage = f"{status} {operation.id if operation else '-'} {operation.state if operation else '-'}"
+    paused = model.paused and state.under_way
+    work = f"{operation.id} {operation.state}" if operation else "-"
+    stage = f"{status} {paused} {model.priority} {work}"
     return Shown(
         id=model.id,
         model=model,
         status=status,
-        word=status,
+        word=_PAUSED if paused else status,
         figures=_figures(model) if status == ModelStatus.DOWNLOADING else "",
         note=note or "",
         stage=stage,
@@ -58,7 +61,7 @@ def _figures(model: ModelRecord) -> str:
     parts = [f"{model.downloaded * 100 // model.total} %", f"{size(model.downloaded)} of {size(model.total)}"]
     if (model.files or 0) > 1:
         parts.append(f"{model.files_verified or 0} of {model.files} files")
-    if model.rate:
+    if model.rate and not model.paused:
         left = (model.total - model.downloaded) / model.rate
         parts += [f"{size(model.rate)}/s", f"{duration(left)} left"]
     return " · ".join(parts)

@@ -44,6 +44,9 @@ def test_each_action_is_for_the_models_that_it_suits_and_says_what_became_of_the
         assert (answer.status_code, answer.headers["location"]) == (303, "/console")
         return toast(operator.page("/console"))
 
+    for action, paused in (("pause", True), ("resume", False)):
+        assert done(action) == f"1 model is {action}d. 3 models were not in a state for that."
+        assert site.api.depot.model(waiting)["paused"] is paused
     assert done("cancel", sure="yes") == "1 model is cancelled. 3 models were not in a state for that."
     assert site.api.ask("GET", f"/ai/model/{waiting}").status_code == 404
     assert done("retry") == "1 model is tried again. 2 models were not in a state for that."

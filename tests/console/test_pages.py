@@ -118,6 +118,33 @@ def test_a_model_in_error_says_why_and_is_retried_under_its_id(site: Site, opera
     site.api.carry_out()
 
 
+def test_a_model_is_paused_resumed_and_fetched_first(site: Site, operator: User) -> None:
+    model_id = site.api.depot.create(site.api.name())["reference"]["id"]
+    address = f"/console/models/{model_id}"
+
+    def change(action: str) -> str:
+        assert operator.send(f"{address}/change", action=action).headers["location"] == address
+        return operator.page(address)
+
+    page = change("pause")
+    assert "data-status-text>paused<" in page
+    assert "Resume the model to go on from there." in page
+    assert 'value="pause"' not in page
+    assert site.api.depot.model(model_id)["paused"] is True
+    page = change("resume")
+    assert "data-status-text>creating<" in page
+    assert 'value="pause"' in page
+    assert 'value="usual"' in change("first")
+    assert site.api.depot.model(model_id)["priority"] == 1
+    assert 'value="first"' in change("usual")
+    assert operator.send(f"{address}/change", action="stop").status_code == 400
+    assert site.reader().send(f"{address}/change", action="pause").status_code == 403
+    site.api.carry_out()
+    refused = operator.send(f"{address}/change", action="pause")
+    assert refused.status_code == 409
+    assert 'role="alert"' in refused.text
+
+
 def test_a_model_that_is_used_is_not_deleted_and_the_page_says_by_what(site: Site, operator: User) -> None:
     model_id = site.api.ready_model()
     name = site.api.depot.model(model_id)["name"]
