@@ -142,9 +142,11 @@ def watching(depot: Depot, folder: Path) -> Iterator[Prometheus]:
     folder.mkdir()
     workers = int(depot.environment["DEPOT_METRICS_PORT"])
     watcher = Prometheus(folder, {"depot-api": depot.api_metrics_port, "depot-workers": workers})
-    yield watcher
-    watcher.process.terminate()
-    watcher.process.wait(30)
+    try:
+        yield watcher
+    finally:
+        watcher.process.terminate()
+        watcher.process.wait(30)
 
 
 def test_every_alert_fires_by_its_cause(
