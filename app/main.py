@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -139,16 +140,25 @@ async def _opened(
         quota=settings.quota,
         s3_endpoint=settings.s3_endpoint,
     )
-    tasks = [asyncio.create_task(work) for work in (depot.broadcast.run(), keyring.run(), depot.pulls.run())]
     try:
-        yield depot
+        async with _working(depot.broadcast.run(), keyring.run(), depot.pulls.run()):
+            yield depot
+    finally:
+        await depot.pulls.flush()
+        for opened in (depot.lookups, wakeup, depot.reads, database):
+            await opened.close()
+
+
+@asynccontextmanager
+async def _working(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run that beside a block, and cancel it at its end."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        await depot.pulls.flush()
-        for opened in (depot.lookups, wakeup, depot.reads, database):
-            await opened.close()
 
 
 @asynccontextmanager

@@ -16,8 +16,9 @@ from app.domain.keys import NameLimit, Role
 from app.domain.repositories import Selection, select
 from app.http.keyring import Key
 from app.services import audit, deployments, keys, models, operations, queue
+from app.services.access_rows import KeyRecord
 from app.services.audit import Act
-from app.services.rows import AcceptedOperation, KeyRecord
+from app.services.rows import AcceptedOperation
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from app.domain.keys import LONGEST_NAME, NameLimit, Role, hub_token, identity, 
 from app.http.errors import documented
 from app.http.wire import Wire
 from app.services import keys, lists
-from app.services.rows import KeyRecord
+from app.services.access_rows import KeyRecord
 
 router = APIRouter(tags=["keys"], route_class=OperatorsRoute)
 

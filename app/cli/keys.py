@@ -17,7 +17,8 @@ from app.domain.keys import LONGEST_NAME, NameLimit, Role, hub_token, is_name, l
 from app.sealing import Sealer
 from app.services import audit as records
 from app.services import keys
-from app.services.rows import AuditRecord, Record
+from app.services.access_rows import AuditRecord
+from app.services.rows import Record
 from app.settings import Settings, split_keys
 from app.terminal import print_json, say, table, when
 

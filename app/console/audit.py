@@ -14,8 +14,8 @@ from app.console.pages import page
 from app.console.session import SessionRoute, operators_only, unlimited_only
 from app.console.words import iso
 from app.services import audit
+from app.services.access_rows import AuditRecord
 from app.services.audit import Filter
-from app.services.rows import AuditRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 

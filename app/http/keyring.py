@@ -11,7 +11,7 @@ from app.db.session import Database
 from app.domain.keys import UNLIMITED, NameLimit, Role
 from app.sealing import CannotOpen, Sealer
 from app.services import keys
-from app.services.rows import UsableKey
+from app.services.access_rows import UsableKey
 
 _REMEMBERED_FOR = 2.0
 """Seconds; a revoked key is still accepted for as long."""

@@ -14,7 +14,8 @@ from app.db.access_tables import AuditRow, KeyRow
 from app.db.clock import moment, now
 from app.db.session import Reader, Writer
 from app.db.tables import DeploymentRow, ModelRow
-from app.services.rows import AcceptedOperation, AuditRecord
+from app.services.access_rows import AuditRecord
+from app.services.rows import AcceptedOperation
 
 ACCEPTED = "accepted"
 OUTCOMES = (ACCEPTED, "refused")

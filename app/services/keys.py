@@ -20,7 +20,7 @@ from app.domain.errors import BadRequest, NotFound
 from app.domain.keys import UNLIMITED, NameLimit, Role, identity, new_id, new_secret
 from app.sealing import CannotOpen, Sealer
 from app.services import sessions
-from app.services.rows import KeyRecord, ListedKey, UsableKey
+from app.services.access_rows import KeyRecord, ListedKey, UsableKey
 
 _TOUCH_EVERY = 60.0
 """The least seconds between two updates of a key's last use."""

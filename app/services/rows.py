@@ -7,7 +7,6 @@ from uuid import UUID
 
 from app.domain.commands import Command
 from app.domain.errors import Reason
-from app.domain.keys import Role
 from app.domain.states import DeploymentStatus, ModelStatus, OperationState
 
 
@@ -252,36 +251,6 @@ class DeploymentRecord(Record, Protocol):
     updated_at: datetime
 
 
-class KeyRecord(Record, Protocol):
-    """An API key without its secret."""
-
-    id: str
-    name: str
-    role: Role
-    created_at: datetime
-    last_used_at: datetime | None
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    models: str | None
-    auto_deployment: bool
-
-
-class ListedKey(KeyRecord, Protocol):
-    """An API key and whether it may be used: `usable`, `expired` or `revoked`."""
-
-    status: str
-
-
-class UsableKey(Protocol):
-    """A key that is neither revoked nor expired."""
-
-    name: str
-    role: Role
-    sealed_secret: str
-    models: str | None
-    auto_deployment: bool
-
-
 class WebhookRecord(Protocol):
     """A message to the receiver of webhooks, without its body. `now` is the database's time."""
 
@@ -295,18 +264,3 @@ class WebhookRecord(Protocol):
     delivered_at: datetime | None
     error: str | None
     now: datetime
-
-
-class AuditRecord(Record, Protocol):
-    """A requested change and its outcome."""
-
-    id: UUID
-    at: datetime
-    key_id: str
-    key_name: str | None
-    action: str
-    resource_id: UUID | None
-    resource_name: str | None
-    other_key_id: str | None
-    address: str
-    outcome: str
