@@ -91,18 +91,18 @@ def test_axe_finds_nothing_serious_on_any_page(
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
-def test_on_a_phone_no_page_scrolls_to_the_side_and_no_label_is_broken(
+def test_on_a_phone_axe_is_content_no_page_scrolls_to_the_side_and_no_label_is_broken(
     views: Views, models: dict[str, str], questions: dict[str, str], pictures: Path
 ) -> None:
     view = views.open("/console/sign-in", key=None, size=PHONE)
-    found = {"sign-in": (view.width(), view.broken())}
+    found = {"sign-in": (view.width(), view.broken(), view.axe())}
     view.sign_in()
     expect(view.page).to_have_url(f"{view.origin}/console")
     for name, path in (_PAGES | _OWN | _OPERATORS | questions | models).items():
         view.open(path)
-        found[name] = view.width(), view.broken()
+        found[name] = view.width(), view.broken(), view.axe()
         _keep(view, pictures / f"{name}-phone.png")
-    assert {name: seen for name, seen in found.items() if seen != (PHONE[0], [])} == {}
+    assert {name: seen for name, seen in found.items() if seen != (PHONE[0], [], [])} == {}
 
 
 def test_who_may_only_read_sees_everything_but_no_form_that_changes_anything(

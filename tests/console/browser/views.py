@@ -87,6 +87,7 @@ class View:
         self._resize(PHONE)
         if self.width() > PHONE[0]:
             faults.append(f"{name}, phone: it scrolls to the side")
+        faults += [f"{name}, phone: {fault}" for fault in self.axe()]
         self.page.screenshot(path=folder / f"{name}-phone.png", full_page=True)
         self._resize(DESKTOP)
         return faults
