@@ -24,6 +24,8 @@ _SLOW = {"faults", "clients"}
 """The folders with the files that take longest."""
 EVERY = os.environ.get("DEPOT_TESTS") == "all"
 """Whether tests of whole depots run on every database and every object store, as they do nightly."""
+STORES = list(EVERY_SERVER) if EVERY else ["versitygw"]
+"""The object stores of tests of whole depots, by their fixtures."""
 _WHOLE = _SLOW | {"cli", "hub_api", "worker"}
 """The folders with tests of whole depots. What the databases do differently is tested in the others."""
 
@@ -98,9 +100,9 @@ def seaweedfs() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=EVERY_SERVER if EVERY else SERVERS)
+@pytest.fixture(params=STORES)
 def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """A place of the test's own in a bucket, on each server in turn."""
+    """A place of the test's own in a bucket, on each of these servers in turn."""
     server: Server = request.getfixturevalue(request.param)
     with server.lent() as place:
         yield place

@@ -29,7 +29,7 @@ def test_a_path_that_is_not_there_is_not_found(api: Api, path: str) -> None:
         ("PUT", "/ai/model"),
         ("DELETE", "/ai/model"),
         ("POST", f"/ai/model/{_UUID}"),
-        ("PATCH", f"/ai/model/{_UUID}"),
+        ("PUT", f"/ai/model/{_UUID}"),
         ("POST", f"/ai/model/{_UUID}/files"),
         ("DELETE", f"/operation/{_UUID}"),
         ("PUT", "/ai/deployment"),
@@ -123,6 +123,7 @@ def test_the_document_lists_every_operation_of_the_contract_once(api: Api) -> No
             "list-model-files",
             "get-latest-commit",
             "watch-model",
+            "update-model",
             "plan-model",
             "search-hub",
         ]

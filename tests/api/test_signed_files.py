@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from tests.buckets import SERVERS, Place
+from tests.buckets import Place
 from tests.by_hand import Api
-from tests.conftest import migrated
+from tests.conftest import STORES, migrated
 from tests.published import Shelf, on_a_shelf
 from tests.servers import Redis
 
@@ -31,7 +31,7 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=STORES)
 def shelf(
     request: pytest.FixtureRequest, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shelf]:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.buckets import EVERY_SERVER, Place, Server
-from tests.conftest import EVERY
 from tests.fakehub.certificates import Certificates
 from tests.fakehub.hub import Content, Files, Hub, Repo, Synthetic
 from tests.faults.engine import Engine
@@ -32,14 +30,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every Hub speaks https, as the real one does, unless a module's `SCHEMES` say otherwise."""
     if "hub" in metafunc.fixturenames:
         metafunc.parametrize("scheme", getattr(metafunc.module, "SCHEMES", ["https"]))
-
-
-@pytest.fixture(params=EVERY_SERVER if EVERY else ["versitygw"])
-def bucket(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """As for all tests; on the strict server only, unless all are asked for: these tests take long."""
-    server: Server = request.getfixturevalue(request.param)
-    with server.lent() as place:
-        yield place
 
 
 @pytest.fixture(scope="session")

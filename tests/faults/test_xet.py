@@ -182,7 +182,7 @@ def test_a_token_that_expires_meanwhile_is_had_again_and_the_callers_own_goes_to
 ) -> None:
     hub.account("hf_caller")
     hub.xet.token_seconds = 31
-    hub.total_rate = 6 * MIB
+    hub.total_rate = 4 * MIB
     hub.misbehave(Fault("status", on="cas", status=401, skip=5))
     assert engine.run(token="hf_caller", xet="on", stall_window=20).done
     assert published(engine) == contents(repo)

@@ -16,7 +16,7 @@ import pytest
 
 from app.storage.base import Attempt
 from tests.buckets import SERVERS, Place, Server
-from tests.conftest import StartDepot, migrated
+from tests.conftest import STORES, StartDepot, migrated
 from tests.depot import CREDENTIALS, KEY, SECRET
 from tests.environments import python_environment
 from tests.hub_api.clients import environment, python
@@ -38,7 +38,7 @@ StartShelf = Callable[..., Shelf]
 _LARGE = f"/{NAME}/resolve/main/large.bin"
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=STORES)
 def shelf(
     request: pytest.FixtureRequest, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shelf]:
