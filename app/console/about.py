@@ -10,9 +10,10 @@ from uuid import UUID
 
 from app.console import cards
 from app.depot.volume import Volume
-from app.domain import gguf, heads
+from app.domain import configurations, gguf, heads
 from app.domain.cards import split
 from app.domain.heads import Gguf, Incomplete
+from app.domain.told import number
 from app.services.rows import ModelRecord
 
 ENDINGS = (".gguf", ".safetensors", "config.json", "README.md")
@@ -23,8 +24,8 @@ _MOST_FILES = 16
 """Safetensors files whose parameters are counted; of more, nothing is told."""
 _HEAD, _LONGEST_HEAD = 1 << 20, 1 << 23
 _LONGEST_CONFIG, _LONGEST_CARD = 1 << 20, 4 * cards.LONGEST
-_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
-"""What configurations call the context's length."""
+_LONGEST_NAME = 200
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,10 @@ async def _read(volume: Volume, model: ModelRecord, paths: Sequence[str], page: 
     base = f"{page}/blob/{model.commit}/"
     quantizations = {variant.quantization for variant in variants if variant.quantization}
     return About(
-        architecture=_text(next(iter(_list(config.get("architectures"))), None) or config.get("model_type"))
-        or told.architecture,
+        architecture=_short(configurations.architecture(config)) or told.architecture,
         parameters=counts or told.parameters,
-        quantization=", ".join(sorted(quantizations)) or _method(config),
-        context=_number(told.context_length) or _context(config),
+        quantization=", ".join(sorted(quantizations)) or _short(configurations.quantization(config)),
+        context=number(told.context_length) or configurations.context_length(config),
         formats=[name for name, there in (("safetensors", weights), ("GGUF", variants)) if there],
         facts=facts,
         card=await asyncio.to_thread(cards.render, card, base) if card.strip() else None,
@@ -135,24 +135,5 @@ def _json(data: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _context(config: Mapping[str, Any]) -> int | None:
-    """Return the context's length, which models of several kinds of input have in the part for text."""
-    parts = [part for part in (config, config.get("text_config"), config.get("llm_config")) if isinstance(part, dict)]
-    return next((found for part in parts for name in _CONTEXT if (found := _number(part.get(name)))), None)
-
-
-def _method(config: Mapping[str, Any]) -> str | None:
-    found = config.get("quantization_config")
-    return _text(found.get("quant_method")) if isinstance(found, dict) else None
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()
-
-
-def _text(value: Any) -> str | None:
-    return value[:200] if isinstance(value, str) and value else None
-
-
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 53 else None
+def _short(told: str | None) -> str | None:
+    return told and told[:_LONGEST_NAME]

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import httpx2
 from huggingface_hub.errors import HfHubHTTPError
 
-from app.domain import gguf, heads
+from app.domain import configurations, gguf, heads
 from app.domain.errors import OperationError
 from app.domain.heads import Gguf
+from app.domain.told import by_type, member, number, text
 from worker.download.hub import Hub, Listing
 from worker.download.listing import HubFile
-from worker.download.told import by_type, member, number, text
 
 _WITHIN = 3.0
 """Seconds that reading heads may take: what is not there by then is not told."""
@@ -24,8 +24,6 @@ _MOST_FILES = 64
 _FIRST, _MOST = 1 << 17, 1 << 23
 """Bytes that are read of a head at first, and at most."""
 _CONFIG, _LONGEST_CONFIG = "config.json", 1 << 18
-_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
-"""What configurations call the context's length."""
 _UNREADABLE = (
     HfHubHTTPError,
     httpx2.HTTPError,
@@ -53,14 +51,14 @@ def told(hub: Hub, listing: Listing, *, may_read: bool) -> Mapping[str, Any]:
     return {
         "parameters": parameters.total() or number(member(info.gguf, "total")) or by_head.parameters,
         "parameters_by_type": dict(parameters),
-        "architecture": _architecture(by_config)
-        or _architecture(info.config)
+        "architecture": configurations.architecture(by_config)
+        or configurations.architecture(info.config)
         or text(member(info.gguf, "architecture"))
         or text(by_head.architecture),
         "context_length": number(member(info.gguf, "context_length"))
         or number(by_head.context_length)
-        or _context(by_config),
-        "quantization": _method(by_config) or _method(info.config),
+        or configurations.context_length(by_config),
+        "quantization": configurations.quantization(by_config) or configurations.quantization(info.config),
     }
 
 
@@ -117,22 +115,3 @@ def _result(begun: "Future[_Read] | None", otherwise: _Read) -> _Read:
     if begun is None or not begun.done() or isinstance(begun.exception(), _UNREADABLE):
         return otherwise
     return begun.result()
-
-
-def _architecture(config: Any) -> str | None:
-    names = member(config, "architectures")
-    first = text(names[0]) if isinstance(names, list) and names else None
-    return first or text(member(config, "model_type"))
-
-
-def _context(config: Mapping[str, Any]) -> int | None:
-    """Return the context's length, which models of several kinds of input have in the part for text."""
-    for part in (config, member(config, "text_config"), member(config, "llm_config")):
-        for name in _CONTEXT:
-            if found := number(member(part, name)):
-                return found
-    return None
-
-
-def _method(config: Any) -> str | None:
-    return text(member(member(config, "quantization_config"), "quant_method"))

@@ -14,12 +14,12 @@ from huggingface_hub.errors import HfHubHTTPError
 from app.domain import gguf
 from app.domain.errors import Failed, OperationError, Reason
 from app.domain.pasted import include_of
+from app.domain.told import gate, text
 from app.storage.names import check_paths
 from worker.download import architecture
 from worker.download.hub import Hub, Listing
 from worker.download.protocol import Described, PlannedFile, PlanRequest
 from worker.download.refusals import explain
-from worker.download.told import gate, text
 
 _MOST_NAMED = 100
 """Pickles that are named."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from app.domain.errors import BadRequest
 from app.domain.repositories import check_name
+from app.domain.told import by_type, gate, member, number, text, weight
 from worker.download.hub import Hub
 from worker.download.protocol import SearchRequest
-from worker.download.told import by_type, gate, member, number, text, weight
 
 _PROPERTIES = ("downloads", "likes", "gated", "lastModified", "safetensors", "gguf", "usedStorage", "pipeline_tag")
 
