@@ -9,15 +9,13 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from app.api import changes
-from app.api.auth import audited
-from app.api.dependencies import Depot, TheDepot
+from app.api.dependencies import TheDepot
 from app.console.forms import an_id, is_sure
-from app.console.models import change_queue, fetch_again
+from app.console.models import change_queue, fetch_again, forget
 from app.console.pages import inside, page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession
 from app.domain.errors import Refusal
-from app.domain.states import ModelStatus
+from app.domain.states import UNDER_WAY, ModelStatus
 from app.services import catalogue, models
 from app.services.catalogue import Search
 from app.services.rows import ModelRecord
@@ -28,14 +26,13 @@ _PREFIX = "m-"
 """Of a box's name, before the model's id."""
 _MOST = 500
 """Models that are tried again at once."""
-_ARRIVING = (ModelStatus.CREATING, ModelStatus.DOWNLOADING)
 _SUITS: Mapping[str, Sequence[ModelStatus]] = {
     "retry": (ModelStatus.ERROR,),
     "retry-all": (ModelStatus.ERROR,),
     "dismiss": (ModelStatus.ERROR,),
-    "pause": _ARRIVING,
-    "resume": _ARRIVING,
-    "cancel": _ARRIVING,
+    "pause": UNDER_WAY,
+    "resume": UNDER_WAY,
+    "cancel": UNDER_WAY,
     "delete": tuple(ModelStatus),
 }
 """For each action, the statuses of the models that it is for."""
@@ -101,17 +98,10 @@ async def _change_all(request: Request, action: str, rows: Sequence[ModelRecord]
     return " ".join(parts) if rows else "No model was selected."
 
 
-def _way_of(action: str) -> Callable[[Request, UUID], Awaitable[None]]:
+def _way_of(action: str) -> Callable[[Request, UUID], Awaitable[object]]:
     if action.startswith("retry"):
         return fetch_again
-    return partial(change_queue, action=action) if action in {"pause", "resume"} else _delete
-
-
-async def _delete(request: Request, model_id: UUID) -> None:
-    depot: Depot = request.app.state.depot
-    async with audited(request, depot, request.state.session.key, "delete-model") as act:
-        act.resource_id = model_id
-        await changes.delete_model(depot, act, model_id)
+    return partial(change_queue, action=action) if action in {"pause", "resume"} else forget
 
 
 def _models(count: int) -> str:

@@ -18,12 +18,12 @@ from app.console.details import LOADABLE, MOST_FILES, hub_page
 from app.console.forms import filled, is_sure, said
 from app.console.pages import page, see
 from app.console.progress import show
-from app.console.session import SessionRoute, TheForm, TheSession, operators_only
+from app.console.session import SessionRoute, TheForm, operators_only
 from app.domain.errors import ModelInUse, Reason, Refusal
 from app.domain.states import ModelStatus
 from app.http.errors import status_of
 from app.services import catalogue, contents, deployments, history, models, operations
-from app.services.rows import ModelRecord
+from app.services.rows import AcceptedOperation, ModelRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
@@ -104,17 +104,22 @@ async def ask_to_delete(request: Request, depot: TheDepot, model_id: ResourceId)
 
 
 @router.post("/console/models/{id}/delete", operation_id="delete-model")
-async def delete(
-    request: Request, depot: TheDepot, session: TheSession, form: TheForm, model_id: ResourceId
-) -> Response:
+async def delete(request: Request, depot: TheDepot, form: TheForm, model_id: ResourceId) -> Response:
     if not is_sure(form):
         return see(request, f"/models/{model_id}/delete")
     try:
-        async with audited(request, depot, session.key, "delete-model") as act:
-            operation = await changes.delete_model(depot, act, model_id)
+        operation = await forget(request, model_id)
     except Refusal as refusal:
         return await _sure(request, depot, model_id, refusal)
     return see(request, "", said=f"{operation.resource_name} is deleted.")
+
+
+async def forget(request: Request, model_id: UUID) -> AcceptedOperation:
+    """Delete a model. Raises `Refusal`."""
+    depot: Depot = request.app.state.depot
+    async with audited(request, depot, request.state.session.key, "delete-model") as act:
+        act.resource_id = model_id
+        return await changes.delete_model(depot, act, model_id)
 
 
 async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:
