@@ -96,17 +96,22 @@ class LeaseHeartbeat:
                 raise LeaseLost
 
     async def _look(self, asked: float) -> None:
-        renewal = asked - self._renewed >= self._lease / 3
-        progress = self._progress if self._reports else self._reported
         try:
-            async with self._database.read() as connection:
-                await leases.confirm(connection, self._claim.lease)
+            await self._beat(asked)
         except NotYet:
             await self._rest()
             raise
+
+    async def _beat(self, asked: float) -> None:
+        """Check the lease; write the progress that was made, and renew the lease if it is time. Raises `NotYet`."""
+        renewal = asked - self._renewed >= self._lease / 3
+        progress = self._progress if self._reports else self._reported
         if not renewal and progress == self._reported:
+            async with self._database.read() as connection:
+                await leases.confirm(connection, self._claim.lease)
             return
         async with self._database.begin() as connection:
+            await leases.confirm(connection, self._claim.lease)
             if self._claim.command is Command.CREATE_MODEL and progress != self._reported:
                 await self.write_progress(connection)
             if renewal:

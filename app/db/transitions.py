@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.clock import moment, now, seconds
@@ -62,6 +62,11 @@ def place_of(due_at: ColumnElement[datetime], priority: ColumnElement[int]) -> C
     waiting, so one of a higher priority goes before it only if it has not waited that many hours less.
     """
     return seconds(due_at) - priority * _LEVEL
+
+
+def accepted_at() -> ColumnElement[datetime]:
+    """Return since when an operation is due at its acceptance: now, if a clock that was put back says it was later."""
+    return case((OperationRow.created_at < now(), OperationRow.created_at), else_=now())
 
 
 async def move_model(

@@ -29,14 +29,15 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from app.db.clock import now
 from app.db.session import Reader, Writer
 from app.db.tables import PENDING, ModelRow, OperationRow
-from app.db.transitions import Lease, LeaseLost, held, is_later, place_of
+from app.db.transitions import Lease, LeaseLost, accepted_at, held, is_later, place_of
 from app.domain.commands import Command
 from app.domain.errors import NotYet, Reason
 from app.domain.states import OperationState
 from app.services.fetches import is_held_up
 from app.services.queue import PAUSED
 
-_PRIORITY = select(ModelRow.priority).where(ModelRow.id == OperationRow.resource_id).scalar_subquery()
+_OF_MODEL = select(ModelRow.priority).where(ModelRow.id == OperationRow.resource_id).scalar_subquery()
+_PRIORITY = func.coalesce(_OF_MODEL, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
         .values(
             lease_owner=bindparam("worker"),
             due_at=now(bindparam("seconds", type_=Float)),
-            place=place_of(now(bindparam("seconds", type_=Float)), func.coalesce(_PRIORITY, 0)),
+            place=place_of(now(bindparam("seconds", type_=Float)), _PRIORITY),
             leased_at=now(),
             renewed_at=now(),
             fence=OperationRow.fence + 1,
@@ -173,9 +174,7 @@ async def put_back(connection: Writer, lease: Lease, *, after: float | None = No
 
     It is due again `after` seconds from now, or if that is `None`, at once and in its old place in the queue.
     """
-    # If the clock was put back, `created_at` may be in the future, and the operation would wait until then.
-    place = case((OperationRow.created_at < now(), OperationRow.created_at), else_=now())
-    due_at = place if after is None else now(after)
+    due_at = accepted_at() if after is None else now(after)
     await _queue(connection, lease, due_at, message, attempts=OperationRow.attempts - 1)
 
 
@@ -184,7 +183,7 @@ async def _queue(
 ) -> None:
     """Release the operation, due again at `due_at`. One that is paused keeps its message. Raises `LeaseLost`."""
     told = case((OperationRow.paused, OperationRow.message), else_=literal(message, OperationRow.message.type))
-    place = place_of(due_at, func.coalesce(_PRIORITY, 0))
+    place = place_of(due_at, _PRIORITY)
     statement = update(OperationRow).where(held(lease))
     statement = statement.values(lease_owner=None, due_at=due_at, place=place, message=told, **values)
     if (await connection.execute(statement)).rowcount != 1:

@@ -5,12 +5,12 @@ Each function is called in one transaction after `lock`.
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, literal, select, update
+from sqlalchemy import ColumnElement, and_, literal, select, update
 
 from app.db.clock import now
 from app.db.session import Writer
 from app.db.tables import PENDING, ModelRow, OperationRow
-from app.db.transitions import place_of
+from app.db.transitions import accepted_at, place_of
 from app.domain.commands import Command
 from app.domain.errors import Conflict
 from app.domain.states import UNDER_WAY
@@ -48,9 +48,7 @@ async def resume(connection: Writer, model_id: UUID, *, deadline: float) -> None
 async def prioritise(connection: Writer, model_id: UUID, priority: int) -> None:
     """Set a model's priority, and move its operation in the queue."""
     await connection.execute(update(ModelRow).where(ModelRow.id == model_id).values(priority=priority))
-    # As in `leases.put_back`: a time in the future is one of a clock that was put back.
-    since = case((OperationRow.created_at < now(), OperationRow.created_at), else_=now())
-    place = place_of(since, literal(priority))
+    place = place_of(accepted_at(), literal(priority))
     await connection.execute(update(OperationRow).where(_fetches(model_id)).values(place=place))
 
 

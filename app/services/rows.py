@@ -150,7 +150,8 @@ class AcceptedOperation(OperationRecord, Protocol):
 class HistoryRecord(OperationRecord, Protocol):
     """An operation with its history. `subject` is the resource's name, `now` the database's time.
 
-    `begun_at` and `to_fetch` are of a download; `fence` is the number of leases granted. With a `lease_owner`, `later` tells whether the lease is still held; without one, whether the operation waits.
+    `begun_at` and `to_fetch` are of a download; `fence` is the number of leases granted. With a `lease_owner`, `later`
+    tells whether the lease is still held; without one, whether the operation waits.
     `model_id` is the resource's id if that is a model that still exists.
     """
 
