@@ -1,6 +1,22 @@
-"""Ends tasks even if a cancellation gets lost."""
+"""Runs tasks beside a block, and ends tasks even if a cancellation gets lost."""
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+_GOODBYE = 0.5
+"""Seconds between the attempts to end a task."""
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` during the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        await cancel_and_wait(task, patience=_GOODBYE)
 
 
 async def cancel_and_wait(task: asyncio.Task[None], *, patience: float) -> None:

@@ -11,7 +11,7 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from app.wakeup import connect, deserialize, serialize
-from worker.ending import cancel_and_wait
+from worker.ending import beside
 
 OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
@@ -26,8 +26,6 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
 """Options of every arq worker."""
 _PATIENCE = 2.0
 """Seconds between attempts to reach Redis."""
-_GOODBYE = 0.5
-"""Seconds that closing its connections may take."""
 
 
 @asynccontextmanager
@@ -35,11 +33,8 @@ async def taken(
     redis_url: str, make_worker: Callable[[ArqRedis], Worker], away: Callable[[Exception], None] = lambda _: None
 ) -> AsyncIterator[None]:
     """Run the arq worker that `make_worker` returns during the block; call `away` when Redis fails."""
-    taking = asyncio.create_task(_take(redis_url, make_worker, away))
-    try:
+    async with beside(_take(redis_url, make_worker, away)):
         yield
-    finally:
-        await cancel_and_wait(taking, patience=_GOODBYE)
 
 
 async def _take(redis_url: str, make_worker: Callable[[ArqRedis], Worker], away: Callable[[Exception], None]) -> None:

@@ -14,7 +14,8 @@ from arq.worker import Worker, func
 from app.depot import lookups
 from app.domain.errors import DepotError, Failed, OperationError, Reason, Refusal, TryAgain
 from app.sealing import CannotOpen
-from app.services import models
+from app.services import models, updates
+from app.services.updates import Branch
 from worker import plans
 from worker.commands.work import WorkerContext
 from worker.download.protocol import (
@@ -44,8 +45,8 @@ _Answer = TypeVar("_Answer", bound=Message)
 async def answering(redis_url: str, context: WorkerContext) -> AsyncIterator[None]:
     """Answer the API's questions during the block."""
 
-    async def latest(_job: dict[Any, Any], model_id: str) -> dict[str, Any]:
-        return await _within(context, lookups.LATEST, _latest(context, UUID(model_id)))
+    async def latest(job: dict[Any, Any], model_id: str, sealed_token: str | None = None) -> dict[str, Any]:
+        return await _within(context, lookups.LATEST, _latest(context, job["job_id"], UUID(model_id), sealed_token))
 
     async def plan(job: dict[Any, Any], asked: dict[str, Any]) -> dict[str, Any]:
         return await _within(context, lookups.PLAN, _plan(context, job["job_id"], **asked))
@@ -87,13 +88,21 @@ async def _within(context: WorkerContext, kind: lookups.Kind, answer: Awaitable[
         return {"message": error.message, "again": False, "reason": Reason.CONFLICT}
 
 
-async def _latest(context: WorkerContext, model_id: UUID) -> Mapping[str, Any]:
+async def look_up(context: WorkerContext, branch: Branch, token: str | None = None) -> str:
+    """Return the commit that a branch or tag is at on the Hub, once it is written. Raises `OperationError`."""
+    given = _common(context, lookups.LATEST, token)
+    found = await _ask(context, LookupRequest(name=branch.name, revision=branch.revision, **given), Found)
+    async with context.database.begin() as connection:
+        await updates.found(connection, branch, found.commit)
+    log.info("looked a revision up", name=branch.name, revision=branch.revision, commit=found.commit)
+    return found.commit
+
+
+async def _latest(context: WorkerContext, job_id: str, model_id: UUID, sealed: str | None) -> Mapping[str, Any]:
     async with context.database.read() as connection:
         model = await models.selection(connection, model_id)
-    given = _common(context, lookups.LATEST, None)
-    found = await _ask(context, LookupRequest(name=model.name, revision=model.revision, **given), Found)
-    log.info("looked a revision up", name=model.name, revision=model.revision, commit=found.commit)
-    return {"commit": found.commit}
+    branch = Branch(model.name, model.follows or model.revision)
+    return {"commit": await look_up(context, branch, _opened(context, job_id, sealed))}
 
 
 async def _plan(

@@ -34,7 +34,7 @@ from app.terminal import shown
 from app.wakeup import Wakeup, connect
 from worker.commands.work import WorkerContext
 from worker.download.trust import CERTIFICATE, KEY, show
-from worker.ending import cancel_and_wait
+from worker.ending import beside, cancel_and_wait
 from worker.lanes import RunnerOptions
 from worker.lookups import answering
 from worker.maintenance.changing import change_to_copy
@@ -42,10 +42,11 @@ from worker.maintenance.marking import meet
 from worker.metrics import WorkerMetrics
 from worker.processes import DownloadPool
 from worker.runner import Runner
-from worker.samples import recording
+from worker.samples import record
 from worker.scratch import scratch
+from worker.updates import look
 from worker.wakeup import listening
-from worker.webhooks import WebhookOptions, sending
+from worker.webhooks import WebhookOptions, send
 
 _HAND_OVER = 7.0
 """Most seconds that the hand-over of all operations takes, even while the database is unreachable."""
@@ -126,7 +127,7 @@ async def _serve(settings: Settings, storage: Store, asked: StoreMetrics, listen
         runner = Runner(presence, context, options, Pulse(cache, settings.poll_interval))
         async with status.listening(listener), arrivals.telling():
             await _look_at(storage, database)
-            async with recording(database, volume, metrics):
+            async with beside(record(database, volume, metrics)):
                 await _work(runner, context, settings)
         await wakeup.close()
         await database.close()
@@ -221,7 +222,8 @@ async def _work(runner: Runner, context: WorkerContext, settings: Settings) -> N
     async with (
         listening(settings.redis_url, runner),
         answering(settings.redis_url, context),
-        sending(context.database, _webhooks(settings)),
+        beside(send(context.database, _webhooks(settings))),
+        beside(look(context, settings.update_check)),
     ):
         await _asked_to_stop()
         log.info("worker stops")

@@ -1,8 +1,6 @@
 """Records, once a minute, what this worker fetched and how full the storage is."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -16,21 +14,8 @@ from worker.metrics import WorkerMetrics
 log = structlog.get_logger()
 
 
-@asynccontextmanager
-async def recording(
-    database: Database, volume: Volume, metrics: WorkerMetrics, *, every: float = samples.MINUTE
-) -> AsyncIterator[None]:
-    """Record while the block runs. What was fetched since the last record is lost when it ends."""
-    task = asyncio.create_task(_run(database, volume, metrics, every))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _run(database: Database, volume: Volume, metrics: WorkerMetrics, every: float) -> None:
+async def record(database: Database, volume: Volume, metrics: WorkerMetrics, *, every: float = samples.MINUTE) -> None:
+    """Record until cancelled. What was fetched since the last record is then lost."""
     recorded = 0
     while True:
         fetched = metrics.fetched

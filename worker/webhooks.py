@@ -11,8 +11,7 @@ import hashlib
 import hmac
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,13 +26,10 @@ from app.services import webhooks
 from app.services.webhooks import Message
 from worker.download.addresses import is_inside
 from worker.download.proxies import proxy_for
-from worker.ending import cancel_and_wait
 
 _ANSWER = 10.0
 """Seconds within which the receiver has to answer, name resolution and connection included."""
 _LONGEST_BACKOFF = 3600.0
-_GOODBYE = 0.5
-"""Seconds between the attempts to end a task."""
 _INSIDE = (
     "The receiver's address is one of the worker's own machine or cloud, where nothing is sent. "
     "If it is meant, set DEPOT_WEBHOOK_INSIDE=true for the workers."
@@ -63,17 +59,10 @@ class _NotDelivered(Exception):
     """An attempt failed. The message says why, and names no address."""
 
 
-@asynccontextmanager
-async def sending(database: Database, options: WebhookOptions) -> AsyncIterator[None]:
-    """Send what is due during the block, if there is a receiver."""
-    if not options.url:
-        yield
-        return
-    task = asyncio.create_task(WebhookSender(database, options).run())
-    try:
-        yield
-    finally:
-        await cancel_and_wait(task, patience=_GOODBYE)
+async def send(database: Database, options: WebhookOptions) -> None:
+    """Send what is due until cancelled, if there is a receiver."""
+    if options.url:
+        await WebhookSender(database, options).run()
 
 
 class WebhookSender:

@@ -8,17 +8,17 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response, StreamingResponse
 
-from app.api import changes, events, lists, schemas
+from app.api import changes, events, lists, schemas, updates
 from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.polling import PolledRoute
 from app.api.values import Text
-from app.domain.errors import Conflict
 from app.domain.states import ModelStatus
 from app.http.errors import documented
 from app.services import lists as listing
 from app.services import models
+from app.services import updates as heirs
 
 router = APIRouter(tags=["models"], route_class=KeyedRoute)
 polled = APIRouter(tags=["models"], route_class=PolledRoute)
@@ -148,14 +148,28 @@ async def get_latest_commit(model_id: ResourceId, depot: TheDepot) -> Response:
 
     409 if the Hub does not tell that without a token, 503 if no worker or no Hub answers at the moment.
     """
+    found = await updates.look(depot, model_id)
     async with depot.database.read() as connection:
-        model = await models.selection(connection, model_id)
-    if model.commit is None:
-        raise Conflict(f"Nobody knows yet which commit of {model.name!r} this is: ask again once it is downloading.")
-    # A commit never moves.
-    latest = model.commit if model.revision == model.commit else await depot.lookups.latest(model_id)
-    told = {"revision": model.revision, "commit": model.commit, "latest": latest, "moved": latest != model.commit}
-    return json_answer(schemas.LATEST, told)
+        heir = await heirs.heir(connection, model_id) if found.moved else None
+    told = {"revision": found.branch, "commit": found.model.commit, "latest": found.latest, "moved": found.moved}
+    return json_answer(schemas.LATEST, told | {"held_by": heir and heir.id})
+
+
+@router.post(
+    "/ai/model/{id}/refresh",
+    operation_id="refresh-model",
+    summary="Fetch what a model's branch is at now",
+    dependencies=[JsonOnly],
+    response_class=Response,
+    responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 413, 415, 503)},
+)
+async def refresh_model(model_id: ResourceId, body: schemas.RefreshModel, depot: TheDepot, act: TheAct) -> Response:
+    """Fetch the newest commit of a ready model's branch or tag, as a model beside it; unchanged files are shared.
+
+    The new one answers for the branch by name once it is ready; the old one stays until it is deleted. Refused with 409
+    if the branch has not moved, or if what it is at is being fetched.
+    """
+    return operation_answer(await updates.refresh(depot, act, model_id, body.huggingface_token))
 
 
 @router.get(

@@ -56,6 +56,13 @@ class Body(BaseModel):
         return data
 
 
+HubToken = Annotated[
+    Token | None,
+    BeforeValidator(_none_if_empty),
+    Field(None, description="A Hub token that may read the repository. Write-only; wiped when the operation ends."),
+]
+
+
 class CreateModel(Body):
     """Which files of which Hub repository to fetch."""
 
@@ -66,16 +73,18 @@ class CreateModel(Body):
             json_schema_extra={"pattern": NAME_PATTERN},
         ),
     ]
-    huggingface_token: Annotated[
-        Token | None,
-        BeforeValidator(_none_if_empty),
-        Field(None, description="A Hub token that may read the repository. Write-only; wiped when the operation ends."),
-    ]
+    huggingface_token: HubToken
     revision: Annotated[str | None, Field(None, description="A branch, tag or commit. Default: `main`.")]
     include: Annotated[
         list[str] | None, Field(None, description="Fetch only files that match one of these glob patterns.")
     ]
     exclude: Annotated[list[str] | None, Field(None, description="Leave out files that match one of these.")]
+
+
+class RefreshModel(Body):
+    """What fetching the newest commit of a model's branch may need."""
+
+    huggingface_token: HubToken
 
 
 class UpdateModel(Body):
@@ -169,6 +178,12 @@ class Model(Wire):
     last_pulled_with: Annotated[str | None, Field(description="By a client that says that it is this.")]
     priority: Annotated[int, Field(description="Higher is fetched first.")]
     paused: Annotated[bool, Field(description="It is not fetched until it is resumed.")]
+    follows: Annotated[
+        str | None, Field(description="The branch or tag of which its commit is an update; null for other models.")
+    ]
+    latest: Annotated[
+        str | None, Field(description="The commit that its branch or tag was at on the Hub when last looked up.")
+    ]
 
 
 class File(Wire):
@@ -189,6 +204,7 @@ class Latest(Wire):
     commit: Annotated[str, Field(description="What the model holds.")]
     latest: Annotated[str, Field(description="What the revision is at on the Hub now.")]
     moved: Annotated[bool, Field(description="Whether these differ.")]
+    held_by: Annotated[UUID | None, Field(description="The model that holds, or fetches, the latest, if it moved.")]
 
 
 class Reference(Wire):

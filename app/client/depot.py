@@ -60,6 +60,10 @@ class Depot:
         """Return its revision's commit on the Hub. Raises `InTheWay` if not told, `NoDepot` if it can't be asked."""
         return self._ask("GET", f"/ai/model/{model_id}/latest")
 
+    def refresh_model(self, model_id: str, token: str | None) -> Json:
+        """Return the operation that fetches its branch's newest commit. Raises `InTheWay` if there is nothing newer."""
+        return self._ask("POST", f"/ai/model/{model_id}/refresh", {"huggingface-token": token} if token else {})
+
     def create_model(self, body: Json) -> Json:
         """Return its operation. Raises `InTheWay` if the same selection exists already."""
         return self._ask("POST", "/ai/model", body)

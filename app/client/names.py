@@ -32,7 +32,7 @@ def find_model(depot: Depot, text: str) -> Json:
     found = [
         model
         for model in named(depot, meant.name)
-        if model["revision"] == (revision or meant.revision or model["revision"])
+        if (revision or meant.revision) in {None, "", model["revision"], model.get("follows")}
     ]
     if meant.tag:
         found = [model for model in found if _has(model, meant.tag)]

@@ -22,7 +22,7 @@ from app.console.session import SessionRoute, TheForm, operators_only
 from app.domain.errors import ModelInUse, Reason, Refusal
 from app.domain.states import ModelStatus
 from app.http.errors import status_of
-from app.services import catalogue, contents, deployments, history, models, operations
+from app.services import catalogue, contents, deployments, history, models, operations, updates
 from app.services.rows import AcceptedOperation, ModelRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
@@ -43,7 +43,7 @@ _CHANGES: Mapping[str, tuple[UpdateModel, str]] = {
 
 @router.get("/console/models/{id}")
 async def show_model(request: Request, depot: TheDepot, model_id: ResourceId) -> Response:
-    return await _model(request, depot, model_id)
+    return await model_page(request, depot, model_id)
 
 
 @router.post("/console/models/{id}/retry", operation_id="create-model")
@@ -51,7 +51,7 @@ async def retry(request: Request, depot: TheDepot, form: TheForm, model_id: Reso
     try:
         await fetch_again(request, model_id, form.get("token", ""))
     except Refusal as refusal:
-        return await _model(request, depot, model_id, refusal)
+        return await model_page(request, depot, model_id, refusal)
     return see(request, f"/models/{model_id}", said="It is tried again.")
 
 
@@ -77,7 +77,7 @@ async def change(request: Request, depot: TheDepot, form: TheForm, model_id: Res
     try:
         await change_queue(request, model_id, action)
     except Refusal as refusal:
-        return await _model(request, depot, model_id, refusal)
+        return await model_page(request, depot, model_id, refusal)
     return see(request, f"/models/{model_id}", said=_CHANGES[action][1])
 
 
@@ -90,6 +90,8 @@ async def change_queue(request: Request, model_id: UUID, action: str) -> None:
 
 
 @router.get("/console/models/{id}/change")
+@router.get("/console/models/{id}/look")
+@router.get("/console/models/{id}/refresh")
 @router.get("/console/models/{id}/retry")
 async def back(request: Request, model_id: ResourceId) -> Response:
     """For who is left at that address by a change that was refused."""
@@ -122,7 +124,8 @@ async def forget(request: Request, model_id: UUID) -> AcceptedOperation:
         return await changes.delete_model(depot, act, model_id)
 
 
-async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:
+async def model_page(request: Request, depot: Depot, model_id: UUID, refusal: Refusal | None = None) -> Response:
+    """Render a model's page, after a refused change with the refusal."""
     async with depot.database.read() as connection:
         newest = await operations.newest(connection, [model_id])
         model = await models.get(connection, model_id)
@@ -132,6 +135,7 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         paths = await catalogue.paths(connection, model_id, engines.ENDINGS, limit=LOADABLE) if model.path else []
         past = await history.of(connection, model_id, limit=_HISTORY)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
+        heir = await updates.heir(connection, model_id) if updates.is_available(model) else None
     lines, by_name = await _engines(depot, model, paths)
     return page(
         request,
@@ -150,6 +154,7 @@ async def _model(request: Request, depot: Depot, model_id: UUID, refusal: Refusa
         by_name=by_name,
         history=past,
         holders=holders,
+        heir=heir,
         refusal=said(refusal),
     )
 
@@ -162,7 +167,7 @@ async def _engines(
         return ([], []), []
     has_config = engines.CONFIG in paths
     config = await depot.volume.read(model.id, engines.CONFIG, _LARGEST_CONFIG) if has_config else None
-    elsewhere = engines.by_name(model.name, model.revision, depot.address, paths, config)
+    elsewhere = engines.by_name(model.name, model.follows or model.revision, depot.address, paths, config)
     return engines.to_serve(model.name, model.path, paths, config, endpoint=depot.s3_endpoint), elsewhere
 
 

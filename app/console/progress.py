@@ -7,6 +7,7 @@ from uuid import UUID
 from app.api.events import ModelState
 from app.console.words import duration, size
 from app.domain.states import ModelStatus
+from app.services import updates
 from app.services.rows import ModelRecord
 
 DELETING = "deleting"
@@ -27,6 +28,8 @@ class Shown:
     """Bytes, rate and time left, while downloading."""
     note: str
     """Why it waits, or why it failed and what to do about it."""
+    moved: str
+    """That its branch is elsewhere on the Hub, if it is."""
     stage: str
     """When this changes, the whole page is reloaded."""
     digest: str
@@ -42,7 +45,7 @@ def show(state: ModelState) -> Shown | None:
     status = DELETING if model.deleting else model.status.value
     paused = model.paused and state.under_way
     work = f"{operation.id} {operation.state}" if operation else "-"
-    stage = f"{status} {paused} {model.priority} {work}"
+    stage = f"{status} {paused} {model.priority} {model.latest} {work}"
     return Shown(
         id=model.id,
         model=model,
@@ -50,6 +53,7 @@ def show(state: ModelState) -> Shown | None:
         word=_PAUSED if paused else status,
         figures=_figures(model) if status == ModelStatus.DOWNLOADING else "",
         note=note or "",
+        moved=f"{model.follows or model.revision} has moved on the Hub" if updates.is_available(model) else "",
         stage=stage,
         digest=blake2s(f"{stage} {tuple(model)} {note}".encode(), digest_size=6).hexdigest(),
     )

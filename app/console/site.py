@@ -19,6 +19,7 @@ from app.console import (
     pages,
     sign_in,
     storage,
+    updates,
     workers,
 )
 from app.console.session import SessionRoute
@@ -35,6 +36,7 @@ _ROUTERS = (
     adding.router,
     details.router,
     models.router,
+    updates.router,
     deployments.router,
     activity.router,
     news.router,

@@ -72,6 +72,12 @@ class ModelRow(Base):
     """Higher goes first: see `OperationRow.place`."""
     paused: Mapped[bool] = mapped_column(server_default=false())
     """Its pending operation is paused. Stored here, too: a poll of a model that reads both rows takes twice as long."""
+    follows: Mapped[str | None] = mapped_column(String(250))
+    """The branch or tag that its revision, a commit, was at: it is an update of an older model of that."""
+    latest: Mapped[str | None] = mapped_column(String(64))
+    """The commit that its branch or tag was at on the Hub when that was last looked up."""
+    looked_at: Mapped[datetime | None]
+    """When that was, whether the Hub told it or not. Null: not since it is ready."""
 
 
 class FileRow(Base):

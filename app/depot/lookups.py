@@ -40,7 +40,7 @@ class Kind:
 
 
 LATEST = Kind("latest", answers_within=5, fresh=2)
-"""Takes a model's id and returns `{"commit": …}`. Each kind may also return `{"message": …, "again": …, "reason": …}`."""
+"""Takes a model's id, and maybe a sealed token, and returns `{"commit": …}`. Each kind may also return `{"message": …, "again": …, "reason": …}`."""
 PLAN = Kind("plan", answers_within=8, fresh=5)
 """Takes a selection with a sealed token, which belongs to the job's id, and returns `{"plan": …}`."""
 SEARCH = Kind("search", answers_within=8, fresh=60)
@@ -69,12 +69,14 @@ class Lookups:
         self._redis, self._sealer, self._patience = redis, sealer, patience
         self._asked: dict[Hashable, asyncio.Task[Mapping[str, Any]]] = {}
 
-    async def latest(self, model_id: UUID) -> str:
-        """Return the commit that the model's revision is at on the Hub now.
+    async def latest(self, model_id: UUID, token: str | None = None) -> str:
+        """Return the commit that the model's branch or tag is at on the Hub now.
 
-        Raises `NoAnswer` while it can't be determined, and `Conflict` if the Hub does not tell it.
+        Raises `NoAnswer` while it can't be determined, and `Conflict` if the Hub does not tell it to this token.
         """
-        match await self._answer(LATEST, model_id, str(model_id)):
+        job_id = uuid4().hex
+        asked = (str(model_id), self._seal(token, job_id)) if token else (str(model_id),)
+        match await self._answer(LATEST, (model_id, _whose(token)), *asked, job_id=job_id):
             case {"commit": str(commit)}:
                 return commit
             case {"message": str(message), "again": False}:
@@ -92,9 +94,7 @@ class Lookups:
             "exclude": selection.exclude,
             "sealed_token": self._seal(token, job_id) if token else None,
         }
-        # What one token opens is for its holder only.
-        whose = hashlib.sha256(token.encode()).digest() if token else None
-        match await self._answer(PLAN, (selection.fingerprint, whose), asked, job_id=job_id):
+        match await self._answer(PLAN, (selection.fingerprint, _whose(token)), asked, job_id=job_id):
             case {"plan": dict(plan)}:
                 return plan
             case answer:
@@ -160,6 +160,11 @@ class Lookups:
                 async with asyncio.timeout(_PARTING):
                     await self._redis.zrem(QUEUE, job.job_id)
         return {"message": problem, "again": True, "reason": Reason.UNAVAILABLE}
+
+
+def _whose(token: str | None) -> bytes | None:
+    """Return what marks an answer as this token's: what one token opens is for its holder only."""
+    return hashlib.sha256(token.encode()).digest() if token else None
 
 
 def _refusal(answer: Mapping[str, Any]) -> Refusal:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.errors import BadRequest
 
@@ -29,6 +29,8 @@ class Selection:
     revision: str
     include: tuple[str, ...]
     exclude: tuple[str, ...]
+    follows: str | None = field(default=None, compare=False)
+    """The branch or tag of which `revision`, a commit, is an update. It selects nothing."""
 
     @property
     def fingerprint(self) -> str:

@@ -1,7 +1,7 @@
 """Requests to fetch a model: a new one, one in `error` again, the wrong files of a ready one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -53,14 +53,7 @@ async def create_new(connection: Writer, wanted: Sequence[Create]) -> dict[UUID,
     """Begin to fetch those of `wanted` without a model row. Return the operations by id."""
     by_model = {uuid4(): one for one in wanted}
     models = [
-        {
-            "id": model_id,
-            "name": one.selection.name,
-            "revision": one.selection.revision,
-            "include": list(one.selection.include),
-            "exclude": list(one.selection.exclude),
-            "fingerprint": one.selection.fingerprint,
-        }
+        {"id": model_id, "fingerprint": one.selection.fingerprint, **asdict(one.selection)}
         for model_id, one in by_model.items()
     ]
     made = (await connection.execute(_INSERT[connection.dialect.name], models)).scalars().all()

@@ -47,6 +47,8 @@ COLUMNS: tuple[Any, ...] = (
     ModelRow.last_pulled_with,
     ModelRow.priority,
     ModelRow.paused,
+    ModelRow.follows,
+    ModelRow.latest,
 )
 """The columns a caller sees."""
 SELECTED: tuple[Any, ...] = (
@@ -58,6 +60,7 @@ SELECTED: tuple[Any, ...] = (
     ModelRow.exclude,
     ModelRow.fingerprint,
     ModelRow.commit,
+    ModelRow.follows,
 )
 """The columns of a `SelectedModel`."""
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import cast
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, func, or_, select
 
 from app.db.session import Reader
 from app.db.tables import ModelRow
@@ -23,7 +23,9 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 _MOST_COMBINED = 8
 """Selections of one commit of which every union has a commit: 255 of them. Of more, only all together and each alone."""
 _COLUMNS = (
-    *SELECTED,
+    *(column for column in SELECTED if column is not ModelRow.revision),
+    # An update answers for the branch or tag that it follows.
+    func.coalesce(ModelRow.follows, ModelRow.revision).label("revision"),
     ModelRow.downloaded,
     ModelRow.total,
     ModelRow.reason,
@@ -31,7 +33,9 @@ _COLUMNS = (
     ModelRow.created_at,
     ModelRow.updated_at,
 )
-_KEPT = select(*_COLUMNS).where(~ModelRow.deleting).order_by(ModelRow.created_at, ModelRow.id)
+_OLDEST_FIRST = (ModelRow.follows.is_not(None), ModelRow.created_at, ModelRow.id)
+"""Updates last: their commits are newer, also where one was fetched for itself before."""
+_KEPT = select(*_COLUMNS).where(~ModelRow.deleting).order_by(*_OLDEST_FIRST)
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _NAMED = _KEPT.where(ModelRow.name.in_(bindparam("names", expanding=True)))
 

@@ -37,6 +37,8 @@ class SelectedModel(Protocol):
     exclude: Sequence[str]
     fingerprint: str
     commit: str | None
+    follows: str | None
+    """The branch or tag that `revision`, a commit, was fetched as an update of."""
 
 
 class StandingModel(Record, Protocol):
@@ -95,6 +97,8 @@ class ModelRecord(Record, Protocol):
     last_pulled_with: str | None
     priority: int
     paused: bool
+    follows: str | None
+    latest: str | None
 
 
 class FileRecord(Record, Protocol):

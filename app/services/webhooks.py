@@ -28,6 +28,7 @@ _TOLD: tuple[Any, ...] = (
     ModelRow.path,
     ModelRow.reason,
     ModelRow.message,
+    ModelRow.latest,
 )
 _SHOWN: tuple[Any, ...] = (
     WebhookRow.id,
@@ -58,6 +59,7 @@ class Event(StrEnum):
     READY = "model.ready"
     ERROR = "model.error"
     DELETED = "model.deleted"
+    UPDATE_AVAILABLE = "model.update_available"
 
 
 class Message(NamedTuple):

@@ -26,8 +26,17 @@ from app.settings.kinds import (
 from app.storage.locations import S3Options, is_bucket
 
 PREFIX = "DEPOT_"
-_PAIRS = {"s3_secret_key": "s3_access_key", "tls_key": "tls_certificate", "webhook_secret": "webhook_url"}
+_PAIRS = {
+    "bootstrap_secret": "bootstrap_key",
+    "s3_secret_key": "s3_access_key",
+    "tls_key": "tls_certificate",
+    "webhook_secret": "webhook_url",
+}
 """Settings that make sense only with another one: that one is named second."""
+_OF_FOLDERS = {
+    "fetcher": "huggingface_hub fetches into folders only: use own",
+    "files_accel": "a proxy can't send files of a bucket: unset it",
+}
 
 
 class Settings(BaseSettings):
@@ -41,9 +50,7 @@ class Settings(BaseSettings):
     database_pool: int = Field(
         10, ge=1, le=1000, description="How many connections a process may have, for reading and for writing each."
     )
-    statement_timeout: float = Field(
-        30.0, ge=1, le=3600, description="How long PostgreSQL may take over one statement, in seconds."
-    )
+    statement_timeout: float = Field(30.0, ge=1, le=3600, description="Most seconds of one statement of PostgreSQL.")
     redis_url: RedisUrl = Field(
         description="The Redis that wakes the workers: redis://:password@host:6379/0 or unix:///path."
     )
@@ -76,8 +83,7 @@ class Settings(BaseSettings):
         description="The Hub to fetch from. HF_ENDPOINT is honoured too.",
     )
     hub_redirects_inside: bool = Field(
-        default=False,
-        description="Whether the Hub may redirect a worker to loopback, link-local and cloud metadata addresses.",
+        False, description="Whether the Hub may redirect a worker to loopback, link-local and cloud metadata addresses."
     )
     hub_client_certificate: str = Field(
         "", description="A file with a certificate in PEM that workers show a Hub that asks for one."
@@ -113,6 +119,11 @@ class Settings(BaseSettings):
         "", description="Names of models that may be fetched so, comma-separated, with * and ?. Default: all."
     )
     hub_token: SecretStr = Field(SecretStr(""), description="The depot's own Hub token, for what is fetched so.")
+    update_check: float = Field(
+        21_600.0,
+        ge=0,
+        description="How often workers look whether a model's branch moved on the Hub, in seconds. 0: never.",
+    )
     hub_search: bool = Field(
         default=True, description="Whether the Hub's models may be searched by name through this server: on or off."
     )
@@ -187,7 +198,7 @@ class Settings(BaseSettings):
         2_592_000.0, description="How long a deployment that a pull declared lasts without another pull, in seconds."
     )
     webhook_url: SecretAddress = Field(
-        SecretStr(""), description="Where workers send a message when a model is ready, in error or deleted."
+        SecretStr(""), description="Where workers tell that a model is ready, in error or deleted, or has an update."
     )
     webhook_secret: WebhookKeys = Field(
         SecretStr(""),
@@ -195,8 +206,7 @@ class Settings(BaseSettings):
         description="Signs these messages: whsec_ and 24 to 64 bytes in base64. Several, comma-separated: each signs.",
     )
     webhook_inside: bool = Field(
-        default=False,
-        description="Whether WEBHOOK_URL may have a loopback, link-local or cloud metadata address: on or off.",
+        False, description="Whether WEBHOOK_URL may have a loopback, link-local or cloud metadata address: on or off."
     )
     webhook_retention: Seconds = Field(
         604_800.0, description="How long a message is kept, and sent again until it is delivered, in seconds."
@@ -238,18 +248,11 @@ class Settings(BaseSettings):
             raise ValueError(f"set both {PREFIX}{first.upper()} and {PREFIX}{name.upper()}, or neither")
         return value
 
-    @field_validator("fetcher")
+    @field_validator(*_OF_FOLDERS)
     @classmethod
     def _needs_a_folder(cls, value: str, info: ValidationInfo) -> str:
-        if value == "snapshot" and is_bucket(info.data.get("storage", "")):
-            raise ValueError("huggingface_hub fetches into folders only: use own, or name a folder in DEPOT_STORAGE")
-        return value
-
-    @field_validator("files_accel")
-    @classmethod
-    def _of_a_folder(cls, value: str, info: ValidationInfo) -> str:
-        if value and is_bucket(info.data.get("storage", "")):
-            raise ValueError("a proxy can't send files of a bucket: unset it, or name a folder in DEPOT_STORAGE")
+        if value not in {"", "own"} and is_bucket(info.data.get("storage", "")):
+            raise ValueError(f"{_OF_FOLDERS[info.field_name or '']}, or name a folder in DEPOT_STORAGE")
         return value
 
     @field_validator("files_redirect")
@@ -268,11 +271,8 @@ class Settings(BaseSettings):
 
     @field_validator("bootstrap_secret")
     @classmethod
-    def _key_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        secret, key = value.get_secret_value(), info.data.get("bootstrap_key")
-        if bool(secret) != bool(key):
-            raise ValueError("set both DEPOT_BOOTSTRAP_KEY and DEPOT_BOOTSTRAP_SECRET, or neither")
-        if secret and not SECRET.fullmatch(secret):
+    def _key_secret(cls, value: SecretStr) -> SecretStr:
+        if value and not SECRET.fullmatch(value.get_secret_value()):
             raise ValueError("it must have 16 to 200 characters, without spaces")
         return value
 

@@ -21,6 +21,7 @@ _ID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$
 _TIME = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"}
 _TEXT = {"type": "string", "minLength": 1}
 _TEXT_OR_NULL = {"type": ["string", "null"]}
+_ID_OR_NULL = {"anyOf": [_ID, {"type": "null"}]}
 _BYTES_OR_NULL = {"type": ["integer", "null"], "minimum": 0}
 _STATUS = {"enum": ["creating", "downloading", "ready", "error"]}
 _STRINGS = {"type": "array", "items": {"type": "string"}}
@@ -66,6 +67,8 @@ MODEL = _object(
     last_pulled_with=_TEXT_OR_NULL,
     priority={"type": "integer"},
     paused={"type": "boolean"},
+    follows=_TEXT_OR_NULL,
+    latest=_TEXT_OR_NULL,
 )
 MODELS = _list("models", MODEL)
 _LINK = r"^/v2/ai/(model|deployment|api-key)/[0-9a-f-]{36}$"
@@ -130,7 +133,7 @@ FILES = _list(
     "files",
     _object(path=_TEXT, size={"type": "integer", "minimum": 0}, sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}),
 )
-LATEST = _object(revision=_TEXT, commit=_TEXT, latest=_TEXT, moved={"type": "boolean"})
+LATEST = _object(revision=_TEXT, commit=_TEXT, latest=_TEXT, moved={"type": "boolean"}, held_by=_ID_OR_NULL)
 _COUNT = {"type": "integer", "minimum": 0}
 _COUNT_OR_NULL = _BYTES_OR_NULL
 _FLAG = {"type": "boolean"}

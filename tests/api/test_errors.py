@@ -122,6 +122,7 @@ def test_the_document_lists_every_operation_of_the_contract_once(api: Api) -> No
             "delete-ai-api-key",
             "list-model-files",
             "get-latest-commit",
+            "refresh-model",
             "watch-model",
             "update-model",
             "plan-model",

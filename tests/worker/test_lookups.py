@@ -59,10 +59,22 @@ def test_a_branch_that_moves_is_told_and_no_token_is_sent(start_depot: StartDepo
     depot = start_depot()
     model_id, before = fetched(depot, huggingface_token=TOKEN), repo.branches["main"]
     hub.forget()
-    assert latest(depot, model_id) == {"revision": "main", "commit": before, "latest": before, "moved": False}
+    assert latest(depot, model_id) == {
+        "revision": "main",
+        "commit": before,
+        "latest": before,
+        "moved": False,
+        "held-by": None,
+    }
     after = repo.commit({"config.json": b"[]"})
     until(lambda: latest(depot, model_id)["moved"], depot.logs)
-    assert latest(depot, model_id) == {"revision": "main", "commit": before, "latest": after, "moved": True}
+    assert latest(depot, model_id) == {
+        "revision": "main",
+        "commit": before,
+        "latest": after,
+        "moved": True,
+        "held-by": None,
+    }
     assert {request.place for request in hub.requests} == {"revision"}
     assert {request.authorization for request in hub.requests} == {None}
     assert depot.model(model_id)["commit"] == before
@@ -91,7 +103,13 @@ def test_a_commit_stays_where_it_is_and_nobody_is_asked(start_depot: StartDepot,
     commit = repo.branches["main"]
     model_id = fetched(depot, revision=commit)
     hub.forget()
-    assert latest(depot, model_id) == {"revision": commit, "commit": commit, "latest": commit, "moved": False}
+    assert latest(depot, model_id) == {
+        "revision": commit,
+        "commit": commit,
+        "latest": commit,
+        "moved": False,
+        "held-by": None,
+    }
     assert hub.requests == []
 
 

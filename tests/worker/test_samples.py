@@ -9,15 +9,16 @@ from app.depot.volume import Volume
 from app.services import samples
 from app.storage.posix import PosixStore
 from tests.processes import BUSY
+from worker.ending import beside
 from worker.metrics import WorkerMetrics
-from worker.samples import recording
+from worker.samples import record
 
 
 async def test_a_worker_records_bytes_once_and_the_storage_as_it_is(database: Database, tmp_path: Path) -> None:
     volume = Volume(PosixStore(tmp_path), writes=True)
     metrics = WorkerMetrics(volume, 1)
     metrics.arrived(5_000)
-    async with asyncio.timeout(10 + BUSY), recording(database, volume, metrics, every=0.01):
+    async with asyncio.timeout(10 + BUSY), beside(record(database, volume, metrics, every=0.01)):
         await _until_recorded(database, 5_000)
         metrics.arrived(300)
         rows = await _until_recorded(database, 5_300)
@@ -31,7 +32,7 @@ async def test_a_storage_that_is_away_leaves_a_gap_and_no_wrong_figure(database:
     volume = Volume(PosixStore(tmp_path / "away"), writes=True)
     metrics = WorkerMetrics(volume, 1)
     metrics.arrived(7)
-    async with asyncio.timeout(10 + BUSY), recording(database, volume, metrics, every=0.01):
+    async with asyncio.timeout(10 + BUSY), beside(record(database, volume, metrics, every=0.01)):
         rows = await _until_recorded(database, 7)
     assert (rows[-1].used, rows[-1].free) == (None, None)
 

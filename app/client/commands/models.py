@@ -114,6 +114,7 @@ def show(depot: Depot, model: str, *, files: bool, wide: bool, as_json: bool) ->
         and f"{size(found['downloaded'])} of {size(found['total'])}",
         "selection": selection(found),
         "commit": found["commit"],
+        "update": _moved(found) and f"{found['follows'] or found['revision']} is at {found['latest']} on the Hub",
         "used by": ", ".join(users),
         "pulled": _pulled(found),
         "created": _time(found["created-at"]),
@@ -122,6 +123,11 @@ def show(depot: Depot, model: str, *, files: bool, wide: bool, as_json: bool) ->
     for title, value in told.items():
         if value:
             say(f"{title:<10} {value}")
+
+
+def _moved(model: Json) -> bool:
+    """Return whether a ready model's branch was elsewhere when the depot last looked."""
+    return model["status"] == ModelStatus.READY and model.get("latest") not in {None, model["commit"]}
 
 
 def _pulled(model: Json) -> str:

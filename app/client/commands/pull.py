@@ -28,6 +28,7 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
         "modeldepot pull https://huggingface.co/owner/name/tree/v1.0 --include '*.safetensors' --dry-run",
         "modeldepot pull mistralai/Mistral-7B-v0.3 --token-file ~/.cache/huggingface/token",
         "modeldepot pull acme/chat acme/embeddings --detach",
+        "modeldepot pull acme/chat --update",
     )
 )
 @with_depot
@@ -41,6 +42,7 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @click.option("--token-stdin", is_flag=True, help="Read the Hub token from standard input.")
 @click.option("--no-token", is_flag=True, help="Send no Hub token, also when HF_TOKEN holds one.")
 @click.option("--dry-run", is_flag=True, help="Say what it would fetch and whether that fits; fetch nothing.")
+@click.option("--update", is_flag=True, help="If its branch has moved on the Hub, fetch what it is at now, too.")
 @click.option("--detach", is_flag=True, help="Ask for it, print the model's id, and don't wait.")
 def pull(
     depot: Depot,
@@ -53,13 +55,14 @@ def pull(
     token_stdin: bool,
     no_token: bool,
     dry_run: bool,
+    update: bool,
     detach: bool,
     as_json: bool,
 ) -> None:
     """Have the depot fetch models, watch them arrive, and print the folders they are in.
 
-    A model that is there already is a success, and you are told if its branch has moved on the Hub since; one that is
-    under way is followed; one that is in error is tried again, from what had arrived. Of several, one that fails leaves
+    A model that is there already is a success, and you are told if its branch has moved on the Hub since: --update
+    fetches what that is at now, as a model beside it, and shares what did not change. One that is under way is followed; one that is in error is tried again, from what had arrived. Of several, one that fails leaves
     the others alone. The Hub token of gated and private models is read from HF_TOKEN, or from a file or standard input:
     on a command line it would be seen by all of the machine. The token of `hf auth login` is sent only if its file is
     named. Ctrl-C ends the watching, not the download.
@@ -74,7 +77,7 @@ def pull(
     if dry_run:
         _plan(depot, bodies, attempts, as_json=as_json)
     else:
-        _pull(depot, bodies, attempts, token, detach=detach, as_json=as_json)
+        _pull(depot, bodies, attempts, token, update=update, detach=detach, as_json=as_json)
     attempts.finish()
 
 
@@ -93,13 +96,20 @@ def _plan(depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, *, as_js
 
 
 def _pull(
-    depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, token: Token | None, *, detach: bool, as_json: bool
+    depot: Depot,
+    bodies: Mapping[str, Json],
+    attempts: Attempts,
+    token: Token | None,
+    *,
+    update: bool,
+    detach: bool,
+    as_json: bool,
 ) -> None:
     """Ask for all models before the first is followed, so that they are fetched side by side."""
     begun, models = {}, []
     for name, body in bodies.items():
         with attempts.of(name), _token_missed(token):
-            begun[name] = _begin(depot, body)
+            begun[name] = _begin(depot, body, update=update)
     to_come = [_label(model) for model, _ in begun.values()]
     for name, one in begun.items():
         del to_come[0]
@@ -151,39 +161,66 @@ def _label(model: Json) -> str:
     return str(model["id"] if selection(model) else model["name"])
 
 
-def _begin(depot: Depot, body: Json) -> tuple[Json, str | None]:
-    """Return (the model, the operation that fetches it or `None` if it existed)."""
+def _begin(depot: Depot, body: Json, *, update: bool = False) -> tuple[Json, str | None]:
+    """Return (the model, the operation that fetches it or `None` if it existed). `update`: what its branch is at now."""
     try:
         operation = depot.create_model(body)
     except InTheWay as error:
-        existing = _ID.search(error.message)
-        if existing is None:
-            raise
-        model = depot.model(existing[0])
-        _say_how_it_is(depot, model)
+        model = _named_by(depot, error)
+        _say_how_it_is(model)
+        if model["status"] != ModelStatus.READY or model.get("deleting"):
+            return model, None
+        if update:
+            return _update(depot, model, body.get("huggingface-token"))
+        _say_whether_it_moved(depot, model)
         return model, None
     return depot.model(operation["reference"]["id"]), operation["id"]
 
 
-def _say_how_it_is(depot: Depot, model: Json) -> None:
-    """Report the state of an existing model; if it is ready, also whether its revision has moved."""
+def _update(depot: Depot, model: Json, token: str | None) -> tuple[Json, str | None]:
+    """Return what `_begin` does, of the model of the newest commit."""
+    try:
+        operation = depot.refresh_model(model["id"], token)
+    except InTheWay as error:
+        say(error.message, err=True)
+        return _named_by(depot, error), None
+    new = depot.model(operation["reference"]["id"])
+    say(
+        f"{new['follows']} has moved to {new['revision'][:12]}, which model {new['id']} holds. The former one stays:",
+        f"modeldepot rm {model['id']} removes it",
+        err=True,
+    )
+    return new, operation["id"]
+
+
+def _named_by(depot: Depot, error: InTheWay) -> Json:
+    """Return the model that a refusal names. Raises the refusal if it names none."""
+    named = _ID.search(error.message)
+    if named is None:
+        raise error
+    return depot.model(named[0])
+
+
+def _say_how_it_is(model: Json) -> None:
+    """Report the state of an existing model."""
     ready = model["status"] == ModelStatus.READY
     how = "being deleted" if model.get("deleting") else "here already" if ready else "under way already"
     say(f"{model['name']} is {how}, as model {model['id']}", err=True)
     if model.get("paused"):
         say(f"It is paused. To go on with it: modeldepot resume {model['id']}", err=True)
-    if not ready or model.get("deleting"):
-        return
+
+
+def _say_whether_it_moved(depot: Depot, model: Json) -> None:
+    """Report whether the branch of a ready model has moved, and how to have what it is at now."""
     try:
         told = depot.latest(model["id"])
     except CannotDo as error:
         say(f"Whether {model['revision']} has moved since can't be told: {error.message}", err=True)
         return
     if told["moved"]:
-        newer = " ".join(["modeldepot pull", model["name"], selection(model | {"revision": told["latest"]})])
+        held_by, words = told.get("held-by"), " ".join(filter(None, (model["name"], selection(model))))
         say(
             f"{told['revision']} has moved: this is commit {told['commit'][:12]}, the Hub is at {told['latest'][:12]}.",
-            f"To have that, too: {newer}",
-            f"To have it in this one's place, remove this one first: modeldepot rm {model['id']}",
+            f"Model {held_by} has that." if held_by else f"To have that, too: modeldepot pull {words} --update",
             err=True,
         )

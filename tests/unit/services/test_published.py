@@ -40,6 +40,7 @@ class _Row:
     message: str | None = None
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     updated_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    follows: str | None = None
 
 
 def _row(

@@ -1,0 +1,96 @@
+"""Updates: whether the branch or tag of a model has moved on the Hub, and which model holds what it is at now.
+
+A model of a commit that nobody asked for by a branch never moves.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.orm import aliased
+
+from app.db.clock import moment, now
+from app.db.session import Reader, Writer
+from app.db.tables import ModelRow
+from app.domain.repositories import Selection
+from app.domain.states import ModelStatus
+from app.services import webhooks
+from app.services.rows import ModelRecord, StandingModel
+from app.services.webhooks import Event
+
+_BRANCH = func.coalesce(ModelRow.follows, ModelRow.revision)
+_MOVES: ColumnElement[bool] = ModelRow.commit != _BRANCH
+_LOOKED_AT = func.coalesce(ModelRow.looked_at, ModelRow.updated_at)
+"""The download of a model looks, too: it asks the Hub which commit the revision is at."""
+_STANDING: tuple[Any, ...] = (ModelRow.id, ModelRow.status, ModelRow.deleting, ModelRow.commit)
+
+
+class Branch(NamedTuple):
+    """A branch or tag of a repository."""
+
+    name: str
+    revision: str
+
+
+async def claim(connection: Writer, *, every: float) -> Branch | None:
+    """Return the branch that was looked up longest ago, over `every` seconds, which nobody else gets for that long."""
+    due = select(ModelRow.id).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting, _MOVES)
+    due = due.where(moment(-every) > _LOOKED_AT).order_by(_LOOKED_AT).limit(1).with_for_update(skip_locked=True)
+    mine = update(ModelRow).where(ModelRow.id == due.scalar_subquery()).values(looked_at=now())
+    row = (await connection.execute(mine.returning(ModelRow.name, _BRANCH))).one_or_none()
+    if row is None:
+        return None
+    branch = Branch(*row)
+    await connection.execute(update(ModelRow).where(*_of(branch)).values(looked_at=now()))
+    return branch
+
+
+async def found(connection: Writer, branch: Branch, commit: str) -> None:
+    """Write what a branch is at on the Hub. Once for each commit, tell of the models that have an update by that."""
+    other = or_(ModelRow.latest.is_(None), ModelRow.latest != commit)
+    written = update(ModelRow).where(*_of(branch), other).values(latest=commit, looked_at=now())
+    rows = (await connection.execute(written.returning(ModelRow.id, ModelRow.commit))).all()
+    for model_id, has in rows:
+        if has != commit and await heir(connection, model_id) is None:
+            await webhooks.record(connection, Event.UPDATE_AVAILABLE, model_id)
+
+
+def is_available(model: ModelRecord) -> bool:
+    """Return whether the branch or tag of a ready model was elsewhere when it was last looked up."""
+    return model.status == ModelStatus.READY and model.latest not in {None, model.commit}
+
+
+async def heir(connection: Reader, model_id: UUID) -> StandingModel | None:
+    """Return the model that holds, or fetches, what another one's branch or tag is at, of the same files."""
+    return (await heirs(connection, [model_id])).get(model_id)
+
+
+async def heirs(connection: Reader, model_ids: Sequence[UUID]) -> dict[UUID, StandingModel]:
+    """Return such a model for each of `model_ids` that has one."""
+    old = aliased(ModelRow)
+    at_latest = or_(ModelRow.commit == old.latest, ModelRow.revision == old.latest)
+    patterns: tuple[Any, ...] = (ModelRow.include, ModelRow.exclude, old.include, old.exclude)
+    query = select(*_STANDING, old.id.label("old_id"), *patterns).join(old, (old.name == ModelRow.name) & at_latest)
+    query = query.where(old.id.in_(model_ids), old.id != ModelRow.id, ~ModelRow.deleting)
+    rows = (await connection.execute(query.order_by(ModelRow.created_at, ModelRow.id))).all()
+    # PostgreSQL does not compare JSON.
+    return {row.old_id: cast("StandingModel", row) for row in rows if row[-4:-2] == row[-2:]}
+
+
+async def follow(connection: Writer, selection: Selection) -> StandingModel | None:
+    """Have the model with this selection, if there is one, follow the selection's branch. Return it."""
+    mine = update(ModelRow).where(ModelRow.fingerprint == selection.fingerprint).values(follows=selection.follows)
+    row = (await connection.execute(mine.returning(*_STANDING))).one_or_none()
+    return cast("StandingModel | None", row)
+
+
+def _of(branch: Branch) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of its ready models."""
+    return (
+        ModelRow.name == branch.name,
+        _BRANCH.expression == branch.revision,
+        ModelRow.status == ModelStatus.READY,
+        ~ModelRow.deleting,
+        _MOVES,
+    )
