@@ -43,6 +43,8 @@ def test_json_is_what_the_api_says(shell: Shell) -> None:
     assert pulled == shell.depot.model(pulled["id"])
     assert json.loads(shell.done("show", name, "--json")) == pulled
     assert json.loads(shell.done("pull", name, "--json", "--detach")) == pulled
+    # That has looked, too, whether the branch has moved.
+    pulled["latest"] = pulled["commit"]
     assert json.loads(shell.done("wait", name, "--json")) == pulled
     assert json.loads(shell.done("ls", "--json")) == shell.depot.client.get("/ai/model").json()
     files = shell.depot.client.get(f"/ai/model/{pulled['id']}/files").json()
@@ -66,6 +68,7 @@ def test_a_pull_of_what_is_there_says_so_and_is_a_success(shell: Shell) -> None:
 def test_a_pull_of_what_is_there_says_that_its_branch_has_moved_and_what_to_do(shell: Shell) -> None:
     name = shell.repository()
     path = shell.done("pull", name, "--include", "*.json").strip()
+    model_id = shell.id_of(name)
     assert "moved" not in shell.run("pull", name, "--include", "*.json").stderr
     repo = shell.hub.repos["models", name]
     before, after = repo.branches["main"], repo.commit({"config.json": b"[]"})
@@ -80,9 +83,14 @@ def test_a_pull_of_what_is_there_says_that_its_branch_has_moved_and_what_to_do(s
     lines = told()
     assert before[:12] in lines
     assert after[:12] in lines
-    (line,) = [line for line in lines.splitlines() if f"--revision {after}" in line]
-    newer = shell.done(*shlex.split(line.partition(": modeldepot ")[2])).strip()
+    (line,) = [line for line in lines.splitlines() if line.endswith("--update")]
+    update = shlex.split(line.partition(": modeldepot ")[2])
+    newer = shell.done(*update).strip()
     assert [file.read_bytes() for file in Path(newer).iterdir()] == [b"[]"]
+    assert [file.read_bytes() for file in Path(path).iterdir()] == [b"{}"]
+    assert shell.done(*update).strip() == newer
+    assert f"main is at {after}" in shell.done("show", model_id)
+    assert re.search("^Model [0-9a-f-]{36} has that", told(), re.MULTILINE)
     assert "moved" in shell.run("pull", name, "--include", "*.json", "--detach").stderr
     repo.private = True
     until(lambda: "can't be told" in shell.run("pull", name, "--include", "*.json").stderr, shell.depot.logs)
