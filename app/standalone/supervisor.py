@@ -204,8 +204,9 @@ def _caught_signals() -> Iterator[socket.socket]:
         try:
             yield reader
         finally:
+            # The process ends: one more Ctrl-C must not make a failure of that.
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if number in _STOP_SIGNALS else handler)
             signal.set_wakeup_fd(before_fd)
 
 
