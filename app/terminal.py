@@ -13,6 +13,8 @@ import click
 _GAP = "  "
 _NARROWEST = 8
 """Characters to which a column is cut at most."""
+_READABLE = 12
+"""Characters to which a column is cut before a spare one is left out."""
 _AGES = ((31_536_000, "y"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -32,10 +34,12 @@ def give(value: str) -> None:
     click.echo(shown(value) if sys.stdout.isatty() else value)  # noqa: TID251  # here
 
 
-def table(lines: Iterable[Sequence[object]], *, wide: bool = False, spare: str = "") -> None:
+def table(lines: Iterable[Sequence[object]], *, wide: bool = False, spare: tuple[str, ...] = ()) -> None:
     """Print `lines` in columns; the first line is the titles.
 
-    On a terminal that is too narrow the column titled `spare` is left out and the widest columns are cut, unless `wide`.
+    On a terminal that is too narrow the widest columns are cut, and columns are left out whose titles are in `spare`,
+    unless `wide`: the first, which is no use when it is cut, if anything must go; others, one by one, if without that the
+    columns would be too narrow to be read.
     """
     cells = [[shown(word) for word in line] for line in lines]
     if wide or not sys.stdout.isatty():
@@ -101,11 +105,14 @@ class CommandError(click.ClickException):
         super().__init__("\n".join(map(shown, (message, *lines))))
 
 
-def _fitted(cells: list[list[str]], columns: int, spare: str) -> tuple[list[list[str]], list[int]]:
-    """Return the cells without the spare column if they are too wide, and the columns' widths, the widest cut."""
+def _fitted(cells: list[list[str]], columns: int, spare: tuple[str, ...]) -> tuple[list[list[str]], list[int]]:
+    """Return the cells without the spare columns for which there is no room, and the columns' widths, the widest cut."""
     widths = _widths(cells)
-    if spare in cells[0] and _total(widths) > columns:
-        at = cells[0].index(spare)
+    for title in spare:
+        least = widths if title == spare[0] else [min(width, _READABLE) for width in widths]
+        if _total(least) <= columns:
+            break
+        at = cells[0].index(title)
         cells = [line[:at] + line[at + 1 :] for line in cells]
         del widths[at]
     while _total(widths) > columns and max(widths) > _NARROWEST:

@@ -204,7 +204,7 @@ def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool, wide: bo
         print_json({"audit": [_object(row) for row in rows]})
         return
     titles = ("AT", "KEY", "KEY NAME", "ACTION", "RESOURCE", "ID", "FROM", "OUTCOME")
-    table([titles, *(_line(row) for row in rows)], wide=wide, spare="ID")
+    table([titles, *(_line(row) for row in rows)], wide=wide, spare=("ID",))
 
 
 def _line(row: AuditRecord) -> Sequence[object]:

@@ -1,7 +1,6 @@
 """`modeldepot operations`: the operations, which worker holds them, and since when."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,28 @@ import click
 from app.api import schemas
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import settings_in
-from app.client.commands.options import data_option, epilog, wide_option
+from app.client.commands.options import data_option, epilog, patterns_argument, quiet_option, wide_option
+from app.client.names import limit_of
 from app.db.session import Reader
 from app.domain.states import OperationState
 from app.services import history
 from app.services.rows import HistoryRecord
-from app.terminal import print_json, say, table, when
+from app.terminal import give, print_json, say, table, when
 
 _TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "ATTEMPTS", "DUE", "MESSAGE")
+_SPARE = ("ID", "ATTEMPTS", "SINCE", "HELD BY")
 
 
 @click.command(
     epilog=epilog(
-        "modeldepot operations", "modeldepot operations --state failure", "modeldepot operations --all --json"
+        "modeldepot operations",
+        "modeldepot operations --state failure 'acme/*'",
+        "modeldepot operations -q llama | xargs modeldepot wait",
+        "modeldepot operations --all --json",
     )
 )
 @data_option
+@patterns_argument
 @click.option(
     "--state",
     type=click.Choice([state.value for state in OperationState]),
@@ -37,9 +42,14 @@ _TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "ATTEMPTS", "D
 @click.option("--all", "every", is_flag=True, help="Those in any state.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="How many, at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's objects, with more in them.")
+@quiet_option
 @wide_option
-def operations(data: Path, state: str, limit: int, *, every: bool, wide: bool, as_json: bool) -> None:
+def operations(
+    data: Path, patterns: Sequence[str], state: str, limit: int, *, every: bool, quiet: bool, wide: bool, as_json: bool
+) -> None:
     """Show what is pending, which worker holds it since when, or when it is due; the newest last.
+
+    All, or what is about models whose name a pattern such as 'acme/*' matches or a word is in.
 
     A worker holds an operation by a lease that it renews. One whose lease has run out was killed, or can't reach the
     database: another worker goes on in its place. Those that nobody holds are due: now if a worker is free, or after
@@ -47,15 +57,24 @@ def operations(data: Path, state: str, limit: int, *, every: bool, wide: bool, a
     """
 
     async def work(connection: Reader) -> Sequence[HistoryRecord]:
-        return await history.page(connection, limit=limit, state=None if every else OperationState(state))
+        only = None if every else OperationState(state)
+        return await history.page(connection, limit=limit, state=only, reach=limit_of(patterns))
 
     rows = in_a_transaction(settings_in(data), work)[::-1]
     if as_json:
         print_json({"operations": [_object(row) for row in rows]})
-    elif rows or not sys.stdout.isatty():
-        table([_TITLES, *(_line(row) for row in rows)], wide=wide, spare="ID")
+    elif quiet:
+        for row in rows:
+            give(str(row.id))
+    elif rows:
+        table([_TITLES, *(_line(row) for row in rows)], wide=wide, spare=_SPARE)
+    elif patterns:
+        where = "" if every else f" in the state {state!r}; --all looks at all states"
+        say(f"No operation is like that{where}.", err=True)
+    elif every:
+        say("There are no operations yet.", err=True)
     else:
-        say("There are no operations yet." if every else f"Nothing is in the state {state!r}; --all shows the others.")
+        say(f"Nothing is in the state {state!r}; --all shows the others.", err=True)
 
 
 def _line(row: HistoryRecord) -> tuple[str, ...]:

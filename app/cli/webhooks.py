@@ -44,7 +44,7 @@ def list_messages(data: Path, limit: int, *, undelivered: bool, wide: bool, as_j
     if as_json:
         print_json({"webhooks": [_object(row) for row in rows]})
     else:
-        table([_TITLES, *(_line(row) for row in rows)], wide=wide, spare="SINCE")
+        table([_TITLES, *(_line(row) for row in rows)], wide=wide, spare=("SINCE",))
 
 
 @webhooks.command(epilog=epilog("modeldepot webhooks redeliver 5f3c0b9e-0d0c-4f0e-9d8b-1b2f0f6a7c11"))

@@ -2,13 +2,13 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatch
 from uuid import UUID
 
 from app.client.depot import Depot, Json
 from app.client.exits import NotThere, Wrong
 from app.domain import pasted
 from app.domain.errors import BadRequest
+from app.domain.keys import NameLimit
 from app.domain.pasted import Pasted
 from app.domain.states import ModelStatus
 from app.terminal import did_you_mean
@@ -58,10 +58,15 @@ def named(depot: Depot, name: str, **only: object) -> list[Json]:
     return [model for model in models if model["name"].partition("/")[2].lower() == name.lower()]
 
 
+def limit_of(patterns: Sequence[str]) -> NameLimit:
+    """Return the limit to the names that a glob pattern matches, or that a word without wildcards is in."""
+    return NameLimit(tuple(pattern if set(pattern) & set("*?[") else f"*{pattern}*" for pattern in patterns))
+
+
 def matching(found: Sequence[Json], patterns: Sequence[str]) -> list[Json]:
-    """Return those of which a glob pattern matches the name, or a word without wildcards is in it; without any, all."""
-    globs = [pattern if set(pattern) & set("*?[") else f"*{pattern}*" for pattern in map(str.lower, patterns)]
-    return [one for one in found if not globs or any(fnmatch(one["name"].lower(), glob) for glob in globs)]
+    """Return those within the limit of the patterns; without any, all."""
+    limit = limit_of(patterns)
+    return [one for one in found if limit.permits(one["name"])]
 
 
 def find_deployment(depot: Depot, text: str) -> Json:

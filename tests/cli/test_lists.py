@@ -124,6 +124,32 @@ def test_several_are_removed_and_one_that_is_in_use_is_told(filled: Shell) -> No
     assert [one["state"] for one in operations] == ["success", "success"]
 
 
+def test_several_deployments_are_removed_each_by_itself(filled: Shell) -> None:
+    for name in ("one", "two", "three", "four"):
+        _done(filled, "deployments", "add", name, "Small-GGUF")
+    removed = filled.quick("deployments", "delete", "one", "never-was", "two")
+    assert removed.exit_code == 5
+    assert removed.stderr.startswith("Error: never-was: there is no deployment 'never-was'")
+    assert [line.split()[0] for line in removed.stderr.splitlines() if "is removed" in line] == ["one", "two"]
+    left = _done(filled, "deployments", "ls", "-q", "three").split()
+    operations = json.loads(_done(filled, "deployments", "rm", *left, "four", "--json"))["operations"]
+    assert [one["state"] for one in operations] == ["success", "success"]
+    assert [line.split()[0] for line in _done(filled, "deployments").splitlines()] == ["NAME", "chat", "other"]
+
+
+def test_a_terminal_asks_before_deployments_are_removed(filled: Shell, tmp_path: Path) -> None:
+    names = ("asked-1", "asked-2")
+    for name in names:
+        _done(filled, "deployments", "add", name, "Small-GGUF")
+    for key, code, left in ((b"\n", 1, True), (b"y\n", 0, False)):
+        with Terminal(tmp_path, filled.environment, "deployments", "rm", *names, columns=200, whole=True) as terminal:
+            until(lambda: "Delete these 2 deployments? [y/N]" in terminal.shown, lambda: terminal.shown)  # called here
+            assert "asked-1, which uses other/Small-GGUF" in terminal.shown
+            terminal.press(key)
+            assert terminal.ends() == code, terminal.shown
+        assert ("asked-1" in _done(filled, "deployments")) is left
+
+
 def test_a_terminal_asks_before_a_model_is_removed(filled: Shell, tmp_path: Path) -> None:
     name = filled.repository()
     _done(filled, "pull", name)

@@ -98,8 +98,8 @@ def test_a_terminal_shows_ages_in_lines_that_fit_and_says_when_there_is_nothing(
 ) -> None:
     by_hand.run(database_url, _fill)
 
-    def shows(*words: str) -> list[str]:
-        with Terminal(tmp_path, environment, "operations", *words, columns=90, whole=True) as terminal:
+    def shows(*words: str, columns: int = 90) -> list[str]:
+        with Terminal(tmp_path, environment, "operations", *words, columns=columns, whole=True) as terminal:
             assert terminal.ends() == 0, terminal.shown
             return terminal.lines
 
@@ -108,7 +108,32 @@ def test_a_terminal_shows_ages_in_lines_that_fit_and_says_when_there_is_nothing(
     assert len(lines) == 4
     assert max(map(len, (titles, *lines))) <= 90
     assert re.search(r"pending +(now|\d+[sm] ago) ", lines[0])
+    titles, *lines = shows(columns=60)
+    assert titles.split() == ["COMMAND", "ABOUT", "STATE", "DUE", "MESSAGE"]
+    assert max(map(len, (titles, *lines))) <= 60
     assert shows("--state", "timeout") == ["Nothing is in the state 'timeout'; --all shows the others."]
+
+
+def test_what_is_about_some_models_is_found_by_patterns_and_printed_by_its_id(
+    database_url: str, environment: dict[str, str]
+) -> None:
+    ids = by_hand.run(database_url, _fill)
+
+    def found(*words: str) -> list[str]:
+        """Which of them, by the ids that are printed."""
+        result = modeldepot(environment, "operations", "-q", *words)
+        assert result.returncode == 0, result.stderr
+        named = {str(operation): name for name, operation in ids.items()}
+        return [named[line] for line in result.stdout.splitlines()]
+
+    assert found("ACME/*") == found() == ["held", "lapsed", "put-off", "due"]
+    assert found("due", "*/l?psed") == ["lapsed", "due"]
+    assert found("done", "e/h", "--all") == ["done", "held"]
+    assert found("acme", "--all", "--limit", "2") == ["put-off", "due"]
+    assert found("done", "--all", "--limit", "1") == ["done"]  # others are newer
+    nothing = modeldepot(environment, "operations", "done")
+    assert (nothing.stdout, nothing.returncode) == ("", 0)
+    assert "No operation is like that in the state 'pending'; --all " in nothing.stderr
 
 
 def test_json_holds_the_operations_of_the_api_and_more(database_url: str, ask: Ask) -> None:

@@ -120,12 +120,14 @@ def test_elsewhere_than_on_a_terminal_times_and_bytes_are_exact() -> None:
     assert (amount(2_150_000), amount(2_150_000, " bytes")) == ("2150000", "2150000 bytes")
 
 
-def test_a_table_that_is_too_wide_loses_its_spare_column_and_then_has_its_widest_cut(
+def test_a_table_that_is_too_wide_loses_spare_columns_and_then_has_its_widest_cut(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _on_terminal(monkeypatch, 24)
-    table([("NAME", "ID", "SIZE"), ("n" * 10, "i" * 6, "1")], spare="ID")
-    table([("NAME", "ID", "SIZE"), ("n" * 10, "i" * 7, "1")], spare="ID")
+    table([("NAME", "ID", "SIZE"), ("n" * 10, "i" * 6, "1")], spare=("ID",))
+    table([("NAME", "ID", "SIZE"), ("n" * 10, "i" * 7, "1")], spare=("ID",))
+    several = [("NAME", "ID", "STATE", "AGE"), ("n" * 20, "i", "s" * 9, "a")]
+    table(several, spare=("ID", "STATE", "AGE"))
     table([("NAME", "WHAT"), ("n" * 30, "w" * 12)])
     table([("NAME", "WHAT"), ("n" * 30, "w" * 12)], wide=True)
     assert capfd.readouterr().out.splitlines() == [
@@ -133,6 +135,8 @@ def test_a_table_that_is_too_wide_loses_its_spare_column_and_then_has_its_widest
         "nnnnnnnnnn  iiiiii  1",
         "NAME        SIZE",
         "nnnnnnnnnn  1",
+        "NAME                 AGE",
+        f"{'n' * 18}…  a",
         "NAME         WHAT",
         "nnnnnnnnnn…  wwwwwwwwww…",
         f"NAME{' ' * 28}WHAT",

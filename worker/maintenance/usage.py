@@ -52,7 +52,7 @@ def main() -> None:
         )
         for model_id, name, status, usage in _named(rows, usages)
     ]
-    table([("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME"), *lines], wide=options.wide, spare="ID")
+    table([("ID", "OWN", "SHARED", "ARRIVING", "STATUS", "NAME"), *lines], wide=options.wide, spare=("ID",))
     if is_bucket(storage.location):
         say("", "In a bucket each model has its own copy of what several have: nothing is shared.")
     say("", f"{amount(total, ' bytes')} in all" + ("" if free is None else f", {amount(free)} free"))

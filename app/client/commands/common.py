@@ -1,6 +1,7 @@
 """Shared by the client commands: the depot to use, several names, completion, and following a model."""
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
@@ -18,7 +19,7 @@ from app.client.following import follow
 from app.client.names import MOST_NAMES
 from app.client.progress import Notes, display
 from app.local import default_data
-from app.terminal import print_json, say, shown
+from app.terminal import CommandError, print_json, say, shown
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -72,10 +73,33 @@ class Attempts:
             CannotDo(*f"{shown(name)}: {error.message}".split("\n")).show()
             self._code = self._code or error.exit_code
 
+    def found(self, names: Iterable[str], find: Callable[[str], Json]) -> dict[str, Json]:
+        """Return by its id what `find` returns for each name."""
+        found = {}
+        for name in names:
+            with self.of(name):
+                one = find(name)
+                found[one["id"]] = one
+        return found
+
+    def print_json(self, title: str, results: Sequence[Json]) -> None:
+        """Print the result of a single name, or those of several in a list that is called `title`."""
+        print_json({title: results} if self.several else results[0])
+
     def finish(self) -> None:
         """End the command with the first failure's exit code, if something failed."""
         if self._code:
             raise click.exceptions.Exit(self._code)
+
+
+def ask_before_removal(kind: str, each: Collection[object]) -> None:
+    """On a terminal, show what is to be removed, a line each, and ask for consent. Raises `CommandError` without it."""
+    if not each or not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        return
+    say(*each, err=True)
+    what = "it" if len(each) == 1 else f"these {len(each)} {kind}"
+    if not click.confirm(f"Delete {what}?", err=True):
+        raise CommandError("nothing was deleted")
 
 
 def complete_context(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

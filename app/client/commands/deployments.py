@@ -1,13 +1,21 @@
 """`modeldepot deployments`: declarations that a model is in use, so that it can't be deleted."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from app.client.commands.common import complete_deployment, complete_model, depot_options, with_depot
-from app.client.commands.options import Group, epilog, quiet_option, wide_option
+from app.client.commands.common import (
+    Attempts,
+    ask_before_removal,
+    complete_deployment,
+    complete_model,
+    depot_options,
+    with_depot,
+)
+from app.client.commands.options import Group, epilog, patterns_argument, quiet_option, wide_option, yes_option
 from app.client.depot import Depot, Json
 from app.client.names import find_deployment, find_model, matching
 from app.terminal import give, print_json, say, table
@@ -44,7 +52,7 @@ def _list(depot: Depot, patterns: Sequence[str], *, quiet: bool, wide: bool, as_
             give(one["id"])
     elif found:
         lines = [(one["name"], one["model"]["name"], _gpus(one), one["deployment-url"], one["id"]) for one in found]
-        table([("NAME", "MODEL", "GPUS", "URL", "ID"), *lines], wide=wide, spare="ID")
+        table([("NAME", "MODEL", "GPUS", "URL", "ID"), *lines], wide=wide, spare=("ID",))
     elif kept:
         say("No deployment is like that. `modeldepot deployments` lists all.", err=True)
     else:
@@ -55,7 +63,7 @@ def _list(depot: Depot, patterns: Sequence[str], *, quiet: bool, wide: bool, as_
     "list", epilog=epilog("modeldepot deployments list", "modeldepot deployments list 'chat-*' --wide")
 )
 @depot_options
-@click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
+@patterns_argument
 @quiet_option
 @wide_option
 def list_deployments(patterns: Sequence[str], **given: Any) -> None:
@@ -88,17 +96,29 @@ def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> 
         say(deployment["id"])
 
 
-@deployments.command(epilog=epilog("modeldepot deployments rm embeddings"))
+@deployments.command(
+    epilog=epilog(
+        "modeldepot deployments rm embeddings",
+        "modeldepot deployments list -q 'test-*' | xargs modeldepot deployments rm",
+    )
+)
 @with_depot
-@click.argument("deployment", metavar="NAME|ID", shell_complete=complete_deployment)
-def rm(depot: Depot, deployment: str, *, as_json: bool) -> None:
-    """Declare that a deployment no longer uses its model."""
-    found = find_deployment(depot, deployment)
-    operation = depot.delete_deployment(found["id"])
+@click.argument("names", metavar="NAME|ID...", nargs=-1, required=True, shell_complete=complete_deployment)
+@yes_option
+def rm(depot: Depot, names: Sequence[str], *, yes: bool, as_json: bool) -> None:
+    """Declare that deployments no longer use their models."""
+    attempts, operations = Attempts(names), []
+    found = attempts.found(names, partial(find_deployment, depot)).values()
+    if not (yes or as_json):
+        ask_before_removal("deployments", [f"{one['name']}, which uses {one['model']['name']}" for one in found])
+    for one in found:
+        with attempts.of(one["name"]):
+            operations.append(depot.delete_deployment(one["id"]))
+            if not as_json:
+                say(f"{one['name']} is removed; it used {one['model']['name']}", err=True)
     if as_json:
-        print_json(operation)
-    else:
-        say(f"{found['name']} is removed; it used {found['model']['name']}", err=True)
+        attempts.print_json("operations", operations)
+    attempts.finish()
 
 
 def _gpus(deployment: Json) -> str:

@@ -75,11 +75,7 @@ def wanted(
     return body
 
 
-def show_plan(plan: Json, *, as_json: bool) -> None:
-    """Print a plan."""
-    if as_json:
-        print_json(plan)
-        return
+def show_plan(plan: Json) -> None:
     for title, told in _lines(plan).items():
         if told:
             say(f"{title:<10} {told}")

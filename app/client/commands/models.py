@@ -1,20 +1,21 @@
 """`modeldepot ls`, `show`, `rm` and `wait`: a depot's models, from a terminal."""
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import click
 
-from app.client.commands.common import Attempts, complete_model, followed, with_depot
-from app.client.commands.options import epilog, quiet_option, wide_option
+from app.client.commands.common import Attempts, ask_before_removal, complete_model, followed, with_depot
+from app.client.commands.options import epilog, patterns_argument, quiet_option, wide_option, yes_option
 from app.client.depot import Depot, Json
 from app.client.exits import InTheWay, NotThere
 from app.client.following import check
 from app.client.names import find_model, is_id, matching, selection
 from app.client.progress import describe, percent
 from app.domain.states import ModelStatus
-from app.terminal import CommandError, amount, give, print_json, say, size, table, when
+from app.terminal import amount, give, print_json, say, size, table, when
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 _DELETING = "deleting"
@@ -32,7 +33,7 @@ def _model_argument(function: _Function) -> _Function:
     )
 )
 @with_depot
-@click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
+@patterns_argument
 @click.option(
     "--status",
     type=click.Choice([*(status.value for status in ModelStatus), _DELETING]),
@@ -73,7 +74,7 @@ def _table(models: Sequence[Json], *, wide: bool) -> None:
         )
         for model in models
     ]
-    table([titles, *lines], wide=wide, spare="ID")
+    table([titles, *lines], wide=wide, spare=("ID",))
 
 
 @click.command(
@@ -96,7 +97,7 @@ def show(depot: Depot, model: str, *, files: bool, wide: bool, as_json: bool) ->
             print_json({"files": listed})
         else:
             lines = [(file["sha256"], amount(file["size"]), file["path"]) for file in listed]
-            table([("SHA-256", "SIZE", "PATH"), *lines], wide=wide, spare="SHA-256")
+            table([("SHA-256", "SIZE", "PATH"), *lines], wide=wide, spare=("SHA-256",))
         return
     if as_json:
         print_json(found)
@@ -153,17 +154,14 @@ def _time(moment: str) -> str:
 )
 @with_depot
 @click.argument("models", metavar="NAME|ID...", nargs=-1, required=True, shell_complete=complete_model)
-@click.option("-y", "--yes", is_flag=True, help="Don't ask. On a terminal it asks otherwise.")
+@yes_option
 @click.option("--wait/--no-wait", default=True, help="Whether to wait until they are gone. Default: wait.")
 def rm(depot: Depot, models: Sequence[str], *, yes: bool, wait: bool, as_json: bool) -> None:
     """Delete models; what still fetches them is stopped. Refused while deployments use them."""
-    attempts, found, operations = Attempts(models), {}, {}
-    for text in models:
-        with attempts.of(text):
-            model = find_model(depot, text)
-            found[model["id"]] = model
-    if found and not (yes or as_json):
-        _ask(found.values())
+    attempts, operations = Attempts(models), {}
+    found = attempts.found(models, partial(find_model, depot))
+    if not (yes or as_json):
+        ask_before_removal("models", list(map(_in_a_line, found.values())))
     for model_id, model in found.items():
         with attempts.of(model["name"]):
             operations[model_id] = _delete(depot, model)
@@ -176,20 +174,12 @@ def rm(depot: Depot, models: Sequence[str], *, yes: bool, wait: bool, as_json: b
             if not as_json:
                 say(f"{name} is {'gone' if wait else 'being deleted'}", err=True)
     if as_json:
-        done = list(operations.values())
-        print_json({"operations": done} if attempts.several else done[0])
+        attempts.print_json("operations", list(operations.values()))
     attempts.finish()
 
 
-def _ask(models: Collection[Json]) -> None:
-    """On a terminal, ask whether to delete the models. Raises `CommandError` if not."""
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        return
-    for model in models:
-        say(" ".join(filter(None, (model["name"], f"({size(model['model-size'])})", selection(model)))), err=True)
-    what = "it" if len(models) == 1 else f"these {len(models)} models"
-    if not click.confirm(f"Delete {what}?", err=True):
-        raise CommandError("nothing was deleted")
+def _in_a_line(model: Json) -> str:
+    return " ".join(filter(None, (model["name"], f"({size(model['model-size'])})", selection(model))))
 
 
 def _delete(depot: Depot, model: Json) -> Json:
@@ -225,7 +215,7 @@ def wait(depot: Depot, what: Sequence[str], *, as_json: bool) -> None:
             if not as_json and "path" in one:
                 give(one["path"])
     if as_json:
-        print_json({"ended": ended} if attempts.several else ended[0])
+        attempts.print_json("ended", ended)
     attempts.finish()
 
 

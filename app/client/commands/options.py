@@ -55,9 +55,19 @@ def json_option(function: _Function) -> _Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(function)
 
 
+def patterns_argument(function: _Function) -> _Function:
+    """Add the names that a list is limited to, as `patterns`."""
+    return click.argument("patterns", metavar="[PATTERN]...", nargs=-1)(function)
+
+
 def wide_option(function: _Function) -> _Function:
     """Add `--wide`."""
     return click.option("--wide", is_flag=True, help="Cut and leave out nothing to fit the terminal.")(function)
+
+
+def yes_option(function: _Function) -> _Function:
+    """Add `--yes`."""
+    return click.option("-y", "--yes", is_flag=True, help="Don't ask. On a terminal it asks otherwise.")(function)
 
 
 def quiet_option(function: _Function) -> _Function:

@@ -16,7 +16,7 @@ from app.client.names import selection
 from app.client.tokens import Token, find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
-from app.terminal import give, print_json, say
+from app.terminal import give, say
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -86,13 +86,13 @@ def _plan(depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, *, as_js
     for name, body in bodies.items():
         with attempts.of(name):
             plans.append(depot.plan(body))
-    if as_json and attempts.several:
-        print_json({"plans": plans})
+    if as_json:
+        attempts.print_json("plans", plans)
         return
     for number, plan in enumerate(plans):
         if number:
             say("")
-        show_plan(plan, as_json=as_json)
+        show_plan(plan)
 
 
 def _pull(
@@ -119,10 +119,8 @@ def _pull(
             models.append(model)
             if not as_json:
                 give(model["id" if detach else "path"])
-    if as_json and attempts.several:
-        print_json({"models": models})
-    elif as_json:
-        print_json(models[0])
+    if as_json:
+        attempts.print_json("models", models)
 
 
 @contextmanager
