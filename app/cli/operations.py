@@ -18,8 +18,8 @@ from app.services import history
 from app.services.rows import HistoryRecord
 from app.terminal import give, print_json, say, table, when
 
-_TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "ATTEMPTS", "DUE", "MESSAGE")
-_SPARE = ("ID", "ATTEMPTS", "SINCE", "HELD BY")
+_TITLES = ("ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD BY", "RETRIES", "DUE", "MESSAGE")
+_SPARE = ("ID", "RETRIES", "SINCE", "HELD BY")
 
 
 @click.command(
@@ -85,7 +85,7 @@ def _line(row: HistoryRecord) -> tuple[str, ...]:
         f"{row.state} {row.reason or ''}".rstrip(),
         when(row.created_at),
         row.lease_owner or "-",
-        str(row.attempts),
+        str(row.retries),
         _due(row),
         row.message or "",
     )
@@ -112,6 +112,7 @@ def _object(row: HistoryRecord) -> dict[str, Any]:
         "command": row.command,
         "resource-name": row.subject,
         "attempts": row.attempts,
+        "retries": row.retries,
         "request-id": row.request_id,
         "created-at": time(row.created_at),
         "ended-at": None if pending else time(row.ended_at),

@@ -29,13 +29,12 @@ _SPANS = {"24h": charts.DAY, "30d": charts.MONTH}
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An ended operation with its figures: seconds, bytes fetched, bytes per second, attempts after the first."""
+    """An ended operation with its figures: seconds, bytes fetched, bytes per second."""
 
     row: HistoryRecord
     took: float
     fetched: int | None
     rate: float | None
-    retries: int
 
 
 @router.get("/console/activity")
@@ -154,5 +153,4 @@ def _done(row: HistoryRecord) -> Done:
         took=(ended - row.created_at).total_seconds(),
         fetched=fetched,
         rate=fetched / arriving if fetched and arriving > 0 else None,
-        retries=max(row.fence - 1, 0),
     )

@@ -162,6 +162,8 @@ class OperationRow(Base):
     """The worker that holds the lease. After a cancellation it stays until the worker has released the lease."""
     fence: Mapped[int]
     """The number of leases granted: a lease with a lower number is lost."""
+    put_backs: Mapped[int] = mapped_column(server_default=text("0"))
+    """The number of these that ended in a hand-over, a pause or a wait: the next one is no retry."""
     attempts: Mapped[int]
     """The number of consecutive leases that ended neither in a hand-over nor after progress."""
     reached: Mapped[int]

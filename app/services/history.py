@@ -16,7 +16,7 @@ from app.domain.commands import Command
 from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import OperationState
 from app.services.limits import OPERATIONS_MODEL, within
-from app.services.operations import COLUMNS
+from app.services.operations import COLUMNS, RETRIES
 from app.services.rows import FinishedDownload, HistoryRecord, UnderWay
 
 _SHOWN: tuple[Any, ...] = (
@@ -25,7 +25,7 @@ _SHOWN: tuple[Any, ...] = (
     OperationRow.ended_at,
     OperationRow.due_at,
     OperationRow.attempts,
-    OperationRow.fence,
+    RETRIES,
     OperationRow.request_id,
     OperationRow.lease_owner,
     OperationRow.leased_at,

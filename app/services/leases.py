@@ -175,7 +175,8 @@ async def put_back(connection: Writer, lease: Lease, *, after: float | None = No
     It is due again `after` seconds from now, or if that is `None`, at once and in its old place in the queue.
     """
     due_at = accepted_at() if after is None else now(after)
-    await _queue(connection, lease, due_at, message, attempts=OperationRow.attempts - 1)
+    uncounted = {"attempts": OperationRow.attempts - 1, "put_backs": OperationRow.put_backs + 1}
+    await _queue(connection, lease, due_at, message, **uncounted)
 
 
 async def _queue(

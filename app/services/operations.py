@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Float, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import BigInteger, ColumnElement, Float, and_, bindparam, case, delete, func, insert, select
 from sqlalchemy.orm import aliased
 
 from app.db.clock import moment, now
@@ -31,6 +31,9 @@ COLUMNS: tuple[Any, ...] = (
     OperationRow.resource_id,
 )
 """The columns a caller sees."""
+_COUNTED = OperationRow.fence - OperationRow.put_backs
+RETRIES: ColumnElement[int] = case((_COUNTED > 1, _COUNTED - 1), else_=0).label("retries")
+"""The number of attempts that followed one which failed, or whose worker died."""
 _ACCEPTED = (*COLUMNS, OperationRow.resource_name)
 """The columns of an operation for a request's answer."""
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.

@@ -154,8 +154,9 @@ class AcceptedOperation(OperationRecord, Protocol):
 class HistoryRecord(OperationRecord, Protocol):
     """An operation with its history. `subject` is the resource's name, `now` the database's time.
 
-    `begun_at` and `to_fetch` are of a download; `fence` is the number of leases granted. With a `lease_owner`, `later`
-    tells whether the lease is still held; without one, whether the operation waits.
+    `begun_at` and `to_fetch` are of a download. `attempts` counts those in a row without progress; `retries` all that
+    followed another one which failed or whose worker died. With a `lease_owner`, `later` tells whether the lease is still
+    held; without one, whether the operation waits.
     `model_id` is the resource's id if that is a model that still exists.
     """
 
@@ -163,7 +164,7 @@ class HistoryRecord(OperationRecord, Protocol):
     ended_at: datetime | None
     due_at: datetime
     attempts: int
-    fence: int
+    retries: int
     request_id: str | None
     lease_owner: str | None
     leased_at: datetime | None
@@ -213,7 +214,7 @@ class LeasedOperation(Protocol):
     command: Command
     resource_id: UUID
     state: OperationState
-    attempts: int
+    retries: int
     request_id: str | None
     leased_at: datetime
     model_name: str | None

@@ -15,6 +15,7 @@ from app.db.inserts import INSERT
 from app.db.session import Reader, Writer
 from app.db.tables import ModelRow, OperationRow, WorkerRow
 from app.db.transitions import is_later
+from app.services.operations import RETRIES
 from app.services.rows import LeasedOperation, WorkerRecord
 
 _LOOKS = 3
@@ -91,7 +92,7 @@ async def held(connection: Reader) -> Sequence[LeasedOperation]:
         OperationRow.command,
         OperationRow.resource_id,
         OperationRow.state,
-        OperationRow.attempts,
+        RETRIES,
         OperationRow.request_id,
         OperationRow.leased_at,
         ModelRow.name.label("model_name"),

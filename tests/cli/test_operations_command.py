@@ -73,7 +73,7 @@ async def _fill(database: Database) -> dict[str, UUID]:
 def test_what_is_pending_is_told_with_who_holds_it_and_when_it_is_due(database_url: str, ask: Ask) -> None:
     ids = by_hand.run(database_url, _fill)
     titles, *lines = ask().splitlines()
-    assert titles.split() == ["ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD", "BY", "ATTEMPTS", "DUE", "MESSAGE"]
+    assert titles.split() == ["ID", "COMMAND", "ABOUT", "STATE", "SINCE", "HELD", "BY", "RETRIES", "DUE", "MESSAGE"]
     pending = ("held", "lapsed", "put-off", "due")
     assert [line.split()[:4] for line in lines] == [
         [str(ids[name]), "create-model", f"acme/{name}", "pending"] for name in pending
@@ -146,7 +146,7 @@ def test_json_holds_the_operations_of_the_api_and_more(database_url: str, ask: A
     for one in found.values():
         contract.check(contract.OPERATION, {key: value for key, value in one.items() if key in _OF_THE_API})
     held, put_off, failed = (found[str(ids[name])] for name in ("held", "put-off", "failed"))
-    assert (held["held-by"], held["attempts"], held["due-in"]) == ("the-held-worker", 1, None)
+    assert (held["held-by"], held["attempts"], held["retries"], held["due-in"]) == ("the-held-worker", 1, 0, None)
     assert 200 < held["lease-left"] <= 300
     assert 100 < put_off["due-in"] <= 200
     assert (put_off["held-by"], put_off["held-since"]) == (None, None)

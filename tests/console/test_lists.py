@@ -244,6 +244,7 @@ def test_what_is_done_tells_bytes_average_and_retries(site: Site, operator: User
     )
     assert "Download" in row
     assert re.search(r"success 1 min 4\.0 MB (9\d\d kB|1\.0 MB)/s 2 ", row), row
+    assert "took 1 min, 2 retries" in text_of(operator.page(f"/console/models/{operation['reference']['id']}"))
 
 
 def test_figures_over_time_are_drawn_once_a_worker_recorded_them(site: Site, operator: User) -> None:

@@ -3,10 +3,14 @@
 import json
 import time
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from app.db.session import Database
+from app.services import history
 from app.services.queue import PAUSED
+from tests import by_hand
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Hub, Synthetic
@@ -50,6 +54,7 @@ def test_a_paused_download_frees_its_slot_keeps_its_bytes_and_goes_on_after_rest
     assert depot.wait(operation["id"])["state"] == "success", depot.logs()
     assert hub.bytes_sent("model.safetensors") - sent <= LARGE - 8 * MIB
     assert depot.model(model_id)["paused"] is False
+    assert _retries(depot, model_id) == 0
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -78,6 +83,18 @@ def _patch(depot: Depot, model_id: str, **changes: Any) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     model: dict[str, Any] = answer.json()
     return model
+
+
+def _retries(depot: Depot, model_id: str) -> int:
+    """As the console and the command show them."""
+
+    async def ask(database: Database) -> int:
+        async with database.read() as connection:
+            (fetched,) = await history.of(connection, UUID(model_id), limit=2)
+        return fetched.retries
+
+    retries: int = by_hand.run(depot.environment["DEPOT_DATABASE_URL"], ask)
+    return retries
 
 
 def _restart(depot: Depot) -> None:

@@ -10,12 +10,36 @@ from app.db.tables import OperationRow
 from app.domain.commands import Command
 from app.domain.keys import NameLimit
 from app.domain.states import OperationState
-from app.services import deployments, history, models
+from app.services import deployments, history, leases, models
 from tests import by_hand
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     ("gpu_type", "gpu_count", "replicas", "deployment_url", "inference_engine_version")
 ) | {"inference_engine_parameters": []}
+
+
+async def test_an_attempt_after_one_that_failed_or_died_is_a_retry_and_one_after_a_pause_is_none(
+    database: Database,
+) -> None:
+    await by_hand.create(database, "acme/model")
+    for put_back, retries in ((True, 0), (True, 0), (False, 0), (True, 1), (False, 1), (False, 2)):
+        claim = await by_hand.claim(database)
+        assert claim is not None
+        async with database.begin() as connection:
+            await leases.renew(
+                connection, claim.lease, seconds=30, reached=claim.lease.fence
+            )  # progress: of no account
+        assert await _retries(database) == [retries]
+        async with database.begin() as connection:
+            if put_back:
+                await leases.put_back(connection, claim.lease)
+            else:
+                await leases.release(connection, claim.lease, after=0, message="The Hub is busy.")
+    await by_hand.claim(database, lease=-1.0)
+    await by_hand.carry_out(database)
+    await by_hand.create(database, "acme/at-once")
+    await by_hand.carry_out(database)
+    assert await _retries(database) == [0, 4]
 
 
 async def test_pages_hold_every_operation_once_the_newest_first(database: Database) -> None:
@@ -120,7 +144,7 @@ async def test_what_is_under_way_is_told_with_its_progress_and_what_workers_hold
         assert len(await history.under_way(connection, limit=2)) == 2
         ours = await history.under_way(connection, limit=9, reach=NameLimit(("acme/first",)))
     assert [row.id for row in rows] == [claim.lease.operation_id, waiting.id, late.id]
-    assert (rows[0].downloaded, rows[0].total, rows[0].to_fetch, rows[0].fence) == (30, 100, 70, 1)
+    assert (rows[0].downloaded, rows[0].total, rows[0].to_fetch, rows[0].retries) == (30, 100, 70, 0)
     assert rows[1].total is None
     assert [row.id for row in ours] == [claim.lease.operation_id]
 
@@ -132,7 +156,7 @@ async def test_what_a_download_had_to_fetch_is_what_was_missing_when_it_first_be
         assert claim is not None
         await by_hand.arrive(database, claim, here)
     (row,) = await _page(database, limit=9)
-    assert (row.id, row.to_fetch, row.fence) == (operation.id, 90, 2)
+    assert (row.id, row.to_fetch, row.retries) == (operation.id, 90, 1)
     assert row.begun_at < row.now
 
 
@@ -156,6 +180,10 @@ async def test_downloads_that_ended_since_are_told_once_and_cancelled_ones_never
     ]
     assert again == []
     assert [row.resource_id for row in ours] == [ready]
+
+
+async def _retries(database: Database) -> list[int]:
+    return [row.retries for row in await _page(database, limit=9)]
 
 
 async def _page(database: Database, **given: Any) -> list[Any]:
