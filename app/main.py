@@ -78,7 +78,7 @@ def build(settings: Settings, *, watched_at: socket.socket | None = None) -> Fas
     store = open_store(settings.storage, s3=settings.s3, observe=asked.asked)
     volume = Volume(store, writes=False, database=database)
     figures = Figures()
-    metrics = ApiMetrics(volume, database, figures.census, asked)
+    metrics = ApiMetrics(volume, database, figures, asked)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -34,7 +34,7 @@ async def exported(database: Database, redis_url: str, tmp_path: Path) -> Export
     volume, wakeup = Volume(PosixStore(tmp_path), writes=True), Wakeup(connect(redis_url))
     readiness = Readiness(database, revisions(), wakeup, volume)
     store = StoreMetrics()
-    api, worker = ApiMetrics(volume, database, Figures().census, store), WorkerMetrics(volume, slots=1)
+    api, worker = ApiMetrics(volume, database, Figures(), store), WorkerMetrics(volume, slots=1)
     for status in ("200", "403", "503", "none"):
         store.asked("GetObject", status, 0.1)
     api.answered("GET", 500, 0.1)

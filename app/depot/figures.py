@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from app.db.session import Reader
-from app.services import catalogue, contents, operations, workers
+from app.services import catalogue, contents, operations, webhooks, workers
 from app.services.catalogue import Totals
 from app.services.contents import Contents
 from app.services.operations import Census
+from app.services.webhooks import Undelivered
 from app.services.workers import Listed
 
 _SHARE = 100
@@ -56,6 +57,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.census: Figure[Census] = Figure(operations.census)
+        self.undelivered: Figure[Undelivered] = Figure(webhooks.undelivered)
         self.contents: Figure[Contents] = Figure(contents.total, oldest=600.0)
         self.models: Figure[Totals] = Figure(catalogue.totals, worth=_are_many)
         self.crew: Figure[Sequence[Listed]] = Figure(workers.list_all, oldest=3.0)

@@ -9,13 +9,12 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, Process
 
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
-from app.depot.figures import Figure
+from app.depot.figures import Figures
 from app.depot.readiness import Readiness
 from app.depot.volume import Volume, VolumeAway
 from app.domain.commands import Command
 from app.domain.errors import Reason
 from app.domain.states import OperationState
-from app.services.operations import Census
 
 _PATIENCE = 3.0
 """Seconds that a scrape waits for the database."""
@@ -77,11 +76,9 @@ class ProcessMetrics:
 class ApiMetrics(ProcessMetrics):
     """Also metrics of the whole depot, from its rows. Counting a million operations takes 0.15 s."""
 
-    def __init__(
-        self, volume: Volume, database: Database, census: Figure[Census], store: StoreMetrics | None = None
-    ) -> None:
+    def __init__(self, volume: Volume, database: Database, figures: Figures, store: StoreMetrics | None = None) -> None:
         super().__init__("api", volume, store)
-        self._database, self._census = database, census
+        self._database, self._figures = database, figures
         requests = Histogram(
             "modeldepot_request_seconds",
             "Requests by method and status, until the answer begins.",
@@ -102,6 +99,16 @@ class ApiMetrics(ProcessMetrics):
             ("state", "reason"),
             registry=self.registry,
         )
+        self._undelivered = Gauge(
+            "modeldepot_webhooks_undelivered",
+            "Messages that were sent to the receiver of webhooks and did not arrive.",
+            registry=self.registry,
+        )
+        self._oldest_undelivered = Gauge(
+            "modeldepot_oldest_undelivered_webhook_age_seconds",
+            "How old the first of them is.",
+            registry=self.registry,
+        )
 
     def answered(self, method: str, status: int, seconds: float) -> None:
         """Record an answer that took `seconds` to begin: an event stream's end depends on its reader only."""
@@ -111,12 +118,13 @@ class ApiMetrics(ProcessMetrics):
     async def scrape(self, readiness: Readiness) -> bytes:
         try:
             async with self._database.read(within=_PATIENCE) as connection:
-                census = await self._census.look(connection)
+                census = await self._figures.census.look(connection)
+                undelivered = await self._figures.undelivered.look(connection)
         except DatabaseUnreachable:
             self._operations.clear()
             self._failed.clear()
-            self._due.set(math.nan)
-            self._oldest.set(math.nan)
+            for figure in (self._due, self._oldest, self._undelivered, self._oldest_undelivered):
+                figure.set(math.nan)
         else:
             for command, state in product(Command, OperationState):
                 self._operations.labels(command, state).set(census.by.get((command, state), 0))
@@ -124,4 +132,6 @@ class ApiMetrics(ProcessMetrics):
                 self._failed.labels(state, reason).set(census.failed.get((state, reason), 0))
             self._due.set(census.due)
             self._oldest.set(census.oldest_due)
+            self._undelivered.set(undelivered.number)
+            self._oldest_undelivered.set(undelivered.oldest)
         return await super().scrape(readiness)

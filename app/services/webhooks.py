@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Float, bindparam, delete, insert, select, update
+from sqlalchemy import Float, bindparam, delete, func, insert, select, update
 
 from app.db.clock import moment, now
 from app.db.session import Reader, Writer
@@ -113,6 +113,21 @@ async def newest(connection: Reader, *, limit: int, undelivered: bool) -> Sequen
     if undelivered:
         query = query.where(WebhookRow.delivered_at.is_(None))
     return cast("Sequence[WebhookRecord]", (await connection.execute(query)).all())
+
+
+class Undelivered(NamedTuple):
+    """The messages that were sent and did not arrive: their number, and the age of the oldest in seconds."""
+
+    number: int
+    oldest: float
+
+
+async def undelivered(connection: Reader) -> Undelivered:
+    """Count the messages that no attempt has delivered. What was never sent may have no receiver to wait for."""
+    tried = (WebhookRow.delivered_at.is_(None), WebhookRow.attempts > 0)
+    query = select(func.count(), func.min(WebhookRow.created_at), moment()).where(*tried)
+    number, since, at = (await connection.execute(query)).one()
+    return Undelivered(number, (at - since).total_seconds() if number else 0.0)
 
 
 async def redeliver(connection: Writer, message_id: UUID) -> None:

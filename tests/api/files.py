@@ -94,7 +94,7 @@ def _application(folder: Path, accel: str) -> FastAPI:
         app.add_middleware(Accel, root=folder, prefix=accel)
     app.add_middleware(_Counted, copied=copied)
     database = open_database("sqlite:////nowhere")  # It is never asked.
-    metrics = ApiMetrics(Volume(open_store(folder), writes=False, database=database), database, Figures().census)
+    metrics = ApiMetrics(Volume(open_store(folder), writes=False, database=database), database, Figures())
     middleware.install(app, metrics, log_all=True)
     return app
 

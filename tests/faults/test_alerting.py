@@ -1,5 +1,6 @@
 """A real Prometheus with the rules of alerts.yml: each alert is brought about by what it is for."""
 
+import base64
 import json
 import re
 import shutil
@@ -21,6 +22,7 @@ from app.db.clock import now
 from app.db.migrate import revisions
 from app.db.session import Database
 from app.db.tables import OperationRow, StorageRow
+from app.db.webhook_tables import WebhookRow
 from tests import by_hand
 from tests.buckets import Place
 from tests.conftest import StartDepot
@@ -30,6 +32,7 @@ from tests.faults.at_points import settings_behind
 from tests.faults.conftest import mounted
 from tests.faults.storefront import Storefront, Trouble
 from tests.processes import BUSY, free_port, until
+from tests.receiver import receiving
 from tests.servers import PostgreSQL, Redis
 
 _RULES = Path(__file__).parents[2] / "deploy" / "alerts.yml"
@@ -208,7 +211,7 @@ def test_every_alert_fires_by_its_cause(
     assert depot.api is not None
     depot.api.kill()
     expect("DepotApiDown")
-    tried = seen | {"DepotObjectStoreTrouble"}  # This depot has a folder; see below.
+    tried = seen | {"DepotObjectStoreTrouble", "DepotWebhooksFail"}  # This depot has neither; see below.
     tried = tried if depot.folder.is_mount() else tried | {"DepotStorageFull"}
     assert tried == set(re.findall(r"alert: (\w+)", _RULES.read_text()))
 
@@ -221,6 +224,25 @@ def test_an_object_store_that_fails_is_told(start_depot: StartDepot, bucket: Pla
             prometheus.expect_calm()
             front.misbehave(Trouble("get", "status", 403, "AccessDenied", times=None))
             prometheus.expect("DepotObjectStoreTrouble")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_messages_that_have_not_been_delivered_for_an_hour_are_told(start_depot: StartDepot, tmp_path: Path) -> None:
+    with receiving() as receiver:
+        receiver.status = 503
+        secret = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+        depot = start_depot(
+            metrics_port=free_port(), webhook_url=receiver.url, webhook_secret=secret, webhook_inside="on", backoff=0.1
+        )
+        depot.wait(depot.create("acme/nowhere")["id"])
+        with watching(depot, tmp_path / "prometheus") as prometheus:
+            prometheus.expect_calm()
+            until(lambda: prometheus.value("modeldepot_webhooks_undelivered") == 1, depot.logs, _WITHIN)
+            _execute(depot, update(WebhookRow).values(created_at=now(-3700)))
+            prometheus.expect("DepotWebhooksFail")
+            receiver.status = 204
+            until(lambda: not prometheus.firing(), depot.logs, _WITHIN)
+            assert prometheus.value("modeldepot_webhooks_undelivered") == 0
 
 
 def _fill_the_disk(disk: Path) -> None:

@@ -206,7 +206,7 @@ async def test_however_often_the_figures_are_asked_for_the_operations_are_counte
     crowded: Database, redis_url: str, tmp_path: Path
 ) -> None:
     volume, wakeup = Volume(PosixStore(tmp_path), writes=False), Wakeup(connect(redis_url))
-    metrics = ApiMetrics(volume, crowded, Figures().census)
+    metrics = ApiMetrics(volume, crowded, Figures())
     with _asked(crowded) as asked:
         scrapes = [await metrics.scrape(Readiness(crowded, revisions(), wakeup, volume)) for _ in range(50)]
     await wakeup.close()

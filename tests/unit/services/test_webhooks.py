@@ -84,6 +84,30 @@ async def test_messages_are_listed_sent_once_more_and_removed_after_a_while(data
         assert await webhooks.purge(connection, 3600) == 1
 
 
+async def test_what_was_sent_and_did_not_arrive_is_counted_with_the_age_of_the_oldest(database: Database) -> None:
+    async def undelivered(age: float) -> int:
+        """The number, once it is known that the oldest is of about that age."""
+        async with database.read() as connection:
+            number, oldest = await webhooks.undelivered(connection)
+        assert age <= oldest < age + 60
+        return number
+
+    for name in ("first", "second", "third"):
+        await by_hand.ready_model(database, f"acme/{name}")
+    assert await undelivered(0) == 0  # no receiver may be set
+    async with database.begin() as connection:
+        await connection.execute(update(WebhookRow).values(created_at=now(-500)))
+        sent = [await webhooks.claim(connection, seconds=30) for _ in range(2)]
+        assert sent[0] is not None
+        assert sent[1] is not None
+        await webhooks.failed(connection, sent[0], "The receiver answers 500.", after=30)
+        await webhooks.delivered(connection, sent[1])
+    assert await undelivered(500) == 1
+    async with database.begin() as connection:
+        await webhooks.delivered(connection, sent[0])
+    assert await undelivered(0) == 0
+
+
 async def _told(database: Database) -> list[tuple[str, UUID, str, Any]]:
     """The type, and the model's id, status and reason of each message, oldest first."""
     async with database.read() as connection:
