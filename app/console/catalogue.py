@@ -8,7 +8,7 @@ from app.console.lists import PER_PAGE, Chip, Listing
 from app.console.pages import page
 from app.console.progress import show
 from app.console.session import SessionRoute, TheSession
-from app.domain.states import ModelStatus
+from app.domain.states import LISTED
 from app.services import catalogue, operations
 from app.services.catalogue import NEWEST_FIRST, SORTS, Search
 
@@ -19,11 +19,11 @@ _SORTS = (NEWEST_FIRST, *SORTS)
 
 @router.get("/console")
 async def list_models(request: Request, depot: TheDepot, session: TheSession) -> Response:
-    listing = Listing(request, sorts=_SORTS, fields={"q": None, "status": tuple(ModelStatus)})
+    listing = Listing(request, sorts=_SORTS, fields={"q": None, "status": LISTED})
     status = listing.asked["status"]
     search = Search(
         text=listing.asked["q"],
-        status=ModelStatus(status) if status else None,
+        status=status or None,
         sort=listing.sort,
         limit=session.key.limit,
     )
@@ -45,6 +45,6 @@ async def list_models(request: Request, depot: TheDepot, session: TheSession) ->
         size=size,
         chips_of_status=[
             Chip("", "all", sum(total.number for total in totals.values())),
-            *(Chip(status, status, totals[status].number) for status in ModelStatus),
+            *(Chip(status, status, totals[status].number) for status in LISTED),
         ],
     )

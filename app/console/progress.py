@@ -6,12 +6,11 @@ from uuid import UUID
 
 from app.api.events import ModelState
 from app.console.words import duration, size
-from app.domain.states import ModelStatus
+from app.domain.states import PAUSED, ModelStatus
 from app.services import updates
 from app.services.rows import ModelRecord
 
 DELETING = "deleting"
-_PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Shown:
     status: str
     """The model's status, or `deleting`."""
     word: str
-    """What its badge says: the word that filters and the API have, or `paused`."""
+    """What its badge says: the word that filters have, too."""
     figures: str
     """Bytes, rate and time left, while downloading."""
     note: str
@@ -50,7 +49,7 @@ def show(state: ModelState) -> Shown | None:
         id=model.id,
         model=model,
         status=status,
-        word=_PAUSED if paused else status,
+        word=PAUSED if paused else status,
         figures=_figures(model) if status == ModelStatus.DOWNLOADING else "",
         note=note or "",
         moved=f"{model.follows or model.revision} has moved on the Hub" if updates.is_available(model) else "",

@@ -1,5 +1,6 @@
 """Search for models by a part of the name and by status, sorted, a page at a time."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from app.db.session import Reader
 from app.db.tables import FileRow, ModelRow
 from app.domain.keys import UNLIMITED, NameLimit
-from app.domain.states import ModelStatus
+from app.domain.states import LISTED, PAUSED, UNDER_WAY, ModelStatus
 from app.services.limits import within
 from app.services.models import COLUMNS
 from app.services.rows import FileRecord, ModelRecord
@@ -31,10 +32,10 @@ NEWEST_FIRST = "-created"
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search's conditions and order."""
+    """A search's conditions and order. `status` is one of `LISTED`."""
 
     text: str = ""
-    status: ModelStatus | None = None
+    status: str | None = None
     sort: str = NEWEST_FIRST
     limit: NameLimit = UNLIMITED
 
@@ -56,15 +57,20 @@ class Total(NamedTuple):
     size: int
 
 
-Totals = Mapping[ModelStatus, Total]
+Totals = Mapping[str, Total]
+"""By the words of `LISTED`."""
 
 
 async def totals(connection: Reader, limit: NameLimit = UNLIMITED) -> Totals:
-    """Return the total of each status within the limit. It reads all models: worth caching if these are many."""
-    query = select(ModelRow.status, func.count(), func.coalesce(func.sum(_SIZE), 0)).group_by(ModelRow.status)
-    query = query.where(*within(limit, ModelRow.name))
-    found = {status: Total(number, int(size)) for status, number, size in (await connection.execute(query)).all()}
-    return {status: found.get(status, Total(0, 0)) for status in ModelStatus}
+    """Return the totals within the limit. It reads all models: worth caching if these are many."""
+    query = select(ModelRow.status, ModelRow.paused, func.count(), func.coalesce(func.sum(_SIZE), 0))
+    query = query.where(*within(limit, ModelRow.name)).group_by(ModelRow.status, ModelRow.paused)
+    numbers, sizes = Counter[str](), Counter[str]()
+    for status, paused, number, size in (await connection.execute(query)).all():
+        word = PAUSED if paused else status
+        numbers[word] += number
+        sizes[word] += int(size)
+    return {word: Total(numbers[word], sizes[word]) for word in LISTED}
 
 
 async def count(connection: Reader, search: Search, known: Totals) -> Total:
@@ -96,6 +102,8 @@ def _conditions(search: Search) -> list[ColumnElement[bool]]:
     conditions = within(search.limit, ModelRow.name)
     if search.text:
         conditions.append(ModelRow.name.icontains(search.text, autoescape=True))
-    if search.status is not None:
-        conditions.append(ModelRow.status == search.status)
+    if search.status == PAUSED:
+        conditions += [ModelRow.status.in_(UNDER_WAY), ModelRow.paused.expression]
+    elif search.status is not None:
+        conditions += [ModelRow.status == ModelStatus(search.status), ~ModelRow.paused]
     return conditions

@@ -14,6 +14,8 @@ def test_models_are_paused_prioritised_and_resumed(shell: Shell) -> None:
     assert shell.run("pause", *names).stderr == "".join(f"{name}: paused\n" for name in names)
     lines = [line for line in shell.done("ls").splitlines() if any(name in line for name in names)]
     assert all("paused" in line for line in lines)
+    assert shell.done("ls", "-q", "--status", "paused").split() == ids
+    assert shell.done("ls", "-q", "--status", "downloading") == ""
     assert f"modeldepot resume {ids[0]}" in shell.run("pull", names[0], "--detach").stderr
     settings = {key: value for key, value in shell.depot.environment.items() if key.startswith("DEPOT_")}
     pending = shell.done("operations", **settings).splitlines()

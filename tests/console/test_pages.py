@@ -131,7 +131,13 @@ def test_a_model_is_paused_resumed_and_fetched_first(site: Site, operator: User)
     assert "Resume the model to go on from there." in page
     assert 'value="pause"' not in page
     assert site.api.depot.model(model_id)["paused"] is True
+    paused = operator.page("/console?status=paused")
+    assert re.findall(r'data-model="([^"]+)"', paused) == [model_id]
+    assert 'paused <span class="count">1<' in paused
+    assert model_id not in operator.page("/console?status=creating")
     page = change("resume")
+    assert model_id in operator.page("/console?status=creating")
+    assert model_id not in operator.page("/console?status=paused")
     assert "data-status-text>creating<" in page
     assert 'value="pause"' in page
     assert 'value="usual"' in change("first")

@@ -14,7 +14,7 @@ from app.client.exits import InTheWay, NotThere
 from app.client.following import check
 from app.client.names import find_model, is_id, matching, selection
 from app.client.progress import describe, percent
-from app.domain.states import ModelStatus
+from app.domain.states import LISTED, PAUSED, ModelStatus
 from app.terminal import amount, give, print_json, say, size, table, when
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
@@ -36,7 +36,7 @@ def _model_argument(function: _Function) -> _Function:
 @patterns_argument
 @click.option(
     "--status",
-    type=click.Choice([*(status.value for status in ModelStatus), _DELETING]),
+    type=click.Choice([*map(str, LISTED), _DELETING]),
     help="Those with this status.",
 )
 @quiet_option
@@ -253,9 +253,9 @@ def _status(model: Json) -> str:
     if model.get("deleting"):
         return _DELETING
     far = percent(model)
-    status = "paused" if model.get("paused") else model["status"]
-    return f"{status} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
+    return f"{_state(model)} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
 
 
 def _state(model: Json) -> str:
-    return _DELETING if model.get("deleting") else str(model["status"])
+    """Return the word by which lists call it."""
+    return _DELETING if model.get("deleting") else PAUSED if model.get("paused") else str(model["status"])
