@@ -13,7 +13,7 @@ import click
 _GAP = "  "
 _NARROWEST = 8
 """Characters to which a column is cut at most."""
-_READABLE = 12
+_READABLE = 16
 """Characters to which a column is cut before a spare one is left out."""
 _AGES = ((31_536_000, "y"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -26,12 +26,12 @@ def shown(text: object) -> str:
 def say(*lines: object, err: bool = False) -> None:
     """Print each of `lines`, on standard output or on standard error."""
     for line in lines:
-        click.echo(shown(line), err=err)  # noqa: TID251  # here
+        _write(shown(line), err=err)
 
 
 def give(value: str) -> None:
     """Print a value for scripts: unchanged, or escaped if standard output is a terminal."""
-    click.echo(shown(value) if sys.stdout.isatty() else value)  # noqa: TID251  # here
+    _write(shown(value) if sys.stdout.isatty() else value)
 
 
 def table(lines: Iterable[Sequence[object]], *, wide: bool = False, spare: tuple[str, ...] = ()) -> None:
@@ -95,7 +95,7 @@ def did_you_mean(text: str, known: Iterable[str]) -> str:
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     r"""Print `value` as JSON; an unprintable character becomes `\uXXXX`, which is the same in JSON."""
     for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n"):
-        click.echo(_escaped(line, as_json=True))  # noqa: TID251  # here
+        _write(_escaped(line, as_json=True))
 
 
 class CommandError(click.ClickException):
@@ -103,6 +103,15 @@ class CommandError(click.ClickException):
 
     def __init__(self, message: str, *lines: str) -> None:
         super().__init__("\n".join(map(shown, (message, *lines))))
+
+
+def _write(line: str, *, err: bool = False) -> None:
+    try:
+        click.echo(line, err=err)  # noqa: TID251  # here
+    except BrokenPipeError:  # The reader has had enough, which click treats as such.
+        raise
+    except OSError as error:
+        raise CommandError(f"can't write what there is to print: {error.strerror}") from None
 
 
 def _fitted(cells: list[list[str]], columns: int, spare: tuple[str, ...]) -> tuple[list[list[str]], list[int]]:

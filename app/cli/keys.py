@@ -137,7 +137,7 @@ def list_keys(data: Path, *, as_json: bool, wide: bool) -> None:
         (row.id, row.name or "-", row.role.value, *(when(getattr(row, name)) for name in times), row.models or "all")
         for row in rows
     ]
-    table([titles, *lines], wide=wide)
+    table([titles, *lines], wide=wide, spare=("CREATED", "LAST USED"))
 
 
 @key.command("revoke", epilog=epilog("modeldepot key revoke EXO0123456789abcdef01234567"))
@@ -186,7 +186,14 @@ def rotate(data: Path) -> None:
 
 @click.command(epilog=epilog("modeldepot audit", "modeldepot audit --key EXO0123456789abcdef01234567 --limit 1000"))
 @data_option
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, at most.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    metavar="NUMBER",
+    default=100,
+    show_default=True,
+    help="How many, at most.",
+)
 @click.option("--key", "key_id", metavar="ID", help="Only what was asked with this key.")
 @json_option
 @wide_option
@@ -204,7 +211,7 @@ def audit(data: Path, limit: int, key_id: str | None, *, as_json: bool, wide: bo
         print_json({"audit": [_object(row) for row in rows]})
         return
     titles = ("AT", "KEY", "KEY NAME", "ACTION", "RESOURCE", "ID", "FROM", "OUTCOME")
-    table([titles, *(_line(row) for row in rows)], wide=wide, spare=("ID",))
+    table([titles, *(_line(row) for row in rows)], wide=wide, spare=("ID", "KEY", "FROM"))
 
 
 def _line(row: AuditRecord) -> Sequence[object]:

@@ -4,11 +4,14 @@ import gc
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from app.client.commands.options import Group, epilog
+from app.client.exits import STOPPED
+from app.terminal import say
 
 _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -69,6 +72,13 @@ class _Lazy(Group):
                 gc.enable()
                 return command
         return None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            say("", err=True)  # Ends the line with the ^C.
+            raise click.exceptions.Exit(STOPPED) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for title, commands in _SECTIONS.items():

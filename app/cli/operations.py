@@ -40,7 +40,14 @@ _SPARE = ("ID", "RETRIES", "SINCE", "HELD BY")
     help="Those in this state.",
 )
 @click.option("--all", "every", is_flag=True, help="Those in any state.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="How many, at most.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    metavar="NUMBER",
+    default=1000,
+    show_default=True,
+    help="How many, at most.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the API's objects, with more in them.")
 @quiet_option
 @wide_option

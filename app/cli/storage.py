@@ -83,9 +83,10 @@ def check(data: Path) -> None:
 @click.option("--all", "every", is_flag=True, help="Every folder that the database has no model of.")
 @_models
 def adopt(data: Path, models: Sequence[UUID], *, every: bool) -> None:
-    """Make models of published folders that the database does not know, after a restore or the loss of the database.
+    """Make models of published folders that the database does not know.
 
-    Each is read and compared with the manifest that lies beside it in the storage, in depot/ID.json.
+    That is for after a restore, or the loss of the database. Each is read and compared with the manifest that lies
+    beside it in the storage, in depot/ID.json.
     """
     _become("worker.maintenance.inventory", data, "adopt", *_chosen(models, every=every))
 
@@ -109,7 +110,10 @@ def prune(data: Path, models: Sequence[UUID], *, every: bool, yes: bool, now: bo
 @data_option
 @click.argument("models", metavar="ID...", type=click.UUID, nargs=-1, required=True)
 def restore(data: Path, models: Sequence[UUID]) -> None:
-    """Put back what housekeeping or `prune` took away; where its model is gone, too, make that again."""
+    """Put back what housekeeping or `prune` took away.
+
+    Where its model is gone, too, it makes that again.
+    """
     _become("worker.maintenance.inventory", data, "restore", *map(str, models))
 
 
@@ -143,10 +147,10 @@ def copy(data: Path, to: str, endpoint: str | None, region: str | None, key_file
 @storage.command(epilog=epilog("modeldepot storage accept"))
 @data_option
 def accept(data: Path) -> None:
-    """Make the database know the storage that is mounted now, in place of the one that it knew.
+    """Make the database know the storage that is mounted now.
 
-    For a storage that was replaced on purpose. Models whose folders are not there are put in error within the hour, the
-    others are at their new paths at once.
+    That takes the place of the one that it knew, for a storage that was replaced on purpose. Models whose folders are not
+    there are put in error within the hour, the others are at their new paths at once.
     """
     _become("worker.maintenance.inventory", data, "accept")
 

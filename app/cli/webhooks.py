@@ -31,11 +31,21 @@ def webhooks() -> None:
 @webhooks.command("list", epilog=epilog("modeldepot webhooks list", "modeldepot webhooks list --undelivered --wide"))
 @data_option
 @click.option("--undelivered", is_flag=True, help="Only those that were not delivered.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, at most.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    metavar="NUMBER",
+    default=100,
+    show_default=True,
+    help="How many, at most.",
+)
 @wide_option
 @json_option
 def list_messages(data: Path, limit: int, *, undelivered: bool, wide: bool, as_json: bool) -> None:
-    """Show the messages, the newest last: whether they were delivered, or when they are sent again and why."""
+    """Show the messages, the newest last.
+
+    That is whether they were delivered, or when they are sent again and why.
+    """
 
     async def work(connection: Reader) -> Sequence[WebhookRecord]:
         return await messages.newest(connection, limit=limit, undelivered=undelivered)
@@ -44,7 +54,7 @@ def list_messages(data: Path, limit: int, *, undelivered: bool, wide: bool, as_j
     if as_json:
         print_json({"webhooks": [_object(row) for row in rows]})
     else:
-        table([_TITLES, *(_line(row) for row in rows)], wide=wide, spare=("SINCE",))
+        table([_TITLES, *(_line(row) for row in rows)], wide=wide, spare=("SINCE", "ATTEMPTS"))
 
 
 @webhooks.command(epilog=epilog("modeldepot webhooks redeliver 5f3c0b9e-0d0c-4f0e-9d8b-1b2f0f6a7c11"))

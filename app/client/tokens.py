@@ -27,8 +27,10 @@ def find_token(file: Path | None, *, stdin: bool) -> Token | None:
     if file is not None:
         try:
             return _token(file.read_text(), str(file))
-        except (OSError, UnicodeDecodeError) as error:
-            raise Wrong(f"--token-file: can't read {file}: {error}") from None
+        except OSError as error:
+            raise Wrong(f"--token-file: can't read {file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise Wrong(f"--token-file: {file} is no text, and so no token") from None
     if stdin:
         return _token(sys.stdin.readline(), "standard input")
     value = os.environ.get(VARIABLE, "").strip()

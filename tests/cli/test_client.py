@@ -182,7 +182,7 @@ def test_a_detached_pull_is_waited_for_by_its_operation(shell: Shell) -> None:
         (("acme/there", "--include", "*.gguf"), 12, "incorrect: "),
         (("there",), 2, "owner/name"),
         (("acme/there", "--token", TOKEN), 2, "--token"),
-        (("acme/there", "--token-file", "/nowhere"), 2, "/nowhere"),
+        (("acme/there", "--token-file", "/nowhere"), 2, "can't read /nowhere: No such file or directory\n"),
     ],
 )
 def test_a_failure_tells_its_reason_and_has_an_exit_code_of_its_own(

@@ -78,6 +78,7 @@ def test_an_unknown_command_is_refused_and_the_one_that_is_close_is_suggested(
         ("deployments ls", "deployments list"),
         ("deployments delete", "deployments rm"),
         ("contexts rm", "contexts remove"),
+        ("prioritize", "prioritise"),
         ("key ls", "key list"),
     ],
 )
@@ -103,6 +104,8 @@ def test_the_help_of_each_command_has_examples_that_it_takes_and_says_where_the_
         examples = told.partition("  Examples:\n")[2].partition("\n\n")[0]
         assert "modeldepot " in examples or command.name == "endpoint", context.command_path
         assert told.endswith("Exit codes: modeldepot help exit-codes"), context.command_path
+        assert not re.search(r"(?m)[a-z]\.\.\.$", told), f"{context.command_path}: a first sentence is cut"
+        assert " RANGE" not in told, context.command_path
         # A line may have several, as in `modeldepot ls -q | xargs modeldepot rm`.
         for words in re.findall(r"modeldepot\b([^|()<\n]*)", examples):
             _parse(shlex.split(words.rstrip('"')), piped="xargs" in examples)

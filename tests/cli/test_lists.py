@@ -153,7 +153,7 @@ def test_a_terminal_asks_before_deployments_are_removed(filled: Shell, tmp_path:
 def test_a_terminal_asks_before_a_model_is_removed(filled: Shell, tmp_path: Path) -> None:
     name = filled.repository()
     _done(filled, "pull", name)
-    for key, code, left in ((b"\n", 1, True), (b"y\n", 0, False)):
+    for key, code, left in ((b"\n", 1, True), (b"\x03", 130, True), (b"y\n", 0, False)):
         with Terminal(tmp_path, filled.environment, "rm", name, whole=True) as terminal:
             until(lambda: "Delete it? [y/N]" in terminal.shown, lambda: terminal.shown)  # it is called here
             assert f"{name} (102B)" in terminal.shown

@@ -123,6 +123,7 @@ def test_the_hub_is_searched_by_words(shell: Shell) -> None:
     contract.check(contract.FOUND, found)
     assert [model["name"] for model in found["models"]] == ["zeta/needle-GGUF"]
     assert "no model" in shell.run("search", "nothing", "like", "it").stderr
+    assert (shell.run("search", " ").returncode, shell.run("search", "").returncode) == (2, 2)
 
 
 def test_the_api_stays_exact_and_says_what_to_send(shell: Shell) -> None:

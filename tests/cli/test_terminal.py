@@ -1,9 +1,11 @@
 """What is printed for people: names of others may hold anything."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 import pytest
@@ -44,6 +46,22 @@ def test_json_is_as_it_is_and_safe_to_look_at(capfd: pytest.CaptureFixture[str])
     assert json.loads(printed) == value
     assert all(line.isprintable() for line in printed.splitlines())
     assert "Größe 大" in printed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_output_that_takes_nothing_is_an_error_and_one_that_has_had_enough_is_none() -> None:
+    command = [sys.executable, "-c", "from app.cli.main import main; main()", "help", "exit-codes"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "Error: can't write what there is to print: No space left on device\n",
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert ended.stderr == ""
 
 
 def test_a_script_is_given_a_path_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:

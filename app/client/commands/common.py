@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from app.client.commands.options import data_option
+from app.client.commands.options import data_option, json_option
 from app.client.contexts import Place, load
 from app.client.depot import Depot, Json
 from app.client.endpoint import find_place
@@ -29,7 +29,7 @@ _COMPLETES_WITHIN = 1.0
 
 def depot_options(function: _Function) -> _Function:
     """Add `--url`, `--context`, `--data` and `--json`."""
-    function = click.option("--json", "as_json", is_flag=True, help="Print the API's objects.")(function)
+    function = json_option(function)
     context_help = "A depot of `modeldepot contexts`. Default: the one in use."
     function = click.option("--context", metavar="NAME", help=context_help, shell_complete=complete_context)(function)
     url_help = "Where the depot is.  [DEPOT_URL; default: the context in use, or this machine's]"

@@ -67,7 +67,10 @@ def _list(depot: Depot, patterns: Sequence[str], *, quiet: bool, wide: bool, as_
 @quiet_option
 @wide_option
 def list_deployments(patterns: Sequence[str], **given: Any) -> None:
-    """List the deployments, oldest first: all, or those whose name a pattern matches or a word is in."""
+    """List the deployments, oldest first.
+
+    All, or those whose name a pattern such as 'chat-*' matches or a word is in.
+    """
     _list(patterns=patterns, **given)
 
 
@@ -81,9 +84,9 @@ def list_deployments(patterns: Sequence[str], **given: Any) -> None:
 @click.argument("name")
 @click.argument("model", metavar="MODEL", shell_complete=complete_model)
 @click.option("--deployment-url", metavar="URL", help="Where it serves the model.")
-@click.option("--gpu-type", metavar="TEXT")
-@click.option("--gpu-count", type=int, metavar="NUMBER")
-@click.option("--replicas", type=int, metavar="NUMBER")
+@click.option("--gpu-type", metavar="TEXT", help="The kind of GPU that it runs on.")
+@click.option("--gpu-count", type=int, metavar="NUMBER", help="How many GPUs each replica has.")
+@click.option("--replicas", type=int, metavar="NUMBER", help="How many replicas there are.")
 @click.option("--key", metavar="ID", help="The API key that it pulls the model with: each pull renews the deployment.")
 def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> None:
     """Declare that NAME uses MODEL, which must be ready, and print the deployment's id."""

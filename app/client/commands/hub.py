@@ -23,11 +23,21 @@ _LIMITS = {"free": "free", "quota-left": "left of the quota"}
 @click.command(epilog=epilog("modeldepot search gemma gguf", "modeldepot search all-MiniLM --limit 5"))
 @with_depot
 @click.argument("words", nargs=-1, required=True)
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many to list at most.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100),
+    metavar="NUMBER",
+    default=20,
+    show_default=True,
+    help="How many to list at most.",
+)
 @wide_option
 def search(depot: Depot, words: Sequence[str], limit: int, *, wide: bool, as_json: bool) -> None:
     """Find models on the Hub by the words in their names, those with the most downloads first."""
-    models = depot.search(" ".join(words), limit)
+    text = " ".join(words).strip()
+    if not text:
+        raise click.UsageError("give a word to search for")
+    models = depot.search(text, limit)
     if as_json:
         print_json({"models": models})
     elif models:

@@ -74,7 +74,7 @@ def _table(models: Sequence[Json], *, wide: bool) -> None:
         )
         for model in models
     ]
-    table([titles, *lines], wide=wide, spare=("ID",))
+    table([titles, *lines], wide=wide, spare=("ID", "LAST PULLED"))
 
 
 @click.command(
@@ -109,6 +109,7 @@ def show(depot: Depot, model: str, *, files: bool, wide: bool, as_json: bool) ->
         "status": describe(found),
         "reason": found["reason"],
         "message": found["message"],
+        "priority": found.get("priority"),
         "path": found.get("path"),
         "size": found["model-size"] and f"{size(found['model-size'])} ({found['model-size']:,} bytes)",
         "arrived": found["status"] == ModelStatus.DOWNLOADING

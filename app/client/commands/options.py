@@ -10,7 +10,7 @@ from app.local import default_data
 from app.terminal import did_you_mean
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
-_SYNONYMS = (("ls", "list"), ("rm", "remove", "delete"), ("pull", "download"))
+_SYNONYMS = (("ls", "list"), ("rm", "remove", "delete"), ("pull", "download"), ("prioritise", "prioritize"))
 """Names of one command: each group has one of them, and takes the others, too."""
 
 

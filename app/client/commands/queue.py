@@ -49,7 +49,12 @@ def resume(depot: Depot, models: Sequence[str], *, as_json: bool) -> None:
 @with_depot
 @_models_argument
 @click.option(
-    "--priority", type=click.IntRange(-100, 100), default=1, show_default=True, help="Higher is fetched first."
+    "--priority",
+    type=click.IntRange(-100, 100),
+    metavar="NUMBER",
+    default=1,
+    show_default=True,
+    help="Higher is fetched first.",
 )
 def prioritise(depot: Depot, models: Sequence[str], priority: int, *, as_json: bool) -> None:
     """Have models fetched before others, or with a negative priority after them.
