@@ -46,9 +46,9 @@ def verify(
     token_stdin: bool,
     as_json: bool,
 ) -> None:
-    """Compare every published file, or those of one model, with its recorded checksum.
+    """Compare published files with their recorded checksums.
 
-    In a folder every file is read. In a bucket a file that has the size and the ETag with which it was published counts
+    These are all, or those of one model. In a folder every file is read. In a bucket a file that has the size and the ETag with which it was published counts
     as unchanged, and only another one is read; --deep reads all. The exit code is 1 when something is wrong, and 5 when there is no such model. A model under repair stays ready, at
     its path: a worker fetches what is wrong beside it and then swaps it in, file by file. A repair that fails leaves the
     model as it was. For a gated or private model it takes the Hub token: from HF_TOKEN, a file or standard input.
@@ -63,7 +63,10 @@ def verify(
 @json_option
 @wide_option
 def usage(data: Path, *, as_json: bool, wide: bool) -> None:
-    """Show how many bytes each model takes: its own, and those that it shares with others."""
+    """Show how many bytes each model takes.
+
+    These are its own, and those that it shares with others.
+    """
     _become("worker.maintenance.usage", data, *["--json"] * as_json, *["--wide"] * wide)
 
 
@@ -98,9 +101,9 @@ def adopt(data: Path, models: Sequence[UUID], *, every: bool) -> None:
 @click.option("--now", is_flag=True, help="Remove it for good, and what is in the trash of it.")
 @_models
 def prune(data: Path, models: Sequence[UUID], *, every: bool, yes: bool, now: bool) -> None:
-    """Take away folders and partial downloads that the database has no model of.
+    """Take away files that the database has no model of.
 
-    Published folders go into the trash, where `restore` finds them for DEPOT_TRASH_RETENTION.
+    These are partial downloads and published folders, which go into the trash, where `restore` finds them for DEPOT_TRASH_RETENTION.
     """
     words = ["--yes"] * yes + ["--now"] * now
     _become("worker.maintenance.inventory", data, "prune", *words, *_chosen(models, every=every))
@@ -129,9 +132,9 @@ def restore(data: Path, models: Sequence[UUID]) -> None:
 @click.option("--key-file", type=click.Path(path_type=Path), help="A file with ID:SECRET of a key for it.")
 @click.option("--deep", is_flag=True, help="Read what is there already, too, and copy again what differs.")
 def copy(data: Path, to: str, endpoint: str | None, region: str | None, key_file: Path | None, *, deep: bool) -> None:
-    """Copy every ready model into a bucket or a folder, while the depot works.
+    """Copy every ready model into a bucket or a folder.
 
-    Each file is compared with its checksum as it is read, and again in the copy. What is there already is not copied
+    The depot goes on working. Each file is compared with its checksum as it is read, and again in the copy. What is there already is not copied
     again: run it as often as you like, also after it was interrupted. Models that were deleted here go to the copy's
     trash. The exit code is 1 when a model was not copied.
 

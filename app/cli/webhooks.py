@@ -61,7 +61,10 @@ def list_messages(data: Path, limit: int, *, undelivered: bool, wide: bool, as_j
 @data_option
 @click.argument("message_ids", metavar="ID...", nargs=-1, required=True, type=click.UUID)
 def redeliver(data: Path, message_ids: Sequence[UUID]) -> None:
-    """Have messages sent once more, under the same ids, as soon as a worker polls."""
+    """Have messages sent once more, under the same ids.
+
+    A worker sends them as soon as it polls.
+    """
 
     async def work(connection: Writer) -> None:
         for message_id in message_ids:

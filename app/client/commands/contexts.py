@@ -83,7 +83,10 @@ def contexts(context: click.Context, /, **given: Any) -> None:
 @data_option
 @json_option
 def list_contexts(**given: Any) -> None:
-    """List the depots that you are signed in to, and mark the one in use."""
+    """List the depots that you are signed in to.
+
+    The one in use is marked.
+    """
     _list(**given)
 
 
@@ -106,7 +109,10 @@ def _list(data: Path, *, as_json: bool) -> None:
 @contexts.command("use", epilog=epilog("modeldepot contexts use work", "modeldepot contexts use local"))
 @click.argument("name", metavar="NAME", shell_complete=complete_context)
 def use(name: str) -> None:
-    """Have the commands use a depot that you are signed in to, or `local`, this machine's."""
+    """Have the commands use a depot that you are signed in to.
+
+    `local` is this machine's.
+    """
     known = load()
     if name != LOCAL:
         known.named(name)

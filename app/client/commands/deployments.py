@@ -89,7 +89,10 @@ def list_deployments(patterns: Sequence[str], **given: Any) -> None:
 @click.option("--replicas", type=int, metavar="NUMBER", help="How many replicas there are.")
 @click.option("--key", metavar="ID", help="The API key that it pulls the model with: each pull renews the deployment.")
 def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> None:
-    """Declare that NAME uses MODEL, which must be ready, and print the deployment's id."""
+    """Declare that NAME uses MODEL, and print the deployment's id.
+
+    MODEL must be ready.
+    """
     body: Json = {"name": name, "model": {"id": find_model(depot, model)["id"]}}
     body |= {key.replace("_", "-"): value for key, value in given.items() if value is not None}
     deployment = depot.deployment(depot.create_deployment(body)["reference"]["id"])
