@@ -48,10 +48,11 @@ def verify(
 ) -> None:
     """Compare published files with their recorded checksums.
 
-    These are all, or those of one model. In a folder every file is read. In a bucket a file that has the size and the ETag with which it was published counts
-    as unchanged, and only another one is read; --deep reads all. The exit code is 1 when something is wrong, and 5 when there is no such model. A model under repair stays ready, at
-    its path: a worker fetches what is wrong beside it and then swaps it in, file by file. A repair that fails leaves the
-    model as it was. For a gated or private model it takes the Hub token: from HF_TOKEN, a file or standard input.
+    These are all, or those of one model. In a folder every file is read. In a bucket a file that has the size and the
+    ETag with which it was published counts as unchanged, and only another one is read; --deep reads all. The exit code
+    is 1 when something is wrong, and 5 when there is no such model. A model under repair stays ready, at its path: a
+    worker fetches what is wrong beside it and then swaps it in, file by file. A repair that fails leaves the model as
+    it was. For a gated or private model it takes the Hub token: from HF_TOKEN, a file or standard input.
     """
     words = ["--deep"] * deep + ["--repair"] * repair + ["--json"] * as_json + ["--token-stdin"] * token_stdin
     words += [f"--token-file={token_file}"] if token_file else []
@@ -103,7 +104,8 @@ def adopt(data: Path, models: Sequence[UUID], *, every: bool) -> None:
 def prune(data: Path, models: Sequence[UUID], *, every: bool, yes: bool, now: bool) -> None:
     """Take away files that the database has no model of.
 
-    These are partial downloads and published folders, which go into the trash, where `restore` finds them for DEPOT_TRASH_RETENTION.
+    These are partial downloads and published folders, which go into the trash, where `restore` finds them for
+    DEPOT_TRASH_RETENTION.
     """
     words = ["--yes"] * yes + ["--now"] * now
     _become("worker.maintenance.inventory", data, "prune", *words, *_chosen(models, every=every))
@@ -134,12 +136,12 @@ def restore(data: Path, models: Sequence[UUID]) -> None:
 def copy(data: Path, to: str, endpoint: str | None, region: str | None, key_file: Path | None, *, deep: bool) -> None:
     """Copy every ready model into a bucket or a folder.
 
-    The depot goes on working. Each file is compared with its checksum as it is read, and again in the copy. What is there already is not copied
-    again: run it as often as you like, also after it was interrupted. Models that were deleted here go to the copy's
-    trash. The exit code is 1 when a model was not copied.
+    The depot goes on working. Each file is compared with its checksum as it is read, and again in the copy. What is
+    there already is not copied again: run it as often as you like, also after it was interrupted. Models that were
+    deleted here go to the copy's trash. The exit code is 1 when a model was not copied.
 
-    To change to the copy, stop the workers, run this once more, and restart all with DEPOT_STORAGE set to it. On another
-    site, a depot whose DEPOT_STORAGE is the copy takes up its models with `modeldepot storage adopt --all`.
+    To change to the copy, stop the workers, run this once more, and restart all with DEPOT_STORAGE set to it. On
+    another site, a depot whose DEPOT_STORAGE is the copy takes up its models with `modeldepot storage adopt --all`.
     """
     words = [f"--to={to}"] + ["--deep"] * deep
     words += [f"--endpoint={endpoint}"] * bool(endpoint) + [f"--region={region}"] * bool(region)
@@ -152,8 +154,8 @@ def copy(data: Path, to: str, endpoint: str | None, region: str | None, key_file
 def accept(data: Path) -> None:
     """Make the database know the storage that is mounted now.
 
-    That takes the place of the one that it knew, for a storage that was replaced on purpose. Models whose folders are not
-    there are put in error within the hour, the others are at their new paths at once.
+    That takes the place of the one that it knew, for a storage that was replaced on purpose. Models whose folders are
+    not there are put in error within the hour, the others are at their new paths at once.
     """
     _become("worker.maintenance.inventory", data, "accept")
 
