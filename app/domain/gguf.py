@@ -1,4 +1,7 @@
-"""GGUF among a repository's files: the models that an engine can load, each with its quantization, shards and projector."""
+"""GGUF among a repository's files: the models that an engine can load, each with its quantization, shards and projector.
+
+`tagged` says which of them a tag means, such as the one in `owner/name:Q4_K_M`.
+"""
 
 import re
 from collections import defaultdict
@@ -11,6 +14,9 @@ _QUANTIZATION = re.compile(
     re.IGNORECASE,
 )
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
+_LATEST = "latest"
+_DYNAMIC = re.compile(r"(?<![a-z0-9])ud-")
+_NOWHERE = (4, False)
 _BEST_FIRST = (
     "Q4_K_M",
     "Q4_K",
@@ -69,6 +75,38 @@ def variants(files: Iterable[tuple[str, int]]) -> Sequence[Variant]:
         for paths in _complete(path for path in sizes if _is_model(path))
     ]
     return sorted(found, key=lambda one: (*_place(one.quantization, _BEST_FIRST), one.path))
+
+
+def tagged(paths: Iterable[str], tag: str) -> Sequence[str]:
+    """Return those of the models that `tag` means, in any case of letters: what comes first here, and is there.
+
+    1. `latest`: the best default.
+    2. A file's name, with or without its ending and its shard's number.
+    3. The end of a name.
+    4. A quantization that the name or the folder tells, such as that of `m-Q4_K_M-imat.gguf`.
+    5. A part of a path between separators.
+
+    Some repositories hold a quantization twice, by a common recipe and by a dynamic one, marked `UD-`: the tag tells
+    which. Models are given and returned by their first paths, the best default first. The Hub's registry, which Ollama
+    asks, knows 1 to 3. llama.cpp takes what has the tag before a dot or a hyphen, anywhere in its path.
+    """
+    models, wanted = list(paths), tag.lower()
+    if wanted == _LATEST:
+        return models[:1]
+    end, part = (re.compile(rf"(?:^|[-./]){re.escape(wanted)}{after}") for after in ("$", "(?=$|[-./])"))
+    is_dynamic = _DYNAMIC.match(wanted) is not None
+    quantization = wanted.removeprefix("ud-").upper()
+
+    def place(path: str) -> tuple[int, bool]:
+        stem, name = _stem(path).lower(), _stem(_SHARD.sub("", path)).lower()
+        other_recipe = (_DYNAMIC.search(stem) is not None) != is_dynamic
+        is_alike = _quantization(path) == quantization and not (is_dynamic and other_recipe)
+        means = (wanted in {f"{stem}.gguf", stem, name}, end.search(name), is_alike, part.search(path.lower()), True)
+        return next(step for step, it in enumerate(means) if it), other_recipe
+
+    places = {path: place(path) for path in models}
+    best = min(places.values(), default=_NOWHERE)
+    return [path for path in models if places[path] == best < _NOWHERE]
 
 
 def _complete(paths: Iterable[str]) -> Iterable[tuple[str, ...]]:

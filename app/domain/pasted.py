@@ -3,7 +3,7 @@
 https://huggingface.co/owner/name               a repository; also hf.co, and without https://
 …/owner/name/tree/REVISION[/FOLDER]             a revision of it, or a folder of that
 …/owner/name/blob/REVISION/PATH                 one file of it; also resolve/
-owner/name:Q4_K_M                               the GGUF file of that quantization; also after hf.co/
+owner/name:Q4_K_M                               the GGUF model of that quantization, or file; also after hf.co/
 name                                            a kept model with this name, of any owner
 """
 
@@ -16,13 +16,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from app.domain.errors import BadRequest
-from app.domain.gguf import Variant
+from app.domain.gguf import Variant, tagged
 from app.domain.repositories import check_name, check_revision
 
 _HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"})
 _ADDRESS = re.compile(r"(?:https?://)?(?P<host>[^/]+)(?P<path>/.*)", re.IGNORECASE)
 _REVISION = re.compile(r"(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+)(?:/(?P<path>.*))?")
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _BARE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _SHARD = re.compile(r"-\d{5}(?=-of-\d{5}\.gguf$)", re.IGNORECASE)
 _FOLDERS, _FILES = frozenset({"tree"}), frozenset({"blob", "resolve", "raw", "blame"})
@@ -30,7 +30,7 @@ _FOLDERS, _FILES = frozenset({"tree"}), frozenset({"blob", "resolve", "raw", "bl
 
 @dataclass(frozen=True, slots=True)
 class Pasted:
-    """What was meant. `name` has no owner if none was given; `tag` is a quantization, such as `Q4_K_M`."""
+    """What was meant. `name` has no owner if none was given; `tag` is for `gguf.tagged`."""
 
     name: str
     revision: str | None = None
@@ -64,24 +64,17 @@ def include_of(variant: Variant) -> Sequence[str]:
 
 
 def choose(variants: Sequence[Mapping[str, Any]], tag: str) -> Mapping[str, Any]:
-    """Return the one of a plan's `variants` that a tag means, `latest` the best default. Raises `BadRequest`."""
-    if tag.lower() == "latest" and variants:
-        return variants[0]
-    ends = re.compile(rf"(?:^|[-./]){re.escape(tag)}$", re.IGNORECASE)
-    dynamic = tag.upper().startswith("UD-")
-    alike = [one for one in variants if one["quantization"] == tag.upper().removeprefix("UD-")]
-    named = [one for one in alike or variants if ends.search(one["name"])]
-    # Some repositories hold a quantization twice: by the common recipe, and by a dynamic one, marked UD.
-    exact = [one for one in named if ("UD-" in one["name"].upper()) == dynamic]
-    found = exact or named or ([] if dynamic else alike)
+    """Return the one of a plan's `variants` that a tag means. Raises `BadRequest`."""
+    by_path = {one["files"][0]: one for one in variants}
+    found = tagged(by_path, tag)
     if len(found) == 1:
-        return found[0]
-    known = ", ".join(dict.fromkeys(one["quantization"] or one["name"] for one in variants)) or "no GGUF model"
+        return by_path[found[0]]
     if not found:
+        known = ", ".join(dict.fromkeys(one["quantization"] or one["name"] for one in variants)) or "no GGUF model"
         raise BadRequest(f"There is no {tag} in the repository, but {known}.", field="name")
-    names = ", ".join(one["name"] for one in found)
+    names = ", ".join(by_path[path]["name"] for path in found)
     raise BadRequest(
-        f"{len(found)} models of the repository are {tag}: choose by 'include' among {names}.", field="name"
+        f"{len(found)} models of the repository are {tag}: name one of {names} in its place.", field="name"
     )
 
 

@@ -37,7 +37,6 @@ _BESIDE = {
 """Files that repositories hold for Ollama, by their paths."""
 _HEAD = 4096
 """Bytes at the beginning of a model that name its architecture: it comes first."""
-_LATEST = "latest"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -89,15 +88,13 @@ async def blob(call: Call) -> Response:
 
 
 def _chosen(call: Call, entries: Entries) -> gguf.Variant:
-    """Return the model that the tag stands for. Raises `HubError`."""
-    variants = _variants(entries)
-    named = re.compile(rf"(?:^|[-./]){re.escape(call.tag)}(?:[-.]|$)", re.IGNORECASE)
-    latest = call.tag == _LATEST
-    chosen = [one for one in variants if latest or one.quantization == call.tag.upper() or named.search(one.path)]
+    """Return the model that the tag stands for, of several the best default. Raises `HubError`."""
+    variants = {one.path: one for one in _variants(entries)}
+    chosen = gguf.tagged(variants, call.tag)
     if not chosen:
-        known = ", ".join(one.path for one in variants[:10]) or "no GGUF model"
+        known = ", ".join(list(variants)[:10]) or "no GGUF model"
         raise HubError(f"{call.name} has no {call.tag}: the depot keeps {known} of it.")
-    return chosen[0]
+    return variants[chosen[0]]
 
 
 def _variants(entries: Entries) -> Sequence[gguf.Variant]:

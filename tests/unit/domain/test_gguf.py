@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.domain.gguf import Variant, variants
+from app.domain.gguf import Variant, tagged, variants
 
 
 def _found(*paths: str) -> Sequence[Variant]:
@@ -92,3 +92,61 @@ def test_a_folder_makes_no_projector() -> None:
     """As llama.cpp judges: by the file's own name."""
     (one,) = _found("mmproj/m-Q4_K_M.gguf")
     assert one.projector is None
+
+
+_TWICE = ("m-Q4_K_M.gguf", "m-UD-Q4_K_M.gguf", "m-UD-Q4_K_XL.gguf", "m-IQ4_XS.gguf", "m-Q8_0.gguf")
+_SHARDED = tuple(f"Q8_0/m-Q8_0-0000{number}-of-00002.gguf" for number in (1, 2))
+_TOLD_BY_FOLDER = ("Q4_K_M/m.gguf", "Q8_0/m.gguf", "bf16/m.gguf")
+_WITH_SUFFIX = ("m-Q4_K_M-imat.gguf", "m-UD-Q4_K_M-imat.gguf", "m-Q8_0-imat.gguf")
+_TWO_SIZES = ("m-1b-Q4_K_M.gguf", "m-1b-Q8_0.gguf", "m-7b-Q4_K_M.gguf", "m-7b-Q8_0.gguf", "m-Q4_K_M-lora.gguf")
+
+
+@pytest.mark.parametrize(
+    ("paths", "tag", "meant"),
+    [
+        # The best default, whatever there is.
+        (_TWICE, "latest", ["m-Q4_K_M.gguf"]),
+        (("m-Q8_0.gguf", "m-Q4_0.gguf"), "Latest", ["m-Q4_0.gguf"]),
+        (("m.gguf",), "latest", ["m.gguf"]),
+        ((), "latest", []),
+        # A quantization, in any case of letters; not one that another's name ends with.
+        (_TWICE, "Q8_0", ["m-Q8_0.gguf"]),
+        (_TWICE, "q8_0", ["m-Q8_0.gguf"]),
+        (_TWICE, "Q4_XS", []),
+        (_TWICE, "Q4_K", []),
+        (_TWICE, "Q6_K", []),
+        # The common recipe, unless the other is asked for or the only one.
+        (_TWICE, "Q4_K_M", ["m-Q4_K_M.gguf"]),
+        (_TWICE, "UD-Q4_K_M", ["m-UD-Q4_K_M.gguf"]),
+        (_TWICE, "ud-q4_k_xl", ["m-UD-Q4_K_XL.gguf"]),
+        (_TWICE, "Q4_K_XL", ["m-UD-Q4_K_XL.gguf"]),
+        (_TWICE, "UD-Q8_0", []),
+        (("Cloud-Q4_K_M.gguf", "Cloud-UD-Q4_K_M.gguf"), "Q4_K_M", ["Cloud-Q4_K_M.gguf"]),
+        (("Cloud-Q4_K_M-imat.gguf",), "UD-Q4_K_M", []),
+        # A file's name, whole or without what all have.
+        (_TWICE, "m-Q4_K_M.gguf", ["m-Q4_K_M.gguf"]),
+        (_TWICE, "M-q4_k_m", ["m-Q4_K_M.gguf"]),
+        (_TWICE, "m-UD-Q4_K_M.GGUF", ["m-UD-Q4_K_M.gguf"]),
+        (("m.gguf", "m-m.gguf"), "m", ["m.gguf"]),
+        (_SHARDED, "m-Q8_0", [_SHARDED[0]]),
+        (_SHARDED, "m-Q8_0-00001-of-00002.gguf", [_SHARDED[0]]),
+        # What stands after a quantization, or for it.
+        (_SHARDED, "Q8_0", [_SHARDED[0]]),
+        (_TOLD_BY_FOLDER, "BF16", ["bf16/m.gguf"]),
+        (_TOLD_BY_FOLDER, "q4_k_m", ["Q4_K_M/m.gguf"]),
+        (_WITH_SUFFIX, "Q4_K_M", ["m-Q4_K_M-imat.gguf"]),
+        (_WITH_SUFFIX, "UD-Q4_K_M", ["m-UD-Q4_K_M-imat.gguf"]),
+        (_WITH_SUFFIX, "Q8_0-imat", ["m-Q8_0-imat.gguf"]),
+        (_WITH_SUFFIX, "UD-Q8_0", []),
+        # Several: a name that ends with the tag before others, the best default first.
+        (_TWO_SIZES, "Q4_K_M", ["m-1b-Q4_K_M.gguf", "m-7b-Q4_K_M.gguf"]),
+        (_TWO_SIZES, "7b-Q4_K_M", ["m-7b-Q4_K_M.gguf"]),
+        (_TWO_SIZES, "7b", ["m-7b-Q4_K_M.gguf", "m-7b-Q8_0.gguf"]),
+        (_TOLD_BY_FOLDER, "m", ["Q4_K_M/m.gguf", "Q8_0/m.gguf", "bf16/m.gguf"]),
+        # It is no pattern.
+        (_TWICE, "Q.*", []),
+        (_TWICE, "", []),
+    ],
+)
+def test_a_tag_means(paths: Sequence[str], tag: str, meant: Sequence[str]) -> None:
+    assert tagged((one.path for one in _found(*paths)), tag) == meant
