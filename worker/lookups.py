@@ -146,9 +146,7 @@ def _opened(context: WorkerContext, job_id: str, sealed: str | None) -> str | No
     try:
         return context.sealer.open(sealed, belongs_to=job_id)
     except CannotOpen as error:
-        message = (
-            f"The huggingface-token can't be opened ({error}). Give the worker the same DEPOT_SECRET_KEY as the API."
-        )
+        message = f"The Hub token can't be opened ({error}). Give the worker the same DEPOT_SECRET_KEY as the API."
         raise Failed(Reason.FAULT, message) from None
 
 

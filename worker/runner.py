@@ -152,7 +152,7 @@ class Runner:
     def _check_attempts(self, claim: Claim) -> None:
         if claim.attempts > self._options.attempts:
             died = f"{claim.attempts - 1} workers in a row died at this."
-            raise Failed(Reason.INTERRUPTED, f"{died} Send the request again to try once more.")
+            raise Failed(Reason.INTERRUPTED, f"{died} Retry to try once more.")
 
     async def _hand_over(self, claim: Claim) -> None:
         async with asyncio.timeout(_LAST_WORD), self._context.database.begin() as connection:
@@ -191,7 +191,7 @@ class Runner:
                 log.warning("operation will be tried again", reason=error.reason, message=error.message, wait=wait)
                 self._context.metrics.tried_again(error.reason)
                 return Outcome.AGAIN
-        message = f"{error.message} {attempts} attempts failed; send the request again to go on from what is there."
+        message = f"{error.message} {attempts} attempts failed; retry to go on from what is there."
         return await self._fail(claim, Failed(error.reason, message))
 
     async def _fail(self, claim: Claim, error: OperationError) -> Outcome:

@@ -102,11 +102,9 @@ async def _retry(connection: Writer, selection: Selection) -> tuple[UUID, int]:
     query = query.where(ModelRow.fingerprint == selection.fingerprint).with_for_update()
     existing = (await connection.execute(query)).one_or_none()
     if existing is None:
-        raise Conflict(f"The model of {selection.name!r} was deleted at this very moment. Send the request again.")
+        raise Conflict(f"The model of {selection.name!r} was deleted at this very moment. Try again.")
     if existing.deleting:
-        raise Conflict(
-            f"Model {existing.id} of {selection.name!r} is being deleted. Send the request again once it is gone."
-        )
+        raise Conflict(f"Model {existing.id} of {selection.name!r} is being deleted. Try again once it is gone.")
     if existing.status != ModelStatus.ERROR:
         raise Conflict(
             f"Model {existing.id} already holds this selection of {selection.name!r} and is {existing.status}. "

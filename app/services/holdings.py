@@ -26,7 +26,7 @@ _AT_ONCE = 1000
 _SETTLED = 600.0
 """Seconds after a ready model's last change until every machine must see its folder."""
 _GONE = (
-    "Its folder is gone from the storage. Send the create again to fetch it, or delete the model. If the folder was "
+    "Its folder is gone from the storage. Retry to fetch it again, or delete the model. If the folder was "
     "moved away by hand, move it back first: what is there is not fetched."
 )
 

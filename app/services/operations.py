@@ -131,7 +131,7 @@ async def record(
 
 async def expire(connection: Writer) -> int:
     """Time out the pending operations whose deadline has passed, but for paused ones. Return their number."""
-    message = "The deadline passed before the work was done. Send the same request again to go on from what is there."
+    message = "The deadline passed before the work was done. Retry to go on from what is there."
     late = (PENDING, ~OperationRow.paused, OperationRow.deadline_at < now())
     query = select(OperationRow.id, OperationRow.resource_id, OperationRow.command).where(*late)
     ended = 0

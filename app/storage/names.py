@@ -65,7 +65,7 @@ def check_paths(paths: Sequence[str]) -> None:
             raise Failed(
                 Reason.UNSUPPORTED,
                 f"The repository holds a file that can't be stored safely under its name: {path[:100]!a}. "
-                "Leave it out with 'exclude', or tell the repository's owner.",
+                "Exclude it, or tell the repository's owner.",
             )
         if any("/".join(parts[:depth]) in seen for depth in range(1, len(parts))):
             raise Failed(

@@ -233,7 +233,7 @@ def test_the_hub_s_own_words_are_passed_on(hub: Hub, engine: Engine) -> None:
 def test_a_repository_that_is_not_shown_is_not_found_and_a_wrong_token_is_forbidden(hub: Hub, engine: Engine) -> None:
     outcome = engine.run(name="acme/modle")
     assert outcome.reason == "not-found"
-    assert "send a huggingface-token if it is private" in outcome.text
+    assert "retry with a Hub token if it is private" in outcome.text
     assert engine.run(name="acme/modle", token="hf_wrong").reason == "forbidden"
     hub.account(TOKEN)
     assert engine.run(name="acme/modle", token=TOKEN).reason == "not-found"

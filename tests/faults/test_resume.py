@@ -143,7 +143,7 @@ def test_files_that_are_here_give_no_access(hub: Hub, large: Repo, engine: Engin
     before = set(engine.arrived())
     outcome = engine.run(token=token)
     assert outcome.reason == "forbidden", outcome.text
-    assert "huggingface-token" in outcome.text or "licence" in outcome.text
+    assert "Hub token" in outcome.text or "licence" in outcome.text
     assert {path for path in engine.storage.layout.root.rglob("*") if path.is_file()} == before
     assert engine.run(token="hf_owner").done
 

@@ -27,19 +27,19 @@ class Case:
 CASES = (
     Case("nobody/nothing", "not-found", ("'nobody/nothing'", "check its name"), {"huggingface_token": TOKEN}),
     # Without a token the Hub does not tell what is not there from what is private.
-    Case("nobody/unseen", "not-found", ("'nobody/unseen'", "check its name", "huggingface-token")),
+    Case("nobody/unseen", "not-found", ("'nobody/unseen'", "check its name", "Hub token")),
     Case("acme/tiny", "not-found", ("no revision 'v9'", "/acme/tiny/tree/main"), {"revision": "v9"}),
-    Case("acme/gated", "forbidden", ("gated", "Send a huggingface-token", "/acme/gated")),
+    Case("acme/gated", "forbidden", ("gated", "accept its licence", "retry with a Hub token", "/acme/gated")),
     Case("acme/gated-too", "forbidden", ("gated", "accept its licence"), {"huggingface_token": TOKEN}),
     Case("acme/tiny", "forbidden", ("does not accept", "wrong or has expired"), {"huggingface_token": "hf_wrong12345"}),
-    Case("acme/private", "not-found", ("'acme/private'", "huggingface-token")),
+    Case("acme/private", "not-found", ("'acme/private'", "Hub token")),
     Case("acme/private-too", "not-found", ("account may see it",), {"huggingface_token": TOKEN}),
     Case("acme/tiny", "incorrect", ("leave no file", "config.json"), {"include": ["*.gguf"]}),
     Case("acme/tiny", "incorrect", ("leave no file", "config.json"), {"exclude": ["*.json"]}),
     Case("acme/empty", "incorrect", ("holds no files",)),
     Case("acme/disabled", "unsupported", ("disabled",)),
-    Case("acme/broken", "unavailable", ("answered 500", "attempts failed", "send the request again")),
-    Case("acme/limited", "busy", ("limits our rate", "attempts failed", "send the request again")),
+    Case("acme/broken", "unavailable", ("answered 500", "attempts failed", "retry to go on")),
+    Case("acme/limited", "busy", ("limits our rate", "attempts failed", "retry to go on")),
 )
 
 
@@ -67,7 +67,7 @@ def test_every_failure_has_its_reason_and_says_what_to_do(start_depot: StartDepo
 def test_a_hub_that_nobody_answers_for_is_unavailable(start_depot: StartDepot) -> None:
     depot = start_depot(hub_endpoint="http://127.0.0.1:9", attempts=2)
     operation = depot.create("acme/tiny")
-    _failed(depot, operation, "unavailable", "http://127.0.0.1:9 can't be reached", "Connection refused", "again")
+    _failed(depot, operation, "unavailable", "http://127.0.0.1:9 can't be reached", "Connection refused", "retry")
 
 
 @SQLITE

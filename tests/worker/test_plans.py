@@ -199,7 +199,7 @@ def test_a_gated_repository_is_planned_for_everybody_who_is_told_what_is_missing
     page = f"{place.hub.endpoint}/acme/gated"
     assert owner["gated"] == {"kind": "auto", "granted": True, "link": page, "missing": None}
     assert owner["license"] == {"id": "llama3", "name": None, "link": f"{page}/blob/{owner['commit']}/LICENSE"}
-    for plan, missing in ((stranger, "Send a huggingface-token"), (other, "may not read it")):
+    for plan, missing in ((stranger, "retry with a Hub token"), (other, "may not read it")):
         assert plan["gated"]["link"] == page
         assert not plan["gated"]["granted"]
         assert missing in plan["gated"]["missing"]
@@ -291,7 +291,7 @@ def test_what_a_create_would_fail_for_is_refused(place: Place) -> None:
     assert "has no revision 'nope'" in place.refused("acme/model", 404, revision="nope")
     assert "leave no file" in place.refused("acme/model", 400, include=["*.gguf"])
     assert "disabled" in place.refused("acme/disabled", 400)
-    assert "does not accept this huggingface-token" in place.refused("acme/model", 403, huggingface_token="hf_wrong")
+    assert "does not accept this token" in place.refused("acme/model", 403, huggingface_token="hf_wrong")
     assert "'name' must be" in place.refused("no-owner", 400)
     assert "Unknown key" in place.refused("acme/model", 400, revisoin="main")
 

@@ -105,8 +105,8 @@ def _token(work: Work) -> str | None:
         return work.context.sealer.open(sealed, belongs_to=str(work.claim.lease.operation_id))
     except CannotOpen as error:
         message = (
-            f"The huggingface-token can't be opened ({error}). Give the worker the same DEPOT_SECRET_KEY as the API, "
-            "then send the request again."
+            f"The Hub token can't be opened ({error}). Give the worker the same DEPOT_SECRET_KEY as the API, "
+            "then retry."
         )
         raise Failed(Reason.FAULT, message) from None
 
@@ -214,7 +214,7 @@ async def _publish(work: Work, model: SelectedModel, attempt: Attempt, commit: s
     except StoreAway:
         raise
     except OSError as error:
-        message = f"The files can't be published: {error.strerror}. Look at the storage, then send the request again."
+        message = f"The files can't be published: {error.strerror}. Look at the storage, then retry."
         raise Failed(Reason.FAULT, message) from error
     async with work.context.database.begin() as connection:
         if _mends(model):

@@ -56,8 +56,8 @@ async def check_quota(connection: Writer, work: Work, total: int, shared: int) -
     if need > left:
         message = (
             f"The model does not fit into DEPOT_QUOTA: {need} bytes are needed and {left} are left of "
-            f"{work.context.quota}, with what other downloads still need. Delete models, or raise DEPOT_QUOTA, then send "
-            "the request again."
+            f"{work.context.quota}, with what other downloads still need. Delete models, or raise DEPOT_QUOTA, then "
+            "retry."
         )
         raise Failed(Reason.FAULT, message)
 
@@ -82,7 +82,7 @@ async def check_room(connection: Writer, work: Work, missing: int, room: Room) -
         message = (
             f"The storage has too little space: {missing} bytes are needed and {spare} are free "
             f"({room.free} on the disk, less a reserve of {work.context.reserve} and {others} that other downloads "
-            "still need). Free some space, then send the request again."
+            "still need). Free some space, then retry."
         )
         raise NoRoom(Reason.FAULT, message)
 

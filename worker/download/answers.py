@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from app.domain.errors import Failed, Reason
 from worker.download.listing import HubFile
-from worker.download.refusals import PROXY_REFUSES, RATE_LIMITED, retry_after
+from worker.download.refusals import PROXY_REFUSES, RATE_LIMITED, refused, retry_after
 
 _PAGES = (".html", ".htm", ".xhtml")
 
@@ -76,7 +76,7 @@ def _refusal(status: int, headers: Mapping[str, str], path: str, *, at_hub: bool
     if not at_hub and status in {400, 401, 403, 404, 410}:
         return Trouble(Reason.UNAVAILABLE, f"{who} no longer accepts its own link to {path!r}.", relocate=True)
     if status in {401, 403}:
-        return Failed(Reason.FORBIDDEN, f"The Hub refuses this caller the file {path!r}.")
+        return Failed(Reason.FORBIDDEN, refused(f"the file {path!r}"))
     if status == 404:
         return Failed(Reason.NOT_FOUND, f"The Hub lists the file {path!r} but does not have it.")
     return Failed(Reason.UNKNOWN, f"{who} answered {status} to {path!r}.")

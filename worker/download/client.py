@@ -129,8 +129,7 @@ class Guard:
 def refused_inside(host: str) -> Failed:
     message = (
         f"The Hub leads to {host[:100]!a}, an address of the worker's own machine or cloud, which is not followed. "
-        "If the Hub's files are there on purpose, set DEPOT_HUB_REDIRECTS_INSIDE=true for the workers and send the "
-        "request again."
+        "If the Hub's files are there on purpose, set DEPOT_HUB_REDIRECTS_INSIDE=true for the workers, then retry."
     )
     return Failed(Reason.UNAVAILABLE, message)
 

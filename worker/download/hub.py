@@ -123,7 +123,7 @@ class Hub:
             file.check()
             chosen.append(file)
             if len(chosen) > MAX_FILES:
-                message = f"More than {MAX_FILES} files of the repository are selected. Select fewer with 'include'."
+                message = f"More than {MAX_FILES} files of the repository are selected. Select fewer by patterns."
                 raise Failed(Reason.UNSUPPORTED, message)
         self._check_complete(info, {file.path for file in chosen}, include, exclude)
         if not chosen:
@@ -210,4 +210,4 @@ def _nothing_left(name: str, files: Sequence[HubFile], *, patterns: bool) -> str
     if not patterns or not files:
         return f"{name!r} holds no files at this revision."
     some = ", ".join(ascii(file.path[:100])[1:-1] for file in files[:5])
-    return f"'include' and 'exclude' leave no file of {name!r}. It holds {len(files)}, for example {some}."
+    return f"The patterns leave no file of {name!r}. It holds {len(files)}, for example {some}."

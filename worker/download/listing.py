@@ -41,7 +41,7 @@ class HubFile:
             raise Failed(
                 Reason.UNSUPPORTED,
                 f"The Hub gives no valid size and checksum of {self.path[:100]!a}, so it can't be verified. "
-                "Leave it out with 'exclude', or tell the repository's owner.",
+                "Exclude it, or tell the repository's owner.",
             )
 
 

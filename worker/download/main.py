@@ -220,9 +220,7 @@ def _room_told(meter: Meter, total: int, store: Store) -> Iterator[None]:
             raise
         free, needed = store.space().free, max(total - meter.value, 0)
         told = f": {error.strerror}." if free is None else f" and {free} are free."
-        message = (
-            f"The storage is full: {needed} bytes are still needed{told} Free some space, then send the request again."
-        )
+        message = f"The storage is full: {needed} bytes are still needed{told} Free some space, then retry."
         raise Failed(Reason.FAULT, message) from error
 
 

@@ -30,7 +30,7 @@ def proxy_for(url: str) -> str | None:
         message = (
             f"The worker's environment names a proxy of the kind {scheme}://, which is not supported. Set HTTPS_PROXY "
             f"(or ALL_PROXY) to an address that begins with {', '.join(f'{one}://' for one in _SCHEMES)}, or name the "
-            "Hub in NO_PROXY, then restart the worker and send the request again."
+            "Hub in NO_PROXY, then restart the worker and retry."
         )
         raise Failed(Reason.FAULT, message)
     return proxy

@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 from app.domain.errors import DepotError, Failed, NotYet, OperationError, Reason, TryAgain
 from app.storage.base import StoreAway
 
-RATE_LIMITED = "The Hub limits our rate. A huggingface-token raises the limit."
+RATE_LIMITED = "The Hub limits our rate. A Hub token raises the limit."
 PROXY_REFUSES = "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
 _STORE_AWAY = 15.0
 """Seconds until a storage that does not answer is tried again."""
@@ -55,7 +55,7 @@ def explain(error: Exception, hub: Asked, revision: str) -> OperationError:  # n
         return NotYet(Reason.FAULT, message, after=_STORE_AWAY)
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            message = f"The storage is full: {error.strerror}. Free some space, then send the request again."
+            message = f"The storage is full: {error.strerror}. Free some space, then retry."
             return Failed(Reason.FAULT, message)
         return Failed(Reason.FAULT, f"The storage failed: {error.strerror}. The operator should look at it.")
     # Every failure of Xet is a RuntimeError, and an answer that is not the Hub's JSON is a ValueError or KeyError.
@@ -101,6 +101,11 @@ def own_words(headers: Mapping[str, str]) -> str:
     return " The Hub says: " + "".join(one if one.isprintable() else ascii(one)[1:-1] for one in told)
 
 
+def refused(what: str) -> str:
+    """Return the message for a 403 to a request for `what`."""
+    return f"The Hub refuses access to {what}: retry with a Hub token of an account that has it."
+
+
 def _answered(error: HfHubHTTPError, hub: Asked, revision: str) -> OperationError:  # noqa: PLR0911  # likewise
     name, status, headers = hub.name, error.response.status_code, error.response.headers
     if isinstance(error, GatedRepoError):
@@ -130,10 +135,11 @@ def _answered(error: HfHubHTTPError, hub: Asked, revision: str) -> OperationErro
 def _gated(hub: Asked) -> str:
     page = f"{hub.endpoint}/{hub.name}"
     if hub.token:
-        how = f"The account of this huggingface-token may not read it: accept its licence at {page}, or see there what"
-        return f"{hub.name!r} is gated. {how} else is missing, and send the request again."
-    how = f"Send a huggingface-token of an account that may read it: accept its licence at {page} and send the request"
-    return f"{hub.name!r} is gated. {how} again."
+        how = (
+            f"The account of this Hub token may not read it: accept its licence at {page}, or see there what is missing"
+        )
+        return f"{hub.name!r} is gated. {how}, then retry."
+    return f"{hub.name!r} is gated: accept its licence at {page}, then retry with a Hub token of that account."
 
 
 def _not_shown(error: HfHubHTTPError, hub: Asked, status: int) -> OperationError:
@@ -141,14 +147,14 @@ def _not_shown(error: HfHubHTTPError, hub: Asked, status: int) -> OperationError
     words = own_words(error.response.headers)
     # Olah sends RepoNotFound both for a wrong token and for a missing repository.
     if hub.token and status == 401 and error.response.headers.get("x-error-code") != "RepoNotFound":
-        message = "The Hub does not accept this huggingface-token: it is wrong or has expired."
+        message = "The Hub does not accept this token: it is wrong or has expired. Retry with another one."
         return Failed(Reason.FORBIDDEN, message + words)
     if status == 403 and not isinstance(error, RepositoryNotFoundError):
-        return Failed(Reason.FORBIDDEN, f"The Hub refuses this caller the files of {hub.name!r}." + words)
+        return Failed(Reason.FORBIDDEN, refused(f"the files of {hub.name!r}") + words)
     if hub.token:
-        private = ", and that the huggingface-token is valid and its account may see it if it is private."
+        private = ", and that the Hub token is valid and its account may see it if it is private."
     else:
-        private = ", or send a huggingface-token if it is private."
+        private = ", or retry with a Hub token if it is private."
     return Failed(Reason.NOT_FOUND, f"The Hub shows no model repository {hub.name!r}: check its name{private}")
 
 
