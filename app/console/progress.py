@@ -24,7 +24,7 @@ class Shown:
     word: str
     """What its badge says: the word that filters have, too."""
     figures: str
-    """Bytes, rate and time left, while downloading."""
+    """Time left, rate and bytes, while downloading; first what a narrow column must not cut off."""
     note: str
     """Why it waits, or why it failed and what to do about it."""
     moved: str
@@ -61,10 +61,11 @@ def show(state: ModelState) -> Shown | None:
 def _figures(model: ModelRecord) -> str:
     if not model.total or model.downloaded is None:
         return ""
-    parts = [f"{model.downloaded * 100 // model.total} %", f"{size(model.downloaded)} of {size(model.total)}"]
-    if (model.files or 0) > 1:
-        parts.append(f"{model.files_verified or 0} of {model.files} files")
+    parts = [f"{model.downloaded * 100 // model.total} %"]
     if model.rate and not model.paused:
         left = (model.total - model.downloaded) / model.rate
-        parts += [f"{size(model.rate)}/s", f"{duration(left)} left"]
+        parts += [f"{duration(left)} left", f"{size(model.rate)}/s"]
+    parts.append(f"{size(model.downloaded)} of {size(model.total)}")
+    if (model.files or 0) > 1:
+        parts.append(f"{model.files_verified or 0} of {model.files} files")
     return " · ".join(parts)

@@ -24,7 +24,7 @@ COMMANDS: Mapping[Command, str] = {
 def size(count: float | None) -> str:
     """Format bytes, in powers of ten as disks and networks are sold: `1.2 GB`."""
     if count is None:
-        return "-"
+        return "\N{EN DASH}"
     value = float(count)
     for unit in _UNITS:
         # What rounds to 1000 belongs to the next unit.
