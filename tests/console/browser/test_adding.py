@@ -11,7 +11,7 @@ from tests.console.browser.conftest import Served
 from tests.console.browser.views import View, Views
 from tests.fakehub.hub import Synthetic
 
-_GGUF, _GATED = "acme/walked-GGUF", "acme/walked-gated"
+_GGUF, _GATED, _REFUSED = "acme/walked-GGUF", "acme/walked-gated", "acme/walked-refused"
 _TOKEN = "hf_of0who0walks0through0the0gate"
 _MOST_CLICKS = 6
 _COUNT = "addEventListener('pointerdown', event => event.isTrusted && window.clicked(), true)"
@@ -24,7 +24,8 @@ def walked(served: Served) -> Iterator[Served]:
     card = {"cardData": {"license": "apache-2.0"}, "downloads": 1_234_567, "likes": 89}
     quants = {f"walked-{name}.gguf": Synthetic(size << 20, 70 + size) for name, size in _QUANTS.items()}
     hub.add(_GGUF, quants | {"README.md": b"# Walked", "mmproj-F16.gguf": Synthetic(1 << 20, 99)}, about=card)
-    hub.add(_GATED, {"config.json": b"{}", "model.safetensors": Synthetic(1 << 20, 98)}, gated=True)
+    for seed, name in enumerate((_GATED, _REFUSED)):
+        hub.add(name, {"config.json": b"{}", "model.safetensors": Synthetic(1 << 20, 97 + seed)}, gated=True)
     hub.total_rate = None
     yield served
     for model in served.depot.client.get("/ai/model").json()["models"]:
@@ -69,7 +70,7 @@ def test_a_gated_model_is_opened_with_a_token_without_leaving_the_page(walked: S
     with page.expect_popup() as popup:  # in a tab of its own: the form stays
         accept.click()
     popup.value.close()
-    walked.hub.account(_TOKEN, accepted=[_GATED])
+    walked.hub.account(_TOKEN, accepted=[_GATED, _REFUSED])
     page.get_by_label("Hub token").click()
     page.keyboard.insert_text(_TOKEN)
     expect(plan).to_contain_text("opens the repository")
@@ -81,13 +82,35 @@ def test_a_gated_model_is_opened_with_a_token_without_leaving_the_page(walked: S
     print(f"clicks from the refusal to the ready model: {len(clicks)}")
 
 
+def test_a_model_that_a_gate_refused_is_opened_with_a_token_on_its_own_page(walked: Served, views: Views) -> None:
+    view = views.open("/console/models/new")
+    page = view.page
+    page.locator("input[name=name]").fill(_REFUSED)
+    page.locator("input[name=name]").press("Enter")
+    live = page.locator("#live")
+    expect(live).to_have_attribute("data-status", "error")
+    expect(live).to_contain_text("then retry with a Hub token of that account")
+    clicks = _counted(view)
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name="Accept its licence on the Hub").click()
+    popup.value.close()
+    walked.hub.account(_TOKEN, accepted=[_GATED, _REFUSED])
+    page.get_by_label("Hub token").click()
+    page.keyboard.insert_text(_TOKEN)
+    page.get_by_role("button", name="Retry").click()
+    expect(live).to_have_attribute("data-status", "ready")
+    assert _TOKEN not in page.content()
+    assert len(clicks) <= _MOST_CLICKS
+    print(f"clicks from a failed model to the ready one: {len(clicks)}")
+
+
 @pytest.mark.usefixtures("walked")
 def test_every_state_of_the_add_page_is_in_order(views: Views, pictures: Path) -> None:
     view = views.open("/console/models/new")
     page = view.page
     box = page.locator("input[name=name]")
     box.fill("walked")
-    expect(page.locator("#matches li")).to_have_count(2)
+    expect(page.locator("#matches li")).to_have_count(3)
     page.locator("#matches").get_by_text(_GGUF).click()
     expect(box).to_have_value(_GGUF)
     expect(page.locator("[data-plan]")).to_be_visible()

@@ -63,7 +63,7 @@ async def test_an_operation_past_its_deadline_times_out_under_its_worker(databas
         model = await models.get(connection, operation.resource_id)
     ended, untouched = found[operation.id], found[other.id]
     assert (ended.state, ended.reason) == (OperationState.TIMEOUT, Reason.INTERRUPTED)
-    assert "again" in (ended.message or "")
+    assert "Retry" in (ended.message or "")
     assert model.status == ModelStatus.ERROR
     assert untouched.state == OperationState.PENDING
     with pytest.raises(LeaseLost):
