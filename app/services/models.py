@@ -153,7 +153,7 @@ async def is_ready(connection: Reader, model_id: UUID) -> bool:
 
 
 def unknown(model_id: UUID) -> NotFound:
-    return NotFound(f"There is no model {model_id}. GET /v2/ai/model lists the models there are.")
+    return NotFound(f"There is no model {model_id}: the list of models shows those there are.")
 
 
 async def dismiss(connection: Writer, retention: float) -> int:
