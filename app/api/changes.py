@@ -25,19 +25,19 @@ log = structlog.get_logger()
 
 async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateModel) -> AcceptedOperation:
     """Accept a model; return the operation that fetches it, or that retries it if it is in `error`."""
-    selection = selected(body)
+    selection = selected(body, depot.hub)
     act.resource_name = selection.name
     check_name(key, selection.name)
     return await depot.fetching.begin(act, selection, body.huggingface_token)
 
 
-def selected(body: schemas.CreateModel) -> Selection:
-    """Return what a create asks for. Raises `BadRequest`, which says what to send for a pasted address."""
+def selected(body: schemas.CreateModel, hub: str) -> Selection:
+    """Return what a create asks for; `hub` is the address of the depot's Hub. Raises `BadRequest`, which says what to send for a pasted address."""
     revision = "main" if body.revision is None else body.revision
     try:
         return select(body.name, revision, body.include or (), body.exclude or ())
     except BadRequest as error:
-        if error.field == "name" and (fields := pasted.in_fields(body.name)):
+        if error.field == "name" and (fields := pasted.in_fields(body.name, hub)):
             raise BadRequest(f"{error.message} Send {fields}.", field="name") from None
         raise
 

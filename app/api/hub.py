@@ -38,7 +38,7 @@ async def plan_model(
 
     403 if the Hub refuses the token, 404 if it shows no such repository or revision, 503 if no worker or no Hub answers.
     """
-    selection = changes.selected(body)
+    selection = changes.selected(body, depot.hub)
     plan = await asking.plan(depot, key, selection, body.huggingface_token)
     async with depot.database.read() as connection:
         standing = await models.of_selection(connection, selection.fingerprint)
@@ -49,6 +49,18 @@ async def plan_model(
         "model": standing and standing._asdict(),
     }
     return json_answer(hub_schemas.PLAN, {**plan, **own})
+
+
+@router.get(
+    "/ai/hub",
+    operation_id="get-hub",
+    summary="Say which Hub models are fetched from",
+    response_class=Response,
+    responses={200: {"model": hub_schemas.Hub}},
+)
+async def get_hub(depot: TheDepot) -> Response:
+    """Tells clients whose pages' addresses they may take for models' names: the Hub's own, or a mirror's."""
+    return json_answer(hub_schemas.HUB, {"address": depot.hub})
 
 
 @router.get(

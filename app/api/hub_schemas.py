@@ -103,6 +103,10 @@ class Plan(Wire):
     task: str | None
 
 
+class Hub(Wire):
+    address: Annotated[str, Field(description="Of the Hub, or of the mirror, without a slash at the end.")]
+
+
 class FoundModel(Wire):
     """A model of the Hub. What the Hub does not tell is null."""
 
@@ -124,4 +128,5 @@ class FoundModels(Wire):
 
 
 PLAN = TypeAdapter(Plan)
+HUB = TypeAdapter(Hub)
 FOUND = TypeAdapter(FoundModels)

@@ -31,6 +31,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
                 "List, add and remove what keeps models from being deleted.",
             ),
             "login": ("app.client.commands.contexts", "Keep a depot's address and your key, and use it from now on."),
+            "logout": ("app.client.commands.contexts", "Forget the depot in use and your key for it."),
             "contexts": ("app.client.commands.contexts", "List, choose and forget the depots that you signed in to."),
         },
         "Run a depot": {

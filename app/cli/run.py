@@ -110,6 +110,7 @@ def up(data: Path, **given: str | None) -> None:
 
 @click.command(
     epilog=epilog(
+        "modeldepot serve --host 0.0.0.0 --port 8080",
         "DEPOT_DATABASE_URL=postgresql://depot:…@db/depot DEPOT_REDIS_URL=redis://redis:6379/0 \\",
         "DEPOT_STORAGE=/models DEPOT_SECRET_KEY_FILE=/run/secrets/depot modeldepot serve --host 0.0.0.0",
     )

@@ -72,6 +72,10 @@ class Depot:
         """Return what a create with this body would fetch. Raises `NotThere`, `NotAllowed`, `Wrong`, `NoDepot`."""
         return self._ask("POST", "/ai/model/plan", body)
 
+    def hub(self) -> str:
+        """Return the address of the Hub that it fetches from."""
+        return str(self._ask("GET", "/ai/hub")["address"])
+
     def search(self, words: str, limit: int) -> list[Json]:
         """Return the Hub's models by the words in their names."""
         return cast("list[Json]", self._ask("GET", "/ai/hub/search", only={"q": words, "limit": limit})["models"])

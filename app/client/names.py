@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from app.client.depot import Depot, Json
-from app.client.exits import NotThere, Wrong
-from app.domain import pasted
+from app.client.exits import CannotDo, NotThere, Wrong
+from app.domain import gguf, pasted
 from app.domain.errors import BadRequest
 from app.domain.keys import NameLimit
 from app.domain.pasted import Pasted
@@ -15,27 +15,26 @@ from app.terminal import did_you_mean
 
 MOST_NAMES = 10_000
 """Most names searched for a similar one, or for a prefix."""
+_SLASHES = 2
+"""What has fewer is no address."""
 
 
 def find_model(depot: Depot, text: str) -> Json:
-    """Return the model with that id, or the only one that the text means. Raises `NotThere`, `Wrong`.
+    """Return the model with that id, or the one that the text means. Raises `CannotDo`.
 
-    That is a name, also without its owner or as it is pasted (see `app.domain.pasted`), and `name@revision`.
+    What `pull` of the same text selects is meant. Of a name alone, also without its owner, the only model is meant that
+    has it, and with `@REVISION` the only one of that.
     """
     if is_id(text):
         return depot.model(text)
-    name, _, revision = text.partition("@")
     try:
-        meant = pasted.read(name)
+        meant = read(depot, text)
     except BadRequest:
-        meant = Pasted(name)
-    found = [
-        model
-        for model in named(depot, meant.name)
-        if (revision or meant.revision) in {None, "", model["revision"], model.get("follows")}
-    ]
-    if meant.tag:
-        found = [model for model in found if _has(model, meant.tag)]
+        meant = Pasted(text)
+    kept = named(depot, meant.name)
+    found = _selected(depot, kept, meant)
+    if not found and kept:
+        raise NotThere(f"there is no model {text!r}, but:", *map(_line, kept))
     if not found:
         known = {model["name"] for model in depot.models(limit=MOST_NAMES)}
         raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
@@ -43,11 +42,22 @@ def find_model(depot: Depot, text: str) -> Json:
         # One that failed before its first byte, such as for a wrong revision, is hardly meant.
         found = [model for model in found if model["status"] != ModelStatus.ERROR or model["downloaded"]] or found
     if len(found) > 1:
-        which = (
-            f"  {model['id']}  {model['name'] if meant.is_bare else ''} {selection(model)}".rstrip() for model in found
-        )
-        raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id", *which)
+        raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id", *map(_line, found))
     return found[0]
+
+
+def read(depot: Depot, text: str) -> Pasted:
+    """Return what was typed or pasted; the depot says which Hub's addresses it takes. Raises `BadRequest`."""
+    try:
+        return pasted.read(text)
+    except BadRequest:
+        if text.count("/") < _SLASHES:
+            raise
+    try:
+        hub = depot.hub()
+    except NotThere:  # an older depot
+        hub = ""
+    return pasted.read(text, hub)
 
 
 def named(depot: Depot, name: str, **only: object) -> list[Json]:
@@ -98,9 +108,70 @@ def selection(model: Json) -> str:
     return shlex.join(words)
 
 
-def _has(model: Json, tag: str) -> bool:
-    """Return whether a model may hold that quantization: it is in its patterns, or all files are selected."""
-    return not model["include"] or any(tag.lower() in pattern.lower() for pattern in model["include"])
+def quantization(model: Json) -> str:
+    """Return what its patterns tell of its quantization: the tag by which it may be named, or what they mention."""
+    if variant := _variant(pasted.paths_of(model["include"]) or ()):
+        return variant.tag
+    return ",".join(dict.fromkeys(one for pattern in model["include"] for one in gguf.quantizations(pattern)))
+
+
+def _selected(depot: Depot, kept: Sequence[Json], meant: Pasted) -> list[Json]:
+    """Return those of the models of a name that are meant; all of a name without its owner that several have."""
+    if len({model["name"] for model in kept}) > 1:
+        return [*kept]
+    revision = meant.revision or ("main" if meant.include or meant.tag else None)
+    kept = [model for model in kept if revision in {None, model["revision"], model.get("follows")}]
+    if meant.tag:
+        return _tagged(depot, kept, meant.tag)
+    if not meant.include:
+        return kept
+    return [model for model in kept if set(model["include"]) == set(meant.include) and not model["exclude"]]
+
+
+def _tagged(depot: Depot, kept: Sequence[Json], tag: str) -> list[Json]:
+    """Return the models that hold nothing but what a tag means in their repository.
+
+    The Hub is only asked where that takes its other files, such as for `latest`.
+    """
+    held = [(model, variant) for model in kept if (variant := _variant(_paths(depot, model)))]
+    if exact := [(model, variant) for model, variant in held if variant.is_exactly(tag)]:
+        # If a repository has a projector, a tag means the model with it.
+        return [model for model, variant in exact if variant.projector] or [model for model, _ in exact]
+    held = [(model, variant) for model, variant in held if gguf.tagged([variant.path], tag)]
+    if not held:
+        return []
+    model, _ = held[0]
+    try:
+        plan = depot.plan({"name": model["name"], "revision": model["revision"]})
+        chosen = pasted.choose(plan["variants"], tag)
+    except BadRequest:
+        return []
+    except CannotDo as error:
+        which = (_line(model) for model, _ in held)
+        raise NotThere(f"what {tag!r} means is not known: {error.message}. Name the one you mean:", *which) from None
+    return [model for model, variant in held if [*variant.paths] == chosen["files"]]
+
+
+def _paths(depot: Depot, model: Json) -> Sequence[str]:
+    """Return the paths of a model's files if they were selected, as far as they are known."""
+    if not model["include"]:
+        return ()
+    if model["status"] == ModelStatus.READY and not model.get("deleting"):
+        return [file["path"] for file in depot.files(model["id"])]
+    return pasted.paths_of(model["include"]) or ()
+
+
+def _variant(paths: Sequence[str]) -> gguf.Variant | None:
+    """Return the one GGUF model that files are, with its shards and its projector; None if there are others."""
+    if not all(path.lower().endswith(".gguf") for path in paths):
+        return None
+    found = gguf.variants((path, 0) for path in paths)
+    return found[0] if len(found) == 1 else None
+
+
+def _line(model: Json) -> str:
+    """Return a line with its id and by what else it can be told."""
+    return f"  {model['id']}  {model['name']} {selection(model) or '(all files)'}"
 
 
 def _hint(text: str, known: Iterable[str]) -> str:

@@ -40,7 +40,7 @@ async def ask(request: Request, depot: TheDepot) -> Response:
 @router.get("/console/models/commands")
 async def other_means(request: Request, depot: TheDepot) -> Response:
     """Only that part of the form's page. The token is none of its parameters."""
-    return page(request, "commands.html", lines=_lines(depot, choosing.guessed(dict(request.query_params))))
+    return page(request, "commands.html", lines=_lines(depot, choosing.guessed(dict(request.query_params), depot.hub)))
 
 
 @router.post("/console/models/look", operation_id="plan-model")
@@ -52,9 +52,9 @@ async def look(request: Request, depot: TheDepot, session: TheSession, form: The
     if not form.get("name"):
         return _looked(request)
     try:
-        planned = await choosing.planned(depot, session.key, choosing.wanted(form))
+        planned = await choosing.planned(depot, session.key, choosing.wanted(form, depot.hub))
     except NotFound as refusal:
-        name = choosing.guessed(form).name
+        name = choosing.guessed(form, depot.hub).name
         matches, _ = await _matches(depot, session, name.partition("/")[2])
         return _looked(request, matches=matches or None, refusal=refusal)
     except Refusal as refusal:
@@ -105,7 +105,7 @@ async def _form(request: Request, depot: Depot, form: Form, refusal: Refusal | N
         "add.html",
         status=status_of(refusal) if refusal else HTTPStatus.OK,
         form={name: form.get(name, "") for name in _FIELDS},
-        lines=_lines(depot, choosing.guessed(form)),
+        lines=_lines(depot, choosing.guessed(form, depot.hub)),
         refusal=said(refusal),
         starters=() if any(total.number for total in totals.values()) else _STARTERS,
         searches=depot.searches is not None,

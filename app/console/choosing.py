@@ -35,7 +35,7 @@ _FEWEST = 2
 class Wanted:
     """What a form asks for. `tag` is a pasted quantization for which `include` is not known yet.
 
-    `is_chosen`: whether the user chose the files, so that no default is chosen for them.
+    `is_chosen`: whether the user chose the files, so that no default is chosen for them. `note` is that of what was pasted.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Wanted:
     token: str
     tag: str | None
     is_chosen: bool
+    note: str
 
     @property
     def words(self) -> Mapping[str, Any]:
@@ -82,22 +83,22 @@ def words_of(form: Form) -> str:
     return "" if is_name else text.partition(":")[0]
 
 
-def wanted(form: Form) -> Wanted:
+def wanted(form: Form, hub: str) -> Wanted:
     """Return what the form asks for. Raises `BadRequest` for what is neither a name nor an address."""
-    return _wanted(form, pasted.read(form.get("name", "")))
+    return _wanted(form, pasted.read(form.get("name", ""), hub))
 
 
-def guessed(form: Form) -> Wanted:
+def guessed(form: Form, hub: str) -> Wanted:
     """Return the same of a form that may still be being typed."""
     try:
-        return wanted(form)
+        return wanted(form, hub)
     except BadRequest:
         return _wanted(form, Pasted(form.get("name", "").strip()))
 
 
 async def resolved(depot: Depot, key: Key, form: Form) -> Wanted:
     """Return what the form asks for, with the files of a pasted quantization. Raises `Refusal`."""
-    found = wanted(form)
+    found = wanted(form, depot.hub)
     return (await planned(depot, key, found)).wanted if found.tag else found
 
 
@@ -123,26 +124,28 @@ async def planned(depot: Depot, key: Key, wanted: Wanted) -> Planned:
 def _wanted(form: Form, meant: Pasted) -> Wanted:
     typed, variant = patterns(form.get("include", "")), _variant(form, meant.name)
     include = variant if variant is not None else typed or list(meant.include) or None
+    is_as_pasted = variant is None and not typed
     return Wanted(
         name=meant.name,
         revision=form.get("revision") or meant.revision,
         include=include,
         exclude=patterns(form.get("exclude", "")),
         token=form.get("token", ""),
-        tag=None if variant is not None or typed else meant.tag,
+        tag=meant.tag if is_as_pasted else None,
         is_chosen=include is not None,
+        note=meant.note if is_as_pasted else "",
     )
 
 
 async def _plan(depot: Depot, key: Key, wanted: Wanted) -> tuple[Selection, Mapping[str, Any]]:
     body = filled(CreateModel, wanted.words)
-    selection = changes.selected(body)
+    selection = changes.selected(body, depot.hub)
     return selection, await asking.plan(depot, key, selection, body.huggingface_token)
 
 
 def _needs_choice(plan: Mapping[str, Any], wanted: Wanted) -> bool:
     """Return whether all of it would be several quantizations of one model, of which people want one."""
-    return not wanted.is_chosen and plan["formats"] == ["gguf"] and len(plan["variants"]) > 1
+    return not wanted.is_chosen and pasted.is_choice(plan)
 
 
 def _variant(form: Form, name: str) -> list[str] | None:

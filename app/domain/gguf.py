@@ -16,7 +16,7 @@ _QUANTIZATION = re.compile(
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
 _LATEST = "latest"
 _DYNAMIC = re.compile(r"(?<![a-z0-9])ud-")
-_NOWHERE = (4, False)
+_NOWHERE = (5, False)
 _BEST_FIRST = (
     "Q4_K_M",
     "Q4_K",
@@ -62,6 +62,21 @@ class Variant:
         """The path without a shard's number and without the ending."""
         return _SHARD.sub("", self.path)[: -len(".gguf")]
 
+    @property
+    def tag(self) -> str:
+        """The shortest tag that says what it is: its name from the quantization on, its folder's quantization, or its name."""
+        file = PurePosixPath(self.name).name
+        ends = [file[found.start() :] for found in _QUANTIZATION.finditer(file)]
+        tag = ends[-1] if ends else self.quantization
+        return tag if tag and tagged([self.path], tag) else self.name
+
+    def is_exactly(self, tag: str) -> bool:
+        """Return whether `tag` says what it is, so that no other model of the repository has to be known."""
+        names = {self.tag, self.name, *self.paths}
+        if quantizations(PurePosixPath(self.name).name):  # else other folders may have files of its name
+            names |= {PurePosixPath(name).name for name in names}
+        return tag.lower() in map(str.lower, names)
+
 
 def variants(files: Iterable[tuple[str, int]]) -> Sequence[Variant]:
     """Return the models among files, each (path, size in bytes), the best default first.
@@ -81,7 +96,7 @@ def tagged(paths: Iterable[str], tag: str) -> Sequence[str]:
     """Return those of the models that `tag` means, in any case of letters: what comes first here, and is there.
 
     1. `latest`: the best default.
-    2. A file's name, with or without its ending and its shard's number.
+    2. A file's path, and then a file's name, with or without its ending and its shard's number.
     3. The end of a name.
     4. A quantization that the name or the folder tells, such as that of `m-Q4_K_M-imat.gguf`.
     5. A part of a path between separators.
@@ -98,15 +113,22 @@ def tagged(paths: Iterable[str], tag: str) -> Sequence[str]:
     quantization = wanted.removeprefix("ud-").upper()
 
     def place(path: str) -> tuple[int, bool]:
-        stem, name = _stem(path).lower(), _stem(_SHARD.sub("", path)).lower()
+        whole, stem, name = path.lower(), _stem(path).lower(), _stem(_SHARD.sub("", path)).lower()
+        named = {f"{stem}.gguf", stem, name}
+        placed = {str(PurePosixPath(whole).with_name(one)) for one in named}
         other_recipe = (_DYNAMIC.search(stem) is not None) != is_dynamic
         is_alike = _quantization(path) == quantization and not (is_dynamic and other_recipe)
-        means = (wanted in {f"{stem}.gguf", stem, name}, end.search(name), is_alike, part.search(path.lower()), True)
+        means = (wanted in placed, wanted in named, end.search(name), is_alike, part.search(whole), True)
         return next(step for step, it in enumerate(means) if it), other_recipe
 
     places = {path: place(path) for path in models}
     best = min(places.values(), default=_NOWHERE)
     return [path for path in models if places[path] == best < _NOWHERE]
+
+
+def quantizations(pattern: str) -> Sequence[str]:
+    """Return the quantizations that a path or a pattern names; none for a projector."""
+    return [] if "mmproj" in pattern.lower() else [found.upper() for found in _QUANTIZATION.findall(pattern)]
 
 
 def _complete(paths: Iterable[str]) -> Iterable[tuple[str, ...]]:

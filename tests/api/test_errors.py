@@ -126,6 +126,7 @@ def test_the_document_lists_every_operation_of_the_contract_once(api: Api) -> No
             "watch-model",
             "update-model",
             "plan-model",
+            "get-hub",
             "search-hub",
         ]
     )

@@ -102,7 +102,7 @@ def test_the_help_of_each_command_has_examples_that_it_takes_and_says_where_the_
     for command, context in commands:
         told = command.get_help(context)
         examples = told.partition("  Examples:\n")[2].partition("\n\n")[0]
-        assert "modeldepot " in examples or command.name == "endpoint", context.command_path
+        assert re.search(r"(?m)^ +modeldepot ", examples), context.command_path
         assert told.endswith("Exit codes: modeldepot help exit-codes"), context.command_path
         assert not re.search(r"(?m)[a-z]\.\.\.$", told), f"{context.command_path}: a first sentence is cut"
         assert " RANGE" not in told, context.command_path

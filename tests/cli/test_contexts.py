@@ -117,6 +117,20 @@ def test_contexts_are_chosen_and_removed(shell: Shell, run: Run) -> None:
     assert run("ls").exit_code == 2
 
 
+def test_logout_forgets_the_depot_in_use_or_another(shell: Shell, run: Run) -> None:
+    for name in ("one", "two", "three"):
+        assert run("login", shell.environment["DEPOT_URL"], "--name", name, given=_KEY).exit_code == 0
+    assert "'three' is removed" in run("logout").stderr
+    assert _current(run) == LOCAL
+    nowhere = run("logout")
+    assert (nowhere.exit_code, "modeldepot contexts" in nowhere.stderr) == (2, True)
+    assert run("contexts", "use", "one").exit_code == 0
+    assert run("logout", "two").exit_code == 0
+    assert _current(run) == "one"
+    assert run("ls", "--context", "two").exit_code == 5
+    assert run("logout", "two").exit_code == 5
+
+
 def test_the_environment_and_a_data_folder_win(shell: Shell, run: Run, tmp_path: Path) -> None:
     url = shell.environment["DEPOT_URL"]
     assert run("login", url, "--name", "work", given=_KEY).exit_code == 0

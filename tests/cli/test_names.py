@@ -2,13 +2,17 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.api import contract
 from tests.cli.shell import Shell
+from tests.fakehub.hub import Fault
 from tests.fakehub.weights import Values, gguf
+from tests.processes import until
+from tests.terminal import Terminal
 
 VALUES: Values = {"general.architecture": "gemma3", "gemma3.context_length": 32768}
 TOKEN = "hf_planted0token0of0the0names"
@@ -26,22 +30,219 @@ def quantized(shell: Shell, name: str) -> None:
     shell.hub.add(name, {"README.md": b"# A card", **files, **shards})
 
 
-@pytest.mark.parametrize(
-    ("form", "files"),
-    [
-        ("{}:Q4_K_M", {"m-Q4_K_M.gguf", "mmproj-F16.gguf"}),
-        ("{}:ud-q4_k_m", {"m-UD-Q4_K_M.gguf", "mmproj-F16.gguf"}),
-        ("hf.co/{}:q8_0", {f"Q8_0/m-Q8_0-0000{number}-of-00002.gguf" for number in (1, 2)} | {"mmproj-F16.gguf"}),
-        ("https://huggingface.co/{}/blob/main/m-Q4_K_M.gguf", {"m-Q4_K_M.gguf"}),
-        ("https://huggingface.co/{}/tree/main/Q8_0", {f"Q8_0/m-Q8_0-0000{number}-of-00002.gguf" for number in (1, 2)}),
-    ],
-)
-def test_what_is_pasted_is_pulled(shell: Shell, form: str, files: set[str], request: pytest.FixtureRequest) -> None:
+_BASIC = {"m-Q4_K_M.gguf", "mmproj-F16.gguf"}
+_DYNAMIC = {"m-UD-Q4_K_M.gguf", "mmproj-F16.gguf"}
+_SHARDS = {f"Q8_0/m-Q8_0-0000{number}-of-00002.gguf" for number in (1, 2)}
+_PAGE = "https://huggingface.co/{}"
+_FORMS = [
+    ("{}:Q4_K_M", _BASIC),
+    ("{}:m-Q4_K_M.gguf@main", _BASIC),
+    ("{}:latest", _BASIC),
+    ("ollama run hf.co/{} 'Why is the sky blue?'", _BASIC),
+    ("llama-server -hf {}:Q4_K_M --jinja", _BASIC),
+    ("{}:ud-q4_k_m", _DYNAMIC),
+    ("hf.co/{}:q8_0", _SHARDS | {"mmproj-F16.gguf"}),
+    (_PAGE + "/blob/main/Q8_0/m-Q8_0-00002-of-00002.gguf", _SHARDS | {"mmproj-F16.gguf"}),
+    (_PAGE + "/resolve/main/Q8_0/m-Q8_0-00001-of-00002.gguf?download=true", _SHARDS | {"mmproj-F16.gguf"}),
+    (_PAGE + "/tree/main/Q8_0", _SHARDS),
+    (_PAGE + "/blob/main/m-UD-Q4_K_M.gguf", {"m-UD-Q4_K_M.gguf"}),
+    (_PAGE + "?show_file_info=m-UD-Q4_K_M.gguf", {"m-UD-Q4_K_M.gguf"}),
+    ("hub:/{}/blob/main/m-UD-Q4_K_M.gguf", {"m-UD-Q4_K_M.gguf"}),
+    ("huggingface-cli download {} m-UD-Q4_K_M.gguf --local-dir .", {"m-UD-Q4_K_M.gguf"}),
+    (_PAGE + "/resolve/main/README.md", {"README.md"}),
+    (_PAGE + "/blob/main/mmproj-F16.gguf", {"mmproj-F16.gguf"}),
+]
+"""What is pasted, with the files of the repository that are meant. `hub:` is the address of the depot's own Hub."""
+
+
+def _files(path: str) -> set[str]:
+    return {file.relative_to(path).as_posix() for file in Path(path).rglob("*") if file.is_file()}
+
+
+def _is_asked(terminal: Terminal, times: int) -> bool:
+    return terminal.shown.count("[Q4_K_M]:") == times
+
+
+def _pasted(shell: Shell, form: str, name: str) -> str:
+    return form.format(name).replace("hub:", shell.hub.endpoint)
+
+
+@pytest.mark.parametrize(("form", "files"), _FORMS)
+def test_what_is_pasted_is_pulled_and_means_that_model_only(
+    shell: Shell, form: str, files: set[str], request: pytest.FixtureRequest
+) -> None:
     name = f"acme/quantized-{request.node.callspec.indices['form']}"
     quantized(shell, name)
-    path = Path(shell.done("pull", form.format(name)).strip())
-    assert {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()} == files
-    assert json.loads(shell.done("show", form.format(name), "--json"))["name"] == name
+    path = shell.done("pull", _pasted(shell, form, name)).strip()
+    assert _files(path) == files
+    own = shell.id_of(name)
+    for other, others in _FORMS:
+        found = shell.quick("show", text := _pasted(shell, other, name), "--json")
+        if found.exit_code == 0:
+            # What lacks the projector only holds the same quantization.
+            assert json.loads(found.stdout)["id"] == own
+            assert others - {"mmproj-F16.gguf"} == files - {"mmproj-F16.gguf"}, text
+        else:
+            assert (found.exit_code, own in found.stderr) == (5, True), found.stderr
+            assert others != files, text
+    assert f"{name} is gone" in shell.run("rm", _pasted(shell, form, name)).stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "others"),
+    [
+        (
+            "{}:Q4_K_M",
+            (
+                *(
+                    "{}:Q4_K",
+                    "{}:UD-Q4_K_M",
+                    "{}:F16",
+                    "{}:mmproj-F16.gguf",
+                    "{}:m",
+                    "{}:Q4_K_M@v2",
+                    "{}@v2",
+                    "{}:Q5_K_M",
+                ),
+                *(_PAGE + "/blob/main/m-Q4_K_M.gguf", _PAGE + "/tree/main/Q4_K_M", _PAGE + "/resolve/main/README.md"),
+            ),
+        ),
+        ("{}:UD-Q4_K_M", ("{}:Q4_K_M", "{}:latest", "{}:M")),
+        ("{}:Q8_0", ("{}:latest", "{}:Q8", "{}:0", _PAGE + "/blob/main/Q8_0/m-Q8_0-00001-of-00003.gguf")),
+        ("{}", ("{}:Q4_K_M", "{}:latest", _PAGE + "/blob/main/m-Q4_K_M.gguf", _PAGE + "/resolve/main/README.md")),
+    ],
+)
+def test_what_means_another_model_removes_and_holds_none(
+    shell: Shell, kept: str, others: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    name = f"acme/others-{request.node.callspec.indices['kept']}"
+    quantized(shell, name)
+    shell.done("pull", kept.format(name))
+    own = shell.id_of(name)
+    for other in others:
+        for words in (("rm", "--yes"), ("deployments", "add", "holds"), ("pause",), ("wait",)):
+            refused = shell.quick(*words, other.format(name))
+            assert (refused.exit_code, own in refused.stderr) == (5, True), (words, other, refused.stderr)
+    assert json.loads(shell.done("show", kept.format(name), "--json"))["status"] == "ready"
+
+
+def test_a_quantization_means_no_model_that_holds_more(shell: Shell) -> None:
+    plain = shell.repository()
+    shell.done("pull", plain)
+    assert shell.quick("rm", f"{plain}:Q5_K_M").exit_code == 5
+    assert shell.id_of(plain)
+    name = "acme/mixed"
+    weights = {"config.json": b"{}", "model.safetensors": b"weights"}
+    shell.hub.add(name, weights | {"m-Q4_K_M.gguf": gguf(VALUES, size=3), "m-Q8_0.gguf": gguf(VALUES, size=4)})
+    shell.done("pull", name, "--include", "*Q4_K_M*", "--include", "*.safetensors")
+    assert shell.quick("rm", f"{name}:Q4_K_M").exit_code == 5
+    shell.done("pull", name, "--include", "*.gguf")
+    assert shell.quick("rm", f"{name}:Q4_K_M").exit_code == 5
+    # By what it holds, and not by what its patterns look like.
+    shell.done("pull", name, "--include", "*Q8*")
+    assert json.loads(shell.done("show", f"{name}:Q8_0", "--json"))["include"] == ["*Q8*"]
+
+
+def test_the_hub_is_asked_for_what_only_it_knows_and_need_not_be_there_for_more(shell: Shell) -> None:
+    name = "acme/asked"
+    quantized(shell, name)
+    shell.done("pull", name, "--include", "m-Q4_K_M.gguf")  # an answer to what a tag means would be kept for a while
+    shell.hub.misbehave(Fault("status", status=503, on="any", times=None))
+    try:
+        refused = shell.quick("rm", f"{name}:latest")
+        assert (refused.exit_code, shell.id_of(name) in refused.stderr) == (5, True), refused.stderr
+        assert "what 'latest' means is not known" in refused.stderr
+        assert f"{name} is gone" in shell.quick("rm", f"{name}:Q4_K_M").stderr
+    finally:
+        shell.hub.behave()
+
+
+def test_a_revision_is_pulled_by_the_name_that_shows_it(shell: Shell) -> None:
+    name = "acme/revised"
+    quantized(shell, name)
+    shell.hub.repos["models", name].commit({"m-Q4_K_M.gguf": gguf(VALUES, size=21)}, branch="v1")
+    ids = {}
+    for form in (f"{name}:Q4_K_M@v1", f"{name}:Q4_K_M"):
+        path = shell.done("pull", form).strip()
+        assert _files(path) == _BASIC
+        ids[form] = json.loads(shell.done("show", form, "--json"))["id"]
+    assert len(set(ids.values())) == 2
+    assert json.loads(shell.done("pull", f"https://hf.co/{name}@v1", "--dry-run", "--json"))["revision"] == "v1"
+    assert shell.quick("rm", f"{name}:Q4_K_M@v1").exit_code == 0
+    assert json.loads(shell.done("show", name, "--json"))["id"] == ids[f"{name}:Q4_K_M"]
+
+
+def test_a_shard_of_safetensors_means_its_model_and_the_pull_says_so(shell: Shell) -> None:
+    name = "acme/sharded"
+    shards = {f"model-0000{number}-of-00002.safetensors": bytes([number]) for number in (1, 2)}
+    beside = {"config.json": b"{}", "model.safetensors.index.json": b"{ }", "tokenizer.model": b"t"}
+    shell.hub.add(name, shards | beside | {"consolidated.safetensors": b"c", "README.md": b"r"})
+    address = f"https://huggingface.co/{name}/blob/main/model-00002-of-00002.safetensors"
+    planned = shell.quick("pull", address, "--dry-run")
+    assert "model-00002-of-00002.safetensors is one shard of a model: all 2 are meant" in planned.stderr
+    assert _files(shell.done("pull", address).strip()) == {*shards, *beside}
+    assert shell.quick("rm", address).exit_code == 0
+
+
+def test_a_list_tells_quantizations_apart_and_its_words_name_them(shell: Shell, tmp_path: Path) -> None:
+    name = "acme/a-rather-long-name-GGUF"
+    quantized(shell, name)
+    forms = {"Q4_K_M": ":Q4_K_M", "UD-Q4_K_M": ":UD-Q4_K_M", "Q8_0": "/tree/main/Q8_0"}
+    for form in forms.values():
+        shell.done("pull", f"hf.co/{name}{form}")
+    with Terminal(tmp_path, shell.environment, "ls", name, columns=60, whole=True) as terminal:
+        assert terminal.ends() == 0
+        titles, *lines = terminal.lines
+    at = titles.index("QUANT")
+    assert [line[at:].split()[0] for line in lines] == list(forms)
+    assert max(map(len, (titles, *lines))) <= 60
+    listed = shell.done("ls", name).splitlines()[1:]
+    for quantization, line in zip(forms, listed, strict=True):
+        assert line.split()[:2] == [name, quantization]
+        assert "--include" in line
+        assert json.loads(shell.done("show", f"{name}:{quantization}", "--json"))["id"] in line
+
+
+@pytest.mark.parametrize(
+    ("answers", "files"),
+    [
+        (b"\n", _BASIC),
+        (b"Q6_K\nq8_0\n", _SHARDS | {"mmproj-F16.gguf"}),
+        (b"all\n", _BASIC | _DYNAMIC | _SHARDS | {"README.md"}),
+    ],
+)
+def test_a_terminal_asks_which_quantization_before_all_are_fetched(
+    shell: Shell, tmp_path: Path, answers: bytes, files: set[str], request: pytest.FixtureRequest
+) -> None:
+    name = f"acme/choice-{request.node.callspec.indices['answers']}"
+    quantized(shell, name)
+    with Terminal(tmp_path, shell.environment, "pull", name, whole=True) as terminal:
+        for number, answer in enumerate(answers.splitlines(keepends=True), 1):
+            until(partial(_is_asked, terminal, number), lambda: terminal.shown)
+            terminal.press(answer)
+        assert terminal.ends() == 0, terminal.shown
+    assert f"{name} holds 3 GGUF models, " in terminal.shown
+    assert re.search(r"Q8_0 +\d+B +Q8_0/m-Q8_0 +2 shards, projector", terminal.shown)
+    assert _files(json.loads(shell.done("show", name, "--json"))["path"]) == files
+    if b"all" in answers:  # which is here now
+        with Terminal(tmp_path, shell.environment, "pull", name, whole=True) as terminal:
+            assert terminal.ends() == 0, terminal.shown
+        assert "Which one" not in terminal.shown
+
+
+def test_a_script_and_all_are_not_asked(shell: Shell, tmp_path: Path) -> None:
+    quantized(shell, "acme/script")
+    assert len(_files(shell.done("pull", "acme/script").strip())) == 6
+    quantized(shell, "acme/all")
+    with Terminal(tmp_path, shell.environment, "pull", "acme/all", "--all", whole=True) as terminal:
+        assert terminal.ends() == 0, terminal.shown
+    assert "Which one" not in terminal.shown
+    assert len(_files(json.loads(shell.done("show", "acme/all", "--json"))["path"])) == 6
+
+
+def test_a_command_line_need_not_be_quoted(shell: Shell) -> None:
+    quantized(shell, "acme/unquoted")
+    assert _files(shell.done("pull", "ollama", "run", "hf.co/acme/unquoted").strip()) == _BASIC
 
 
 def test_a_pasted_page_is_the_whole_repository(shell: Shell) -> None:
@@ -61,8 +262,8 @@ def test_a_name_without_owner_is_used_where_one_model_has_it(shell: Shell) -> No
     shell.done("pull", "one/same")
     assert "one/same is here already" in shell.run("pull", "same").stderr
     shell.done("pull", "two/same")
-    for command in ("pull", "show", "rm"):
-        refused = shell.run(command, "same")
+    for command, name in (("pull", "same"), ("show", "same"), ("rm", "same"), ("rm", "same@main")):
+        refused = shell.run(command, name)
         assert refused.returncode == 2
         assert "one/same" in refused.stderr
         assert "two/same" in refused.stderr
@@ -95,7 +296,7 @@ def test_a_dry_run_says_what_would_come_and_nothing_does(shell: Shell) -> None:
     assert re.search(r"(?m)^space +it fits: ", told)
     assert re.search(r"(?m)^access +open to everybody$", told)
     assert re.search(r"(?m)^model +gemma3, context of 32768$", told)
-    assert re.search(r"(?m)^x +Q8_0 +\d+B +Q8_0/m-Q8_0$", told)
+    assert re.search(r"(?m)^x +Q8_0 +\d+B +Q8_0/m-Q8_0 +2 shards, projector$", told)
     one = json.loads(shell.done("pull", f"{name}:Q4_K_M", "--dry-run", "--json"))
     contract.check(contract.PLAN, one)
     assert {file["path"] for file in one["files"]} == {"m-Q4_K_M.gguf", "mmproj-F16.gguf"}
@@ -130,6 +331,8 @@ def test_the_api_stays_exact_and_says_what_to_send(shell: Shell) -> None:
     for name, told in [
         ("https://huggingface.co/acme/m", 'Send "name": "acme/m".'),
         ("hf.co/acme/m/blob/v1/a.gguf", 'Send "name": "acme/m", "revision": "v1", "include": ["a.gguf"].'),
+        (f"{shell.hub.endpoint}/acme/m/tree/v1", 'Send "name": "acme/m", "revision": "v1".'),
+        ("acme/m@v1", 'Send "name": "acme/m", "revision": "v1".'),
         ("acme/m:Q4_K_M", 'Send "name": "acme/m" and the "include" that POST /v2/ai/model/plan tells for Q4_K_M.'),
         ("all-MiniLM-L6-v2", "for example 'mistralai/Mistral-7B-v0.3'."),
     ]:

@@ -49,6 +49,8 @@ def add(migrated_sqlite: Path, redis_server: Redis, tmp_path_factory: pytest.Tem
             for quant, size in (("Q2_K", 1), ("Q4_K_M", 2), ("Q8_0", 4))
         }
         hub.add(_GGUF, quants | {"README.md": b"# A card", "mmproj-F16.gguf": Synthetic(512, 9)})
+        shards = {f"m-0000{number}-of-00002.gguf": Synthetic(1 << 10, 20 + number) for number in (1, 2)}
+        hub.add("acme/shards", {**shards, "mmproj-F16.gguf": Synthetic(512, 9), "README.md": b"# A card"})
         hub.add("acme/gated", {"w.safetensors": Synthetic(1 << 10, 3)}, gated=True)
         hub.add("acme/pickled", {"pytorch_model.bin": Synthetic(1 << 10, 4)})
         hub.account(TOKEN, accepted=["acme/gated"])
@@ -111,6 +113,28 @@ def test_a_pasted_quantization_is_added_with_its_projector(add: Page) -> None:
     model = add.depot.model(answer.headers["location"].rsplit("/", 1)[1])
     assert (model["name"], sorted(model["include"])) == (_GGUF, ["mmproj-F16.gguf", "tiny-Q2_K.gguf"])
     assert "here already" in add.look(f"{_GGUF}:Q2_K")
+
+
+@pytest.mark.parametrize(
+    ("form", "model"),
+    [
+        ("hub:/acme/tiny/tree/main", "acme/tiny"),
+        ("vllm serve acme/tiny", "acme/tiny"),
+        ("acme/tiny@main", "acme/tiny"),
+        (f"ollama run hf.co/{_GGUF}", _GGUF),
+    ],
+)
+def test_an_address_of_the_own_hub_a_command_line_and_a_revision_are_planned(add: Page, form: str, model: str) -> None:
+    plan = add.look(form.replace("hub:", add.hub.endpoint))
+    assert f'data-plan="{model}"' in plan
+    assert "in 2 files" in plan
+
+
+def test_the_plan_of_a_shard_is_of_its_model_and_says_so(add: Page) -> None:
+    plan = add.look("https://huggingface.co/acme/shards/blob/main/m-00002-of-00002.gguf")
+    assert "m-00002-of-00002.gguf is one shard of a model: all 2 are meant, and its projector if it has one." in plan
+    assert "in 3 files" in plan
+    assert "is one shard" not in add.look("acme/shards")
 
 
 def test_a_gate_says_where_to_accept_and_opens_to_a_token(add: Page) -> None:

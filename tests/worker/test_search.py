@@ -98,6 +98,7 @@ def test_it_can_be_switched_off_and_says_so(start_depot: StartDepot, hub: Hub) -
     answer = search(depot, "tiny")
     assert answer.status_code == 403
     assert "DEPOT_HUB_SEARCH" in answer.json()["error"]
+    assert depot.client.get("/ai/hub").json() == {"address": hub.endpoint}
     assert hub.requests == []
 
 

@@ -1,4 +1,4 @@
-"""`modeldepot login` and `contexts`: the depots that the commands use, by name, and the keys for them."""
+"""`modeldepot login`, `logout` and `contexts`: the depots that the commands use, by name, and the keys for them."""
 
 import os
 import sys
@@ -125,6 +125,25 @@ def use(name: str) -> None:
 @click.argument("name", metavar="NAME", shell_complete=complete_context)
 def remove(name: str) -> None:
     """Forget a depot and the key for it. The key stays valid: `modeldepot key revoke` at the depot ends that."""
+    _forget(name)
+
+
+@click.command(epilog=epilog("modeldepot logout", "modeldepot logout work"))
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_context)
+def logout(name: str | None) -> None:
+    """Forget a depot and the key for it: NAME, or the one in use. The same as `contexts remove`.
+
+    The key stays valid: `modeldepot key revoke` at the depot ends that.
+    """
+    name = name or load().current
+    if name == LOCAL:
+        raise Wrong(
+            "you are not signed in to the depot in use: it is this machine's. `modeldepot contexts` lists others"
+        )
+    _forget(name)
+
+
+def _forget(name: str) -> None:
     known = load()
     if name == LOCAL:
         raise Wrong(f"{LOCAL!r} is this machine's depot, which is always there")

@@ -11,7 +11,13 @@ from app.domain.keys import hub_token
 from app.terminal import give, print_json
 
 
-@click.command(epilog=epilog('eval "$(modeldepot endpoint)"', "hf download sentence-transformers/all-MiniLM-L6-v2"))
+@click.command(
+    epilog=epilog(
+        "modeldepot endpoint --context work",
+        'eval "$(modeldepot endpoint)"',
+        "hf download sentence-transformers/all-MiniLM-L6-v2",
+    )
+)
 @depot_options
 def endpoint(*, url: str | None, context: str | None, data: Path, as_json: bool) -> None:
     """Print what makes the Hub's clients fetch from the depot: where it is, and your key as a token.

@@ -8,9 +8,10 @@ from app.client.commands.common import with_depot
 from app.client.commands.options import epilog, wide_option
 from app.client.depot import Depot, Json
 from app.client.exits import Wrong
-from app.client.names import named
+from app.client.names import named, read
 from app.domain import pasted
 from app.domain.errors import BadRequest
+from app.domain.other_programs import is_line
 from app.domain.states import ModelStatus
 from app.terminal import print_json, say, size, table
 
@@ -18,6 +19,7 @@ _MOST_LISTED = 20
 """Files that a plan shows on a terminal."""
 _LIMITS = {"free": "free", "quota-left": "left of the quota"}
 """What limits a plan's space, in words."""
+VARIANT = ("QUANT", "SIZE", "GGUF MODEL", "WITH")
 
 
 @click.command(epilog=epilog("modeldepot search gemma gguf", "modeldepot search all-MiniLM --limit 5"))
@@ -57,12 +59,18 @@ def search(depot: Depot, words: Sequence[str], limit: int, *, wide: bool, as_jso
         say("The Hub has no model with all these words in its name.", err=True)
 
 
+def together(names: Sequence[str]) -> Sequence[str]:
+    """Return the names, as one if they are the words of another program's command line."""
+    line = " ".join(names)
+    return [line] if is_line(line) else names
+
+
 def wanted(
     depot: Depot, text: str, revision: str | None, include: Sequence[str], exclude: Sequence[str], token: str | None
 ) -> Json:
     """Return the body of a create for a name as it was typed or pasted. Raises `CannotDo`."""
     try:
-        meant = pasted.read(text)
+        meant = read(depot, text)
     except BadRequest as error:
         raise Wrong(error.message) from None
     if (meant.include and include) or (meant.tag and (include or exclude)):
@@ -77,6 +85,8 @@ def wanted(
     }
     if token:
         body["huggingface-token"] = token
+    if meant.note:
+        say(meant.note, err=True)
     if meant.tag:
         try:
             body["include"] = pasted.choose(depot.plan(body)["variants"], meant.tag)["include"]
@@ -95,12 +105,15 @@ def show_plan(plan: Json) -> None:
     if (more := plan["file-count"] - len(files)) > 0:
         say(f"and {more} more, which --json lists")
     if plan["variants"]:
-        variants = [
-            ("x" if one["selected"] else "", one["quantization"] or "-", size(one["size"]), one["name"])
-            for one in plan["variants"]
-        ]
         say("")
-        table([("CHOSEN", "QUANT", "SIZE", "GGUF MODEL"), *variants])
+        table([("CHOSEN", *VARIANT), *(("x" if one["selected"] else "", *variant(one)) for one in plan["variants"])])
+
+
+def variant(one: Json) -> tuple[str, ...]:
+    """Return a line, titled `VARIANT`, of one of a plan's GGUF models."""
+    shards = f"{len(one['files'])} shards" if len(one["files"]) > 1 else ""
+    more = ", ".join(filter(None, (shards, one["projector"] and "projector")))
+    return one["quantization"] or "-", size(one["size"]), one["name"], more
 
 
 def _lines(plan: Json) -> dict[str, str]:

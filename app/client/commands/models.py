@@ -1,6 +1,7 @@
 """`modeldepot ls`, `show`, `rm` and `wait`: a depot's models, from a terminal."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -12,7 +13,7 @@ from app.client.commands.options import epilog, patterns_argument, quiet_option,
 from app.client.depot import Depot, Json
 from app.client.exits import InTheWay, NotThere
 from app.client.following import check
-from app.client.names import find_model, is_id, matching, selection
+from app.client.names import find_model, is_id, matching, quantization, selection
 from app.client.progress import describe, percent
 from app.domain.states import LISTED, PAUSED, ModelStatus
 from app.terminal import amount, give, print_json, say, size, table, when
@@ -59,20 +60,28 @@ def ls(depot: Depot, patterns: Sequence[str], status: str | None, *, quiet: bool
 
 
 def _table(models: Sequence[Json], *, wide: bool) -> None:
-    """Print a line for each model; on a terminal also its age."""
+    """Print a line for each model; on a terminal also its age, and no patterns where the quantization tells it apart."""
     on_terminal = sys.stdout.isatty()
-    titles = ("NAME", "STATUS", "SIZE", *["CREATED"] * on_terminal, "LAST PULLED", "ID", "")
+    tags = [quantization(model) for model in models]
+    alike = Counter((model["name"], model["revision"], tag) for model, tag in zip(models, tags, strict=True))
+
+    def chosen(model: Json, tag: str) -> str:
+        is_told = tag and on_terminal and not wide and alike[model["name"], model["revision"], tag] == 1
+        return selection(model | {"include": []} if is_told else model)
+
+    titles = ("NAME", *["QUANT"] * any(tags), "STATUS", "SIZE", *["CREATED"] * on_terminal, "LAST PULLED", "ID", "")
     lines = [
         (
             model["name"],
+            *[tag] * any(tags),
             _status(model),
             size(model["model-size"] or model["total"]),
             *[when(model["created-at"])] * on_terminal,
             when(model.get("last-pulled-at")),
             model["id"],
-            selection(model),
+            chosen(model, tag),
         )
-        for model in models
+        for model, tag in zip(models, tags, strict=True)
     ]
     table([titles, *lines], wide=wide, spare=("ID", "LAST PULLED"))
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from app.client.commands.choosing import chosen, on_terminal
 from app.client.commands.common import Attempts, followed, with_depot
-from app.client.commands.hub import show_plan, wanted
+from app.client.commands.hub import show_plan, together, wanted
 from app.client.commands.options import epilog
 from app.client.depot import Depot, Json
 from app.client.exits import CannotDo, Failed, InTheWay
@@ -26,16 +27,18 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
         "modeldepot pull sentence-transformers/all-MiniLM-L6-v2",
         "modeldepot pull unsloth/gemma-3-270m-it-GGUF:Q4_K_M",
         "modeldepot pull https://huggingface.co/owner/name/tree/v1.0 --include '*.safetensors' --dry-run",
+        "modeldepot pull 'ollama run hf.co/unsloth/gemma-3-270m-it-GGUF'",
         "modeldepot pull mistralai/Mistral-7B-v0.3 --token-file ~/.cache/huggingface/token",
         "modeldepot pull acme/chat acme/embeddings --detach",
         "modeldepot pull acme/chat --update",
     )
 )
 @with_depot
-@click.argument("names", metavar="OWNER/NAME[:QUANT]|URL...", nargs=-1, required=True)
+@click.argument("names", metavar="OWNER/NAME[:QUANT][@REVISION]|URL...", nargs=-1, required=True)
 @click.option("--revision", metavar="REVISION", help="A branch, tag or commit. Default: main.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Fetch only files that match. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files that match. May be repeated.")
+@click.option("--all", "is_all", is_flag=True, help="Fetch all of a repository of GGUF models, and ask nothing.")
 @click.option(
     "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="A file with the Hub token to send."
 )
@@ -53,6 +56,7 @@ def pull(
     token_file: Path | None,
     *,
     token_stdin: bool,
+    is_all: bool,
     no_token: bool,
     dry_run: bool,
     update: bool,
@@ -62,18 +66,28 @@ def pull(
     """Have the depot fetch models, watch them arrive, and print the folders they are in.
 
     A model that is there already is a success, and you are told if its branch has moved on the Hub since: --update
-    fetches what that is at now, as a model beside it, and shares what did not change. One that is under way is followed; one that is in error is tried again, from what had arrived. Of several, one that fails leaves
-    the others alone. The Hub token of gated and private models is read from HF_TOKEN, or from a file or standard input:
+    fetches what that is at now, as a model beside it, and shares what did not change. One that is under way is followed;
+    one that is in error is tried again, from what had arrived. Of several, one that fails leaves the others alone.
+
+    Of a repository that holds one model in several quantizations, NAME:Q4_K_M fetches one, and NAME:latest the best
+    default; for NAME alone a terminal asks which.
+
+    The Hub token of gated and private models is read from HF_TOKEN, or from a file or standard input:
     on a command line it would be seen by all of the machine. The token of `hf auth login` is sent only if its file is
     named. Ctrl-C ends the watching, not the download.
     """
     token = None if no_token else find_token(token_file, stdin=token_stdin)
     if token:
         _announce(depot, token)
+    names = together(names)
     bodies, attempts = {}, Attempts(names)
     for name in names:
         with attempts.of(name):
             bodies[name] = wanted(depot, name, revision, include, exclude, token.value if token else None)
+    if not (is_all or dry_run or as_json) and on_terminal():
+        for name, body in bodies.items():
+            with attempts.of(name):
+                bodies[name] = chosen(depot, body)
     if dry_run:
         _plan(depot, bodies, attempts, as_json=as_json)
     else:

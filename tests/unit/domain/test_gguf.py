@@ -130,6 +130,11 @@ _TWO_SIZES = ("m-1b-Q4_K_M.gguf", "m-1b-Q8_0.gguf", "m-7b-Q4_K_M.gguf", "m-7b-Q8
         (("m.gguf", "m-m.gguf"), "m", ["m.gguf"]),
         (_SHARDED, "m-Q8_0", [_SHARDED[0]]),
         (_SHARDED, "m-Q8_0-00001-of-00002.gguf", [_SHARDED[0]]),
+        # A path, so that files of one name are told apart.
+        (_TOLD_BY_FOLDER, "Q8_0/m", ["Q8_0/m.gguf"]),
+        (_TOLD_BY_FOLDER, "bf16/m.gguf", ["bf16/m.gguf"]),
+        (_SHARDED, _SHARDED[0], [_SHARDED[0]]),
+        (_SHARDED, "Q4_0/m-Q8_0-00001-of-00002.gguf", []),
         # What stands after a quantization, or for it.
         (_SHARDED, "Q8_0", [_SHARDED[0]]),
         (_TOLD_BY_FOLDER, "BF16", ["bf16/m.gguf"]),
@@ -150,3 +155,41 @@ _TWO_SIZES = ("m-1b-Q4_K_M.gguf", "m-1b-Q8_0.gguf", "m-7b-Q4_K_M.gguf", "m-7b-Q8
 )
 def test_a_tag_means(paths: Sequence[str], tag: str, meant: Sequence[str]) -> None:
     assert tagged((one.path for one in _found(*paths)), tag) == meant
+
+
+@pytest.mark.parametrize(
+    ("paths", "tag"),
+    [
+        (["m-Q4_K_M.gguf"], "Q4_K_M"),
+        (["m-UD-q4_k_m.gguf"], "UD-q4_k_m"),
+        (["m-Q4_K_M-imat.gguf"], "Q4_K_M-imat"),
+        (["m-F16-Q8_0.gguf"], "Q8_0"),
+        (_SHARDED, "Q8_0"),
+        (["Q4_K_M/m.gguf"], "Q4_K_M"),
+        (["a/m.gguf"], "a/m"),
+        (["m_Q8_0.gguf"], "Q8_0"),
+        (["m_Q8_0-imat.gguf"], "m_Q8_0-imat"),
+    ],
+)
+def test_a_model_has_a_tag_that_means_it(paths: Sequence[str], tag: str) -> None:
+    (one,) = _found(*paths)
+    assert one.tag == tag
+    for exact in (tag, tag.upper(), one.name, one.path):
+        assert tagged([one.path], exact) == [one.path]
+        assert one.is_exactly(exact)
+
+
+@pytest.mark.parametrize(
+    ("path", "tag"),
+    [
+        ("m-UD-Q4_K_M.gguf", "Q4_K_M"),
+        ("m-Q4_K_M-imat.gguf", "Q4_K_M"),
+        ("m-7b-Q4_K_M.gguf", "7b"),
+        ("m-Q4_K_M.gguf", "latest"),
+        ("Q4_K_M/m.gguf", "m"),
+    ],
+)
+def test_a_tag_that_may_mean_another_model_of_the_repository_is_not_exact(path: str, tag: str) -> None:
+    (one,) = _found(path)
+    assert tagged([path], tag) == [path]
+    assert not one.is_exactly(tag)

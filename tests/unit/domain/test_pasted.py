@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.errors import BadRequest
 from app.domain.gguf import variants
-from app.domain.pasted import Pasted, include_of, read
+from app.domain.pasted import Pasted, include_of, paths_of, read
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,46 @@ from app.domain.pasted import Pasted, include_of, read
         ("https://huggingface.co/owner/name/blob/main/a%20%5B1%5D.bin", Pasted("owner/name", "main", ("a [[]1].bin",))),
         ("https://huggingface.co/owner/name/blob/main/a:b.bin", Pasted("owner/name", "main", ("a:b.bin",))),
         ("https://huggingface.co/owner/name/commit/" + "c" * 40, Pasted("owner/name")),
+        ("owner/name@v1.0", Pasted("owner/name", "v1.0")),
+        ("owner/name:Q8_0@refs/pr/1", Pasted("owner/name", "refs/pr/1", tag="Q8_0")),
+        ("owner/name:Q8_0/m-Q8_0", Pasted("owner/name", tag="Q8_0/m-Q8_0")),
+        ("name@v1.0", Pasted("name", "v1.0")),
+        ("https://hf.co/owner/name@refs/pr/1", Pasted("owner/name", "refs/pr/1")),
+        ("hf.co/owner/name:Q8_0@v1", Pasted("owner/name", "v1", tag="Q8_0")),
+        ("https://huggingface.co/owner/name/tree/a@b", Pasted("owner/name", "a@b")),
+        ("https://huggingface.co/owner/name.git", Pasted("owner/name")),
+        ("git@hf.co:owner/name", Pasted("owner/name")),
+        ("git@huggingface.co:owner/name.git", Pasted("owner/name")),
+        ("https://huggingface.co/owner/name?show_file_info=a%2Fb-Q8_0.gguf", Pasted("owner/name", include=("a/b-Q8_0.gguf",))),
+        ("https://hf.co/owner/name/tree/v1?show_file_info=b.gguf&x=1", Pasted("owner/name", "v1", ("b.gguf",))),
+        ("https://hf.co/owner/name?show_file_info=model.safetensors.index.json", Pasted("owner/name")),
+        ("https://Mirror.example:8443/hub/owner/name/blob/main/b.gguf", Pasted("owner/name", "main", ("b.gguf",))),
+        ("mirror.example:8443/hub/owner/name:Q8_0", Pasted("owner/name", tag="Q8_0")),
+        ("git clone https://mirror.example:8443/hub/owner/name", Pasted("owner/name")),
     ],
 )  # fmt: skip
 def test_a_name_an_address_and_a_quantization_are_read(text: str, meant: Pasted) -> None:
-    assert read(text) == meant
+    assert read(text, "https://mirror.example:8443/hub") == meant
+
+
+@pytest.mark.parametrize("page", ["blob/main/", "resolve/main/", "tree/main?show_file_info="])
+def test_a_shard_means_its_model(page: str) -> None:
+    address = f"https://huggingface.co/owner/name/{page}a/m-Q8_0-00002-of-00003.gguf"
+    meant = read(address)
+    assert (meant.revision, meant.include, meant.tag) == ("main", (), "a/m-Q8_0-00001-of-00003.gguf")
+    assert meant.note == (
+        "a/m-Q8_0-00002-of-00003.gguf is one shard of a model: all 3 are meant, and its projector if it has one."
+    )
+    meant = read(address.replace("gguf", "safetensors"))
+    files = ["a/m-Q8_0-00001-of-00003.safetensors", "a/m-Q8_0-00003-of-00003.safetensors", "a/config.json"]
+    others = [
+        "a/m-Q8_0-00001-of-00004.safetensors",
+        "m-Q8_0-00001-of-00003.safetensors",
+        "a/x.safetensors",
+        "README.md",
+    ]
+    assert [path for path in files + others if any(fnmatchcase(path, one) for one in meant.include)] == files
+    assert "with its configuration and tokenizer" in meant.note
 
 
 @pytest.mark.parametrize(
@@ -59,6 +95,12 @@ def test_a_name_an_address_and_a_quantization_are_read(text: str, meant: Pasted)
         "https://huggingface.co.evil.example/owner/name",
         "https://user@evil.example/owner/name",
         "ftp://huggingface.co/owner/name",
+        "owner/name@",
+        "owner/name@v1:Q8_0",
+        "https://huggingface.co/owner/name@",
+        "https://huggingface.co/owner/name:",
+        "https://mirror.example/owner/name",
+        "git@github.com:owner/name",
         "https://[::1/owner/name",
         "https://huggingface.co/owner/name/tree/..%2Fx",
         "\x1b[31m/name",
@@ -71,6 +113,12 @@ def test_what_is_none_is_refused_with_what_to_give(text: str) -> None:
     assert refused.value.message.isprintable()
 
 
+def test_a_token_that_was_pasted_is_not_repeated() -> None:
+    with pytest.raises(BadRequest) as refused:
+        read("owner/name --token hf_planted0token0of0the0paste")
+    assert "planted" not in refused.value.message
+
+
 def test_the_patterns_of_a_variant_select_its_shards_and_its_projector_alone() -> None:
     shards = [f"Q4_K_M/a[1]-Q4_K_M-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
     others = ["Q4_K_M/a[1]-Q4_K_M-00001-of-00002.gguf", "Q8_0/a[1]-Q8_0.gguf", "README.md"]
@@ -80,6 +128,14 @@ def test_the_patterns_of_a_variant_select_its_shards_and_its_projector_alone() -
     chosen = [path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns)]
     assert chosen == [*shards, "mmproj-F16.gguf"]
     assert len(patterns) == 2
+    assert paths_of(patterns) == chosen
+
+
+@pytest.mark.parametrize(
+    "patterns", [(), ("*Q4_K_M*.gguf",), ("a.gguf", "b?.gguf"), ("a-??-of-00002.gguf",), ("[ab].gguf",)]
+)
+def test_patterns_with_other_wildcards_name_no_paths(patterns: tuple[str, ...]) -> None:
+    assert paths_of(patterns) is None
 
 
 def test_a_model_in_one_file_is_selected_by_its_path() -> None:
