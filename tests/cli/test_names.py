@@ -172,6 +172,20 @@ def test_a_revision_is_pulled_by_the_name_that_shows_it(shell: Shell) -> None:
     assert json.loads(shell.done("show", name, "--json"))["id"] == ids[f"{name}:Q4_K_M"]
 
 
+def test_an_updated_model_is_called_as_the_former_one_was(shell: Shell) -> None:
+    name = "acme/updated"
+    quantized(shell, name)
+    form = f"{name}:Q4_K_M"
+    shell.done("pull", form)
+    former = shell.id_of(name)
+    shell.hub.repos["models", name].commit({"m-Q4_K_M.gguf": gguf(VALUES, size=23)})
+    shell.done("pull", form, "--update")
+    both = shell.quick("rm", form)
+    assert (both.exit_code, former in both.stderr) == (2, True), both.stderr
+    shell.done("rm", former)
+    assert json.loads(shell.done("show", form, "--json"))["id"] == shell.id_of(name) != former
+
+
 def test_a_shard_of_safetensors_means_its_model_and_the_pull_says_so(shell: Shell) -> None:
     name = "acme/sharded"
     shards = {f"model-0000{number}-of-00002.safetensors": bytes([number]) for number in (1, 2)}
