@@ -34,7 +34,7 @@ def find_model(depot: Depot, text: str) -> Json:
     kept = named(depot, meant.name)
     found = _selected(depot, kept, meant)
     if not found and kept:
-        raise NotThere(f"there is no model {text!r}, but:", *map(_line, kept))
+        raise NotThere(f"there is no model {text!r}, but:", *_lines(kept))
     if not found:
         known = {model["name"] for model in depot.models(limit=MOST_NAMES)}
         raise NotThere(f"there is no model {text!r}{_hint(text, known)} `modeldepot ls` lists the models there are")
@@ -42,7 +42,7 @@ def find_model(depot: Depot, text: str) -> Json:
         # One that failed before its first byte, such as for a wrong revision, is hardly meant.
         found = [model for model in found if model["status"] != ModelStatus.ERROR or model["downloaded"]] or found
     if len(found) > 1:
-        raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id", *map(_line, found))
+        raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id", *_lines(found))
     return found[0]
 
 
@@ -147,7 +147,7 @@ def _tagged(depot: Depot, kept: Sequence[Json], tag: str) -> list[Json]:
     except BadRequest:
         return []
     except CannotDo as error:
-        which = (_line(model) for model, _ in held)
+        which = _lines([model for model, _ in held])
         raise NotThere(f"what {tag!r} means is not known: {error.message}. Name the one you mean:", *which) from None
     return [model for model, variant in held if [*variant.paths] == chosen["files"]]
 
@@ -169,9 +169,21 @@ def _variant(paths: Sequence[str]) -> gguf.Variant | None:
     return found[0] if len(found) == 1 else None
 
 
-def _line(model: Json) -> str:
-    """Return a line with its id and by what else it can be told."""
-    return f"  {model['id']}  {model['name']} {selection(model) or '(all files)'}"
+def _lines(models: Sequence[Json]) -> list[str]:
+    """Return a line of each model, with its id and by what it can be told: a name that may be pasted, if it has one."""
+    names = [_pasteable(model) for model in models]
+    told = [
+        name if name and names.count(name) == 1 else f"{model['name']} {selection(model) or '(all files)'}"
+        for model, name in zip(models, names, strict=True)
+    ]
+    return [f"  {model['id']}  {one}" for model, one in zip(models, told, strict=True)]
+
+
+def _pasteable(model: Json) -> str | None:
+    """Return a name that means this model's quantization; None if it is no GGUF model only, as far as its patterns tell."""
+    variant = _variant(pasted.paths_of(model["include"]) or ())
+    revision = "" if model["revision"] == "main" else f"@{model['revision']}"
+    return f"{model['name']}:{variant.tag}{revision}" if variant else None
 
 
 def _hint(text: str, known: Iterable[str]) -> str:

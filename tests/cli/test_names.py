@@ -123,6 +123,7 @@ def test_what_means_another_model_removes_and_holds_none(
         for words in (("rm", "--yes"), ("deployments", "add", "holds"), ("pause",), ("wait",)):
             refused = shell.quick(*words, other.format(name))
             assert (refused.exit_code, own in refused.stderr) == (5, True), (words, other, refused.stderr)
+            assert f"  {own}  {kept.format(name) if ':' in kept else f'{name} (all files)'}\n" in refused.stderr
     assert json.loads(shell.done("show", kept.format(name), "--json"))["status"] == "ready"
 
 

@@ -39,7 +39,7 @@ def chosen(depot: Depot, body: Json) -> Json:
     best = plan["variants"][0]
     default = best["quantization"] or best["name"]
     while True:
-        answer = click.prompt(f"Which one? A quantization, or {_ALL!r}", default=default, err=True).strip()
+        answer = click.prompt(f"Which one? Its quantization or name, or {_ALL!r}", default=default, err=True).strip()
         if answer.lower() == _ALL:
             return body
         try:
