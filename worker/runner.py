@@ -13,7 +13,7 @@ from app.db.errors import DatabaseUnreachable
 from app.db.transitions import LeaseLost
 from app.domain.errors import Failed, NotYet, OperationError, Reason, TryAgain
 from app.probe import Pulse
-from app.services import audit, declarations, downloads, leases, models, operations, sessions, webhooks, workers
+from app.services import downloads, leases, workers
 from app.services.leases import Claim
 from app.services.workers import Presence
 from app.storage.base import StoreAway
@@ -23,6 +23,7 @@ from worker.heartbeat import LeaseHeartbeat
 from worker.lanes import Lane, Lanes, RunnerOptions
 from worker.maintenance.dead import give_up_dead
 from worker.maintenance.orphans import tidy
+from worker.maintenance.sweeps import forget, sweep
 from worker.metrics import Outcome
 
 _LONGEST_BACKOFF = 300.0
@@ -213,11 +214,11 @@ class Runner:
     async def _sweep(self) -> None:
         for look in count():
             await self._or_log(self._announce(fresh=look == 0))
-            await self._or_log(self._sweep_once())
+            await self._or_log(sweep(self._context.database, self._options))
             if look % _TIDY_EVERY == 0:
                 if self._context.database.ballast:
                     await asyncio.to_thread(self._context.database.ballast.keep)
-                await self._or_log(self._forget())
+                await self._or_log(forget(self._context.database, self._options))
                 await self._or_log(tidy(self._context.database, self._context.storage))
             await asyncio.sleep(self._options.poll_interval)
 
@@ -225,26 +226,6 @@ class Runner:
         async with self._context.database.begin() as connection:
             await workers.announce(connection, self._presence, fresh=fresh)
             await workers.forget_silent(connection)
-
-    async def _sweep_once(self) -> None:
-        async with self._context.database.begin() as connection:
-            expired = await operations.expire(connection)
-        async with self._context.database.begin() as connection:
-            purged = await operations.purge(connection, self._options.retention)
-            forgotten = await audit.purge(connection, self._options.audit_retention)
-            await sessions.purge(connection)
-            await webhooks.purge(connection, self._options.webhook_retention)
-        if expired or purged or forgotten:
-            log.info("swept", expired=expired, purged=purged, audit=forgotten)
-
-    async def _forget(self) -> None:
-        async with self._context.database.begin() as connection:
-            dismissed = await models.dismiss(connection, self._options.error_retention)
-            expired = await declarations.expire(connection, self._options.deployment_expiry)
-        if dismissed:
-            log.info("forgot models that failed before a byte arrived", models=dismissed)
-        if expired:
-            log.info("forgot deployments that pulls declared and that pulled no more", deployments=expired)
 
     async def _or_log(self, work: Coroutine[Any, Any, None]) -> None:
         """Log any error of `work`: only a cancellation ends a worker's loop."""

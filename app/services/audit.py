@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, delete, insert, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, insert, or_, select, tuple_, union_all
 
 from app.db.access_tables import AuditRow, KeyRow
 from app.db.clock import moment, now
+from app.db.deletes import delete_some
 from app.db.session import Reader, Writer
 from app.db.tables import DeploymentRow, ModelRow
 from app.services.access_rows import AuditRecord
@@ -123,9 +124,10 @@ async def refuse(connection: Writer, act: Act, outcome: str) -> None:
     await record(connection, [act], outcome)
 
 
-async def purge(connection: Writer, retention: float) -> int:
-    """Delete the records that are older than `retention` seconds. Return their number."""
-    return (await connection.execute(delete(AuditRow).where(AuditRow.at < moment(-retention)))).rowcount
+async def purge(connection: Writer, *, retention: float, limit: int) -> int:
+    """Delete at most `limit` records that are older than `retention` seconds. Return their number."""
+    old = AuditRow.at < moment(-retention)
+    return (await connection.execute(delete_some(AuditRow, old, limit=limit))).rowcount
 
 
 async def latest(connection: Reader, limit: int, key_id: str | None = None) -> Sequence[AuditRecord]:

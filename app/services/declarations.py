@@ -3,9 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from app.db.clock import moment, now
+from app.db.deletes import delete_some
 from app.db.session import Writer
 from app.db.tables import DeploymentRow
 from app.domain.errors import Conflict, NotFound, NotReady
@@ -53,10 +54,13 @@ async def declare_by_pull(
     return None
 
 
-async def expire(connection: Writer, unseen: float) -> int:
-    """Delete the deployments that a pull declared and none renewed for `unseen` seconds. Return their number."""
-    old = DeploymentRow.by_pull, DeploymentRow.last_seen_at < moment(-unseen)
-    return (await connection.execute(delete(DeploymentRow).where(*old))).rowcount
+async def expire(connection: Writer, *, unseen: float, limit: int) -> int:
+    """Delete at most `limit` deployments that a pull declared and none renewed for `unseen` seconds.
+
+    Return their number.
+    """
+    old = and_(DeploymentRow.by_pull, DeploymentRow.last_seen_at < moment(-unseen))
+    return (await connection.execute(delete_some(DeploymentRow, old, limit=limit))).rowcount
 
 
 async def _renew(connection: Writer, *which: ColumnElement[bool]) -> None:

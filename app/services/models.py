@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import and_, bindparam, case, delete, exists, func, select
 
 from app.db.clock import moment
+from app.db.deletes import delete_some
 from app.db.ids import among
 from app.db.session import Reader, Writer
 from app.db.tables import DeploymentRow, ModelRow, OperationRow
@@ -156,8 +157,8 @@ def unknown(model_id: UUID) -> NotFound:
     return NotFound(f"There is no model {model_id}: the list of models shows those there are.")
 
 
-async def dismiss(connection: Writer, retention: float) -> int:
-    """Delete models that failed over `retention` seconds ago without a byte downloaded. Return their number.
+async def dismiss(connection: Writer, *, retention: float, limit: int) -> int:
+    """Delete at most `limit` models that failed over `retention` seconds ago without a byte. Return their number.
 
     Mostly these are misspelt names, which nobody deletes.
     """
@@ -165,4 +166,4 @@ async def dismiss(connection: Writer, retention: float) -> int:
     empty = func.coalesce(ModelRow.downloaded, 0) == 0
     failed = and_(ModelRow.status == ModelStatus.ERROR, ModelRow.updated_at < moment(-retention), empty)
     used = exists().where(DeploymentRow.model_id == ModelRow.id)
-    return (await connection.execute(delete(ModelRow).where(failed, ~pending, ~used))).rowcount
+    return (await connection.execute(delete_some(ModelRow, failed, ~pending, ~used, limit=limit))).rowcount

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, ColumnElement, Float, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import BigInteger, ColumnElement, Float, and_, bindparam, case, func, insert, select
 from sqlalchemy.orm import aliased
 
 from app.db.clock import moment, now
+from app.db.deletes import delete_some
 from app.db.ids import among
 from app.db.session import Reader, Writer
 from app.db.tables import PENDING, ModelRow, OperationRow
@@ -129,13 +130,15 @@ async def record(
     return (await connection.execute(_RECORD, values)).one()
 
 
-async def expire(connection: Writer) -> int:
-    """Time out the pending operations whose deadline has passed, but for paused ones. Return their number."""
+async def expire(connection: Writer, *, limit: int) -> int:
+    """Time out at most `limit` operations whose deadline has passed, but no paused one. Return their number."""
     message = "The deadline passed before the work was done. Retry to go on from what is there."
     late = (PENDING, ~OperationRow.paused, OperationRow.deadline_at < now())
     query = select(OperationRow.id, OperationRow.resource_id, OperationRow.command).where(*late)
     ended = 0
-    for operation_id, resource_id, command in (await connection.execute(query.order_by("resource_id"))).all():
+    for operation_id, resource_id, command in (
+        await connection.execute(query.order_by("resource_id").limit(limit))
+    ).all():
         await connection.execute(select(ModelRow.id).where(ModelRow.id == resource_id).with_for_update())
         this = and_(OperationRow.id == operation_id, *late)
         if await cancel_operation(connection, this, OperationState.TIMEOUT, Reason.INTERRUPTED, message):
@@ -146,9 +149,10 @@ async def expire(connection: Writer) -> int:
     return ended
 
 
-async def purge(connection: Writer, retention: float) -> int:
-    """Delete the operations that ended more than `retention` seconds ago. Return their number."""
-    return (await connection.execute(delete(OperationRow).where(OperationRow.ended_at < moment(-retention)))).rowcount
+async def purge(connection: Writer, *, retention: float, limit: int) -> int:
+    """Delete at most `limit` operations that ended more than `retention` seconds ago. Return their number."""
+    old = OperationRow.ended_at < moment(-retention)
+    return (await connection.execute(delete_some(OperationRow, old, limit=limit))).rowcount
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from sqlalchemy import delete, func, insert, select
 
 from app.db.access_tables import SessionRow
 from app.db.clock import moment, now
+from app.db.deletes import delete_some
 from app.db.inserts import INSERT
 from app.db.session import Reader, Writer
 
@@ -46,6 +47,6 @@ async def end_all(connection: Writer, key_id: str) -> None:
     await connection.execute(delete(SessionRow).where(SessionRow.key_id == key_id))
 
 
-async def purge(connection: Writer) -> int:
-    """Delete the expired sessions. Return their number."""
-    return (await connection.execute(delete(SessionRow).where(SessionRow.expires_at < moment()))).rowcount
+async def purge(connection: Writer, *, limit: int) -> int:
+    """Delete at most `limit` expired sessions. Return their number."""
+    return (await connection.execute(delete_some(SessionRow, SessionRow.expires_at < moment(), limit=limit))).rowcount

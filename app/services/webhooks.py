@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Float, bindparam, delete, func, insert, select, update
+from sqlalchemy import Float, bindparam, func, insert, select, update
 
 from app.db.clock import moment, now
+from app.db.deletes import delete_some
 from app.db.session import Reader, Writer
 from app.db.tables import ModelRow
 from app.db.webhook_tables import WebhookRow
@@ -138,6 +139,7 @@ async def redeliver(connection: Writer, message_id: UUID) -> None:
         raise NotFound(f"There is no message {message_id}: `modeldepot webhooks list` shows those that are kept.")
 
 
-async def purge(connection: Writer, retention: float) -> int:
-    """Delete the messages that are older than `retention` seconds, delivered or not. Return their number."""
-    return (await connection.execute(delete(WebhookRow).where(WebhookRow.created_at < moment(-retention)))).rowcount
+async def purge(connection: Writer, *, retention: float, limit: int) -> int:
+    """Delete at most `limit` messages that are older than `retention` seconds, delivered or not. Return their number."""
+    old = WebhookRow.created_at < moment(-retention)
+    return (await connection.execute(delete_some(WebhookRow, old, limit=limit))).rowcount

@@ -18,8 +18,8 @@ async def test_what_is_older_than_the_retention_is_forgotten(database: Database)
                 connection, [Act(key, "create-model", "192.0.2.7", "a-request", uuid4())], audit.ACCEPTED
             )
             await connection.execute(update(AuditRow).where(AuditRow.key_id == key).values(at=now(-age)))
-        assert await audit.purge(connection, 75.0) == 1
-        assert await audit.purge(connection, 75.0) == 0
+        assert await audit.purge(connection, retention=75.0, limit=100_000) == 1
+        assert await audit.purge(connection, retention=75.0, limit=100_000) == 0
     async with database.read() as connection:
         assert [row.key_id for row in await audit.latest(connection, 10)] == ["EXOrecent", "EXOnew"]
 

@@ -101,7 +101,7 @@ async def test_what_a_pull_declared_expires_unseen_and_what_a_person_made_never(
     await _declare(database, model_id, "alive")
     for unseen, left in ((200.0, ["by hand", "silent", "alive"]), (90.0, ["by hand", "alive"])):
         async with database.begin() as connection:
-            await declarations.expire(connection, unseen)
+            await declarations.expire(connection, unseen=unseen, limit=100)
         assert [row.name for row in await _all(database)] == left
 
 

@@ -41,7 +41,7 @@ async def test_the_token_is_gone_when_its_operation_has_ended_however_it_did(dat
         await models.request_delete(connection, cancelled.resource_id, deadline=3600)
     await by_hand.create(database, "acme/late", sealed_token="v1.sealed", deadline=-1.0)
     async with database.begin() as connection:
-        assert await operations.expire(connection) == 1
+        assert await operations.expire(connection, limit=100) == 1
     async with database.read() as connection:
         kept = select(func.count()).where(OperationRow.sealed_token.is_not(None))
         assert (await connection.execute(kept)).scalar_one() == 0
@@ -53,11 +53,11 @@ async def test_an_operation_past_its_deadline_times_out_under_its_worker(databas
     claim = await by_hand.claim(database)
     assert claim is not None
     async with database.begin() as connection:
-        assert await operations.expire(connection) == 0
+        assert await operations.expire(connection, limit=100) == 0
         late = update(OperationRow).where(OperationRow.id == operation.id).values(deadline_at=now(-1.0))
         await connection.execute(late)
     async with database.begin() as connection:
-        assert await operations.expire(connection) == 1
+        assert await operations.expire(connection, limit=100) == 1
     async with database.read() as connection:
         found = await operations.get_many(connection, [operation.id, other.id])
         model = await models.get(connection, operation.resource_id)
@@ -70,13 +70,13 @@ async def test_an_operation_past_its_deadline_times_out_under_its_worker(databas
         async with database.begin() as connection:
             await leases.renew(connection, claim.lease, seconds=30, reached=0)
     async with database.begin() as connection:
-        assert await operations.expire(connection) == 0
+        assert await operations.expire(connection, limit=100) == 0
 
 
 async def test_a_model_that_timed_out_can_be_tried_again(database: Database) -> None:
     operation = await by_hand.create(database, "acme/model", deadline=-1.0)
     async with database.begin() as connection:
-        await operations.expire(connection)
+        await operations.expire(connection, limit=100)
     again = await by_hand.create(database, "acme/model")
     assert again.resource_id == operation.resource_id
 
@@ -86,7 +86,7 @@ async def test_a_model_whose_delete_timed_out_takes_no_deployment(database: Data
     async with database.begin() as connection:
         await models.request_delete(connection, model_id, deadline=-1.0)
     async with database.begin() as connection:
-        assert await operations.expire(connection) == 1
+        assert await operations.expire(connection, limit=100) == 1
     async with database.read() as connection:
         assert (await models.get(connection, model_id)).status == ModelStatus.ERROR
     # Half of its files may be gone, so it takes no deployment; but it can be deleted, or fetched again.
@@ -106,7 +106,7 @@ async def test_ended_operations_are_forgotten_after_a_while_and_pending_ones_nev
             aged = update(OperationRow).where(OperationRow.id == operation_id)
             await connection.execute(aged.values(ended_at=now(-age), created_at=now(-age)))
         await connection.execute(update(OperationRow).where(OperationRow.id == pending).values(created_at=now(-1000.0)))
-        assert await operations.purge(connection, 75.0) == 1
+        assert await operations.purge(connection, retention=75.0, limit=100_000) == 1
     async with database.read() as connection:
         assert (await operations.get_many(connection, [old, recent, pending])).keys() == {recent, pending}
 
@@ -180,7 +180,7 @@ async def test_a_model_that_failed_before_a_byte_came_is_forgotten_after_a_while
 
     async def dismiss(retention: float) -> int:
         async with database.begin() as connection:
-            return await models.dismiss(connection, retention)
+            return await models.dismiss(connection, retention=retention, limit=100)
 
     ready = (await by_hand.create(database, "acme/ready")).resource_id
     await by_hand.carry_out(database)

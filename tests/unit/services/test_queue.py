@@ -92,7 +92,7 @@ async def test_a_paused_operation_is_neither_claimed_nor_late_nor_due_until_it_i
     await _pause(database, operation)
     async with database.begin() as connection:
         await connection.execute(_set(operation, deadline_at=now(-1)))
-        assert await operations.expire(connection) == 0
+        assert await operations.expire(connection, limit=100) == 0
         assert (await operations.census(connection)).due == 0
     assert await by_hand.claim(database) is None
     assert (await _model(database, operation.resource_id)).paused is True
@@ -100,7 +100,7 @@ async def test_a_paused_operation_is_neither_claimed_nor_late_nor_due_until_it_i
     assert (row.message, row.reason) == (queue.PAUSED, None)
     await _resume(database, operation)
     async with database.begin() as connection:
-        assert await operations.expire(connection) == 0
+        assert await operations.expire(connection, limit=100) == 0
     assert (await _model(database, operation.resource_id)).paused is False
     assert (await _row(database, operation)).message is None
     claim = await by_hand.claim(database)

@@ -25,7 +25,7 @@ async def test_what_happens_to_a_model_is_told_in_the_same_transaction(database:
     async with database.begin() as connection:
         this = update(OperationRow).where(OperationRow.id == late.id)
         await connection.execute(this.values(deadline_at=now(-1)))
-        await operations.expire(connection)
+        await operations.expire(connection, limit=100)
         await holdings.lose(connection, ready)
     untouched = await by_hand.create(database, "acme/untouched")
     async with database.begin() as connection:
@@ -78,10 +78,10 @@ async def test_messages_are_listed_sent_once_more_and_removed_after_a_while(data
         assert len(await webhooks.newest(connection, limit=10, undelivered=True)) == 2
         with pytest.raises(NotFound):
             await webhooks.redeliver(connection, uuid4())
-        assert await webhooks.purge(connection, 3600) == 0
+        assert await webhooks.purge(connection, retention=3600, limit=100_000) == 0
         old = update(WebhookRow).where(WebhookRow.id == message.id)
         await connection.execute(old.values(created_at=now(-3601)))
-        assert await webhooks.purge(connection, 3600) == 1
+        assert await webhooks.purge(connection, retention=3600, limit=100_000) == 1
 
 
 async def test_what_was_sent_and_did_not_arrive_is_counted_with_the_age_of_the_oldest(database: Database) -> None:
