@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Float, bindparam, func, insert, select, update
+from sqlalchemy import Float, bindparam, case, func, insert, select, update
 
 from app.db.clock import moment, now
 from app.db.deletes import delete_some
@@ -17,6 +17,7 @@ from app.db.session import Reader, Writer
 from app.db.tables import ModelRow
 from app.db.webhook_tables import WebhookRow
 from app.domain.errors import NotFound
+from app.domain.states import ModelStatus
 from app.services.rows import WebhookRecord
 
 _TOLD: tuple[Any, ...] = (
@@ -26,7 +27,8 @@ _TOLD: tuple[Any, ...] = (
     ModelRow.commit,
     ModelRow.status,
     ModelRow.model_size,
-    ModelRow.path,
+    # As in the API: nobody may load what is not ready.
+    case((ModelRow.status == ModelStatus.READY, ModelRow.path)).label("path"),
     ModelRow.reason,
     ModelRow.message,
     ModelRow.latest,
@@ -82,8 +84,10 @@ async def record(connection: Writer, event: Event, model_id: UUID) -> None:
     if row is None:
         return
     *model, at = row
-    keys = [column.key.replace("_", "-") for column in _TOLD]
-    told = {"type": event, "timestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}", "data": dict(zip(keys, model, strict=True))}
+    data = dict(zip([column.key.replace("_", "-") for column in _TOLD], model, strict=True))
+    if event is Event.DELETED:
+        data |= {"status": "deleted", "path": None, "reason": None, "message": None}
+    told = {"type": event, "timestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}", "data": data}
     values = {"event": event, "model_id": row.id, "model_name": row.name, "body": json.dumps(told, default=str)}
     await connection.execute(
         insert(WebhookRow).values(id=uuid4(), created_at=now(), due_at=now(), attempts=0, **values)

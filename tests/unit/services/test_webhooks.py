@@ -37,9 +37,27 @@ async def test_what_happens_to_a_model_is_told_in_the_same_transaction(database:
         ("model.error", failed.resource_id, "error", "forbidden"),
         ("model.error", late.resource_id, "error", "interrupted"),
         ("model.error", ready, "error", "fault"),
-        ("model.deleted", untouched.resource_id, "creating", None),
-        ("model.deleted", failed.resource_id, "error", "forbidden"),
+        ("model.deleted", untouched.resource_id, "deleted", None),
+        ("model.deleted", failed.resource_id, "deleted", None),
     ]
+
+
+async def test_a_body_names_a_path_while_the_model_can_be_loaded_and_a_reason_while_it_can_not(
+    database: Database,
+) -> None:
+    deleted, half_gone = [await by_hand.ready_model(database, f"acme/{name}") for name in ("deleted", "half-gone")]
+    for model_id, end in ((deleted, by_hand.carry_out), (half_gone, by_hand.fail)):
+        async with database.begin() as connection:
+            await models.request_delete(connection, model_id, deadline=60)
+        await end(database)
+    told = {(body["type"], UUID(body["data"]["id"])): body["data"] for body in await _bodies(database)}
+    size = sum(size for _, size, _ in by_hand.FILES)
+    same = {"revision": "main", "commit": "c" * 40, "model-size": size, "reason": None, "message": None}
+    ready = {"id": str(deleted), "name": "acme/deleted", "status": "ready", "path": f"/models/{deleted}", **same}
+    assert told["model.ready", deleted] == ready
+    assert told["model.deleted", deleted] == ready | {"status": "deleted", "path": None}
+    failed = told["model.error", half_gone]
+    assert (failed["status"], failed["path"], failed["reason"]) == ("error", None, "not-found")
 
 
 async def test_what_is_rolled_back_is_not_told(database: Database) -> None:
@@ -110,8 +128,14 @@ async def test_what_was_sent_and_did_not_arrive_is_counted_with_the_age_of_the_o
 
 async def _told(database: Database) -> list[tuple[str, UUID, str, Any]]:
     """The type, and the model's id, status and reason of each message, oldest first."""
+    told = [(body["type"], body["data"]) for body in await _bodies(database)]
+    return [(event, UUID(data["id"]), data["status"], data["reason"]) for event, data in told]
+
+
+async def _bodies(database: Database) -> list[dict[str, Any]]:
+    """What is sent, oldest first."""
     async with database.read() as connection:
         query = select(WebhookRow.event, WebhookRow.body).order_by(WebhookRow.created_at)
         rows = [(row.event, json.loads(row.body)) for row in (await connection.execute(query)).all()]
     assert all(event == body["type"] for event, body in rows)
-    return [(event, UUID(body["data"]["id"]), body["data"]["status"], body["data"]["reason"]) for event, body in rows]
+    return [body for _, body in rows]
