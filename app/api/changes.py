@@ -52,7 +52,7 @@ async def update_model(depot: Depot, act: Act, model_id: UUID, body: schemas.Upd
             await queue.pause(connection, model_id)
         if body.paused is False:
             await queue.resume(connection, model_id, deadline=depot.operation_deadline)
-        await audit.accept_for_model(connection, act, name)
+        await audit.accept_named(connection, act, name)
     await depot.wakeup.send()
 
 

@@ -95,8 +95,8 @@ async def _current(depot: Depot, session: Session) -> dict[str, Any]:
         "held": sum(map(_is_held, now)),
         "failed": [row for row in failed if not row.deleting],
         "failures": max(totals[ModelStatus.ERROR].number, len(failed)),
-        "silent": [each.worker for each in crew if not each.worker.alive],
-        "nobody": not reach and bool(now) and not any(each.worker.alive for each in crew),
+        "missed": [each.worker for each in crew if each.missed],
+        "nobody": not reach and not any(each.worker.alive for each in crew),
     }
 
 

@@ -1,11 +1,13 @@
-"""The page of workers and the operations that they hold."""
+"""The page of workers and the operations that they hold, from which one that is gone can be dismissed."""
 
 from fastapi import APIRouter, Request, Response
 
+from app.api.auth import audited
 from app.api.dependencies import TheDepot
-from app.console.pages import page
-from app.console.session import SessionRoute, unlimited_only
+from app.console.pages import inside, page, see
+from app.console.session import SessionRoute, TheForm, TheSession, unlimited_only
 from app.domain.commands import Command
+from app.services import audit, workers
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
@@ -29,3 +31,15 @@ async def list_workers(request: Request, depot: TheDepot) -> Response:
         due=census.due,
         oldest_due=census.oldest_due,
     )
+
+
+@router.post("/console/workers/dismiss", operation_id="dismiss-worker")
+async def dismiss(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
+    """Take a worker that is gone off the list. If it comes back, it is listed again."""
+    unlimited_only(request)
+    name = form.get("name", "")
+    async with audited(request, depot, session.key, "dismiss-worker") as act, depot.database.begin() as connection:
+        await workers.dismiss(connection, name)
+        await audit.accept_named(connection, act, name)
+    depot.figures.crew.forget()
+    return see(request, inside(form.get("back", "")) or "/workers", said=f"Worker {name} is dismissed.")

@@ -47,6 +47,10 @@ class Figure(Generic[_Answer]):
                 self._counted = answer, begun + min(_SHARE * took, self._oldest)
             return self._counted[0]
 
+    def forget(self) -> None:
+        """Have the next request count: what is counted has just been changed here."""
+        self._counted = None
+
 
 def _are_many(totals: Totals) -> bool:
     return sum(total.number for total in totals.values()) > _FEW

@@ -99,8 +99,8 @@ async def accept_all(connection: Writer, acts: Mapping[Act, AcceptedOperation]) 
         await record(connection, list(acts), ACCEPTED)
 
 
-async def accept_for_model(connection: Writer, act: Act, name: str) -> None:
-    """Record an accepted change to a model without an operation, as `accept` does."""
+async def accept_named(connection: Writer, act: Act, name: str) -> None:
+    """Record an accepted change without an operation, as `accept` does, to what has that name."""
     act.resource_name = name
     await record(connection, [act], ACCEPTED)
 

@@ -340,7 +340,7 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
             await downloads.report(
                 connection, claim.lease, claim.resource_id, downloaded=1_000_000, rate=10_000, files=0
             )
-            silent = update(WorkerRow).where(WorkerRow.name == "box-2:8").values(seen_at=now(-86_000.0))
+            silent = update(WorkerRow).where(WorkerRow.name == "box-2:8").values(seen_at=now(-12_000.0))
             await connection.execute(silent)
 
     by_hand.run(site.api.database_url, work)
@@ -355,9 +355,38 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
     assert 'max="4000000" value="1000000"' in page
     assert 'hx-trigger="every 3s"' in page
 
+    assert "Nothing waits for it" in second
+
     shown = operator.page("/console/activity/now")
-    assert 'Worker <span class="mono">box-2:8</span> is silent' in shown
+    assert "box-2:8" not in shown
     assert "box-1:7" in shown.partition(f'data-operation="{operation["id"]}"')[2].partition("</tr>")[0]
+
+
+def test_a_silent_worker_needs_attention_while_its_work_waits_and_can_be_dismissed(
+    site: Site, operator: User, reader: User
+) -> None:
+    site.api.depot.create(site.api.name())
+
+    async def work(database: Database) -> None:
+        presence = Presence("box-3:9", "box-3", "1.2.3", slots=3, poll_interval=3600.0)
+        async with database.begin() as connection:
+            await workers.announce(connection, presence, fresh=True)
+        assert await by_hand.claim(database, "box-3:9", lease=-1.0) is not None
+        async with database.begin() as connection:
+            silent = update(WorkerRow).where(WorkerRow.name == "box-3:9").values(seen_at=now(-12_000.0))
+            await connection.execute(silent)
+
+    by_hand.run(site.api.database_url, work)
+    alert = 'Worker <span class="mono">box-3:9</span> is silent'
+    until(lambda: alert in operator.page("/console/activity/now"), site.api.depot.logs)
+    assert "/console/workers/dismiss" not in reader.page("/console/activity/now")
+    assert reader.send("/console/workers/dismiss", name="box-3:9").status_code == 403
+    answer = operator.send("/console/workers/dismiss", name="box-3:9", back="/console/activity")
+    assert answer.headers["location"] == "/console/activity"
+    assert alert not in operator.page("/console/activity")
+    assert "box-3:9" not in operator.page("/console/workers").partition("<main")[2].partition("toast")[0]
+    assert operator.send("/console/workers/dismiss", name="box-3:9").status_code == 404
+    site.api.carry_out()
 
 
 def audit_entries(site: Site) -> int:

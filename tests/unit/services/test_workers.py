@@ -4,11 +4,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
 from app.db.clock import now
 from app.db.session import Database
 from app.db.tables import OperationRow, WorkerRow
+from app.domain.errors import NotFound
 from app.services import downloads, workers
 from app.services.workers import Listed, Presence
 from tests import by_hand
@@ -49,16 +51,61 @@ async def test_a_lease_that_ran_out_is_held_by_nobody(database: Database) -> Non
     assert [each.holds for each in await _listed(database)] == [[]]
 
 
-async def test_one_that_missed_three_looks_is_not_alive_and_after_a_day_it_is_forgotten(database: Database) -> None:
+async def test_one_that_missed_three_looks_is_not_alive_and_after_an_hour_it_is_forgotten(database: Database) -> None:
     await _announce(database, _ONE, fresh=True)
-    for silence, alive in ((5, True), (16, False), (86_000, False)):
+    for silence, alive in ((5, True), (16, False), (3500, False)):
         await _seen(database, now(-silence))
         async with database.begin() as connection:
             assert await workers.forget_silent(connection) == 0
         assert [each.worker.alive for each in await _listed(database)] == [alive]
-    await _seen(database, now(-86_500))
+    await _seen(database, now(-3700))
     async with database.begin() as connection:
         assert await workers.forget_silent(connection) == 1
+    assert await _listed(database) == []
+
+
+async def test_a_silent_one_is_missed_while_nobody_is_there_or_took_over_what_it_did(database: Database) -> None:
+    async def missed() -> list[bool]:
+        return [each.missed for each in await _listed(database)]
+
+    await _announce(database, _ONE, fresh=True)
+    assert await missed() == [False]
+    await _seen(database, now(-3700))
+    assert await missed() == [True]
+    await _announce(database, _TWO, fresh=True)
+    assert await missed() == [False, False]
+    await by_hand.create(database, "acme/model")
+    await by_hand.claim(database, _ONE.name, lease=-1.0)
+    assert await missed() == [True, False]
+    async with database.begin() as connection:
+        assert await workers.forget_silent(connection) == 0
+        await connection.execute(update(OperationRow).values(paused=True))
+    assert await missed() == [False, False]
+    async with database.begin() as connection:
+        await connection.execute(update(OperationRow).values(paused=False))
+    assert await by_hand.claim(database, _TWO.name) is not None
+    assert await missed() == [False, False]
+
+
+async def test_only_a_silent_one_is_dismissed_and_one_that_is_missed_is_forgotten_after_a_day(
+    database: Database,
+) -> None:
+    for name, found in ((_ONE.name, True), (_TWO.name, False), ("nobody", False)):
+        await _announce(database, _ONE, fresh=True)
+        await _seen(database, now(-20))
+        await _announce(database, _TWO, fresh=True)
+        async with database.begin() as connection:
+            if found:
+                await workers.dismiss(connection, name)
+                continue
+            with pytest.raises(NotFound):
+                await workers.dismiss(connection, name)
+    assert [each.worker.name for each in await _listed(database)] == [_ONE.name, _TWO.name]
+    await by_hand.create(database, "acme/model")
+    await by_hand.claim(database, _ONE.name)
+    await _seen(database, now(-86_500))
+    async with database.begin() as connection:
+        assert await workers.forget_silent(connection) == 2
     assert await _listed(database) == []
 
 
