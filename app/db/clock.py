@@ -62,6 +62,14 @@ class seconds(FunctionElement[float]):  # noqa: N801  # reads as the SQL functio
     name = "seconds"
 
 
+class later(FunctionElement[datetime]):  # noqa: N801  # reads as the SQL function it is
+    """A time, and so many seconds."""
+
+    type = Timestamp()
+    inherit_cache = True
+    name = "later"
+
+
 def moment(after: float = 0.0) -> ScalarSelect[datetime]:
     """Return `now(after)`, evaluated once per statement, so that the database can use an index on times.
 
@@ -88,3 +96,15 @@ def _seconds_postgresql(element: seconds, compiler: Any, **kw: Any) -> str:
 @compiles(seconds, "sqlite")
 def _seconds_sqlite(element: seconds, compiler: Any, **kw: Any) -> str:
     return f"({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(later, "postgresql")
+def _later_postgresql(element: later, compiler: Any, **kw: Any) -> str:
+    time, after = (compiler.process(each, **kw) for each in element.clauses)
+    return f"({time} + make_interval(secs => {after}))"
+
+
+@compiles(later, "sqlite")
+def _later_sqlite(element: later, compiler: Any, **kw: Any) -> str:
+    time, after = (compiler.process(each, **kw) for each in element.clauses)
+    return f"({time} + {after})"

@@ -173,9 +173,12 @@ class OperationRow(Base):
     leased_at: Mapped[datetime | None]
     """When the last lease was granted."""
     renewed_at: Mapped[datetime | None]
-    """When the last lease was granted or last renewed, and `due_at` computed."""
+    """When the last lease was granted, last renewed or given up, and `due_at` computed."""
     begun_at: Mapped[datetime | None]
-    """When its download first began; null for others, and if an older version began it."""
+    """When its download first began, but later by all the time since in which no worker held it, as during a pause.
+
+    Null for others, and if an older version began it.
+    """
     to_fetch: Mapped[int | None]
     """The bytes that were not here then."""
 

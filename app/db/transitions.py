@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.clock import moment, now, seconds
+from app.db.clock import later, moment, now, seconds
 from app.db.tables import FetchRow, ModelRow, OperationRow, WaitRow
 from app.domain.commands import Command
 from app.domain.errors import Reason
@@ -67,6 +67,11 @@ def place_of(due_at: ColumnElement[datetime], priority: ColumnElement[int]) -> C
 def accepted_at() -> ColumnElement[datetime]:
     """Return since when an operation is due at its acceptance: now, if a clock that was put back says it was later."""
     return case((OperationRow.created_at < now(), OperationRow.created_at), else_=now())
+
+
+def begun_at_work() -> ColumnElement[datetime]:
+    """Return when a download began, later by the time since its last lease, in which no worker was at work on it."""
+    return later(OperationRow.begun_at, seconds(now()) - seconds(OperationRow.renewed_at))
 
 
 async def move_model(

@@ -29,7 +29,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from app.db.clock import now
 from app.db.session import Reader, Writer
 from app.db.tables import PENDING, ModelRow, OperationRow
-from app.db.transitions import Lease, LeaseLost, accepted_at, held, is_later, place_of
+from app.db.transitions import Lease, LeaseLost, accepted_at, begun_at_work, held, is_later, place_of
 from app.domain.commands import Command
 from app.domain.errors import NotYet, Reason
 from app.domain.states import OperationState
@@ -93,6 +93,7 @@ def _claim(commands: tuple[Command, ...], *, sized: bool) -> ReturningUpdate[*tu
             place=place_of(now(bindparam("seconds", type_=Float)), _PRIORITY),
             leased_at=now(),
             renewed_at=now(),
+            begun_at=begun_at_work(),
             fence=OperationRow.fence + 1,
             attempts=OperationRow.attempts + 1,
         )
@@ -186,7 +187,7 @@ async def _queue(
     told = case((OperationRow.paused, OperationRow.message), else_=literal(message, OperationRow.message.type))
     place = place_of(due_at, _PRIORITY)
     statement = update(OperationRow).where(held(lease))
-    statement = statement.values(lease_owner=None, due_at=due_at, place=place, message=told, **values)
+    statement = statement.values(lease_owner=None, due_at=due_at, renewed_at=now(), place=place, message=told, **values)
     if (await connection.execute(statement)).rowcount != 1:
         raise LeaseLost
 

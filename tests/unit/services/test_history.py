@@ -1,6 +1,7 @@
 """The operations as people read them: the newest first, a page at a time, by state and command."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import update
 
@@ -160,6 +161,23 @@ async def test_what_a_download_had_to_fetch_is_what_was_missing_when_it_first_be
     assert row.begun_at < row.now
 
 
+async def test_a_download_began_later_by_the_time_in_which_no_worker_was_at_it(database: Database) -> None:
+    """As when it is paused: how fast it was is told of the time in which it was fetched."""
+    operation = await by_hand.create(database, "acme/paused")
+    claim = await by_hand.claim(database)
+    assert claim is not None
+    await by_hand.arrive(database, claim, 10)
+    await _set(database, operation.id, begun_at=now(-1100.0), renewed_at=now(-1000.0))
+    async with database.begin() as connection:
+        await leases.put_back(connection, claim.lease)
+    for gap in (0.0, 800.0):  # taken up again at once, then after a pause or a worker's death
+        if gap:
+            await _set(database, operation.id, renewed_at=now(-gap), due_at=now(-1.0))
+        assert await by_hand.claim(database) is not None
+        (row,) = await _page(database, limit=9)
+        assert 1100.0 - gap <= (row.now - row.begun_at).total_seconds() < 1200.0 - gap
+
+
 async def test_downloads_that_ended_since_are_told_once_and_cancelled_ones_never(database: Database) -> None:
     await by_hand.ready_model(database, "acme/before")
     async with database.read() as connection:
@@ -189,3 +207,8 @@ async def _retries(database: Database) -> list[int]:
 async def _page(database: Database, **given: Any) -> list[Any]:
     async with database.read() as connection:
         return list(await history.page(connection, **given))
+
+
+async def _set(database: Database, operation_id: UUID, **values: Any) -> None:
+    async with database.begin() as connection:
+        await connection.execute(update(OperationRow).where(OperationRow.id == operation_id).values(**values))
