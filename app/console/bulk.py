@@ -1,6 +1,5 @@
 """Changes of many models at once: those that are ticked in a list, or all that failed."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -9,21 +8,20 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from app.api.dependencies import TheDepot
+from app.api.dependencies import Depot, TheDepot
 from app.console.forms import an_id, is_sure
+from app.console.many import amount, ask, change_each, ticked
 from app.console.models import change_queue, fetch_again, forget
-from app.console.pages import inside, page, see
-from app.console.session import Form, SessionRoute, TheForm, TheSession
-from app.domain.errors import Refusal
+from app.console.pages import inside, see
+from app.console.session import SessionRoute, TheForm, TheSession
+from app.console.words import size
 from app.domain.states import UNDER_WAY, ModelStatus
-from app.services import catalogue, models
+from app.services import catalogue, contents, deployments, models
 from app.services.catalogue import Search
 from app.services.rows import ModelRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-_PREFIX = "m-"
-"""Of a box's name, before the model's id."""
 _MOST = 500
 """Models that are tried again at once."""
 _SUITS: Mapping[str, Sequence[ModelStatus]] = {
@@ -62,10 +60,11 @@ async def change(request: Request, depot: TheDepot, session: TheSession, form: T
             search = Search(status=ModelStatus.ERROR, limit=session.key.limit)
             rows = list(await catalogue.find(connection, search, limit=_MOST, offset=0))
         else:
-            found = await models.get_many(connection, _ticked(form))
+            chosen = [model_id for one in ticked(form) if (model_id := an_id(one))]
+            found = await models.get_many(connection, chosen)
             rows = [row for row in found.values() if session.key.may_read(row.name)]
     if action in _ASKED and not is_sure(form) and rows:
-        return page(request, "bulk.html", rows=rows, action=action, said=_SAID[action], back=back)
+        return await _ask(request, depot, rows, action, back)
     return see(request, back, said=await _change_all(request, action, rows))
 
 
@@ -75,34 +74,43 @@ async def show(request: Request) -> Response:
     return see(request, "")
 
 
-def _ticked(form: Form) -> list[UUID]:
-    named = (an_id(name.removeprefix(_PREFIX)) for name in form if name.startswith(_PREFIX))
-    return [model_id for model_id in named if model_id]
+async def _ask(request: Request, depot: Depot, rows: Sequence[ModelRecord], action: str, back: str) -> Response:
+    """Are you sure? Say what it frees, and which models stay since something holds them."""
+    async with depot.database.read() as connection:
+        held = await deployments.held(connection, [row.id for row in rows])
+        free = [row for row in rows if row.id not in held]
+        ready = [row for row in free if row.status == ModelStatus.READY]
+        own, _ = await contents.share(connection, *(row.id for row in ready))
+    frees = own if depot.volume.links else sum(row.model_size or 0 for row in ready)
+    frees += sum(row.downloaded or 0 for row in free if row.status != ModelStatus.READY)
+    notes = [f"What the storage has of them is removed, which frees {size(frees)}."] if free else []
+    if held:
+        notes.append(
+            f"{amount(len(held), 'model')} stay{'s' if len(held) == 1 else ''}, used by deployments: delete these first."
+        )
+    yes = {"delete": "Delete", "cancel": "Cancel the downloads", "dismiss": "Dismiss"}[action]
+    named = [(row.id, row.name, "used by deployments" if row.id in held else _size(row)) for row in rows]
+    yes = yes if free else ""
+    return ask(request, "model", named, action=action, done=_SAID[action], notes=notes, yes=yes, back=back)
+
+
+def _size(row: ModelRecord) -> str:
+    count = row.model_size if row.status == ModelStatus.READY else row.downloaded
+    return size(count) if count else ""
 
 
 async def _change_all(request: Request, action: str, rows: Sequence[ModelRecord]) -> str:
     """Change the models that the action is for. Return what to say of it."""
-    suited = [row for row in rows if row.status in _SUITS[action] and not row.deleting]
-    refusals: Counter[str] = Counter()
-    do = _way_of(action)
-    for row in suited:
-        try:
-            await do(request, row.id)
-        except Refusal as refusal:
-            refusals[refusal.message] += 1
-    done = len(suited) - refusals.total()
-    parts = [f"{_models(done)} {'is' if done == 1 else 'are'} {_SAID[action]}."]
+    if not rows:
+        return "No model was selected."
+    suited = [row.id for row in rows if row.status in _SUITS[action] and not row.deleting]
+    told = await change_each(suited, partial(_way_of(action), request), "model", _SAID[action])
     if unsuited := len(rows) - len(suited):
-        parts.append(f"{_models(unsuited)} {'was' if unsuited == 1 else 'were'} not in a state for that.")
-    parts += [f"{_models(count)} refused: {message}" for message, count in refusals.most_common(2)]
-    return " ".join(parts) if rows else "No model was selected."
+        told += f" {amount(unsuited, 'model')} {'was' if unsuited == 1 else 'were'} not in a state for that."
+    return told
 
 
 def _way_of(action: str) -> Callable[[Request, UUID], Awaitable[object]]:
     if action.startswith("retry"):
         return fetch_again
     return partial(change_queue, action=action) if action in {"pause", "resume"} else forget
-
-
-def _models(count: int) -> str:
-    return f"{count} model{'' if count == 1 else 's'}"

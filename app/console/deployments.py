@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
@@ -10,18 +11,21 @@ from app.api.auth import audited
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.schemas import CreateDeployment
 from app.console.forms import an_id, filled, is_sure, number, said
-from app.console.lists import PER_PAGE, Listing
-from app.console.pages import page, see
+from app.console.lists import PER_PAGE, Chip, Listing
+from app.console.many import ask, change_each, ticked
+from app.console.pages import inside, page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only
 from app.domain.errors import Refusal
 from app.http.errors import status_of
 from app.services import deployments
+from app.services.deployments import Kind
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _OFFERED = 500
 """Models offered in the form, which accepts others, too."""
 _TEXTS, _COUNTS = ("gpu-type", "deployment-url", "key", "inference-engine-version"), ("gpu-count", "replicas")
+_KINDS = {Kind.DECLARED: "declared", Kind.BY_PULL: "by a pull"}
 _FIELDS = ("name", "model", "inference-engine-parameters", *_TEXTS, *_COUNTS)
 
 
@@ -63,6 +67,32 @@ async def delete(
     return see(request, "/deployments", said=f"{operation.resource_name} is deleted.")
 
 
+@router.post("/console/deployments/bulk", operation_id="delete-deployment")
+async def delete_many(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
+    """Delete those that are ticked, once it is sure."""
+    chosen = [deployment_id for one in ticked(form) if (deployment_id := an_id(one))]
+    back = inside(form.get("back", "")) or "/deployments"
+    async with depot.database.read() as connection:
+        rows = await deployments.get_many(connection, chosen, reach=session.key.limit)
+
+    async def remove(deployment_id: UUID) -> None:
+        async with audited(request, depot, session.key, "delete-deployment") as act:
+            act.resource_id = deployment_id
+            await changes.delete_deployment(depot, act, deployment_id)
+
+    if rows and not is_sure(form):
+        named = [(row.id, row.name, row.model_name) for row in rows]
+        notes = ["What serves the models is not touched, but they may be deleted under it."]
+        return ask(request, "deployment", named, action="delete", done="deleted", notes=notes, yes="Delete", back=back)
+    return see(request, back, said=await change_each([row.id for row in rows], remove, "deployment", "deleted"))
+
+
+@router.get("/console/deployments/bulk")
+async def show(request: Request) -> Response:
+    """For who is left at that address by a question."""
+    return see(request, "/deployments")
+
+
 def _wanted(form: Form) -> dict[str, Any]:
     """Return the API's fields. The form has the model's id or name, and one parameter per line."""
     model = form.get("model", "")
@@ -78,13 +108,13 @@ def _wanted(form: Form) -> dict[str, Any]:
 
 async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
     reach = request.state.session.key.limit
-    listing = Listing(request, sorts=deployments.SORTS, fields={"q": None})
-    text = listing.asked["q"]
+    listing = Listing(request, sorts=deployments.SORTS, fields={"q": None, "kind": tuple(Kind)})
+    kind = Kind(listing.asked["kind"]) if listing.asked["kind"] else None
+    search = deployments.Search(listing.asked["q"], kind, reach)
     async with depot.database.read() as connection:
-        listing.count(await deployments.count(connection, text, reach=reach))
-        rows = await deployments.find(
-            connection, text, sort=listing.sort, limit=PER_PAGE, offset=listing.offset, reach=reach
-        )
+        counts = await deployments.counts(connection, search)
+        listing.count(counts[kind] if kind else sum(counts.values()))
+        rows = await deployments.find(connection, search, sort=listing.sort, limit=PER_PAGE, offset=listing.offset)
         offered = await deployments.deployable(connection, limit=_OFFERED, reach=reach)
     return page(
         request,
@@ -92,6 +122,7 @@ async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | N
         status=status_of(refusal) if refusal else HTTPStatus.OK,
         rows=rows,
         list=listing,
+        chips_of_kind=[Chip("", "all", sum(counts.values())), *(Chip(one, _KINDS[one], counts[one]) for one in Kind)],
         offered=offered,
         form={name: form.get(name, "") for name in _FIELDS},
         refusal=said(refusal),

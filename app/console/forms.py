@@ -55,6 +55,10 @@ def said(refusal: Refusal | None) -> Mapping[str, Any] | None:
     """Return the refusal as shown."""
     if refusal is None:
         return None
+    return {"message": told(refusal), "field": refusal.field, "in_use": isinstance(refusal, ModelInUse)}
+
+
+def told(refusal: Refusal) -> str:
+    """Return a refusal's message, in the words of these pages where the API's are about its own fields."""
     in_use = isinstance(refusal, ModelInUse)
-    message = "Deployments use this model. Delete them first, then delete the model." if in_use else refusal.message
-    return {"message": message, "field": refusal.field, "in_use": in_use}
+    return "Deployments use this model. Delete them first, then delete the model." if in_use else refusal.message

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Request, Response
 from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
-from app.console.forms import said
+from app.console.forms import is_sure, said
 from app.console.lists import PER_PAGE, Chip, Listing
+from app.console.many import ask, change_each, ticked
 from app.console.once import SECRET, forget, keep_once, kept_once
-from app.console.pages import page, see
+from app.console.pages import inside, page, see
 from app.console.session import Form, SessionRoute, TheForm, TheSession, operators_only, unlimited_only
+from app.console.words import ago
 from app.domain.errors import BadRequest, NotFound, Refusal
 from app.domain.keys import KEY_ID, LONGEST_NAME, Role, hub_token, is_name, limit_to
 from app.http.errors import status_of
@@ -52,7 +54,7 @@ async def create(request: Request, depot: TheDepot, session: TheSession, form: T
 
 
 @router.get("/console/keys/{key}/revoke")
-async def ask(request: Request, depot: TheDepot, key: str) -> Response:
+async def ask_to_revoke(request: Request, depot: TheDepot, key: str) -> Response:
     """Are you sure?"""
     operators_only(request)
     unlimited_only(request)
@@ -74,6 +76,32 @@ async def revoke(request: Request, depot: TheDepot, session: TheSession, key: st
     except Refusal as refusal:
         return await _list(request, depot, {}, refusal=refusal)
     return see(request, "/keys", said="The key is revoked.")
+
+
+@router.post("/console/keys/bulk", operation_id="revoke-key")
+async def revoke_many(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
+    """Revoke those that are ticked, once it is sure."""
+    unlimited_only(request)
+    back = inside(form.get("back", "")) or "/keys"
+    async with depot.database.read() as connection:
+        rows = [row for row in await keys.get_many(connection, ticked(form)) if not row.revoked_at]
+
+    async def shut_out(key_id: str) -> None:
+        async with audited(request, depot, session.key, "revoke-key") as act:
+            act.other_key_id = key_id
+            await changes.revoke_key(depot, act, key_id)
+
+    if rows and not is_sure(form):
+        named = [(row.id, row.name or row.id, f"last used {ago(row.last_used_at)}") for row in rows]
+        notes = ["They stop working within five seconds, for good: a revoked key cannot be brought back."]
+        return ask(request, "key", named, action="revoke", done="revoked", notes=notes, yes="Revoke", back=back)
+    return see(request, back, said=await change_each([row.id for row in rows], shut_out, "key", "revoked"))
+
+
+@router.get("/console/keys/bulk")
+async def show(request: Request) -> Response:
+    """For who is left at that address by a question."""
+    return see(request, "/keys")
 
 
 def _wanted(form: Form) -> dict[str, Any]:
@@ -103,12 +131,15 @@ async def _list(
     made: Sequence[str] | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
-    listing = Listing(request, sorts=keys.SORTS, fields={"status": tuple(keys.Usability)})
+    listing = Listing(request, sorts=keys.SORTS, fields={"q": None, "status": tuple(keys.Usability)})
+    text = listing.asked["q"]
     status = keys.Usability(listing.asked["status"]) if listing.asked["status"] else None
     async with depot.database.read() as connection:
-        counts = await keys.counts(connection)
+        counts = await keys.counts(connection, text)
         listing.count(counts[status] if status else sum(counts.values()))
-        rows = await keys.page(connection, status=status, sort=listing.sort, limit=PER_PAGE, offset=listing.offset)
+        rows = await keys.page(
+            connection, text=text, status=status, sort=listing.sort, limit=PER_PAGE, offset=listing.offset
+        )
     return page(
         request,
         "keys.html",

@@ -106,12 +106,12 @@ def _order(models: Any, sort: str) -> tuple[Any, ...]:
     return (column.desc().nulls_last() if sort.startswith("-") else column.asc().nulls_last()), models.id
 
 
-async def share(connection: Reader, model_id: UUID) -> tuple[int, int]:
-    """Return a model's `own` and `shared` bytes, as in `Contents`: what its delete frees, and what others keep."""
+async def share(connection: Reader, *model_ids: UUID) -> tuple[int, int]:
+    """Return the bytes that only these models have, and those that others have, too: what their delete frees, or not."""
     columns = FileRow.sha256, func.max(FileRow.size).label("size")
-    each = select(*columns).where(FileRow.model_id == model_id).group_by(FileRow.sha256).cte()
+    each = select(*columns).where(FileRow.model_id.in_(model_ids)).group_by(FileRow.sha256).cte()
     other = FileRow.__table__.alias()
-    elsewhere = exists().where(other.c.sha256 == each.c.sha256, other.c.model_id != model_id)
+    elsewhere = exists().where(other.c.sha256 == each.c.sha256, other.c.model_id.not_in(model_ids))
     own, shared = (_sum(case((which, each.c.size))) for which in (~elsewhere, elsewhere))
     found = (await connection.execute(select(own, shared).select_from(each))).one()
     return int(found[0]), int(found[1])

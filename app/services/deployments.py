@@ -1,6 +1,8 @@
 """Deployments: a serving system declares that it uses a model, which then can't be deleted."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -46,6 +48,13 @@ _SORT_COLUMNS: Mapping[str, Any] = {
 SORTS = ("-created", "created", "name", "-name", "model", "-model")
 """The sort keys of `find`; with a `-`, in descending order."""
 _CHANGED: tuple[Any, ...] = (DeploymentRow.name, DeploymentRow.model_id)
+
+
+class Kind(StrEnum):
+    """Who declared a deployment: somebody, or a pull. The latter expire."""
+
+    DECLARED = "declared"
+    BY_PULL = "by-pull"
 
 
 async def create(
@@ -133,25 +142,46 @@ async def newest(
     return cast("Sequence[DeploymentRecord]", (await connection.execute(query)).all())
 
 
-async def find(
-    connection: Reader, text: str, *, sort: str, limit: int, offset: int, reach: NameLimit = UNLIMITED
-) -> Sequence[DeploymentRecord]:
-    """Return at most `limit` deployments in reach without the first `offset`, sorted.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which deployments to find, in reach: `text` is a part of their name or their model's. Empty: any."""
 
-    A part of their name, or of their model's, is `text`.
-    """
+    text: str = ""
+    kind: Kind | None = None
+    reach: NameLimit = UNLIMITED
+
+
+async def find(connection: Reader, search: Search, *, sort: str, limit: int, offset: int) -> Sequence[DeploymentRecord]:
+    """Return at most `limit` deployments that match `search`, without the first `offset`, sorted."""
     column = _SORT_COLUMNS[sort.removeprefix("-")]
     order = [column.desc(), DeploymentRow.id.desc()] if sort.startswith("-") else [column, DeploymentRow.id]
-    query = select_deployments().where(*_matching(text, reach)).order_by(*order)
+    query = select_deployments().where(*_matching(search)).order_by(*order)
+    if search.kind is not None:
+        query = query.where(DeploymentRow.by_pull.is_(search.kind is Kind.BY_PULL))
     return cast("Sequence[DeploymentRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
-async def count(connection: Reader, text: str = "", *, reach: NameLimit = UNLIMITED) -> int:
-    """Return the number of deployments that `find` finds."""
-    query = select(func.count()).select_from(DeploymentRow)
-    if text or reach:
-        query = query.join(ModelRow, ModelRow.id == DeploymentRow.model_id).where(*_matching(text, reach))
-    return (await connection.execute(query)).scalar_one()
+async def counts(connection: Reader, search: Search) -> Mapping[Kind, int]:
+    """Return the number of deployments of each kind that match the rest of `search`."""
+    query = select(DeploymentRow.by_pull, func.count()).group_by(DeploymentRow.by_pull)
+    if search.text or search.reach:
+        query = query.join(ModelRow, ModelRow.id == DeploymentRow.model_id).where(*_matching(search))
+    found = {row[0]: row[1] for row in (await connection.execute(query)).all()}
+    return {kind: found.get(kind is Kind.BY_PULL, 0) for kind in Kind}
+
+
+async def get_many(
+    connection: Reader, deployment_ids: Sequence[UUID], *, reach: NameLimit = UNLIMITED
+) -> Sequence[DeploymentRecord]:
+    """Return the existing deployments of `deployment_ids` in reach."""
+    query = select_deployments().where(DeploymentRow.id.in_(deployment_ids), *within(reach, ModelRow.name))
+    return cast("Sequence[DeploymentRecord]", (await connection.execute(query)).all())
+
+
+async def held(connection: Reader, model_ids: Sequence[UUID]) -> set[UUID]:
+    """Return the subset of `model_ids` that deployments use."""
+    query = select(DeploymentRow.model_id).where(DeploymentRow.model_id.in_(model_ids)).distinct()
+    return set((await connection.execute(query)).scalars())
 
 
 async def deployable(connection: Reader, *, limit: int, reach: NameLimit = UNLIMITED) -> Sequence[DeployableModel]:
@@ -194,11 +224,11 @@ async def ready_model(
     return (await connection.execute(query.where(*within(limit, ModelRow.name)))).scalar_one_or_none()
 
 
-def _matching(text: str, reach: NameLimit) -> list[ColumnElement[bool]]:
-    conditions = within(reach, ModelRow.name)
-    if text:
+def _matching(search: Search) -> list[ColumnElement[bool]]:
+    conditions = within(search.reach, ModelRow.name)
+    if search.text:
         names = (DeploymentRow.name, ModelRow.name)
-        conditions.append(or_(*(name.icontains(text, autoescape=True) for name in names)))
+        conditions.append(or_(*(name.icontains(search.text, autoescape=True) for name in names)))
     return conditions
 
 

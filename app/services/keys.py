@@ -9,7 +9,7 @@ from enum import Enum, StrEnum, auto
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import and_, case, func, literal_column, null, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, literal_column, null, or_, select, update
 
 from app.db.access_tables import KeyRow
 from app.db.clock import moment, now
@@ -116,13 +116,19 @@ async def list_all(connection: Reader) -> Sequence[KeyRecord]:
 
 
 async def page(
-    connection: Reader, *, limit: int, offset: int, status: Usability | None = None, sort: str = SORTS[0]
+    connection: Reader,
+    *,
+    limit: int,
+    offset: int,
+    text: str = "",
+    status: Usability | None = None,
+    sort: str = SORTS[0],
 ) -> Sequence[ListedKey]:
     """Return at most `limit` keys without the first `offset`, sorted, each with its `status`.
 
-    By default the newest come first, and those that can't be used any more last.
+    A part of their name or id is `text`. By default the newest come first, and those that can't be used any more last.
     """
-    query = select(*COLUMNS, _STATUS.label("status"))
+    query = select(*COLUMNS, _STATUS.label("status")).where(*_matching(text))
     if status is not None:
         query = query.where(_STATUS.in_((status,)))
     column = _SORT_COLUMNS[sort.removeprefix("-")]
@@ -132,11 +138,17 @@ async def page(
     return cast("Sequence[ListedKey]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
-async def counts(connection: Reader) -> Mapping[Usability, int]:
-    """Return the number of keys of each status."""
-    each = select(_STATUS.label("status")).subquery()
+async def counts(connection: Reader, text: str = "") -> Mapping[Usability, int]:
+    """Return the number of keys of each status that `page` finds by `text`."""
+    each = select(_STATUS.label("status")).where(*_matching(text)).subquery()
     rows = (await connection.execute(select(each.c.status, func.count()).group_by(each.c.status))).all()
     return dict.fromkeys(Usability, 0) | {Usability(status): number for status, number in rows}
+
+
+async def get_many(connection: Reader, key_ids: Sequence[str]) -> Sequence[KeyRecord]:
+    """Return the existing keys of `key_ids`, revoked or not."""
+    query = select(*COLUMNS).where(KeyRow.id.in_(key_ids))
+    return cast("Sequence[KeyRecord]", (await connection.execute(query)).all())
 
 
 async def get(connection: Reader, key_id: str) -> KeyRecord:
@@ -231,6 +243,11 @@ async def reseal(connection: Writer, sealer: Sealer) -> tuple[int, list[str]]:
 def sealed_for(owner: str, models: str | None) -> str:
     """Return what a secret belongs to when it is sealed: its owner, with the patterns that the owner is limited to."""
     return f"{owner} {models}" if models else owner
+
+
+def _matching(text: str) -> list[ColumnElement[bool]]:
+    columns = (KeyRow.name, KeyRow.id)
+    return [or_(*(column.icontains(text, autoescape=True) for column in columns))] if text else []
 
 
 def _opened(sealer: Sealer, sealed: str, belongs_to: str) -> str | None:

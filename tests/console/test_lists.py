@@ -195,7 +195,7 @@ def test_what_failed_needs_attention_until_it_is_dismissed_or_tried_again(site: 
     page = operator.page("/console/activity/now")
     assert set(ids) <= set(listed(page, "failed"))
     assert "The Hub has no such repository." in page
-    back = {"back": "/console/activity", f"m-{ids[0]}": "yes"}
+    back = {"back": "/console/activity", f"pick-{ids[0]}": "yes"}
     asked = operator.send("/console/models/bulk", action="dismiss", **back)
     assert asked.status_code == 200
     assert "Shall this model be dismissed?" in asked.text

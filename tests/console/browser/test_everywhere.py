@@ -69,8 +69,8 @@ def test_ticked_rows_are_retried_and_deleted_together_and_a_toast_says_so(
 
     page.get_by_label(f"Select {failed[2]}").check()
     page.locator(".bulk").get_by_role("button", name="Delete").click()
-    expect(page.locator("#confirm-question")).to_contain_text("(1)")
-    page.locator("dialog[open] button[value=yes]").click()
+    expect(page.get_by_role("heading")).to_contain_text("Shall this model be deleted?")
+    page.get_by_role("button", name="Delete").click()
     expect(page.locator("#toast")).to_contain_text("1 model is deleted.")
     expect(page.locator("tr[data-model]")).to_have_count(2)
 

@@ -1,11 +1,16 @@
 """Deployments as people look at them: the newest first, a page at a time; and which models may be deployed."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import update
+
 from app.db.session import Database
+from app.db.tables import DeploymentRow
 from app.domain.keys import UNLIMITED, NameLimit
 from app.services import deployments, models
+from app.services.deployments import Kind, Search
 from tests import by_hand
 from tests.unit.services.test_history import NOTHING
 
@@ -19,8 +24,8 @@ async def test_pages_hold_every_deployment_once_the_newest_first(database: Datab
     pages: list[list[str]] = []
     view: dict[str, Any] = {"sort": "-created", "limit": 2}
     async with database.read() as connection:
-        assert await deployments.count(connection) == 5
-        while rows := await deployments.find(connection, "", offset=2 * len(pages), **view):
+        assert await deployments.counts(connection, Search()) == {Kind.DECLARED: 5, Kind.BY_PULL: 0}
+        while rows := await deployments.find(connection, Search(), offset=2 * len(pages), **view):
             pages.append([row.name for row in rows])
         assert [row.name for row in await deployments.newest(connection, limit=1, model_id=model_id)] == [
             "deployment-4"
@@ -38,10 +43,19 @@ async def test_they_are_found_by_a_part_of_their_name_or_their_models_and_sorted
 
     async def found(text: str, sort: str, reach: NameLimit = UNLIMITED) -> list[str]:
         async with database.read() as connection:
-            rows = await deployments.find(connection, text, sort=sort, limit=9, offset=0, reach=reach)
-            assert await deployments.count(connection, text, reach=reach) == len(rows)
+            search = Search(text, reach=reach)
+            rows = await deployments.find(connection, search, sort=sort, limit=9, offset=0)
+            counts = await deployments.counts(connection, search)
+            assert sum(counts.values()) == len(rows)
+            for kind in Kind:
+                of_kind = replace(search, kind=kind)
+                assert len(await deployments.find(connection, of_kind, sort=sort, limit=9, offset=0)) == counts[kind]
             return [row.name for row in rows]
 
+    async with database.begin() as connection:
+        await connection.execute(update(DeploymentRow).where(DeploymentRow.name == "chat").values(by_pull=True))
+    async with database.read() as reader:
+        assert await deployments.counts(reader, Search("base")) == {Kind.DECLARED: 1, Kind.BY_PULL: 1}
     assert await found("", "name") == ["api", "Batch", "chat"]
     assert await found("", "-model") == ["api", *await found("base", "-model")]
     assert sorted(await found("ACME/", "name")) == ["Batch", "chat"]
