@@ -86,7 +86,7 @@ async def record(connection: Writer, event: Event, model_id: UUID) -> None:
     *model, at = row
     data = dict(zip([column.key.replace("_", "-") for column in _TOLD], model, strict=True))
     if event is Event.DELETED:
-        data |= {"status": "deleted", "path": None, "reason": None, "message": None}
+        data |= {"status": "deleted", "path": None, "reason": None, "message": None, "latest": None}
     told = {"type": event, "timestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}", "data": data}
     values = {"event": event, "model_id": row.id, "model_name": row.name, "body": json.dumps(told, default=str)}
     await connection.execute(

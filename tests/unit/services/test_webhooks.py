@@ -52,7 +52,8 @@ async def test_a_body_names_a_path_while_the_model_can_be_loaded_and_a_reason_wh
         await end(database)
     told = {(body["type"], UUID(body["data"]["id"])): body["data"] for body in await _bodies(database)}
     size = sum(size for _, size, _ in by_hand.FILES)
-    same = {"revision": "main", "commit": "c" * 40, "model-size": size, "reason": None, "message": None}
+    same: dict[str, Any] = {"revision": "main", "commit": "c" * 40, "model-size": size}
+    same |= dict.fromkeys(("reason", "message", "latest"))
     ready = {"id": str(deleted), "name": "acme/deleted", "status": "ready", "path": f"/models/{deleted}", **same}
     assert told["model.ready", deleted] == ready
     assert told["model.deleted", deleted] == ready | {"status": "deleted", "path": None}
