@@ -1,6 +1,7 @@
 """Records, once a minute, what this worker fetched and how full the storage is."""
 
 import asyncio
+import time
 
 import structlog
 
@@ -11,24 +12,28 @@ from app.services import samples
 from app.storage.base import Space
 from worker.metrics import WorkerMetrics
 
+_MOST_MINUTES = 60
+"""Among which is divided what could not be recorded before."""
+
 log = structlog.get_logger()
 
 
 async def record(database: Database, volume: Volume, metrics: WorkerMetrics, *, every: float = samples.MINUTE) -> None:
     """Record until cancelled. What was fetched since the last record is then lost."""
-    recorded = 0
+    recorded, since = 0, time.monotonic()
     while True:
-        fetched = metrics.fetched
+        fetched, now = metrics.fetched, time.monotonic()
+        minutes = min(max(round((now - since) / samples.MINUTE), 1), _MOST_MINUTES)
         try:
-            await _record(database, volume, fetched - recorded)
+            await _record(database, volume, fetched - recorded, minutes)
         except DatabaseUnreachable as error:
             log.warning("figures are recorded later", reason=str(error), error=error.cause)
         else:
-            recorded = fetched
+            recorded, since = fetched, now
         await asyncio.sleep(every)
 
 
-async def _record(database: Database, volume: Volume, fetched: int) -> None:
+async def _record(database: Database, volume: Volume, fetched: int, minutes: int) -> None:
     try:
         space = await volume.look()
     except VolumeAway:
@@ -36,4 +41,4 @@ async def _record(database: Database, volume: Volume, fetched: int) -> None:
     async with database.begin() as connection:
         # An object store tells nobody how full it is.
         used = space.used if volume.links else await samples.size_of_models(connection)
-        await samples.add(connection, fetched=fetched, used=used, free=space.free)
+        await samples.add(connection, fetched=fetched, used=used, free=space.free, minutes=minutes)

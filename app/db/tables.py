@@ -294,6 +294,8 @@ class SampleRow(Base):
     """When it began."""
     fetched: Mapped[int]
     """Bytes."""
+    best_minute: Mapped[int | None]
+    """Bytes fetched in the minute of this hour in which most were. Null for a minute, and if an older version folded it."""
     used: Mapped[int | None]
     free: Mapped[int | None]
     """Bytes; null where the storage tells nobody."""

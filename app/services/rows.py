@@ -202,6 +202,8 @@ class SampleRecord(Protocol):
     seconds: int
     at: datetime
     fetched: int
+    best_minute: int | None
+    """Of an hour: what was fetched in the minute in which most was."""
     used: int | None
     free: int | None
 

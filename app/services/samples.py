@@ -18,13 +18,26 @@ from app.services.rows import SampleRecord
 MINUTE, HOUR = 60, 3600
 _MINUTES_FOR, _HOURS_FOR = timedelta(hours=25), timedelta(days=31)
 """How long each is kept: a little longer than a day and a month, of which pictures are made."""
-_COLUMNS: tuple[Any, ...] = (SampleRow.seconds, SampleRow.at, SampleRow.fetched, SampleRow.used, SampleRow.free)
+_COLUMNS: tuple[Any, ...] = (
+    SampleRow.seconds,
+    SampleRow.at,
+    SampleRow.fetched,
+    SampleRow.best_minute,
+    SampleRow.used,
+    SampleRow.free,
+)
 
 
-async def add(connection: Writer, *, fetched: int, used: int | None, free: int | None) -> None:
-    """Add what a worker fetched to the current minute. Fold old minutes into hours, and forget old hours."""
+async def add(connection: Writer, *, fetched: int, used: int | None, free: int | None, minutes: int = 1) -> None:
+    """Add what a worker fetched to the current minute. Fold old minutes into hours, and forget old hours.
+
+    What it took several `minutes` to fetch, since the database was away, is divided among them.
+    """
     at: datetime = (await connection.execute(select(now()))).scalar_one()
-    await _add(connection, MINUTE, at.replace(second=0, microsecond=0), fetched, used, free)
+    minute = at.replace(second=0, microsecond=0)
+    for ago in range(minutes - 1, 0, -1):
+        await _add(connection, MINUTE, minute - timedelta(minutes=ago), fetched // minutes, None, None)
+    await _add(connection, MINUTE, minute, fetched - fetched // minutes * (minutes - 1), used, free)
     await _fold(connection, at)
 
 
@@ -48,15 +61,30 @@ async def _fold(connection: Writer, at: datetime) -> None:
     rows = sorted((await connection.execute(old.returning(*_COLUMNS))).all(), key=lambda row: row.at)
     for hour, minutes in groupby(rows, key=lambda row: row.at.replace(minute=0)):
         each = list(minutes)
-        await _add(connection, HOUR, hour, sum(row.fetched for row in each), each[-1].used, each[-1].free)
+        fetched, best = sum(row.fetched for row in each), max(row.fetched for row in each)
+        await _add(connection, HOUR, hour, fetched, each[-1].used, each[-1].free, best)
     await connection.execute(delete(SampleRow).where(SampleRow.seconds == HOUR, SampleRow.at < at - _HOURS_FOR))
 
 
 async def _add(
-    connection: Writer, seconds: int, at: datetime, fetched: int, used: int | None, free: int | None
+    connection: Writer,
+    seconds: int,
+    at: datetime,
+    fetched: int,
+    used: int | None,
+    free: int | None,
+    best_minute: int | None = None,
 ) -> None:
     new = INSERT[connection.dialect.name](SampleRow).values(
-        seconds=seconds, at=at, fetched=fetched, used=used, free=free
+        seconds=seconds, at=at, fetched=fetched, best_minute=best_minute, used=used, free=free
     )
-    both = {"fetched": SampleRow.fetched + new.excluded.fetched, "used": new.excluded.used, "free": new.excluded.free}
+    best = case(
+        (SampleRow.best_minute > new.excluded.best_minute, SampleRow.best_minute), else_=new.excluded.best_minute
+    )
+    both = {
+        "fetched": SampleRow.fetched + new.excluded.fetched,
+        "best_minute": best,
+        "used": func.coalesce(new.excluded.used, SampleRow.used),
+        "free": func.coalesce(new.excluded.free, SampleRow.free),
+    }
     await connection.execute(new.on_conflict_do_update(index_elements=[SampleRow.seconds, SampleRow.at], set_=both))

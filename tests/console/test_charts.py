@@ -18,6 +18,7 @@ class Sample:
     used: int | None = None
     free: int | None = None
     seconds: int = 60
+    best_minute: int | None = None
 
 
 def ago(minutes: float) -> datetime:
@@ -28,15 +29,26 @@ def points(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in re.findall(r"([\d.]+),([\d.]+)", path)]
 
 
-def test_bytes_of_a_step_are_added_up_and_the_peak_touches_the_top() -> None:
-    rows = [Sample(ago(1), 300_000), Sample(ago(2), 300_000), Sample(ago(7), 300_000), Sample(ago(60 * 25), 10**12)]
+def test_the_best_minute_of_each_step_is_drawn_and_that_of_all_touches_the_top() -> None:
+    rows = [Sample(ago(1), 300_000), Sample(ago(2), 1_200_000), Sample(ago(7), 600_000), Sample(ago(60 * 25), 10**12)]
     picture = charts.throughput(rows, NOW, charts.DAY)
-    assert picture.top == "2.0 kB/s"  # 600 kB in five minutes
-    assert picture.label.endswith("900 kB in all, 2.0 kB/s at most")
+    assert picture.top == "20.0 kB/s"  # 1.2 MB in a minute
+    assert picture.label.endswith("2.1 MB in all, 20.0 kB/s in the best minute")
+    assert picture.figures == (("Fetched", "2.1 MB"), ("Best minute", "20.0 kB/s"))
+    assert "The best minute of every 5 minutes is drawn." in picture.note
     drawn = points(picture.area)
     assert drawn[-3:] == [(round(960 - WIDTH, 1), 0.0), (960.0, 0.0), (960.0, 120.0)]
     assert (round(960 - WIDTH, 1), 60.0) in drawn  # half as much in the step before
     assert picture.end - picture.start == timedelta(days=1)
+
+
+def test_a_month_is_drawn_by_the_best_minutes_of_its_hours_or_by_means_where_these_are_not_known() -> None:
+    known = Sample(ago(60 * 48), 7_200_000, seconds=3600, best_minute=6_000_000)
+    older = Sample(ago(60 * 72), 7_200_000, seconds=3600)
+    assert charts.throughput([older], NOW, charts.MONTH).top == "2.0 kB/s"
+    picture = charts.throughput([older, known, Sample(ago(1), 60_000)], NOW, charts.MONTH)
+    assert picture.top == "100 kB/s"
+    assert dict(picture.figures)["Fetched"] == "14.5 MB"
 
 
 def test_nothing_fetched_is_a_flat_line() -> None:

@@ -30,16 +30,35 @@ async def test_what_workers_fetch_in_one_minute_is_one_row_with_the_last_state_o
 async def test_minutes_of_the_day_before_become_hours_and_old_hours_are_forgotten(database: Database) -> None:
     now = await _clock(database)
     hour = (now - timedelta(hours=30)).replace(minute=0, second=0, microsecond=0)
-    await _insert(database, [(60, hour + timedelta(minutes=minute), 10) for minute in (0, 1, 59)])
+    await _insert(database, [(60, hour + timedelta(minutes=minute), 9 + minute % 3) for minute in (0, 1, 59)])
     await _insert(database, [(3600, hour, 100), (3600, now - timedelta(days=40), 1000)])
     fresh = now.replace(second=0, microsecond=0) - timedelta(hours=23)
     await _insert(database, [(60, fresh, 1)])
     async with database.begin() as connection:
         await samples.add(connection, fetched=0, used=None, free=None)
-    rows = [(row.seconds, row.at, row.fetched, row.used) for row in await _since(database, MONTH) if row.fetched]
-    assert rows == [(3600, hour, 130, 59), (60, fresh, 1, fresh.minute)]
+    found = [row for row in await _since(database, MONTH) if row.fetched]
+    rows = [(row.seconds, row.at, row.fetched, row.best_minute, row.used) for row in found]
+    assert rows == [(3600, hour, 130, 11, 59), (60, fresh, 1, None, fresh.minute)]
     async with database.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(SampleRow))).scalar_one() == 3
+
+
+async def test_an_hour_keeps_its_best_minute_when_late_ones_are_folded_into_it(database: Database) -> None:
+    hour = (await _clock(database) - timedelta(hours=30)).replace(minute=0, second=0, microsecond=0)
+    for late, best in ((50, 50), (70, 70), (20, 70)):
+        await _insert(database, [(60, hour, late)])
+        async with database.begin() as connection:
+            await samples.add(connection, fetched=0, used=None, free=None)
+        assert [row.best_minute for row in await _since(database, MONTH) if row.at == hour] == [best]
+
+
+async def test_what_could_not_be_recorded_for_minutes_is_divided_among_them(database: Database) -> None:
+    async with database.begin() as connection:
+        await samples.add(connection, fetched=0, used=100, free=900)
+        await samples.add(connection, fetched=1001, used=200, free=800, minutes=10)
+    rows = [row for row in await _since(database, DAY) if row.fetched]
+    assert [row.fetched for row in rows] == [100] * 9 + [101]
+    assert (rows[-1].used, rows[-1].free, rows[0].used) == (200, 800, None)
 
 
 async def test_after_a_month_there_are_no_more_rows_than_said(database: Database) -> None:
