@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.dependencies import Depot, TheDepot
-from app.console.forms import an_id
 from app.console.lists import PER_PAGE, Chip, Listing
 from app.console.pages import page
 from app.console.session import SessionRoute, operators_only, unlimited_only
@@ -30,19 +29,18 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 async def list_audit(request: Request, depot: TheDepot) -> Response:
     _admit(request)
     listing, wanted = _asked(request)
-    before = an_id(listing.before)
     async with depot.database.read() as connection:
-        rows = await audit.page(connection, limit=PER_PAGE + 1, before=before, wanted=wanted)
+        counts = await audit.counts(connection, wanted)
+        listing.count(counts[wanted.outcome] if wanted.outcome else sum(counts.values()))
+        rows = await audit.find(connection, wanted, sort=listing.sort, limit=PER_PAGE, offset=listing.offset)
         actions = await audit.actions(connection)
     return page(
         request,
         "audit.html",
         list=listing,
-        rows=rows[:PER_PAGE],
-        older=rows[PER_PAGE - 1].id if len(rows) > PER_PAGE else None,
-        before=before,
+        rows=rows,
         accepted=audit.ACCEPTED,
-        chips_of_outcome=[Chip("", "all"), *(Chip(one, one) for one in audit.OUTCOMES)],
+        chips_of_outcome=[Chip("", "all", sum(counts.values())), *(Chip(one, one, counts[one]) for one in counts)],
         actions=actions,
     )
 
@@ -64,16 +62,16 @@ def _admit(request: Request) -> None:
 def _asked(request: Request) -> tuple[Listing, Filter]:
     listing = Listing(request, sorts=audit.SORTS, fields={"q": None, "action": None, "outcome": audit.OUTCOMES})
     asked = listing.asked
-    return listing, Filter(asked["q"], asked["action"], asked["outcome"], listing.sort)
+    return listing, Filter(asked["q"], asked["action"], asked["outcome"])
 
 
 async def _lines(depot: Depot, wanted: Filter) -> AsyncIterator[str]:
-    yield _line(_TITLES)
+    yield _text([_TITLES])
     before = None
     while True:
         async with depot.database.read() as connection:
-            rows = await audit.page(connection, limit=_AT_ONCE, before=before, wanted=wanted)
-        yield "".join(_line(_cells(row)) for row in rows)
+            rows = await audit.following(connection, wanted, limit=_AT_ONCE, before=before)
+        yield _text([_cells(row) for row in rows])
         if len(rows) < _AT_ONCE:
             return
         before = rows[-1].id
@@ -85,7 +83,7 @@ def _cells(row: AuditRecord) -> Sequence[str]:
     return iso(row.at), row.action, *named
 
 
-def _line(cells: Sequence[str]) -> str:
+def _text(lines: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
+    csv.writer(text).writerows([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in line] for line in lines)
     return text.getvalue()

@@ -4,11 +4,11 @@ import os
 import pwd
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, insert, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, case, func, insert, or_, select, tuple_, union_all
 
 from app.db.access_tables import AuditRow, KeyRow
 from app.db.clock import moment, now
@@ -20,8 +20,15 @@ from app.services.rows import AcceptedOperation
 
 ACCEPTED = "accepted"
 OUTCOMES = (ACCEPTED, "refused")
-SORTS = ("-at", "at")
-"""The sort keys of a page: the newest first, or the oldest."""
+_SORT_COLUMNS: Mapping[str, Any] = {
+    "at": AuditRow.at,
+    "action": AuditRow.action,
+    "name": func.lower(AuditRow.resource_name),
+    "key": func.lower(func.coalesce(AuditRow.key_name, AuditRow.key_id)),
+    "address": AuditRow.address,
+}
+SORTS = ("-at", *_SORT_COLUMNS, *(f"-{name}" for name in _SORT_COLUMNS if name != "at"))
+"""The sort keys of `find`; with a `-`, in descending order."""
 _SHOWN: tuple[Any, ...] = (
     AuditRow.id,
     AuditRow.at,
@@ -140,28 +147,44 @@ async def latest(connection: Reader, limit: int, key_id: str | None = None) -> S
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which records to show: `text` is a part of a name, a key or an address. Empty: any. `sort` is one of `SORTS`."""
+    """Which records to show: `text` is a part of a name, a key or an address. Empty: any."""
 
     text: str = ""
     action: str = ""
     outcome: str = ""
-    sort: str = "-at"
 
 
-_ANY = Filter()
+async def find(connection: Reader, wanted: Filter, *, sort: str, limit: int, offset: int) -> Sequence[AuditRecord]:
+    """Return at most `limit` records that are `wanted`, without the first `offset`; of equal ones the newest first."""
+    column = _SORT_COLUMNS[sort.removeprefix("-")]
+    if column is AuditRow.at:  # along the index, so that only one page is read
+        order = [AuditRow.at.desc(), AuditRow.id.desc()] if sort.startswith("-") else [AuditRow.at, AuditRow.id]
+    else:
+        first = column.desc() if sort.startswith("-") else column.asc()
+        order = [first.nulls_last(), AuditRow.at.desc(), AuditRow.id.desc()]
+    query = select(*_SHOWN).where(*_conditions(wanted)).order_by(*order)
+    return cast("Sequence[AuditRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
-async def page(
-    connection: Reader, *, limit: int, before: UUID | None = None, wanted: Filter = _ANY
+async def counts(connection: Reader, wanted: Filter) -> Mapping[str, int]:
+    """Return the number of records of each outcome that match the rest of `wanted`. It reads all records."""
+    accepted = case((AuditRow.outcome == ACCEPTED, 1), else_=0)
+    query = select(func.count(), func.coalesce(func.sum(accepted), 0))
+    number, good = (await connection.execute(query.where(*_conditions(replace(wanted, outcome=""))))).one()
+    return dict(zip(OUTCOMES, (int(good), number - int(good)), strict=True))
+
+
+async def following(
+    connection: Reader, wanted: Filter, *, limit: int, before: UUID | None = None
 ) -> Sequence[AuditRecord]:
-    """Return at most `limit` records that are `wanted`, starting after the record `before`."""
-    oldest = wanted.sort == SORTS[1]
-    order = [column.asc() if oldest else column.desc() for column in (AuditRow.at, AuditRow.id)]
-    query = select(*_SHOWN).where(*_conditions(wanted)).order_by(*order).limit(limit)
+    """Return at most `limit` records that are `wanted`, the newest first, after the record `before`.
+
+    The cost does not depend on how many came before.
+    """
+    query = _newest(limit).where(*_conditions(wanted))
     if before is not None:
         then = select(AuditRow.at).where(AuditRow.id == before).scalar_subquery()
-        here, there = tuple_(AuditRow.at, AuditRow.id), tuple_(then, before)
-        query = query.where(here > there if oldest else here < there)
+        query = query.where(tuple_(AuditRow.at, AuditRow.id) < tuple_(then, before))
     return cast("Sequence[AuditRecord]", (await connection.execute(query)).all())
 
 

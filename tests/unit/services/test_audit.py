@@ -1,5 +1,6 @@
 """The audit, on both databases: what is remembered, and for how long."""
 
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import update
@@ -34,20 +35,27 @@ async def test_records_are_filtered_by_text_action_and_outcome_and_read_in_both_
         async with database.begin() as connection:
             await audit.record(connection, [act], outcome)
 
-    async def found(**wanted: str) -> list[str]:
-        rows: list[str] = []
-        before = None
+    async def found(sort: str = "-at", **given: str) -> list[str]:
+        wanted, rows = Filter(**given), list[Any]()
         async with database.read() as reader:
-            while page := await audit.page(reader, limit=2, before=before, wanted=Filter(**wanted)):
-                rows += [f"{row.action} {row.resource_name}" for row in page]
-                before = page[-1].id
-        return rows
+            while page := await audit.find(reader, wanted, sort=sort, limit=2, offset=len(rows)):
+                rows += page
+            counts = await audit.counts(reader, wanted)
+            assert len(rows) == (counts[wanted.outcome] if wanted.outcome else sum(counts.values()))
+            if sort == "-at":
+                first = await audit.following(reader, wanted, limit=2)
+                rest = await audit.following(reader, wanted, limit=9, before=first[-1].id)
+                assert [row.id for row in (*first, *rest)] == [row.id for row in rows]
+        return [f"{row.action} {row.resource_name}" for row in rows]
 
     everything = [f"{act.action} {act.resource_name}" for act in acts]
     assert await found() == everything[::-1]
     assert await found(sort="at") == everything
     assert await found(text="ACME/b", sort="at") == everything[:2]
     assert await found(text="ci bot", outcome="refused") == [everything[1]]
+    assert await found(sort="action") == [everything[2], everything[0], everything[1]]
+    assert await found(sort="-key") == [everything[1], everything[0], everything[2]]
+    assert await found(sort="name") == [everything[1], everything[0], everything[2]]
     assert await found(text="%") == await found(text="198.51") == [everything[2]]
     assert await found(action="create-model", outcome=audit.ACCEPTED, sort="at") == [everything[0], everything[2]]
     async with database.read() as reader:
