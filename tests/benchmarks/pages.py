@@ -40,13 +40,17 @@ _PAGES = (
     "/console/deployments",
     "/console/deployments?sort=model&page=150",
     "/console/deployments?q=-77",
+    "/console/deployments?kind=declared",
     "/console/activity",
     "/console/activity?state=success&command=create-model&span=30d",
     "/console/activity/now",
     "/console/storage?sort=name&page=150",
     "/console/keys?sort=name&page=150",
+    "/console/keys?q=key+77",
     "/console/audit",
     "/console/audit?q=model-77&outcome=refused",
+    "/console/audit?sort=name&page=150",
+    "/console/audit.csv",
 )
 _AT_ONCE = 1000
 
