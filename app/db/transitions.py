@@ -71,7 +71,9 @@ def accepted_at() -> ColumnElement[datetime]:
 
 def begun_at_work() -> ColumnElement[datetime]:
     """Return when a download began, later by the time since its last lease, in which no worker was at work on it."""
-    return later(OperationRow.begun_at, seconds(now()) - seconds(OperationRow.renewed_at))
+    since_then = later(OperationRow.begun_at, seconds(now()) - seconds(OperationRow.renewed_at))
+    # It may have begun after the last renewal, before its worker died.
+    return case((OperationRow.begun_at > OperationRow.renewed_at, now()), else_=since_then)
 
 
 async def move_model(
