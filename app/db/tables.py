@@ -284,7 +284,7 @@ class StorageRow(Base):
 
 
 class SampleRow(Base):
-    """What all workers fetched in a minute or, of the days before, in an hour; and the storage at the end of it."""
+    """The bytes that all workers fetched in a minute or, of the days before, in an hour; and the storage at its end."""
 
     __tablename__ = "samples"
 
@@ -293,7 +293,6 @@ class SampleRow(Base):
     at: Mapped[datetime] = mapped_column(primary_key=True)
     """When it began."""
     fetched: Mapped[int]
-    """Bytes."""
     best_minute: Mapped[int | None]
     """Bytes fetched in the minute of this hour in which most were. Null for a minute, and if an older version folded it."""
     used: Mapped[int | None]

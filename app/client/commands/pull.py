@@ -1,9 +1,11 @@
 """`modeldepot pull`: have a depot fetch models, and watch them arrive."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +22,22 @@ from app.domain.states import ModelStatus
 from app.terminal import give, say
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _with_token(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which Hub token is sent; pass the function that as `token`."""
+
+    @click.option(
+        "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="A file with the Hub token to send."
+    )
+    @click.option("--token-stdin", is_flag=True, help="Read the Hub token from standard input.")
+    @click.option("--no-token", is_flag=True, help="Send no Hub token, also when HF_TOKEN holds one.")
+    @wraps(function)
+    def run(*given: Any, token_file: Path | None, token_stdin: bool, no_token: bool, **options: Any) -> None:
+        token = None if no_token else find_token(token_file, stdin=token_stdin)
+        function(*given, token=token, **options)
+
+    return run
 
 
 @click.command(
@@ -39,11 +57,7 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Fetch only files that match. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files that match. May be repeated.")
 @click.option("--all", "is_all", is_flag=True, help="Fetch all of a repository of GGUF models, and ask nothing.")
-@click.option(
-    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="A file with the Hub token to send."
-)
-@click.option("--token-stdin", is_flag=True, help="Read the Hub token from standard input.")
-@click.option("--no-token", is_flag=True, help="Send no Hub token, also when HF_TOKEN holds one.")
+@_with_token
 @click.option("--dry-run", is_flag=True, help="Say what it would fetch and whether that fits; fetch nothing.")
 @click.option("--update", is_flag=True, help="If its branch has moved on the Hub, fetch what it is at now, too.")
 @click.option("--detach", is_flag=True, help="Ask for it, print the model's id, and don't wait.")
@@ -53,11 +67,9 @@ def pull(
     revision: str | None,
     include: Sequence[str],
     exclude: Sequence[str],
-    token_file: Path | None,
+    token: Token | None,
     *,
-    token_stdin: bool,
     is_all: bool,
-    no_token: bool,
     dry_run: bool,
     update: bool,
     detach: bool,
@@ -66,17 +78,13 @@ def pull(
     """Have the depot fetch models, watch them arrive, and print the folders they are in.
 
     A model that is there already is a success, and you are told if its branch has moved on the Hub since: --update
-    fetches what that is at now, as a model beside it, and shares what did not change. One that is under way is followed;
-    one that is in error is tried again, from what had arrived. Of several, one that fails leaves the others alone.
+    fetches what that is at now, as a model beside it. One that is under way is followed; one that is in error is tried
+    again, from what had arrived. Of several, one that fails leaves the others alone. Of a repository with several
+    quantizations NAME:Q4_K_M fetches one, and NAME:latest the best default; for NAME alone a terminal asks which.
 
-    Of a repository that holds one model in several quantizations, NAME:Q4_K_M fetches one, and NAME:latest the best
-    default; for NAME alone a terminal asks which.
-
-    The Hub token of gated and private models is read from HF_TOKEN, or from a file or standard input:
-    on a command line it would be seen by all of the machine. The token of `hf auth login` is sent only if its file is
-    named. Ctrl-C ends the watching, not the download.
+    The Hub token is read from HF_TOKEN, a file or standard input: on a command line it would be seen by all of the
+    machine. The token of `hf auth login` is sent only if its file is named. Ctrl-C does not end the download.
     """
-    token = None if no_token else find_token(token_file, stdin=token_stdin)
     if token:
         _announce(depot, token)
     names = together(names)
