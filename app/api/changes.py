@@ -28,7 +28,7 @@ async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateMod
     selection = selected(body, depot.hub)
     act.resource_name = selection.name
     check_name(key, selection.name)
-    return await depot.fetching.begin(act, selection, body.huggingface_token)
+    return await depot.fetching.begin(act, await settled(depot, selection), body.huggingface_token)
 
 
 def selected(body: schemas.CreateModel, hub: str) -> Selection:
@@ -40,6 +40,21 @@ def selected(body: schemas.CreateModel, hub: str) -> Selection:
         if error.field == "name" and (fields := pasted.in_fields(body.name, hub)):
             raise BadRequest(f"{error.message} Send {fields}.", field="name") from None
         raise
+
+
+async def settled(depot: Depot, selection: Selection) -> Selection:
+    """Return the selection without the card that goes with a quantization, if a model of that is here; else itself.
+
+    One that was added without its card, by an older version or by patterns, is not fetched again for it.
+    """
+    older = selection.without_card
+    if older == selection:
+        return selection
+    async with depot.database.read() as connection:
+        for one in (selection, older):
+            if await models.of_selection(connection, one.fingerprint):
+                return one
+    return selection
 
 
 async def update_model(depot: Depot, act: Act, model_id: UUID, body: schemas.UpdateModel) -> None:

@@ -10,6 +10,7 @@ from app.domain import gguf, pasted
 from app.domain.errors import BadRequest
 from app.domain.keys import NameLimit
 from app.domain.pasted import Pasted
+from app.domain.repositories import is_card
 from app.domain.states import ModelStatus
 from app.terminal import did_you_mean
 
@@ -153,11 +154,11 @@ def _tagged(depot: Depot, kept: Sequence[Json], tag: str) -> list[Json]:
 
 
 def _paths(depot: Depot, model: Json) -> Sequence[str]:
-    """Return the paths of a model's files if they were selected, as far as they are known."""
+    """Return the paths of a model's files if they were selected, as far as they are known, but for its card's."""
     if not model["include"]:
         return ()
     if model["status"] == ModelStatus.READY and not model.get("deleting"):
-        return [file["path"] for file in depot.files(model["id"])]
+        return [file["path"] for file in depot.files(model["id"]) if not is_card(file["path"])]
     return pasted.paths_of(model["include"]) or ()
 
 

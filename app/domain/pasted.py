@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from app.domain import other_programs
 from app.domain.errors import BadRequest
 from app.domain.gguf import Variant, tagged
-from app.domain.repositories import check_name, check_revision
+from app.domain.repositories import CARD, check_name, check_revision
 
 _HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"})
 _ADDRESS = re.compile(r"(?:https?://)?(?P<host>[^/]+)(?P<path>/.*)", re.IGNORECASE)
@@ -80,16 +80,16 @@ def read(text: str, hub: str = "") -> Pasted:
 
 
 def include_of(variant: Variant) -> Sequence[str]:
-    """Return the patterns that select a GGUF model with its shards and its projector, and nothing else."""
+    """Return the patterns that select a GGUF model with its shards, its projector, its card and its licence."""
     first = escape(variant.path)
     model = first if len(variant.paths) == 1 else _all_shards(first)
-    return [model, escape(variant.projector)] if variant.projector else [model]
+    return [model, *([escape(variant.projector)] if variant.projector else []), *CARD]
 
 
 def paths_of(patterns: Sequence[str]) -> Sequence[str] | None:
-    """Return the paths that patterns name, shards one by one; None if there are other wildcards or no patterns."""
+    """Return the paths of weights that patterns name, shards one by one; None if there are other wildcards or none."""
     paths: list[str] = []
-    for pattern in patterns:
+    for pattern in (one for one in patterns if one not in CARD):
         shards = _SHARDS.search(pattern)
         numbers = range(1, int(shards["count"]) + 1) if shards else ()
         paths += [_SHARDS.sub(f"-{number:05}", pattern) for number in numbers] or [pattern]

@@ -4,10 +4,13 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 from app.domain.errors import BadRequest
 
+CARD = ("LICENSE*", "README.md")
+"""Patterns of what tells of a model beside its weights."""
 MAX_PATTERNS = 100
 MAX_PATTERN_LENGTH = 500
 MAX_REVISION_LENGTH = 250
@@ -38,12 +41,23 @@ class Selection:
         parts = [self.name, self.revision, self.include, self.exclude]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    @property
+    def without_card(self) -> "Selection":
+        """The same without the patterns of `CARD`, if it has all of them and others."""
+        others = tuple(pattern for pattern in self.include if pattern not in CARD)
+        return replace(self, include=others) if others and len(self.include) - len(others) == len(CARD) else self
+
 
 def select(name: str, revision: str, include: Sequence[str], exclude: Sequence[str]) -> Selection:
     """Return a selection in canonical form (patterns sorted, each once). Raises `BadRequest` naming the field."""
     check_name(name)
     check_revision(revision)
     return Selection(name, revision, _patterns("include", include), _patterns("exclude", exclude))
+
+
+def is_card(path: str) -> bool:
+    """Return whether a file tells of a model beside its weights."""
+    return any(fnmatchcase(path, pattern) for pattern in CARD)
 
 
 def check_name(name: str) -> None:

@@ -30,8 +30,9 @@ def quantized(shell: Shell, name: str) -> None:
     shell.hub.add(name, {"README.md": b"# A card", **files, **shards})
 
 
-_BASIC = {"m-Q4_K_M.gguf", "mmproj-F16.gguf"}
-_DYNAMIC = {"m-UD-Q4_K_M.gguf", "mmproj-F16.gguf"}
+_BESIDE = {"mmproj-F16.gguf", "README.md"}
+_BASIC = {"m-Q4_K_M.gguf", *_BESIDE}
+_DYNAMIC = {"m-UD-Q4_K_M.gguf", *_BESIDE}
 _SHARDS = {f"Q8_0/m-Q8_0-0000{number}-of-00002.gguf" for number in (1, 2)}
 _PAGE = "https://huggingface.co/{}"
 _FORMS = [
@@ -41,9 +42,9 @@ _FORMS = [
     ("ollama run hf.co/{} 'Why is the sky blue?'", _BASIC),
     ("llama-server -hf {}:Q4_K_M --jinja", _BASIC),
     ("{}:ud-q4_k_m", _DYNAMIC),
-    ("hf.co/{}:q8_0", _SHARDS | {"mmproj-F16.gguf"}),
-    (_PAGE + "/blob/main/Q8_0/m-Q8_0-00002-of-00002.gguf", _SHARDS | {"mmproj-F16.gguf"}),
-    (_PAGE + "/resolve/main/Q8_0/m-Q8_0-00001-of-00002.gguf?download=true", _SHARDS | {"mmproj-F16.gguf"}),
+    ("hf.co/{}:q8_0", _SHARDS | _BESIDE),
+    (_PAGE + "/blob/main/Q8_0/m-Q8_0-00002-of-00002.gguf", _SHARDS | _BESIDE),
+    (_PAGE + "/resolve/main/Q8_0/m-Q8_0-00001-of-00002.gguf?download=true", _SHARDS | _BESIDE),
     (_PAGE + "/tree/main/Q8_0", _SHARDS),
     (_PAGE + "/blob/main/m-UD-Q4_K_M.gguf", {"m-UD-Q4_K_M.gguf"}),
     (_PAGE + "?show_file_info=m-UD-Q4_K_M.gguf", {"m-UD-Q4_K_M.gguf"}),
@@ -81,7 +82,7 @@ def test_what_is_pasted_is_pulled_and_means_that_model_only(
         if found.exit_code == 0:
             # What lacks the projector only holds the same quantization.
             assert json.loads(found.stdout)["id"] == own
-            assert others - {"mmproj-F16.gguf"} == files - {"mmproj-F16.gguf"}, text
+            assert others - _BESIDE == files - _BESIDE, text
         else:
             assert (found.exit_code, own in found.stderr) == (5, True), found.stderr
             assert others != files, text
@@ -222,7 +223,7 @@ def test_a_list_tells_quantizations_apart_and_its_words_name_them(shell: Shell, 
     ("answers", "files"),
     [
         (b"\n", _BASIC),
-        (b"Q6_K\nq8_0\n", _SHARDS | {"mmproj-F16.gguf"}),
+        (b"Q6_K\nq8_0\n", _SHARDS | _BESIDE),
         (b"all\n", _BASIC | _DYNAMIC | _SHARDS | {"README.md"}),
     ],
 )
@@ -314,7 +315,7 @@ def test_a_dry_run_says_what_would_come_and_nothing_does(shell: Shell) -> None:
     assert re.search(r"(?m)^x +Q8_0 +\d+B +Q8_0/m-Q8_0 +2 shards, projector$", told)
     one = json.loads(shell.done("pull", f"{name}:Q4_K_M", "--dry-run", "--json"))
     contract.check(contract.PLAN, one)
-    assert {file["path"] for file in one["files"]} == {"m-Q4_K_M.gguf", "mmproj-F16.gguf"}
+    assert {file["path"] for file in one["files"]} == {"m-Q4_K_M.gguf", "mmproj-F16.gguf", "README.md"}
     assert shell.depot.client.get("/ai/model", params={"name": name}).json() == {"models": []}
 
 

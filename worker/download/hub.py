@@ -26,6 +26,7 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from huggingface_hub.utils._xet import XetConnectionInfo, parse_xet_connection_info_from_headers
 
 from app.domain.errors import Failed, Reason, TryAgain
+from app.domain.repositories import CARD
 from worker.download import listing
 from worker.download.client import TIMEOUT
 from worker.download.listing import MISSING, HubFile, is_missing_route, parsing
@@ -126,7 +127,7 @@ class Hub:
                 message = f"More than {MAX_FILES} files of the repository are selected. Select fewer by patterns."
                 raise Failed(Reason.UNSUPPORTED, message)
         self._check_complete(info, {file.path for file in chosen}, include, exclude)
-        if not chosen:
+        if not chosen or _is_card_only(chosen, include):
             raise Failed(Reason.INCORRECT, _nothing_left(self.name, found, patterns=bool(include or exclude)))
         return Listing(info, found, sorted(chosen, key=lambda file: (-file.size, file.path)))
 
@@ -204,6 +205,14 @@ def _selected(
     files: Iterable[_File], include: Sequence[str], exclude: Sequence[str], *, key: Callable[[_File], str]
 ) -> Iterable[_File]:
     return filter_repo_objects(files, allow_patterns=list(include) or None, ignore_patterns=list(exclude), key=key)
+
+
+def _is_card_only(chosen: Sequence[HubFile], include: Sequence[str]) -> bool:
+    """Return whether a model was asked for by name with its card, and only the card is there."""
+    weights = [pattern for pattern in include if pattern not in CARD]
+    if not weights or len(weights) == len(include):
+        return False
+    return not any(True for _ in _selected([file.path for file in chosen], weights, (), key=str))
 
 
 def _nothing_left(name: str, files: Sequence[HubFile], *, patterns: bool) -> str:

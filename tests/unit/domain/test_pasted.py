@@ -119,16 +119,17 @@ def test_a_token_that_was_pasted_is_not_repeated() -> None:
     assert "planted" not in refused.value.message
 
 
-def test_the_patterns_of_a_variant_select_its_shards_and_its_projector_alone() -> None:
+def test_the_patterns_of_a_variant_select_its_shards_and_its_projector_with_the_card_alone() -> None:
     shards = [f"Q4_K_M/a[1]-Q4_K_M-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
-    others = ["Q4_K_M/a[1]-Q4_K_M-00001-of-00002.gguf", "Q8_0/a[1]-Q8_0.gguf", "README.md"]
-    paths = [*shards, "mmproj-F16.gguf", *others]
+    others = ["Q4_K_M/a[1]-Q4_K_M-00001-of-00002.gguf", "Q8_0/a[1]-Q8_0.gguf", "config.json"]
+    beside = ["mmproj-F16.gguf", "README.md", "LICENSE", "LICENSE.txt"]
+    paths = [*shards, *beside, *others]
     found = next(one for one in variants((path, 1) for path in paths) if one.quantization == "Q4_K_M")
     patterns = include_of(found)
     chosen = [path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns)]
-    assert chosen == [*shards, "mmproj-F16.gguf"]
-    assert len(patterns) == 2
-    assert paths_of(patterns) == chosen
+    assert chosen == [*shards, *beside]
+    assert len(patterns) == 4
+    assert paths_of(patterns) == [*shards, "mmproj-F16.gguf"]
 
 
 @pytest.mark.parametrize(
@@ -140,4 +141,4 @@ def test_patterns_with_other_wildcards_name_no_paths(patterns: tuple[str, ...]) 
 
 def test_a_model_in_one_file_is_selected_by_its_path() -> None:
     (found,) = variants([("m-Q8_0.gguf", 1)])
-    assert list(include_of(found)) == ["m-Q8_0.gguf"]
+    assert list(include_of(found)) == ["m-Q8_0.gguf", "LICENSE*", "README.md"]
