@@ -132,6 +132,7 @@ async def _opened(
         volume=volume,
         figures=figures,
         pulls=Pulls(database),
+        plans=Throttle(burst=60, per_second=2),
         searches=Throttle(burst=20, per_second=1) if settings.hub_search else None,
         address=settings.address,
         hub=settings.hub_endpoint,

@@ -75,7 +75,7 @@ async def answering(redis_url: str, context: WorkerContext) -> AsyncIterator[Non
 
 
 async def _within(context: WorkerContext, kind: lookups.Kind, answer: Awaitable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the answer, or `{"message": …, "again": …, "reason": …}`: why not, and whether asking again may help."""
+    """Return the answer, or `{"message": …, "again": …, "reason": …, "after": …}`: why not, and when to ask again."""
     try:
         async with asyncio.timeout(kind.answers_within):
             return {**await answer}
@@ -83,7 +83,9 @@ async def _within(context: WorkerContext, kind: lookups.Kind, answer: Awaitable[
         message = f"The Hub at {context.hub_endpoint} did not answer within {kind.answers_within:.0f} seconds: ask again later."
         return {"message": message, "again": True, "reason": Reason.UNAVAILABLE}
     except OperationError as error:
-        return {"message": error.message, "again": isinstance(error, TryAgain), "reason": error.reason}
+        again = isinstance(error, TryAgain)
+        after = error.after if isinstance(error, TryAgain) else None
+        return {"message": error.message, "again": again, "reason": error.reason, "after": after}
     except Refusal as error:
         return {"message": error.message, "again": False, "reason": Reason.CONFLICT}
 

@@ -1,32 +1,65 @@
 """Questions about the Hub that a caller may ask, by API or console: plans of downloads, and a search."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.exceptions import HTTPException
-
+from app.api import changes
 from app.api.dependencies import Depot
 from app.api.limits import check_name
-from app.domain.errors import Forbidden
+from app.domain.errors import Forbidden, TooOften
 from app.domain.repositories import Selection
+from app.domain.states import ModelStatus
 from app.http.keyring import Key
+from app.http.throttle import Throttle
+from app.services import models
 
 _OFF = "This server does not search the Hub (DEPOT_HUB_SEARCH): name the model exactly, 'owner/name'."
+_DEEPER = (100, 500)
+"""How many models are asked for where a key's limit leaves too few."""
 
 
 async def plan(depot: Depot, key: Key, selection: Selection, token: str | None) -> Mapping[str, Any]:
-    """Return what a create would fetch. Raises `Refusal`."""
+    """Return what a create would do, in the shape of `hub_schemas.Plan`. Raises `Refusal`."""
     check_name(key, selection.name)
-    return await depot.lookups.plan(selection, token)
+    _note(depot.plans, key, "plans downloads")
+    selection = await changes.settled(depot, selection)
+    told = await depot.lookups.plan(selection, token)
+    async with depot.database.read() as connection:
+        standing = await models.of_selection(connection, selection.fingerprint)
+        others = [] if standing else await models.of_commit(connection, told["commit"], selection)
+    other = next((one for one in others if key.may_read(one.name)), None)
+    own = {
+        "revision": selection.revision,
+        "include": selection.include,
+        "exclude": selection.exclude,
+        "model": standing and standing._asdict(),
+        "other_name": other and other._asdict(),
+    }
+    is_here = standing and (standing.status, standing.commit) == (ModelStatus.READY, told["commit"])
+    return {**told, **own, **(_nothing_left(told) if is_here else {})}
 
 
 async def search(depot: Depot, key: Key, words: str, limit: int) -> Sequence[Mapping[str, Any]]:
-    """Return the Hub's models that the key opens, by words in their names. Raises `Refusal`, 429 if asked too often."""
+    """Return the Hub's models that the key opens, by words in their names. Raises `Refusal`."""
     if depot.searches is None:
         raise Forbidden(_OFF)
-    if wait := depot.searches.note([key.id]):
-        message = "This key searches the Hub too often: try again in some seconds."
-        raise HTTPException(429, message, {"Retry-After": str(math.ceil(wait))})
-    found = await depot.lookups.search(" ".join(words.split()), limit)
-    return [model for model in found if key.may_read(model["name"])]
+    _note(depot.searches, key, "searches the Hub")
+    permitted: list[Mapping[str, Any]] = []
+    for most in (limit, *(deeper for deeper in _DEEPER if deeper > limit)):
+        found = await depot.lookups.search(" ".join(words.split()), most)
+        permitted = [model for model in found if key.may_read(model["name"])]
+        if len(permitted) >= limit or not key.limit:
+            break
+    return permitted[:limit]
+
+
+def _note(throttle: Throttle, key: Key, does: str) -> None:
+    """Count a question. Raises `TooOften`."""
+    if wait := throttle.note([key.id]):
+        raise TooOften(f"This key {does} too often: try again in some seconds.", after=wait)
+
+
+def _nothing_left(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is different in the plan of a model that is ready: nothing is fetched."""
+    files = [{**file, "here": True} for file in told["files"]]
+    return {"bytes_here": told["bytes_total"], "bytes_to_fetch": 0, "files": files}

@@ -52,6 +52,8 @@ class Depot:
     volume: Volume
     figures: Figures
     pulls: Pulls
+    plans: Throttle
+    """By key."""
     searches: Throttle | None
     """By key; None: the Hub may not be searched."""
     address: str

@@ -11,7 +11,6 @@ from app.api.auth import KeyedRoute, PlanningRoute, TheKey
 from app.api.dependencies import JsonOnly, TheDepot
 from app.api.values import Text
 from app.http.errors import documented
-from app.services import models
 
 router = APIRouter(tags=["hub"], route_class=KeyedRoute)
 _planning = APIRouter(tags=["hub"], route_class=PlanningRoute)
@@ -36,19 +35,11 @@ async def plan_model(
 ) -> Response:
     """Has a worker ask the Hub what a create with this body would do; nothing is fetched. It takes 10 seconds at most.
 
-    403 if the Hub refuses the token, 404 if it shows no such repository or revision, 503 if no worker or no Hub answers.
+    403 if the Hub refuses the token, 404 if it shows no such repository or revision, 429 for a key that asks too often,
+    503 if no worker or no Hub answers.
     """
-    selection = changes.selected(body, depot.hub)
-    plan = await asking.plan(depot, key, selection, body.huggingface_token)
-    async with depot.database.read() as connection:
-        standing = await models.of_selection(connection, selection.fingerprint)
-    own = {
-        "revision": selection.revision,
-        "include": selection.include,
-        "exclude": selection.exclude,
-        "model": standing and standing._asdict(),
-    }
-    return json_answer(hub_schemas.PLAN, {**plan, **own})
+    plan = await asking.plan(depot, key, changes.selected(body, depot.hub), body.huggingface_token)
+    return json_answer(hub_schemas.PLAN, plan)
 
 
 @router.get(

@@ -70,6 +70,12 @@ class Standing(Wire):
     commit: str | None
 
 
+class OtherName(Standing):
+    """A model with the same files, kept under another name of the repository."""
+
+    name: str
+
+
 class Plan(Wire):
     """What a create with the same body would fetch. What nobody tells is null."""
 
@@ -79,6 +85,10 @@ class Plan(Wire):
     include: list[str]
     exclude: list[str]
     model: Standing | None
+    other_name: Annotated[
+        OtherName | None,
+        Field(description="A model with the same selection and commit under another name: repositories move."),
+    ]
     private: bool
     gated: Annotated[Gate | None, Field(description="Null if anybody may read it.")]
     license: License | None

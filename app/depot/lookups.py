@@ -170,8 +170,10 @@ def _whose(token: str | None) -> bytes | None:
 def _refusal(answer: Mapping[str, Any]) -> Refusal:
     """Return what to raise for an answer that does not tell what was asked for."""
     match answer:
-        case {"message": str(message), "reason": str(reason)}:
-            return _REFUSALS.get(reason, NoAnswer)(message)
+        case {"message": str(message), "reason": str(reason)} if reason in _REFUSALS:
+            return _REFUSALS[reason](message)
+        case {"message": str(message), "after": float(after)}:
+            return NoAnswer(message, after=after)
         case {"message": str(message)}:
             return NoAnswer(message)
     return NoAnswer("A worker's answer can't be read: run the API and the workers in the same version.")

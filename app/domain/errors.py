@@ -8,6 +8,7 @@
     │   ├── Conflict            409
     │   ├── NotReady            412
     │   ├── ModelInUse          412, carries the deployments
+    │   ├── TooOften            429, carries the seconds to wait
     │   └── NoAnswer            503, the Hub or a worker does not answer at the moment
     └── OperationError          an accepted operation failed, with the contract's reason
         ├── Failed              permanently
@@ -97,8 +98,23 @@ class ModelInUse(Refusal):
         self.deployments = tuple(deployments)
 
 
+class TooOften(Refusal):
+    """The caller asks more often than it may. `after` is the number of seconds until it may again."""
+
+    def __init__(self, message: str, *, after: float) -> None:
+        super().__init__(message)
+        self.after = after
+
+
 class NoAnswer(Refusal):
-    """The answer must come from the Hub or a worker, and is not available at the moment."""
+    """The answer must come from the Hub or a worker, and is not available at the moment.
+
+    `after` is the number of seconds that the Hub asks to wait, if it does.
+    """
+
+    def __init__(self, message: str, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class OperationError(DepotError):

@@ -1,5 +1,6 @@
 """Maps errors to HTTP: every error answer has the one shape that the contract defines."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +14,17 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from app.db.errors import DatabaseUnreachable
-from app.domain.errors import BadRequest, Conflict, Forbidden, ModelInUse, NoAnswer, NotFound, NotReady, Refusal
+from app.domain.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    ModelInUse,
+    NoAnswer,
+    NotFound,
+    NotReady,
+    Refusal,
+    TooOften,
+)
 from app.http.wire import Error
 
 _STATUS: Mapping[type[Refusal], HTTPStatus] = {
@@ -23,6 +34,7 @@ _STATUS: Mapping[type[Refusal], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     NotReady: HTTPStatus.PRECONDITION_FAILED,
     ModelInUse: HTTPStatus.PRECONDITION_FAILED,
+    TooOften: HTTPStatus.TOO_MANY_REQUESTS,
     NoAnswer: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _SAYS: Mapping[int, str] = {
@@ -55,8 +67,7 @@ def install(app: FastAPI) -> None:
         extra: dict[str, Any] = {"field": error.field} if error.field else {}
         if isinstance(error, ModelInUse):
             extra["deployments"] = [str(deployment) for deployment in error.deployments]
-        headers = {"Retry-After": RETRY_AFTER} if isinstance(error, NoAnswer) else None
-        return answer(_STATUS[type(error)], error.message, headers=headers, **extra)
+        return answer(_STATUS[type(error)], error.message, headers=headers_of(error), **extra)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -92,6 +103,13 @@ def status_of(error: Refusal | HTTPException | RequestValidationError) -> HTTPSt
     if isinstance(error, Refusal):
         return _STATUS[type(error)]
     return HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.BAD_REQUEST
+
+
+def headers_of(error: Refusal) -> Mapping[str, str]:
+    """Return the headers of a refusal's answer: after how many seconds to ask again, where that may help."""
+    if not isinstance(error, TooOften | NoAnswer):
+        return {}
+    return {"Retry-After": RETRY_AFTER if error.after is None else str(math.ceil(error.after))}
 
 
 def answer(status: HTTPStatus, message: str, *, headers: Mapping[str, str] | None = None, **extra: Any) -> JSONResponse:

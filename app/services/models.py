@@ -14,9 +14,10 @@ from app.db.tables import DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import cancel_operation, mark_deleting
 from app.domain.commands import Command
 from app.domain.errors import ModelInUse, NotFound, Reason
+from app.domain.repositories import Selection
 from app.domain.states import ModelStatus, OperationState
 from app.services import operations, webhooks
-from app.services.rows import AcceptedOperation, ModelRecord, SelectedModel, StandingModel
+from app.services.rows import AcceptedOperation, ModelRecord, RenamedModel, SelectedModel, StandingModel
 from app.services.webhooks import Event
 
 COLUMNS: tuple[Any, ...] = (
@@ -64,6 +65,8 @@ SELECTED: tuple[Any, ...] = (
     ModelRow.follows,
 )
 """The columns of a `SelectedModel`."""
+STANDING: tuple[Any, ...] = (ModelRow.id, ModelRow.status, ModelRow.deleting, ModelRow.commit)
+"""The columns of a `StandingModel`."""
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _LIST = select(*COLUMNS).order_by(ModelRow.created_at, ModelRow.id)
 _GET = select(*COLUMNS).where(ModelRow.id == bindparam("model_id"))
@@ -137,9 +140,18 @@ async def selection(connection: Reader, model_id: UUID) -> SelectedModel:
 
 async def of_selection(connection: Reader, fingerprint: str) -> StandingModel | None:
     """Return the model with this selection, if there is one."""
-    query = select(ModelRow.id, ModelRow.status, ModelRow.deleting, ModelRow.commit)
+    query = select(*STANDING)
     found = (await connection.execute(query.where(ModelRow.fingerprint == fingerprint))).one_or_none()
     return cast("StandingModel | None", found)
+
+
+async def of_commit(connection: Reader, commit: str, selection: Selection) -> Sequence[RenamedModel]:
+    """Return the models with the same files at that commit under other names of the repository."""
+    columns = (*STANDING, ModelRow.name, ModelRow.include, ModelRow.exclude)
+    query = select(*columns).where(ModelRow.commit == commit, ModelRow.name != selection.name, ~ModelRow.deleting)
+    rows = (await connection.execute(query.order_by(ModelRow.created_at, ModelRow.id))).all()
+    wanted = selection.include, selection.exclude
+    return [cast("RenamedModel", row) for row in rows if (tuple(row.include), tuple(row.exclude)) == wanted]
 
 
 async def forget(connection: Writer, model_id: UUID) -> None:

@@ -50,6 +50,12 @@ class StandingModel(Record, Protocol):
     commit: str | None
 
 
+class RenamedModel(StandingModel, Protocol):
+    """A model under another name of its repository."""
+
+    name: str
+
+
 class ResolvedModel(SelectedModel, Protocol):
     """A model whose commit is known."""
 

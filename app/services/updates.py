@@ -16,6 +16,7 @@ from app.db.tables import ModelRow
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus
 from app.services import webhooks
+from app.services.models import STANDING
 from app.services.rows import ModelRecord, StandingModel
 from app.services.webhooks import Event
 
@@ -23,7 +24,6 @@ _BRANCH = func.coalesce(ModelRow.follows, ModelRow.revision)
 _MOVES: ColumnElement[bool] = ModelRow.commit != _BRANCH
 _LOOKED_AT = func.coalesce(ModelRow.looked_at, ModelRow.updated_at)
 """The download of a model looks, too: it asks the Hub which commit the revision is at."""
-_STANDING: tuple[Any, ...] = (ModelRow.id, ModelRow.status, ModelRow.deleting, ModelRow.commit)
 
 
 class Branch(NamedTuple):
@@ -71,7 +71,7 @@ async def heirs(connection: Reader, model_ids: Sequence[UUID]) -> dict[UUID, Sta
     old = aliased(ModelRow)
     at_latest = or_(ModelRow.commit == old.latest, ModelRow.revision == old.latest)
     patterns: tuple[Any, ...] = (ModelRow.include, ModelRow.exclude, old.include, old.exclude)
-    query = select(*_STANDING, old.id.label("old_id"), *patterns).join(old, (old.name == ModelRow.name) & at_latest)
+    query = select(*STANDING, old.id.label("old_id"), *patterns).join(old, (old.name == ModelRow.name) & at_latest)
     query = query.where(old.id.in_(model_ids), old.id != ModelRow.id, ~ModelRow.deleting)
     rows = (await connection.execute(query.order_by(ModelRow.created_at, ModelRow.id))).all()
     # PostgreSQL does not compare JSON.
@@ -81,7 +81,7 @@ async def heirs(connection: Reader, model_ids: Sequence[UUID]) -> dict[UUID, Sta
 async def follow(connection: Writer, selection: Selection) -> StandingModel | None:
     """Have the model with this selection, if there is one, follow the selection's branch. Return it."""
     mine = update(ModelRow).where(ModelRow.fingerprint == selection.fingerprint).values(follows=selection.follows)
-    row = (await connection.execute(mine.returning(*_STANDING))).one_or_none()
+    row = (await connection.execute(mine.returning(*STANDING))).one_or_none()
     return cast("StandingModel | None", row)
 
 

@@ -150,6 +150,7 @@ PLAN = _object(
     include=_STRINGS,
     exclude=_STRINGS,
     model=_or_null(_object(id=_ID, status=_STATUS, deleting=_FLAG, commit=_TEXT_OR_NULL)),
+    other_name=_or_null(_object(id=_ID, status=_STATUS, deleting=_FLAG, commit=_TEXT_OR_NULL, name=_TEXT)),
     private=_FLAG,
     gated=_or_null(_object(kind={"enum": ["auto", "manual", None]}, granted=_FLAG, link=_TEXT, missing=_TEXT_OR_NULL)),
     license=_or_null(_object(id=_TEXT_OR_NULL, name=_TEXT_OR_NULL, link=_TEXT_OR_NULL)),

@@ -1,6 +1,7 @@
 """`modeldepot pull` of several models at once."""
 
 import json
+import re
 from pathlib import Path
 
 from tests.api import contract
@@ -61,3 +62,11 @@ def test_a_dry_run_of_several_says_what_would_come_of_each(shell: Shell) -> None
     for plan in plans:
         contract.check(contract.PLAN, plan)
     assert [plan["name"] for plan in plans] == names
+
+
+def test_a_dry_run_of_what_is_here_says_so_as_a_pull_does(shell: Shell) -> None:
+    name = shell.repository()
+    _done(shell, "pull", name)
+    told = _done(shell, "pull", name, "--dry-run")
+    assert "to fetch   nothing, it is here: " in told
+    assert re.search(r"here +model \S+, ready", told)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.domain.repositories import CARD
 from tests.api import contract
 from tests.depot import Depot
 from tests.fakehub.hub import Fault, Files, Hub, Synthetic
@@ -179,7 +180,7 @@ def test_the_gguf_models_are_told_by_quantization_and_their_patterns_fetch_each(
     for one in (variants[0], next(one for one in variants if one["quantization"] == "Q2_K")):
         assert one["projector"] == "mmproj-F16.gguf"
         plan = place.arrives_as_planned("kinds/gguf", include=one["include"])
-        assert {file["path"] for file in plan["files"]} == {*one["files"], "mmproj-F16.gguf"}
+        assert {file["path"] for file in plan["files"]} == {*one["files"], "mmproj-F16.gguf", "README.md"}
         assert [each["name"] for each in plan["variants"] if each["selected"]] == [one["name"]]
         assert sum(file["size"] for file in plan["files"] if file["path"] in one["files"]) == one["size"]
 
@@ -254,6 +255,43 @@ def test_a_plan_says_what_is_here_and_which_model_stands_in_the_way(place: Place
     (model,) = place.depot.client.get("/ai/model", params={"name": "acme/kept", "limit": 1}).json()["models"]
     standing = place.plan("acme/kept")["model"]
     assert standing == {"id": model["id"], "status": "ready", "deleting": False, "commit": before["commit"]}
+
+
+def test_a_plan_of_what_is_ready_fetches_nothing_and_names_it_under_another_name_of_the_repository(
+    place: Place,
+) -> None:
+    place.hub.add("acme/named", {"model.safetensors": Synthetic(5_000, 19), "config.json": b"{}"})
+    place.arrives_as_planned("acme/named")
+    model = place.plan("acme/named")["model"]
+    here = place.plan("acme/named")
+    assert (here["bytes-to-fetch"], here["bytes-here"], here["bytes-total"]) == (0, 5_002, 5_002)
+    assert all(file["here"] for file in here["files"])
+    assert here["other-name"] is None
+    place.hub.move("acme/named", "beta/named")
+    moved = place.plan("beta/named")
+    assert moved["model"] is None
+    assert moved["other-name"] == {**model, "name": "acme/named"}
+    assert place.plan("beta/named", include=["*.json"])["other-name"] is None
+
+
+def test_a_quantization_is_here_also_without_its_card_and_is_none_without_its_weights(place: Place) -> None:
+    _gguf(place.hub)
+    variants = {one["quantization"]: one for one in place.plan("kinds/gguf")["variants"]}
+    include = variants["Q3_K_M"]["include"]
+    before = place.arrives_as_planned("kinds/gguf", include=[one for one in include if one not in CARD])
+    plan = place.plan("kinds/gguf", include=include)
+    assert plan["model"] is not None
+    assert plan["include"] == before["include"]
+    assert plan["bytes-to-fetch"] == 0
+    refused = place.depot.client.post("/ai/model", json={"name": "kinds/gguf", "include": include})
+    assert refused.status_code == 409
+    assert plan["model"]["id"] in refused.json()["error"]
+    # One that has it stands for itself.
+    include = variants["Q3_K_S"]["include"]
+    place.arrives_as_planned("kinds/gguf", include=include)
+    assert place.plan("kinds/gguf", include=include)["include"] == sorted(include)
+    assert "no file" in place.refused("kinds/gguf", 400, include=["gone-Q4_K_M.gguf", *CARD])
+    assert place.plan("kinds/gguf", include=list(CARD))["file-count"] == 1
 
 
 def test_whether_it_fits_is_told_beside_what_running_downloads_need(place: Place) -> None:

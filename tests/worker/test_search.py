@@ -125,6 +125,64 @@ def test_readers_search_within_their_limit_and_nobody_too_often(
     assert search(depot, "x", limit=101).status_code == 400
 
 
+def test_a_limited_keys_list_is_full_although_others_models_come_first(
+    start_depot: StartDepot, hub: Hub, database_url: str
+) -> None:
+    for number in range(120):
+        owner = "bulk" if number % 12 == 0 else "zeta"
+        hub.add(f"{owner}/many-{number:03}", {"config.json": b"{}"}, about={"downloads": number})
+    depot = ready(start_depot)
+    credentials = make_key(Api(depot, database_url), Role.READER, models=["bulk/*"])
+
+    def names(limit: int) -> list[str]:
+        answer = httpx2.get(
+            depot.address("/v2/ai/hub/search"),
+            params={"q": "many", "limit": limit},
+            headers=bearer(*credentials),
+            timeout=30,
+        )
+        return [model["name"] for model in answer.json()["models"]]
+
+    mine = [f"bulk/many-{number:03}" for number in range(108, -1, -12)]
+    assert names(5) == mine[:5]
+    assert names(100) == mine
+    hub.forget()
+    assert len(found(depot, "many", limit=7)) == 7
+    assert len(hub.requests) == 1
+
+
+def test_a_hub_that_limits_the_rate_says_how_long_to_wait_and_what_helps(start_depot: StartDepot, hub: Hub) -> None:
+    hub.add("acme/tiny", {"config.json": b"{}"})
+    depot = ready(start_depot)
+    for after, wait, header in ((30, "asks to wait 30 seconds.", "30"), (None, "wait some minutes.", "5")):
+        hub.behave()
+        hub.misbehave(Fault("status", on="any", status=429, times=None, retry_after=after))
+        answers = [
+            search(depot, f"tiny {after}"),
+            depot.client.post("/ai/model/plan", json={"name": "acme/tiny", "revision": f"v{after}"}),
+            depot.client.post(
+                "/ai/model/plan", json={"name": "acme/tiny", "revision": f"v{after}", "huggingface-token": "hf_some"}
+            ),
+        ]
+        assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(503, header)] * 3
+        told = [answer.json()["error"] for answer in answers]
+        assert all(wait in message for message in told), told
+        assert ["Hub token raises" in message for message in told] == [False, True, False]
+
+
+def test_nobody_plans_too_often(start_depot: StartDepot, hub: Hub, database_url: str) -> None:
+    hub.add("acme/tiny", {"config.json": b"{}"})
+    depot = ready(start_depot)
+    url, key = depot.address("/v2/ai/model/plan"), make_key(Api(depot, database_url), Role.OPERATOR)
+    with httpx2.Client(headers=bearer(*key), timeout=30) as client:
+        answers = (client.post(url, json={"name": "acme/tiny"}) for _ in range(500))
+        refused = next(answer for answer in answers if answer.status_code != 200)
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    contract.check(contract.ERROR, refused.json())
+    assert depot.client.post("/ai/model/plan", json={"name": "acme/tiny"}).status_code == 200
+
+
 def test_a_key_plans_what_it_may_create_and_nothing_is_audited(
     start_depot: StartDepot, hub: Hub, database_url: str
 ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from app.domain.errors import Failed, Reason
 from worker.download.listing import HubFile
-from worker.download.refusals import PROXY_REFUSES, RATE_LIMITED, refused, retry_after
+from worker.download.refusals import PROXY_REFUSES, rate_limited, refused, retry_after
 
 _PAGES = (".html", ".htm", ".xhtml")
 
@@ -40,12 +40,24 @@ class WrongLength(Exception):
     """The server's file does not have the manifest's size."""
 
 
-def check(status: int, headers: Mapping[str, str], file: HubFile, start: int, length: int, *, at_hub: bool) -> None:
-    """Raise unless the answer carries `length` bytes of the file from `start`, or the whole file if `start` is 0."""
+def check(
+    status: int,
+    headers: Mapping[str, str],
+    file: HubFile,
+    start: int,
+    length: int,
+    *,
+    at_hub: bool,
+    anonymous: bool = False,
+) -> None:
+    """Raise unless the answer carries `length` bytes of the file from `start`, or the whole file if `start` is 0.
+
+    `anonymous`: no token was sent.
+    """
     if status == 416:
         raise WrongLength
     if status not in {200, 206}:
-        raise _refusal(status, headers, file.path, at_hub=at_hub)
+        raise _refusal(status, headers, file.path, at_hub=at_hub, anonymous=anonymous)
     if headers.get("content-type", "").startswith("text/html") and not file.path.lower().endswith(_PAGES):
         message = f"A web page came in place of {file.path!r}: something between here and the Hub may block it."
         raise Trouble(Reason.UNAVAILABLE, message, relocate=True)
@@ -64,10 +76,13 @@ def check(status: int, headers: Mapping[str, str], file: HubFile, start: int, le
         raise WrongLength
 
 
-def _refusal(status: int, headers: Mapping[str, str], path: str, *, at_hub: bool) -> Trouble | Failed:  # noqa: PLR0911  # a table, one line each
+def _refusal(  # noqa: PLR0911  # a table, one line each
+    status: int, headers: Mapping[str, str], path: str, *, at_hub: bool, anonymous: bool
+) -> Trouble | Failed:
     who, after = "The Hub" if at_hub else "The Hub's CDN", retry_after(headers)
     if status == 429:
-        return Trouble(Reason.BUSY, RATE_LIMITED, after=after, crowded=True)
+        message = rate_limited(after, token_helps=at_hub and anonymous)
+        return Trouble(Reason.BUSY, message, after=after, crowded=True)
     if status == 407:
         return Trouble(Reason.UNAVAILABLE, PROXY_REFUSES)
     if status == 408 or status >= 500:

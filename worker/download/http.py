@@ -81,11 +81,12 @@ class _Exchange(Generic[T]):
             self.watch.add(sum(map(len, chunks)), moment)
         return chunks
 
-    def check(self, *, at_hub: bool) -> None:
+    def check(self, *, at_hub: bool, anonymous: bool) -> None:
         """Raise unless the answer carries the requested bytes."""
         if not self.is_accepted:
             line, transfer = self.line, self.transfer
-            check(line.status, line.headers, transfer.file, transfer.start, line.length, at_hub=at_hub)
+            status, headers, length = line.status, line.headers, line.length
+            check(status, headers, transfer.file, transfer.start, length, at_hub=at_hub, anonymous=anonymous)
             self.is_accepted = True
 
 
@@ -169,7 +170,8 @@ class Wire(Generic[T]):
                         self._follow(exchange)
                     return None
                 if chunks or line.status:
-                    exchange.check(at_hub=origin(line.address) == self._origin)
+                    at_hub = origin(line.address) == self._origin
+                    exchange.check(at_hub=at_hub, anonymous=not self._hub.token)
             except (Trouble, NoRanges, WrongLength, Failed) as failure:
                 return Response(transfer, None, [], is_over=True, error=failure)
         if failed := finished.get(line.curl):

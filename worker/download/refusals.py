@@ -1,6 +1,7 @@
 """Translates exceptions of huggingface_hub, the network and the disk to the contract's errors."""
 
 import errno
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,7 +23,6 @@ from huggingface_hub.errors import (
 from app.domain.errors import DepotError, Failed, NotYet, OperationError, Reason, TryAgain
 from app.storage.base import StoreAway
 
-RATE_LIMITED = "The Hub limits our rate. A Hub token raises the limit."
 PROXY_REFUSES = "The proxy asks for a name and a password: put them into HTTPS_PROXY, as http://name:password@host."
 _STORE_AWAY = 15.0
 """Seconds until a storage that does not answer is tried again."""
@@ -88,6 +88,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
+def rate_limited(after: float | None, *, token_helps: bool) -> str:
+    """Return the message for a 429 that asks to wait `after` seconds."""
+    wait = ": wait some minutes." if after is None else f", and asks to wait {math.ceil(after)} seconds."
+    return f"The Hub limits our rate{wait}" + (" A Hub token raises the limit." if token_helps else "")
+
+
 def own_words(headers: Mapping[str, str]) -> str:
     """Return the Hub's own message, trimmed and escaped, to append to ours; empty if there is none.
 
@@ -122,7 +128,9 @@ def _answered(error: HfHubHTTPError, hub: Asked, revision: str) -> OperationErro
     if isinstance(error, RepositoryNotFoundError) or status in {401, 403, 404}:
         return _not_shown(error, hub, status)
     if status == 429:
-        return TryAgain(Reason.BUSY, RATE_LIMITED, after=retry_after(headers))
+        after = retry_after(headers)
+        # A search has no name, and is asked without a token whatever the user does.
+        return TryAgain(Reason.BUSY, rate_limited(after, token_helps=bool(name) and not hub.token), after=after)
     if status == 407:
         return TryAgain(Reason.UNAVAILABLE, PROXY_REFUSES)
     if status == 408 or status >= 500:

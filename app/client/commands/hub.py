@@ -118,15 +118,19 @@ def variant(one: Json) -> tuple[str, ...]:
 
 def _lines(plan: Json) -> dict[str, str]:
     gated, license_, model = plan["gated"], plan["license"] or {}, plan["model"]
+    other = plan.get("other-name")  # depots of an older version tell none
     access = "private" if plan["private"] else "open to everybody"
     if gated:
         kind = f"gated ({gated['kind']})" if gated["kind"] else "closed"
         access = f"{kind}, granted: {gated['link']}" if gated["granted"] else f"{kind}. {gated['missing']}"
+    to_fetch = size(plan["bytes-to-fetch"])
     here = f", {size(plan['bytes-here'])} of it here already" if plan["bytes-here"] else ""
+    if model and model["status"] == ModelStatus.READY and not model["deleting"]:
+        to_fetch, here = "nothing, it is here", ""
     return {
         "name": plan["name"],
         "commit": f"{plan['commit']} ({plan['revision']})",
-        "to fetch": f"{size(plan['bytes-to-fetch'])}: {plan['file-count']} files, {size(plan['bytes-total'])}{here}",
+        "to fetch": f"{to_fetch}: {plan['file-count']} files, {size(plan['bytes-total'])}{here}",
         "space": _space(plan["space"]),
         "access": access,
         "licence": " ".join(filter(None, (license_.get("id"), license_.get("name"), license_.get("link")))),
@@ -134,8 +138,13 @@ def _lines(plan: Json) -> dict[str, str]:
         "formats": ", ".join(plan["formats"]),
         "pickles": plan["pickle-count"]
         and f"{plan['pickle-count']}, which can run code: {', '.join(plan['pickles'][:3])}",
-        "here": model and f"model {model['id']}, {'deleting' if model['deleting'] else model['status']}",
+        "here": model and _standing(model),
+        "other name": other and f"{other['name']}: {_standing(other)}",
     }
+
+
+def _standing(model: Json) -> str:
+    return f"model {model['id']}, {'deleting' if model['deleting'] else model['status']}"
 
 
 def _space(space: Json | None) -> str:
