@@ -1,12 +1,12 @@
 """Pages from templates, and the headers that restrict browsers."""
 
 import gzip
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode, urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -33,6 +33,8 @@ _HEADERS = {
 _EFFORT = 5
 """gzip level for pages: higher ones take longer and save little."""
 _AGAIN = "Nothing was changed; load the page again in a while."
+_LONGEST_QUERY = 4000
+"""Characters: servers refuse long addresses."""
 _THEMES = frozenset({"light", "dark"})
 
 
@@ -122,15 +124,30 @@ def inside(address: str) -> str:
     return path if path != address and (not path or path[0] in "/?") else ""
 
 
-def sign_in_first(request: Request) -> Response:
-    """Redirect a caller without a valid session to sign in."""
-    if "hx-request" in request.headers:  # htmx asks for a fragment: redirect the whole page
-        return Response(status_code=204, headers={"HX-Redirect": f"{root(request)}/console/sign-in"})
+def sign_in_first(request: Request, kept: Mapping[str, str]) -> Response:
+    """Redirect a caller without a valid session to sign in, and then to where they are, with the fields that are `kept`."""
     if request.headers.get("accept") == "text/event-stream":
         raise HTTPException(401)
-    wanted = request.url.path.removeprefix(root(request)) if request.method == "GET" else ""
-    further = f"?next={quote(wanted)}" if wanted not in {"", "/console"} else ""
-    return see(request, f"/sign-in{further}")
+    is_fragment = "hx-request" in request.headers
+    here = _page(request, is_fragment=is_fragment)
+    if 0 < len(query := urlencode(kept)) <= _LONGEST_QUERY:
+        here = f"{here.partition('?')[0]}?{query}"
+    asked = {"next": here} if here not in {"", "/console"} else {}
+    asked |= {"unsent": "yes"} if request.method != "GET" and not is_fragment else {}
+    further = f"/sign-in?{urlencode(asked, safe='/', quote_via=quote)}" if asked else "/sign-in"
+    if is_fragment:  # redirect the whole page
+        return Response(status_code=204, headers={"HX-Redirect": f"{root(request)}/console{further}"})
+    return see(request, further)
+
+
+def _page(request: Request, *, is_fragment: bool) -> str:
+    """Return the address, below the root, of the page that a request comes from, or is for."""
+    if request.method == "GET" and not is_fragment:
+        at = str(request.url)
+    else:
+        at = request.headers.get("hx-current-url" if is_fragment else "referer", "")
+    parts = urlsplit(at or str(request.url))
+    return f"{parts.path.removeprefix(root(request))}{'?' if parts.query else ''}{parts.query}"
 
 
 def root(request: Request) -> str:

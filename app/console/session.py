@@ -5,7 +5,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -85,8 +85,11 @@ class Session:
 class SessionRoute(PageRoute):
     """A page for signed-in users. A change needs an operator and a form of this console.
 
-    The `operation_id` of a route that changes something is the action in the audit.
+    The `operation_id` of a route that changes something is the action in the audit. `kept` names the fields of a form
+    that are still there when its user had to sign in again: none that is secret.
     """
+
+    kept: Sequence[str] = ()
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         self._check_limit = in_path(self.path)
@@ -96,7 +99,7 @@ class SessionRoute(PageRoute):
         depot: Depot = request.app.state.depot
         request.state.session = session = await _session_of(request, depot)
         if session is None:
-            return sign_in_first(request)
+            return sign_in_first(request, await self._kept(request))
         if request.method in READS:
             await self._check_limit(depot.database, session.key, request)
             return None
@@ -110,6 +113,12 @@ class SessionRoute(PageRoute):
                 raise HTTPException(403, _READER)
         await self._check_limit(depot.database, session.key, request)
         return None
+
+    async def _kept(self, request: Request) -> Form:
+        if not self.kept:
+            return {}
+        form = request.query_params if request.method in READS else await read_form(request)
+        return {name: form[name] for name in self.kept if form.get(name)}
 
 
 async def begin(request: Request, response: Response, act: Act, key: Key) -> None:

@@ -27,7 +27,7 @@ _NO_LINK = "This link was used or has expired: each is good once, for an hour. S
 async def ask(request: Request) -> Response:
     """Show the form; for a link that signs in once, with a button only: a mere look at the address uses nothing up."""
     asked = request.query_params
-    return _form(request, next=asked.get("next", ""), link=asked.get("link", ""))
+    return _form(request, next=asked.get("next", ""), link=asked.get("link", ""), unsent=asked.get("unsent", ""))
 
 
 @router.post("/console/sign-in")
@@ -87,7 +87,7 @@ def _form(request: Request, status: int = HTTPStatus.OK, **shown: str) -> Respon
     public = urlsplit(depot.address)
     lost = is_secure(request) and request.url.scheme != "https" and request.url.netloc != public.netloc
     elsewhere = f"{depot.address}/console" if lost else ""
-    given = {"next": "", "link": "", "refusal": ""} | shown
+    given = {"next": "", "link": "", "refusal": "", "unsent": ""} | shown
     return page(request, "sign_in.html", status=status, elsewhere=elsewhere, **given)
 
 

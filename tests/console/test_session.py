@@ -1,6 +1,8 @@
 """Signing in and out, and what a page of another site, a reader and a revoked key don't get."""
 
 import contextlib
+import html
+import re
 import shutil
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -57,6 +59,58 @@ def test_a_stranger_is_asked_for_a_key_first_and_then_led_back(site: Site, path:
     wanted = form.url.params.get("next", "")
     answer = stranger.post("/console/sign-in", data={"key": f"{KEY}:{SECRET}", "next": wanted})
     assert (answer.status_code, answer.headers["location"]) == (303, path)
+
+
+@pytest.mark.parametrize(
+    "address", ["/console?q=zzz&sort=name", "/console/activity?state=failure", "/console?q=%C3%A4"]
+)
+def test_a_deep_link_keeps_its_query_through_the_sign_in(site: Site, address: str) -> None:
+    assert _signed_in_again(site, site.stranger().get(address)) == address
+
+
+def test_a_part_of_a_page_leads_back_to_the_page_that_asked_for_it(site: Site) -> None:
+    at = f"http://127.0.0.1:{site.api.depot.port}/console/activity?state=failure"
+    asked = site.stranger().get("/console/activity/now", headers={"HX-Request": "true", "HX-Current-URL": at})
+    assert asked.status_code == 204
+    assert _signed_in_again(site, asked) == "/console/activity?state=failure"
+
+
+def test_a_form_that_was_sent_without_a_session_is_said_to_be_unsent_and_leads_back_to_its_page(site: Site) -> None:
+    at = f"http://127.0.0.1:{site.api.depot.port}/console/deployments?q=x"
+    before = site.api.stored()
+    asked = site.stranger().post("/console/deployments", data={"name": "chat"}, headers={"Referer": at})
+    assert "nothing was sent" in site.stranger().get(asked.headers["location"]).text
+    assert _signed_in_again(site, asked) == "/console/deployments?q=x"
+    assert site.api.stored() == before
+
+
+def test_what_was_typed_on_the_add_page_is_there_after_the_sign_in_but_for_the_token(site: Site) -> None:
+    fields = {"name": "acme/lost & found", "include": "*.gguf *.json", "token": "hf_planted_token", "csrf": "old"}
+    page = f"http://127.0.0.1:{site.api.depot.port}/console/models/new?name=before"
+    fragment = {"HX-Request": "true", "HX-Current-URL": page}
+    for path, headers in (("new", {"Referer": page}), ("new", {}), ("look", fragment)):
+        asked = site.stranger().post(f"/console/models/{path}", data=fields, headers=headers)
+        led = _signed_in_again(site, asked)
+        assert "hf_planted" not in str(asked.headers) + led
+        assert led.startswith("/console/models/new?")
+        shown = html.unescape(site.user().page(led))
+        assert 'value="acme/lost & found"' in shown
+        assert 'value="*.gguf *.json"' in shown
+    assert "hf_planted" not in site.api.depot.logs()
+    long = site.stranger().post("/console/models/new", data={"name": "acme/x", "include": "y" * 50_000})
+    assert len(long.headers["location"]) < 200
+
+
+def _signed_in_again(site: Site, asked: httpx2.Response) -> str:
+    """Where the sign-in leads that an answer asked for."""
+    form = site.stranger().get(asked.headers.get("location") or asked.headers["hx-redirect"])
+    found = re.search(r'name="next" value="([^"]*)"', form.text)
+    assert found
+    wanted = html.unescape(found[1])
+    answer = site.stranger().post("/console/sign-in", data={"key": f"{KEY}:{SECRET}", "next": wanted})
+    assert answer.status_code == 303
+    location: str = answer.headers["location"]
+    return location
 
 
 @pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/console.evil.example", "\\evil"])
@@ -202,7 +256,7 @@ def test_each_page_has_another_token_so_that_packing_tells_nothing_of_it(site: S
     tokens = {user.csrf() for _ in range(5)}
     assert len(tokens) == 5
     for token in tokens:
-        answer = user.client.post("/console/models/new", data={"name": "no-owner", "csrf": token})
+        answer = user.client.post("/console/models/new", data={"name": "acme/", "csrf": token})
         assert answer.status_code == 400
 
 
@@ -258,7 +312,7 @@ def test_what_is_changed_in_the_console_is_audited_like_what_the_api_changes(sit
     user = site.user(key, secret)
     assert user.send("/console/models/new", name=site.api.name()).status_code == 303
     site.api.carry_out()
-    assert user.send("/console/models/new", name="no-owner").status_code == 400
+    assert user.send("/console/models/new", name="acme/").status_code == 400
     assert user.send("/console/keys", name="somebody", role="reader").status_code == 303
     found = [(row.action, row.outcome) for row in audited(site.api, key)]
     assert user.send("/console/sign-out").status_code == 303
