@@ -1,26 +1,27 @@
 """The page that adds a model: a search of the Hub, the plan of what is chosen, and the same as command lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from starlette.exceptions import HTTPException
 
-from app.api import asking, changes
+from app.api import changes
 from app.api.auth import audited
 from app.api.dependencies import Depot, TheDepot
 from app.api.schemas import CreateModel
-from app.console import choosing, command_lines
-from app.console.choosing import Wanted
+from app.console import choosing, command_lines, finding
+from app.console.choosing import Planned, Wanted
 from app.console.command_lines import Line
+from app.console.finding import Matches
 from app.console.forms import filled, said
 from app.console.pages import page, see
 from app.console.session import Form, Session, SessionRoute, TheForm, TheSession, operators_only
-from app.domain.errors import Forbidden, NotFound, Refusal
+from app.domain.errors import Conflict, Forbidden, NotFound, Refusal
+from app.domain.states import ModelStatus
 from app.http.errors import status_of
-
-router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
+from app.services import models
 
 _STARTERS = (
     ("Qwen/Qwen2.5-0.5B-Instruct", "A small chat model, for vLLM and Transformers: about 1 GB."),
@@ -31,10 +32,32 @@ _STARTERS = (
 _FIELDS = ("name", "revision", "include", "exclude")
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at the Hub found. `matches` replaces the list that the page shows, unless it is None."""
+
+    matches: Matches | None = None
+    planned: Planned | None = None
+    refusal: Refusal | None = None
+
+    @property
+    def may_need_token(self) -> bool:
+        return isinstance(self.refusal, (Forbidden, NotFound)) and self.refusal.field is None
+
+
+class AddingRoute(SessionRoute):
+    """A page with the add page's form, which a sign-in must not empty. A token is none of what is kept."""
+
+    kept = _FIELDS
+
+
+router = APIRouter(include_in_schema=False, route_class=AddingRoute, default_response_class=Response)
+
+
 @router.get("/console/models/new")
 async def ask(request: Request, depot: TheDepot) -> Response:
     operators_only(request)
-    return await _form(request, depot, dict(request.query_params), None)
+    return await _form(request, depot, dict(request.query_params))
 
 
 @router.get("/console/models/commands")
@@ -45,59 +68,72 @@ async def other_means(request: Request, depot: TheDepot) -> Response:
 
 @router.post("/console/models/look", operation_id="plan-model")
 async def look(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
-    """Only that part of the form's page which tells what the Hub has."""
-    if words := choosing.words_of(form):
-        matches, problem = await _matches(depot, session, words)
-        return _looked(request, matches=matches, problem=problem)
-    if not form.get("name"):
-        return _looked(request)
-    try:
-        planned = await choosing.planned(depot, session.key, choosing.wanted(form, depot.hub))
-    except NotFound as refusal:
-        name = choosing.guessed(form, depot.hub).name
-        matches, _ = await _matches(depot, session, name.partition("/")[2])
-        return _looked(request, matches=matches or None, refusal=refusal)
-    except Refusal as refusal:
-        return _looked(request, refusal=refusal)
-    return _looked(request, planned=planned, lines=_lines(depot, planned.wanted))
+    """Tell what the Hub has: to a script, only that part of the form's page which does."""
+    looked = await _look(depot, session, form)
+    if "hx-request" not in request.headers:
+        return await _form(request, depot, form, looked=looked)
+    lines = _lines(depot, looked.planned.wanted) if looked.planned else None
+    return page(request, "look.html", looked=looked, lines=lines)
+
+
+@router.get("/console/models/look")
+async def look_at_one(request: Request, depot: TheDepot) -> Response:
+    """Do the same for a link, whose address holds no token."""
+    session = operators_only(request)
+    form = {name: request.query_params.get(name, "") for name in _FIELDS}
+    return await _form(request, depot, form, looked=await _look(depot, session, form))
 
 
 @router.post("/console/models/new", operation_id="create-model")
 async def add(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
+    form, matches = await finding.completed(depot, session.key, form)
+    looked = Looked(matches)
+    if matches and matches.models:
+        return await _form(request, depot, form, looked=looked)
     try:
         async with audited(request, depot, session.key, "create-model") as act:
             wanted = await choosing.resolved(depot, session.key, form)
-            operation = await changes.create_model(depot, session.key, act, filled(CreateModel, wanted.words))
+            body = filled(CreateModel, wanted.words)
+            try:
+                operation = await changes.create_model(depot, session.key, act, body)
+            except Conflict:
+                act.resource_id = await _standing(depot, body)
+                raise
     except Refusal as refusal:
-        return await _form(request, depot, form, refusal)
+        if isinstance(refusal, Conflict) and act.resource_id:
+            return see(request, f"/models/{act.resource_id}", said="It is here already.")
+        return await _form(request, depot, form, refusal, looked)
     return see(request, f"/models/{operation.resource_id}")
 
 
-@router.get("/console/models/look")
-async def back(request: Request) -> Response:
-    return see(request, "/models/new")
-
-
-async def _matches(depot: Depot, session: Session, words: str) -> tuple[Sequence[Mapping[str, Any]], str]:
-    """Return (what the Hub has, why it tells nothing)."""
+async def _look(depot: Depot, session: Session, form: Form) -> Looked:
+    if words := finding.words_of(form):
+        return Looked(await finding.matches(depot, session.key, form, words))
+    if not form.get("name"):
+        return Looked()
     try:
-        return await asking.search(depot, session.key, words, choosing.FOUND), ""
+        return Looked(planned=await choosing.planned(depot, session.key, choosing.wanted(form, depot.hub)))
+    except NotFound as refusal:
+        name = choosing.guessed(form, depot.hub).name
+        alike = await finding.matches(depot, session.key, form, name.partition("/")[2])
+        return Looked(alike if alike.models else None, refusal=refusal)
     except Refusal as refusal:
-        return [], refusal.message
-    except HTTPException as refusal:
-        return [], refusal.detail
+        return Looked(refusal=refusal)
 
 
-def _looked(request: Request, **found: Any) -> Response:
-    """Render what was found. `matches` replaces the list that the page shows, unless it is None."""
-    refusal = found.pop("refusal", None)
-    told = {"matches": None, "problem": "", "planned": None, "lines": None} | found
-    may_need_token = isinstance(refusal, (Forbidden, NotFound)) and refusal.field is None
-    return page(request, "look.html", refusal=said(refusal), may_need_token=may_need_token, **told)
+async def _standing(depot: Depot, body: CreateModel) -> UUID | None:
+    """Return the model that stands in the way of a create, if it is there to stay."""
+    selection = await changes.settled(depot, changes.selected(body, depot.hub))
+    async with depot.database.read() as connection:
+        model = await models.of_selection(connection, selection.fingerprint)
+    return model.id if model and not model.deleting and model.status != ModelStatus.ERROR else None
 
 
-async def _form(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
-    """Render the form, empty or as sent, but never with the token."""
+async def _form(
+    request: Request, depot: Depot, form: Form, refusal: Refusal | None = None, looked: Looked | None = None
+) -> Response:
+    """Render the form, empty or as sent, but never with the token; and what was found at once, where no script asks."""
+    looked = looked or Looked()
     async with depot.database.read() as connection:
         totals = await depot.figures.models.look(connection)
     return page(
@@ -105,10 +141,11 @@ async def _form(request: Request, depot: Depot, form: Form, refusal: Refusal | N
         "add.html",
         status=status_of(refusal) if refusal else HTTPStatus.OK,
         form={name: form.get(name, "") for name in _FIELDS},
-        lines=_lines(depot, choosing.guessed(form, depot.hub)),
+        lines=_lines(depot, looked.planned.wanted if looked.planned else choosing.guessed(form, depot.hub)),
         refusal=said(refusal),
         starters=() if any(total.number for total in totals.values()) else _STARTERS,
         searches=depot.searches is not None,
+        looked=looked,
     )
 
 

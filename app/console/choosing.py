@@ -1,7 +1,8 @@
-"""What the add page's form means, and what the Hub tells of it: models found by name, or the plan of a download.
+"""What the add page's form means, and the plan of what it asks for.
 
-The form has one box, `name`, for words to search, a name or an address; `variant` is one of the plan's GGUF models, with
-the name that it was shown for, as JSON.
+The form has one box, `name`, for words to search, a name or an address; `variant` is one of the plan's GGUF models, and
+`planned` tells that there was none to choose: both with the box's text that they were shown for. Patterns that are typed
+win over a variant, which may only be the default.
 """
 
 import asyncio
@@ -16,28 +17,25 @@ from app.api.schemas import CreateModel
 from app.console.forms import filled, patterns
 from app.console.session import Form
 from app.domain import pasted
-from app.domain.errors import BadRequest, NoAnswer
+from app.domain.errors import BadRequest, Forbidden, NoAnswer, NotFound
 from app.domain.pasted import Pasted
-from app.domain.repositories import Selection
 from app.http.keyring import Key
-from app.services import models
-from app.services.rows import StandingModel
 
-FOUND = 12
-"""Most models that a search shows."""
 _PATIENCE = 10.0
 """Seconds for all that one look asks the Hub."""
-_FEWEST = 2
-"""Characters that are worth a search."""
+_CHOOSE = "Which quantizations it has is not known: name one by patterns, such as *Q4_K_M*, or try again later."
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a form asks for. `tag` is a pasted quantization for which `include` is not known yet.
 
-    `is_chosen`: whether the user chose the files, so that no default is chosen for them. `note` is that of what was pasted.
+    `is_chosen`: whether the user chose the files, so that no default is chosen for them; `is_typed`: by patterns. `note` is
+    that of what was pasted.
     """
 
+    text: str
+    """What the box holds."""
     name: str
     revision: str | None
     include: Sequence[str] | None
@@ -45,6 +43,7 @@ class Wanted:
     token: str
     tag: str | None
     is_chosen: bool
+    is_typed: bool
     note: str
 
     @property
@@ -61,11 +60,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan of what a form asks for; `standing` is the model with this selection that there is already."""
+    """The plan of what a form asks for."""
 
     wanted: Wanted
     plan: Mapping[str, Any]
-    standing: StandingModel | None
 
     @property
     def is_whole(self) -> bool:
@@ -73,14 +71,7 @@ class Planned:
 
     def value(self, include: Sequence[str]) -> str:
         """Return the form's value for a choice of files."""
-        return json.dumps([self.wanted.name, list(include)])
-
-
-def words_of(form: Form) -> str:
-    """Return what to search the Hub for; empty if the box holds a name, an address, or too little."""
-    text = form.get("name", "").strip()
-    is_name = "/" in text or len(text) < _FEWEST
-    return "" if is_name else text.partition(":")[0]
+        return json.dumps([self.wanted.text, list(include)])
 
 
 def wanted(form: Form, hub: str) -> Wanted:
@@ -97,9 +88,20 @@ def guessed(form: Form, hub: str) -> Wanted:
 
 
 async def resolved(depot: Depot, key: Key, form: Form) -> Wanted:
-    """Return what the form asks for, with the files of a pasted quantization. Raises `Refusal`."""
+    """Return what the form asks for, with the files that its plan chooses. Raises `Refusal`."""
     found = wanted(form, depot.hub)
-    return (await planned(depot, key, found)).wanted if found.tag else found
+    if found.is_chosen or (form.get("planned") == found.text and not found.tag):
+        return found
+    try:
+        return (await planned(depot, key, found)).wanted
+    except (NotFound, Forbidden):
+        if found.tag:
+            raise
+    except NoAnswer as refusal:
+        if found.tag or "gguf" in found.name.lower():
+            raise NoAnswer(f"{refusal.message} {_CHOOSE}", after=refusal.after) from None
+    # There is nothing to choose among: the download says what is wrong, and can be tried again.
+    return found
 
 
 async def planned(depot: Depot, key: Key, wanted: Wanted) -> Planned:
@@ -109,38 +111,37 @@ async def planned(depot: Depot, key: Key, wanted: Wanted) -> Planned:
     """
     try:
         async with asyncio.timeout(_PATIENCE):
-            selection, plan = await _plan(depot, key, wanted)
+            plan = await _plan(depot, key, wanted)
             if wanted.tag or _needs_choice(plan, wanted):
-                chosen = pasted.choose(plan["variants"], wanted.tag or "latest")
+                chosen = pasted.choose(_selected(plan), wanted.tag or "latest")
                 wanted = replace(wanted, include=chosen["include"], tag=None, is_chosen=True)
-                selection, plan = await _plan(depot, key, wanted)
+                plan = await _plan(depot, key, wanted)
     except TimeoutError:
         raise NoAnswer(f"The Hub did not answer within {_PATIENCE:.0f} seconds: try again later.") from None
-    async with depot.database.read() as connection:
-        standing = await models.of_selection(connection, selection.fingerprint)
-    return Planned(wanted, plan, standing)
+    return Planned(wanted, plan)
 
 
 def _wanted(form: Form, meant: Pasted) -> Wanted:
-    typed, variant = patterns(form.get("include", "")), _variant(form, meant.name)
-    include = variant if variant is not None else typed or list(meant.include) or None
-    is_as_pasted = variant is None and not typed
+    text = form.get("name", "").strip()
+    typed, variant = patterns(form.get("include", "")), _variant(form, text)
+    include = typed or (variant if variant is not None else list(meant.include) or None)
     return Wanted(
+        text=text,
         name=meant.name,
         revision=form.get("revision") or meant.revision,
         include=include,
         exclude=patterns(form.get("exclude", "")),
         token=form.get("token", ""),
-        tag=meant.tag if is_as_pasted else None,
+        tag=meant.tag if include is None else None,
         is_chosen=include is not None,
-        note=meant.note if is_as_pasted else "",
+        is_typed=bool(typed),
+        note=meant.note if variant is None and not typed else "",
     )
 
 
-async def _plan(depot: Depot, key: Key, wanted: Wanted) -> tuple[Selection, Mapping[str, Any]]:
+async def _plan(depot: Depot, key: Key, wanted: Wanted) -> Mapping[str, Any]:
     body = filled(CreateModel, wanted.words)
-    selection = changes.selected(body, depot.hub)
-    return selection, await asking.plan(depot, key, selection, body.huggingface_token)
+    return await asking.plan(depot, key, changes.selected(body, depot.hub), body.huggingface_token)
 
 
 def _needs_choice(plan: Mapping[str, Any], wanted: Wanted) -> bool:
@@ -148,13 +149,19 @@ def _needs_choice(plan: Mapping[str, Any], wanted: Wanted) -> bool:
     return not wanted.is_chosen and pasted.is_choice(plan)
 
 
-def _variant(form: Form, name: str) -> list[str] | None:
-    """Return the patterns of the chosen variant; None if none is chosen, or one of another repository."""
+def _selected(plan: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the variants that the patterns of the form leave."""
+    paths = {file["path"] for file in plan["files"]}
+    return [one for one in plan["variants"] if paths.issuperset(one["files"])]
+
+
+def _variant(form: Form, text: str) -> list[str] | None:
+    """Return the patterns of the chosen variant; None if none is chosen, or one for another text in the box."""
     try:
         found = json.loads(form.get("variant", ""))
     except (ValueError, RecursionError):
         return None
     match found:
-        case [str(shown), list(include)] if shown == name and all(isinstance(one, str) for one in include):
+        case [str(shown), list(include)] if shown == text and all(isinstance(one, str) for one in include):
             return include
     return None

@@ -1,5 +1,6 @@
 "use strict";
-/* The add page: a model that is chosen goes into the box; and what is left of a search after another name is not shown. */
+/* The add page: a model that is chosen goes into the box, arrow keys go through those that were found, and of patterns
+   and a choice of files the later one counts. */
 (() => {
   const form = document.getElementById("add");
   const box = form.elements.name;
@@ -18,6 +19,20 @@
     box.value = chosen.dataset.choose;
     mark();
     box.dispatchEvent(new Event("input", { bubbles: true }));
+    if (!event.detail) box.focus();  // it was chosen by the keyboard
+  });
+
+  form.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const places = [box, ...form.querySelectorAll("[data-choose]")];
+    const next = places.includes(event.target) && places[places.indexOf(event.target) + step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  });
+
+  form.addEventListener("change", (event) => {
+    if (event.target.name === "variant") form.elements.include.value = "";
   });
 
   box.addEventListener("input", mark);

@@ -48,7 +48,7 @@ def test_from_an_address_on_the_clipboard_to_the_line_that_loads_the_model(views
     expect(page.locator("[data-plan]")).to_contain_text("It fits")
     expect(page.get_by_role("radio", name="Q4_K_M")).to_be_checked()
     page.get_by_text("Q5_K_M").click()
-    expect(page.locator("[data-plan] .big")).to_contain_text("5.2 MB in 2 files")
+    expect(page.locator("[data-plan] .big")).to_contain_text("5.2 MB in 3 files")
     expect(page.locator("#commands")).to_contain_text("walked-Q5_K_M.gguf")
     page.get_by_role("button", name="Download").click()
     expect(page.locator("#live")).to_have_attribute("data-status", "ready")

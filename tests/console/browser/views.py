@@ -132,9 +132,12 @@ class Views:
         key: tuple[str, str] | None = (KEY, SECRET),
         scheme: Scheme = "light",
         size: tuple[int, int] = DESKTOP,
+        scripts: bool = True,
     ) -> View:
         width, height = size
-        context = self.browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+        context = self.browser.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": height}, java_script_enabled=scripts
+        )
         context.set_default_timeout(PATIENCE)
         self._contexts.append(context)
         view = View(context.new_page(), self.origin)
