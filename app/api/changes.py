@@ -4,7 +4,7 @@ from uuid import UUID
 
 import structlog
 
-from app.api import schemas
+from app.api import bodies
 from app.api.dependencies import Depot
 from app.api.limits import check_name
 from app.db.errors import DatabaseUnreachable
@@ -23,7 +23,7 @@ from app.services.rows import AcceptedOperation
 log = structlog.get_logger()
 
 
-async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateModel) -> AcceptedOperation:
+async def create_model(depot: Depot, key: Key, act: Act, body: bodies.CreateModel) -> AcceptedOperation:
     """Accept a model; return the operation that fetches it, or that retries it if it is in `error`."""
     selection = selected(body, depot.hub)
     act.resource_name = selection.name
@@ -31,7 +31,7 @@ async def create_model(depot: Depot, key: Key, act: Act, body: schemas.CreateMod
     return await depot.fetching.begin(act, await settled(depot, selection), body.huggingface_token)
 
 
-def selected(body: schemas.CreateModel, hub: str) -> Selection:
+def selected(body: bodies.CreateModel, hub: str) -> Selection:
     """Return what a create asks for; `hub` is the address of the depot's Hub. Raises `BadRequest`, which says what to send for a pasted address."""
     revision = "main" if body.revision is None else body.revision
     try:
@@ -57,7 +57,7 @@ async def settled(depot: Depot, selection: Selection) -> Selection:
     return selection
 
 
-async def update_model(depot: Depot, act: Act, model_id: UUID, body: schemas.UpdateModel) -> None:
+async def update_model(depot: Depot, act: Act, model_id: UUID, body: bodies.UpdateModel) -> None:
     """Pause, resume or prioritise a model. A null field counts as absent."""
     async with depot.database.begin() as connection:
         name = await queue.lock(connection, model_id)
@@ -93,7 +93,7 @@ async def _request_delete(depot: Depot, act: Act, model_id: UUID) -> AcceptedOpe
     return row
 
 
-async def create_deployment(depot: Depot, key: Key, act: Act, body: schemas.CreateDeployment) -> AcceptedOperation:
+async def create_deployment(depot: Depot, key: Key, act: Act, body: bodies.CreateDeployment) -> AcceptedOperation:
     """Create a deployment; return the ended operation."""
     act.resource_name = body.name
     await _check_folder(depot, key, body.model)
@@ -119,7 +119,7 @@ async def create_deployment(depot: Depot, key: Key, act: Act, body: schemas.Crea
     return row
 
 
-async def _check_folder(depot: Depot, key: Key, model: schemas.ModelReference) -> None:
+async def _check_folder(depot: Depot, key: Key, model: bodies.ModelReference) -> None:
     """Raise `NotReady` for a model that is ready by its row but has no usable folder on the storage."""
     async with depot.database.read() as connection:
         model_id = await deployments.ready_model(connection, model_id=model.id, model_name=model.name, limit=key.limit)
@@ -135,21 +135,21 @@ async def _check_folder(depot: Depot, key: Key, model: schemas.ModelReference) -
 
 
 async def update_deployment(
-    depot: Depot, key: Key, act: Act, deployment_id: UUID, body: schemas.UpdateDeployment
+    depot: Depot, key: Key, act: Act, deployment_id: UUID, body: bodies.UpdateDeployment
 ) -> AcceptedOperation:
     """Change a deployment; return the ended operation. A null field counts as absent."""
     return await _change_deployment(depot, key, act, deployment_id, Command.UPDATE_DEPLOYMENT, body)
 
 
 async def scale_deployment(
-    depot: Depot, key: Key, act: Act, deployment_id: UUID, body: schemas.ScaleDeployment
+    depot: Depot, key: Key, act: Act, deployment_id: UUID, body: bodies.ScaleDeployment
 ) -> AcceptedOperation:
     """Set a deployment's number of replicas; return the ended operation."""
     return await _change_deployment(depot, key, act, deployment_id, Command.SCALE_DEPLOYMENT, body)
 
 
 async def _change_deployment(
-    depot: Depot, key: Key, act: Act, deployment_id: UUID, command: Command, body: schemas.Body
+    depot: Depot, key: Key, act: Act, deployment_id: UUID, command: Command, body: bodies.Body
 ) -> AcceptedOperation:
     values = body.model_dump(exclude_none=True)
     async with depot.database.begin() as connection:

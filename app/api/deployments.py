@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response
 
-from app.api import changes, lists, schemas
+from app.api import bodies, changes, lists, schemas
 from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
@@ -40,7 +40,7 @@ _EXAMPLES: dict[str, Any] = {
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 412, 413, 415, 503)},
 )
 async def create_deployment(
-    body: Annotated[schemas.CreateDeployment, Body(openapi_examples=_EXAMPLES)],
+    body: Annotated[bodies.CreateDeployment, Body(openapi_examples=_EXAMPLES)],
     depot: TheDepot,
     key: TheKey,
     act: TheAct,
@@ -92,7 +92,7 @@ async def get_deployment(deployment_id: ResourceId, depot: TheDepot) -> Response
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 413, 415, 503)},
 )
 async def update_deployment(
-    body: schemas.UpdateDeployment, deployment_id: ResourceId, depot: TheDepot, key: TheKey, act: TheAct
+    body: bodies.UpdateDeployment, deployment_id: ResourceId, depot: TheDepot, key: TheKey, act: TheAct
 ) -> Response:
     """Note what is said; what serves the model is not touched."""
     return operation_answer(await changes.update_deployment(depot, key, act, deployment_id, body))
@@ -107,7 +107,7 @@ async def update_deployment(
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 413, 415, 503)},
 )
 async def scale_deployment(
-    body: schemas.ScaleDeployment, deployment_id: ResourceId, depot: TheDepot, key: TheKey, act: TheAct
+    body: bodies.ScaleDeployment, deployment_id: ResourceId, depot: TheDepot, key: TheKey, act: TheAct
 ) -> Response:
     """Note the number; what serves the model is not touched."""
     return operation_answer(await changes.scale_deployment(depot, key, act, deployment_id, body))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response
 
-from app.api import asking, changes, hub_schemas, schemas
+from app.api import asking, bodies, changes, hub_schemas
 from app.api.answers import json_answer
 from app.api.auth import KeyedRoute, PlanningRoute, TheKey
 from app.api.dependencies import JsonOnly, TheDepot
@@ -31,7 +31,7 @@ _EXAMPLES: dict[str, Any] = {
     responses={200: {"model": hub_schemas.Plan}, **documented(400, 404, 413, 415, 503)},
 )
 async def plan_model(
-    body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, key: TheKey
+    body: Annotated[bodies.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, key: TheKey
 ) -> Response:
     """Has a worker ask the Hub what a create with this body would do; nothing is fetched. It takes 10 seconds at most.
 

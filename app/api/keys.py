@@ -10,9 +10,10 @@ from pydantic import Field, StrictBool, TypeAdapter
 from app.api import changes
 from app.api.answers import body, json_answer, operation_answer
 from app.api.auth import OperatorsRoute, TheAct
+from app.api.bodies import Body
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
 from app.api.lists import Listed
-from app.api.schemas import Body, Operation
+from app.api.schemas import Operation
 from app.api.values import Text, Time
 from app.domain.keys import LONGEST_NAME, NameLimit, Role, hub_token, identity, limit_to
 from app.http.errors import documented

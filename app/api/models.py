@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import Response, StreamingResponse
 
-from app.api import changes, events, lists, schemas, updates
+from app.api import bodies, changes, events, lists, schemas, updates
 from app.api.answers import json_answer, json_bytes, operation_answer
 from app.api.auth import KeyedRoute, TheAct, TheKey
 from app.api.dependencies import JsonOnly, ResourceId, TheDepot
@@ -53,7 +53,7 @@ _EVENT = {
     responses={200: {"model": schemas.Operation}, **documented(400, 409, 413, 415, 503)},
 )
 async def create_model(
-    body: Annotated[schemas.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, key: TheKey, act: TheAct
+    body: Annotated[bodies.CreateModel, Body(openapi_examples=_EXAMPLES)], depot: TheDepot, key: TheKey, act: TheAct
 ) -> Response:
     """Fetch a Hub repository, or part of it. The same request again retries a model that is in `error`."""
     return operation_answer(await changes.create_model(depot, key, act, body))
@@ -98,7 +98,7 @@ async def get_model(model_id: ResourceId, depot: TheDepot) -> Response:
     response_class=Response,
     responses={200: {"model": schemas.Model}, **documented(400, 404, 409, 413, 415, 503)},
 )
-async def update_model(model_id: ResourceId, body: schemas.UpdateModel, depot: TheDepot, act: TheAct) -> Response:
+async def update_model(model_id: ResourceId, body: bodies.UpdateModel, depot: TheDepot, act: TheAct) -> Response:
     """A paused model keeps what arrived and goes on from there. Refused if nothing fetches it, or it is being deleted."""  # noqa: D401  # the document shows it
     await changes.update_model(depot, act, model_id, body)
     return json_bytes(await depot.reads.model(model_id))
@@ -163,7 +163,7 @@ async def get_latest_commit(model_id: ResourceId, depot: TheDepot) -> Response:
     response_class=Response,
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 413, 415, 503)},
 )
-async def refresh_model(model_id: ResourceId, body: schemas.RefreshModel, depot: TheDepot, act: TheAct) -> Response:
+async def refresh_model(model_id: ResourceId, body: bodies.RefreshModel, depot: TheDepot, act: TheAct) -> Response:
     """Fetch the newest commit of a ready model's branch or tag, as a model beside it; unchanged files are shared.
 
     The new one answers for the branch by name once it is ready; the old one stays until it is deleted. Refused with 409

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from app.api import changes
 from app.api.auth import audited
+from app.api.bodies import CreateModel
 from app.api.dependencies import Depot, TheDepot
-from app.api.schemas import CreateModel
 from app.console import choosing, command_lines, finding
 from app.console.choosing import Planned, Wanted
 from app.console.command_lines import Line

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.api import asking, changes
+from app.api.bodies import CreateModel
 from app.api.dependencies import Depot
-from app.api.schemas import CreateModel
 from app.console.forms import filled, patterns
 from app.console.session import Form
 from app.domain import pasted

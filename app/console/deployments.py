@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 
 from app.api import changes
 from app.api.auth import audited
+from app.api.bodies import CreateDeployment
 from app.api.dependencies import Depot, ResourceId, TheDepot
-from app.api.schemas import CreateDeployment
 from app.console.forms import an_id, filled, is_sure, number, said
 from app.console.lists import PER_PAGE, Chip, Listing
 from app.console.many import ask, change_each, ticked

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from app.api.schemas import Body
+from app.api.bodies import Body
 from app.domain.errors import BadRequest, ModelInUse, Refusal
 from app.http.errors import explain
 

@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 
 from app.api import changes
 from app.api.auth import audited
+from app.api.bodies import CreateModel, UpdateModel
 from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.events import ModelState
-from app.api.schemas import CreateModel, UpdateModel
 from app.console import engines
 from app.console.command_lines import Line
 from app.console.details import LOADABLE, MOST_FILES, hub_page
