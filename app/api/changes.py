@@ -32,7 +32,10 @@ async def create_model(depot: Depot, key: Key, act: Act, body: bodies.CreateMode
 
 
 def selected(body: bodies.CreateModel, hub: str) -> Selection:
-    """Return what a create asks for; `hub` is the address of the depot's Hub. Raises `BadRequest`, which says what to send for a pasted address."""
+    """Return what a create asks for. `hub` is the address of the depot's Hub.
+
+    Raises `BadRequest`, which says what to send for a pasted address.
+    """
     revision = "main" if body.revision is None else body.revision
     try:
         return select(body.name, revision, body.include or (), body.exclude or ())

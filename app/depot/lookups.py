@@ -40,7 +40,10 @@ class Kind:
 
 
 LATEST = Kind("latest", answers_within=5, fresh=2)
-"""Takes a model's id, and maybe a sealed token, and returns `{"commit": …}`. Each kind may also return `{"message": …, "again": …, "reason": …}`."""
+"""Takes a model's id, and maybe a sealed token, and returns `{"commit": …}`.
+
+Each kind may also return `{"message": …, "again": …, "reason": …}`.
+"""
 PLAN = Kind("plan", answers_within=8, fresh=5)
 """Takes a selection with a sealed token, which belongs to the job's id, and returns `{"plan": …}`."""
 SEARCH = Kind("search", answers_within=8, fresh=60)

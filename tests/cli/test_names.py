@@ -274,7 +274,13 @@ def test_a_pasted_page_is_the_whole_repository(shell: Shell) -> None:
 def test_a_name_without_owner_is_used_where_one_model_has_it(shell: Shell) -> None:
     for owner in ("one", "two"):
         shell.hub.add(f"{owner}/same", {"config.json": b"{}"})
-    assert "owner/name" in shell.run("pull", "same").stderr
+    refused = shell.run("pull", "same")
+    assert (refused.returncode, "'same' may be one/same, two/same" in refused.stderr) == (2, True)
+    assert "nor the Hub" in shell.run("pull", "no-such-name").stderr
+    shell.hub.add("one/Single", {"config.json": b"{}"})
+    shell.hub.add("one/single-other", {"config.json": b"{}"})
+    assert "single is one/Single on the Hub" in shell.run("pull", "single").stderr
+    assert json.loads(shell.done("show", "single", "--json"))["name"] == "one/Single"
     shell.done("pull", "one/same")
     assert "one/same is here already" in shell.run("pull", "same").stderr
     shell.done("pull", "two/same")

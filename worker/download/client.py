@@ -33,7 +33,8 @@ _XET_ROUTE, _XET_STORE = "x-xet-refresh-route", "x-xet-cas-url"
 def make_client(endpoint: str, stall: StallLimit, tls: ssl.SSLContext, guard: "Guard") -> None:
     """Make huggingface_hub create its clients with these settings.
 
-    A call is also aborted after `stall.window` seconds without a byte, or `TIMEOUT` if that is shorter. A hook sets every request's timeout: several of its helpers pass `timeout=None`, which overrides a client's default.
+    A call is also aborted after `stall.window` seconds without a byte, or `TIMEOUT` if that is shorter. A hook sets
+    every request's timeout: several of its helpers pass `timeout=None`, which overrides a client's default.
     """
     stall = replace(stall, window=min(stall.window, TIMEOUT))
     home = origin(endpoint)

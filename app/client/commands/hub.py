@@ -17,6 +17,8 @@ from app.terminal import print_json, say, size, table
 
 _MOST_LISTED = 20
 """Files that a plan shows on a terminal."""
+_MOST_ALIKE = 100
+"""Models of the Hub among which a name without an owner must be the only one."""
 _LIMITS = {"free": "free", "quota-left": "left of the quota"}
 """What limits a plan's space, in words."""
 VARIANT = ("QUANT", "SIZE", "GGUF MODEL", "WITH")
@@ -78,7 +80,7 @@ def wanted(
     if meant.revision and revision and meant.revision != revision:
         raise Wrong(f"{text!r} is of the revision {meant.revision!r}: leave --revision out")
     body: Json = {
-        "name": _kept(depot, meant.name) if meant.is_bare else meant.name,
+        "name": _owned(depot, meant.name) if meant.is_bare else meant.name,
         "revision": revision or meant.revision,
         "include": list(include or meant.include),
         "exclude": list(exclude),
@@ -169,14 +171,19 @@ def _model(plan: Json) -> str:
     return ", ".join(filter(None, told))
 
 
-def _kept(depot: Depot, name: str) -> str:
-    """Return the full name of the only ready model with this name of any owner. Raises `Wrong`."""
+def _owned(depot: Depot, name: str) -> str:
+    """Return the full name of the only ready model with this name, else of the Hub's only one. Raises `CannotDo`."""
     found = {model["name"] for model in named(depot, name, status=ModelStatus.READY)}
+    if not found:
+        on_hub = (str(model["name"]) for model in depot.search(name, _MOST_ALIKE))
+        found = {one for one in on_hub if one.partition("/")[2].lower() == name.lower()}
+        if len(found) == 1:
+            say(f"{name} is {', '.join(found)} on the Hub", err=True)
     if len(found) == 1:
         return str(found.pop())
     if found:
         raise Wrong(f"{name!r} may be {', '.join(sorted(found))}: say which")
-    raise Wrong(f"no model called {name!r} is kept: give the Hub's owner/name, which `modeldepot search {name}` finds")
+    raise Wrong(f"neither the depot nor the Hub has a model called {name!r}: `modeldepot search` finds what is alike")
 
 
 def _count(number: int | None) -> str:
