@@ -74,7 +74,7 @@ def test_what_is_pasted_is_pulled_and_means_that_model_only(
 ) -> None:
     name = f"acme/quantized-{request.node.callspec.indices['form']}"
     quantized(shell, name)
-    path = shell.done("pull", _pasted(shell, form, name)).strip()
+    path = shell.printed("pull", _pasted(shell, form, name)).strip()
     assert _files(path) == files
     own = shell.id_of(name)
     for other, others in _FORMS:
@@ -86,7 +86,7 @@ def test_what_is_pasted_is_pulled_and_means_that_model_only(
         else:
             assert (found.exit_code, own in found.stderr) == (5, True), found.stderr
             assert others != files, text
-    assert f"{name} is gone" in shell.run("rm", _pasted(shell, form, name)).stderr
+    assert f"{name} is gone" in shell.quick("rm", _pasted(shell, form, name)).stderr
 
 
 @pytest.mark.parametrize(
@@ -118,37 +118,37 @@ def test_what_means_another_model_removes_and_holds_none(
 ) -> None:
     name = f"acme/others-{request.node.callspec.indices['kept']}"
     quantized(shell, name)
-    shell.done("pull", kept.format(name))
+    shell.printed("pull", kept.format(name))
     own = shell.id_of(name)
     for other in others:
         for words in (("rm", "--yes"), ("deployments", "add", "holds"), ("pause",), ("wait",)):
             refused = shell.quick(*words, other.format(name))
             assert (refused.exit_code, own in refused.stderr) == (5, True), (words, other, refused.stderr)
             assert f"  {own}  {kept.format(name) if ':' in kept else f'{name} (all files)'}\n" in refused.stderr
-    assert json.loads(shell.done("show", kept.format(name), "--json"))["status"] == "ready"
+    assert json.loads(shell.printed("show", kept.format(name), "--json"))["status"] == "ready"
 
 
 def test_a_quantization_means_no_model_that_holds_more(shell: Shell) -> None:
     plain = shell.repository()
-    shell.done("pull", plain)
+    shell.printed("pull", plain)
     assert shell.quick("rm", f"{plain}:Q5_K_M").exit_code == 5
     assert shell.id_of(plain)
     name = "acme/mixed"
     weights = {"config.json": b"{}", "model.safetensors": b"weights"}
     shell.hub.add(name, weights | {"m-Q4_K_M.gguf": gguf(VALUES, size=3), "m-Q8_0.gguf": gguf(VALUES, size=4)})
-    shell.done("pull", name, "--include", "*Q4_K_M*", "--include", "*.safetensors")
+    shell.printed("pull", name, "--include", "*Q4_K_M*", "--include", "*.safetensors")
     assert shell.quick("rm", f"{name}:Q4_K_M").exit_code == 5
-    shell.done("pull", name, "--include", "*.gguf")
+    shell.printed("pull", name, "--include", "*.gguf")
     assert shell.quick("rm", f"{name}:Q4_K_M").exit_code == 5
     # By what it holds, and not by what its patterns look like.
-    shell.done("pull", name, "--include", "*Q8*")
-    assert json.loads(shell.done("show", f"{name}:Q8_0", "--json"))["include"] == ["*Q8*"]
+    shell.printed("pull", name, "--include", "*Q8*")
+    assert json.loads(shell.printed("show", f"{name}:Q8_0", "--json"))["include"] == ["*Q8*"]
 
 
 def test_the_hub_is_asked_for_what_only_it_knows_and_need_not_be_there_for_more(shell: Shell) -> None:
     name = "acme/asked"
     quantized(shell, name)
-    shell.done("pull", name, "--include", "m-Q4_K_M.gguf")  # an answer to what a tag means would be kept for a while
+    shell.printed("pull", name, "--include", "m-Q4_K_M.gguf")  # an answer to what a tag means would be kept for a while
     shell.hub.misbehave(Fault("status", status=503, on="any", times=None))
     try:
         refused = shell.quick("rm", f"{name}:latest")
@@ -165,27 +165,27 @@ def test_a_revision_is_pulled_by_the_name_that_shows_it(shell: Shell) -> None:
     shell.hub.repos["models", name].commit({"m-Q4_K_M.gguf": gguf(VALUES, size=21)}, branch="v1")
     ids = {}
     for form in (f"{name}:Q4_K_M@v1", f"{name}:Q4_K_M"):
-        path = shell.done("pull", form).strip()
+        path = shell.printed("pull", form).strip()
         assert _files(path) == _BASIC
-        ids[form] = json.loads(shell.done("show", form, "--json"))["id"]
+        ids[form] = json.loads(shell.printed("show", form, "--json"))["id"]
     assert len(set(ids.values())) == 2
-    assert json.loads(shell.done("pull", f"https://hf.co/{name}@v1", "--dry-run", "--json"))["revision"] == "v1"
+    assert json.loads(shell.printed("pull", f"https://hf.co/{name}@v1", "--dry-run", "--json"))["revision"] == "v1"
     assert shell.quick("rm", f"{name}:Q4_K_M@v1").exit_code == 0
-    assert json.loads(shell.done("show", name, "--json"))["id"] == ids[f"{name}:Q4_K_M"]
+    assert json.loads(shell.printed("show", name, "--json"))["id"] == ids[f"{name}:Q4_K_M"]
 
 
 def test_an_updated_model_is_called_as_the_former_one_was(shell: Shell) -> None:
     name = "acme/updated"
     quantized(shell, name)
     form = f"{name}:Q4_K_M"
-    shell.done("pull", form)
+    shell.printed("pull", form)
     former = shell.id_of(name)
     shell.hub.repos["models", name].commit({"m-Q4_K_M.gguf": gguf(VALUES, size=23)})
-    shell.done("pull", form, "--update")
+    shell.printed("pull", form, "--update")
     both = shell.quick("rm", form)
     assert (both.exit_code, former in both.stderr) == (2, True), both.stderr
-    shell.done("rm", former)
-    assert json.loads(shell.done("show", form, "--json"))["id"] == shell.id_of(name) != former
+    shell.printed("rm", former)
+    assert json.loads(shell.printed("show", form, "--json"))["id"] == shell.id_of(name) != former
 
 
 def test_a_shard_of_safetensors_means_its_model_and_the_pull_says_so(shell: Shell) -> None:
@@ -196,7 +196,7 @@ def test_a_shard_of_safetensors_means_its_model_and_the_pull_says_so(shell: Shel
     address = f"https://huggingface.co/{name}/blob/main/model-00002-of-00002.safetensors"
     planned = shell.quick("pull", address, "--dry-run")
     assert "model-00002-of-00002.safetensors is one shard of a model: all 2 are meant" in planned.stderr
-    assert _files(shell.done("pull", address).strip()) == {*shards, *beside}
+    assert _files(shell.printed("pull", address).strip()) == {*shards, *beside}
     assert shell.quick("rm", address).exit_code == 0
 
 
@@ -205,18 +205,18 @@ def test_a_list_tells_quantizations_apart_and_its_words_name_them(shell: Shell, 
     quantized(shell, name)
     forms = {"Q4_K_M": ":Q4_K_M", "UD-Q4_K_M": ":UD-Q4_K_M", "Q8_0": "/tree/main/Q8_0"}
     for form in forms.values():
-        shell.done("pull", f"hf.co/{name}{form}")
+        shell.printed("pull", f"hf.co/{name}{form}")
     with Terminal(tmp_path, shell.environment, "ls", name, columns=60, whole=True) as terminal:
         assert terminal.ends() == 0
         titles, *lines = terminal.lines
     at = titles.index("QUANT")
     assert [line[at:].split()[0] for line in lines] == list(forms)
     assert max(map(len, (titles, *lines))) <= 60
-    listed = shell.done("ls", name).splitlines()[1:]
+    listed = shell.printed("ls", name).splitlines()[1:]
     for quantization, line in zip(forms, listed, strict=True):
         assert line.split()[:2] == [name, quantization]
         assert "--include" in line
-        assert json.loads(shell.done("show", f"{name}:{quantization}", "--json"))["id"] in line
+        assert json.loads(shell.printed("show", f"{name}:{quantization}", "--json"))["id"] in line
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_terminal_asks_which_quantization_before_all_are_fetched(
         assert terminal.ends() == 0, terminal.shown
     assert f"{name} holds 3 GGUF models, " in terminal.shown
     assert re.search(r"Q8_0 +\d+B +Q8_0/m-Q8_0 +2 shards, projector", terminal.shown)
-    assert _files(json.loads(shell.done("show", name, "--json"))["path"]) == files
+    assert _files(json.loads(shell.printed("show", name, "--json"))["path"]) == files
     if b"all" in answers:  # which is here now
         with Terminal(tmp_path, shell.environment, "pull", name, whole=True) as terminal:
             assert terminal.ends() == 0, terminal.shown
@@ -248,45 +248,45 @@ def test_a_terminal_asks_which_quantization_before_all_are_fetched(
 
 def test_a_script_and_all_are_not_asked(shell: Shell, tmp_path: Path) -> None:
     quantized(shell, "acme/script")
-    assert len(_files(shell.done("pull", "acme/script").strip())) == 6
+    assert len(_files(shell.printed("pull", "acme/script").strip())) == 6
     quantized(shell, "acme/all")
     with Terminal(tmp_path, shell.environment, "pull", "acme/all", "--all", whole=True) as terminal:
         assert terminal.ends() == 0, terminal.shown
     assert "Which one" not in terminal.shown
-    assert len(_files(json.loads(shell.done("show", "acme/all", "--json"))["path"])) == 6
+    assert len(_files(json.loads(shell.printed("show", "acme/all", "--json"))["path"])) == 6
 
 
 def test_a_command_line_need_not_be_quoted(shell: Shell) -> None:
     quantized(shell, "acme/unquoted")
-    assert _files(shell.done("pull", "ollama", "run", "hf.co/acme/unquoted").strip()) == _BASIC
+    assert _files(shell.printed("pull", "ollama", "run", "hf.co/acme/unquoted").strip()) == _BASIC
 
 
 def test_a_pasted_page_is_the_whole_repository(shell: Shell) -> None:
     name = shell.repository()
-    path = shell.done("pull", f"https://huggingface.co/{name}?library=vllm").strip()
+    path = shell.printed("pull", f"https://huggingface.co/{name}?library=vllm").strip()
     assert len(list(Path(path).iterdir())) == 2
     for known in (name, f"https://huggingface.co/{name}", f"hf.co/{name}/tree/main", name.partition("/")[2].upper()):
-        assert json.loads(shell.done("show", known, "--json"))["path"] == path
-    assert shell.done("pull", name.partition("/")[2]).strip() == path
-    assert f"{name} is gone" in shell.run("rm", f"hf.co/{name}").stderr
+        assert json.loads(shell.printed("show", known, "--json"))["path"] == path
+    assert shell.printed("pull", name.partition("/")[2]).strip() == path
+    assert f"{name} is gone" in shell.quick("rm", f"hf.co/{name}").stderr
 
 
 def test_a_name_without_owner_is_used_where_one_model_has_it(shell: Shell) -> None:
     for owner in ("one", "two"):
         shell.hub.add(f"{owner}/same", {"config.json": b"{}"})
-    refused = shell.run("pull", "same")
-    assert (refused.returncode, "'same' may be one/same, two/same" in refused.stderr) == (2, True)
-    assert "nor the Hub" in shell.run("pull", "no-such-name").stderr
+    refused = shell.quick("pull", "same")
+    assert (refused.exit_code, "'same' may be one/same, two/same" in refused.stderr) == (2, True)
+    assert "nor the Hub" in shell.quick("pull", "no-such-name").stderr
     shell.hub.add("one/Single", {"config.json": b"{}"})
     shell.hub.add("one/single-other", {"config.json": b"{}"})
-    assert "single is one/Single on the Hub" in shell.run("pull", "single").stderr
-    assert json.loads(shell.done("show", "single", "--json"))["name"] == "one/Single"
-    shell.done("pull", "one/same")
-    assert "one/same is here already" in shell.run("pull", "same").stderr
-    shell.done("pull", "two/same")
+    assert "single is one/Single on the Hub" in shell.quick("pull", "single").stderr
+    assert json.loads(shell.printed("show", "single", "--json"))["name"] == "one/Single"
+    shell.printed("pull", "one/same")
+    assert "one/same is here already" in shell.quick("pull", "same").stderr
+    shell.printed("pull", "two/same")
     for command, name in (("pull", "same"), ("show", "same"), ("rm", "same"), ("rm", "same@main")):
-        refused = shell.run(command, name)
-        assert refused.returncode == 2
+        refused = shell.quick(command, name)
+        assert refused.exit_code == 2
         assert "one/same" in refused.stderr
         assert "two/same" in refused.stderr
 
@@ -305,21 +305,21 @@ def test_a_name_without_owner_is_used_where_one_model_has_it(shell: Shell) -> No
 )
 def test_what_cannot_be_meant_is_refused(shell: Shell, words: tuple[str, ...], code: int, told: str) -> None:
     quantized(shell, "acme/quantized")
-    result = shell.run("pull", *words)
-    assert (result.returncode, told in result.stderr) == (code, True), result.stderr
+    result = shell.quick("pull", *words)
+    assert (result.exit_code, told in result.stderr) == (code, True), result.stderr
     assert result.stdout == ""
 
 
 def test_a_dry_run_says_what_would_come_and_nothing_does(shell: Shell) -> None:
     name = "acme/dry"
     quantized(shell, name)
-    told = shell.done("pull", name, "--dry-run")
+    told = shell.printed("pull", name, "--dry-run")
     assert re.search(r"(?m)^to fetch +\d+B: 6 files, \d+B$", told)
     assert re.search(r"(?m)^space +it fits: ", told)
     assert re.search(r"(?m)^access +open to everybody$", told)
     assert re.search(r"(?m)^model +gemma3, context of 32768$", told)
     assert re.search(r"(?m)^x +Q8_0 +\d+B +Q8_0/m-Q8_0 +2 shards, projector$", told)
-    one = json.loads(shell.done("pull", f"{name}:Q4_K_M", "--dry-run", "--json"))
+    one = json.loads(shell.printed("pull", f"{name}:Q4_K_M", "--dry-run", "--json"))
     contract.check(contract.PLAN, one)
     assert {file["path"] for file in one["files"]} == {"m-Q4_K_M.gguf", "mmproj-F16.gguf", "README.md"}
     assert shell.depot.client.get("/ai/model", params={"name": name}).json() == {"models": []}
@@ -328,25 +328,25 @@ def test_a_dry_run_says_what_would_come_and_nothing_does(shell: Shell) -> None:
 def test_a_dry_run_of_a_gated_model_says_what_is_missing(shell: Shell) -> None:
     name = shell.repository(gated=True)
     shell.hub.account(TOKEN, accepted=[name])
-    told = shell.done("pull", name, "--dry-run")
+    told = shell.printed("pull", name, "--dry-run")
     assert "gated (auto). " in told
     assert f"accept its licence at {shell.hub.endpoint}/{name}" in told
-    assert "gated (auto), granted" in shell.done("pull", name, "--dry-run", HF_TOKEN=TOKEN)
+    assert "gated (auto), granted" in shell.printed("pull", name, "--dry-run", HF_TOKEN=TOKEN)
 
 
 def test_the_hub_is_searched_by_words(shell: Shell) -> None:
     about = {"downloads": 1_234_567, "likes": 7, "usedStorage": 2_000_000}
     shell.hub.add("zeta/needle-GGUF", {"a.gguf": b""}, gated=True, about=about)
     shell.hub.add("acme/needle", {"config.json": b"{}"})
-    lines = [line.split() for line in shell.done("search", "NEEDLE").splitlines()]
+    lines = [line.split() for line in shell.printed("search", "NEEDLE").splitlines()]
     assert lines[1] == ["zeta/needle-GGUF", "1.2M", "7", "2.00MB", "gated", "2026-01-01"]
     assert lines[2][0] == "acme/needle"
     assert len(lines) == 3
-    found = json.loads(shell.done("search", "needle", "gguf", "--json"))
+    found = json.loads(shell.printed("search", "needle", "gguf", "--json"))
     contract.check(contract.FOUND, found)
     assert [model["name"] for model in found["models"]] == ["zeta/needle-GGUF"]
-    assert "no model" in shell.run("search", "nothing", "like", "it").stderr
-    assert (shell.run("search", " ").returncode, shell.run("search", "").returncode) == (2, 2)
+    assert "no model" in shell.quick("search", "nothing", "like", "it").stderr
+    assert (shell.quick("search", " ").exit_code, shell.quick("search", "").exit_code) == (2, 2)
 
 
 def test_the_api_stays_exact_and_says_what_to_send(shell: Shell) -> None:

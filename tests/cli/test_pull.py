@@ -10,21 +10,15 @@ from tests.processes import until
 from tests.terminal import Terminal
 
 
-def _done(shell: Shell, *words: str) -> str:
-    result = shell.quick(*words)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
 def test_several_are_pulled_and_their_folders_are_told_in_order(shell: Shell) -> None:
     names = [shell.repository() for _ in range(3)]
-    paths = _done(shell, "pull", *names).splitlines()
+    paths = shell.printed("pull", *names).splitlines()
     assert paths == [shell.depot.model(shell.id_of(name))["path"] for name in names]
     assert all((Path(path) / "config.json").is_file() for path in paths)
-    pulled = json.loads(_done(shell, "pull", *names, "--json"))
+    pulled = json.loads(shell.printed("pull", *names, "--json"))
     contract.check(contract.MODELS, pulled)
     assert [model["name"] for model in pulled["models"]] == names
-    ids = _done(shell, "download", *names, "--detach").split()
+    ids = shell.printed("download", *names, "--detach").split()
     assert ids == [shell.id_of(name) for name in names]
 
 
@@ -48,17 +42,17 @@ def test_ctrl_c_says_how_to_wait_for_all_that_are_left(shell: Shell, tmp_path: P
         assert terminal.ends() == 130
         assert f"modeldepot wait {names[0]} {names[1]}" in terminal.shown
     shell.hub.total_rate = None
-    paths = _done(shell, "wait", *names).splitlines()
+    paths = shell.printed("wait", *names).splitlines()
     assert paths == [shell.depot.model(shell.id_of(name))["path"] for name in names]
-    ended = json.loads(_done(shell, "wait", *names, "--json"))["ended"]
+    ended = json.loads(shell.printed("wait", *names, "--json"))["ended"]
     assert [model["path"] for model in ended] == paths
 
 
 def test_a_dry_run_of_several_says_what_would_come_of_each(shell: Shell) -> None:
     names = [shell.repository(), shell.repository()]
-    told = _done(shell, "pull", *names, "--dry-run")
+    told = shell.printed("pull", *names, "--dry-run")
     assert all(f"name       {name}\n" in told for name in names)
-    plans = json.loads(_done(shell, "pull", *names, "--dry-run", "--json"))["plans"]
+    plans = json.loads(shell.printed("pull", *names, "--dry-run", "--json"))["plans"]
     for plan in plans:
         contract.check(contract.PLAN, plan)
     assert [plan["name"] for plan in plans] == names
@@ -66,7 +60,7 @@ def test_a_dry_run_of_several_says_what_would_come_of_each(shell: Shell) -> None
 
 def test_a_dry_run_of_what_is_here_says_so_as_a_pull_does(shell: Shell) -> None:
     name = shell.repository()
-    _done(shell, "pull", name)
-    told = _done(shell, "pull", name, "--dry-run")
+    shell.printed("pull", name)
+    told = shell.printed("pull", name, "--dry-run")
     assert "to fetch   nothing, it is here: " in told
     assert re.search(r"here +model \S+, ready", told)

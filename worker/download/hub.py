@@ -124,7 +124,7 @@ class Hub:
             file.check()
             chosen.append(file)
             if len(chosen) > MAX_FILES:
-                message = f"More than {MAX_FILES} files of the repository are selected. Select fewer by patterns."
+                message = f"More than {MAX_FILES} files of the repository are selected. Select fewer by include or exclude patterns."
                 raise Failed(Reason.UNSUPPORTED, message)
         self._check_complete(info, {file.path for file in chosen}, include, exclude)
         if not chosen or _is_card_only(chosen, include):
