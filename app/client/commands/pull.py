@@ -206,8 +206,8 @@ def _update(depot: Depot, model: Json, token: str | None) -> tuple[Json, str | N
         return _named_by(depot, error), None
     new = depot.model(operation["reference"]["id"])
     say(
-        f"{new['follows']} has moved to {new['revision'][:12]}, which model {new['id']} holds. The former one stays:",
-        f"modeldepot rm {model['id']} removes it",
+        f"{new['follows']} has moved: its commit {new['revision'][:12]} is model {new['id']}.",
+        f"The former one stays until it is removed: modeldepot rm {model['id']}",
         err=True,
     )
     return new, operation["id"]
