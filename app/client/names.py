@@ -109,13 +109,6 @@ def selection(model: Json) -> str:
     return shlex.join(words)
 
 
-def quantization(model: Json) -> str:
-    """Return what its patterns tell of its quantization: the tag by which it may be named, or what they mention."""
-    if variant := _variant(pasted.paths_of(model["include"]) or ()):
-        return variant.tag
-    return ",".join(dict.fromkeys(one for pattern in model["include"] for one in gguf.quantizations(pattern)))
-
-
 def _selected(depot: Depot, kept: Sequence[Json], meant: Pasted) -> list[Json]:
     """Return those of the models of a name that are meant; all of a name without its owner that several have."""
     if len({model["name"] for model in kept}) > 1:
@@ -134,7 +127,7 @@ def _tagged(depot: Depot, kept: Sequence[Json], tag: str) -> list[Json]:
 
     The Hub is only asked where that takes its other files, such as for `latest`.
     """
-    held = [(model, variant) for model in kept if (variant := _variant(_paths(depot, model)))]
+    held = [(model, variant) for model in kept if (variant := gguf.only(_paths(depot, model)))]
     if exact := [(model, variant) for model, variant in held if variant.is_exactly(tag)]:
         # If a repository has a projector, a tag means the model with it.
         return [model for model, variant in exact if variant.projector] or [model for model, _ in exact]
@@ -162,14 +155,6 @@ def _paths(depot: Depot, model: Json) -> Sequence[str]:
     return pasted.paths_of(model["include"]) or ()
 
 
-def _variant(paths: Sequence[str]) -> gguf.Variant | None:
-    """Return the one GGUF model that files are, with its shards and its projector; None if there are others."""
-    if not all(path.lower().endswith(".gguf") for path in paths):
-        return None
-    found = gguf.variants((path, 0) for path in paths)
-    return found[0] if len(found) == 1 else None
-
-
 def _lines(models: Sequence[Json]) -> list[str]:
     """Return a line of each model, with its id and by what it can be told: a name that may be pasted, if it has one."""
     names = [_pasteable(model) for model in models]
@@ -182,7 +167,7 @@ def _lines(models: Sequence[Json]) -> list[str]:
 
 def _pasteable(model: Json) -> str | None:
     """Return a name that means this model's quantization; None if it is no GGUF model only, as far as its patterns tell."""
-    variant = _variant(pasted.paths_of(model["include"]) or ())
+    variant = gguf.only(pasted.paths_of(model["include"]) or ())
     revision = "" if model["revision"] == "main" else f"@{model['revision']}"
     return f"{model['name']}:{variant.tag}{revision}" if variant else None
 

@@ -11,7 +11,7 @@ from app.console.pages import page
 from app.console.session import SessionRoute, unlimited_only
 from app.depot.volume import VolumeAway
 from app.domain.states import ModelStatus
-from app.services import contents
+from app.services import contents, models
 from app.services.contents import Contents
 from app.storage.base import Space
 
@@ -42,6 +42,7 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
         content = await depot.figures.contents.look(connection)
         listing.count((await depot.figures.models.look(connection))[ModelStatus.READY].number)
         largest = await contents.largest(connection, PER_PAGE, offset=listing.offset, sort=listing.sort)
+        known = await models.get_many(connection, [row.id for row in largest])
     usage, problem = Space(None, None), ""
     try:
         usage = await depot.volume.look()
@@ -62,6 +63,7 @@ async def show_storage(request: Request, depot: TheDepot) -> Response:
         links=depot.volume.links,
         as_it_is=_bar(content.listed, own=content.own, shared=content.shared, saved=content.saved),
         list=listing,
+        known=known,
         largest=[(row, _bar(most, own=row.own, shared=row.shared)) for row in largest],
     )
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.domain.commands import Command
+from app.domain.pasted import quantization_of
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _AGES = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
@@ -96,4 +97,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "full": full,
     "short": short,
     "command": command,
+    "quantization": quantization_of,
 }

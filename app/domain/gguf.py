@@ -92,6 +92,13 @@ def variants(files: Iterable[tuple[str, int]]) -> Sequence[Variant]:
     return sorted(found, key=lambda one: (*_place(one.quantization, _BEST_FIRST), one.path))
 
 
+def only(paths: Iterable[str]) -> Variant | None:
+    """Return the one model that files are, with its shards and its projector; None if there are others among them."""
+    files = [(path, 0) for path in paths]
+    found = variants(files) if all(path.lower().endswith(".gguf") for path, _ in files) else ()
+    return found[0] if len(found) == 1 else None
+
+
 def tagged(paths: Iterable[str], tag: str) -> Sequence[str]:
     """Return those of the models that `tag` means, in any case of letters: what comes first here, and is there.
 

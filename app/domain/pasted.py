@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from app.domain import other_programs
 from app.domain.errors import BadRequest
-from app.domain.gguf import Variant, tagged
+from app.domain.gguf import Variant, only, quantizations, tagged
 from app.domain.repositories import CARD, check_name, check_revision
 
 _HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"})
@@ -96,6 +96,13 @@ def paths_of(patterns: Sequence[str]) -> Sequence[str] | None:
     if not paths or any(set("*?[") & set(_ESCAPED.sub("", path)) for path in paths):
         return None
     return [_ESCAPED.sub(r"\1", path) for path in paths]
+
+
+def quantization_of(patterns: Sequence[str]) -> str:
+    """Return what patterns tell of the quantization that they select: its tag, or what they mention; empty if nothing."""
+    if variant := only(paths_of(patterns) or ()):
+        return variant.tag
+    return ",".join(dict.fromkeys(one for pattern in patterns for one in quantizations(pattern)))
 
 
 def choose(variants: Sequence[Mapping[str, Any]], tag: str) -> Mapping[str, Any]:

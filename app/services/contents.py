@@ -84,9 +84,9 @@ async def taken(connection: Reader, *, without: UUID | None, linked: bool) -> in
 async def largest(connection: Reader, limit: int, *, offset: int = 0, sort: str = "-size") -> Sequence[ModelShare]:
     """Return at most `limit` ready models without the first `offset`: the largest first, or as `sort` says.
 
-    Each with id, name, revision, model_size, `own` and `shared` bytes as in `Contents`.
+    Each with id, name, model_size, `own` and `shared` bytes as in `Contents`.
     """
-    ready = select(ModelRow.id, ModelRow.name, ModelRow.revision, ModelRow.model_size)
+    ready = select(ModelRow.id, ModelRow.name, ModelRow.model_size)
     ready = ready.where(ModelRow.status == ModelStatus.READY)
     top = ready.order_by(*_order(ModelRow, sort)).limit(limit).offset(offset).cte()
     columns = (FileRow.model_id, FileRow.sha256, func.max(FileRow.size).label("size"))

@@ -126,7 +126,6 @@ class ModelShare(Protocol):
 
     id: UUID
     name: str
-    revision: str
     model_size: int | None
     own: int
     shared: int

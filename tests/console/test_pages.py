@@ -42,6 +42,17 @@ def failed_model(api: Api) -> str:
     return model_id
 
 
+def test_models_of_one_name_are_told_apart_in_lists(api: Api, operator: User) -> None:
+    name = "zzz/told-apart"  # the first in one of the lists
+    for tag in ("Q4_K_M", "Q8_0"):
+        api.depot.create(name, include=["README.md", "LICENSE*", f"m-{tag}.gguf"])
+        api.carry_out()
+    for path in (f"/console?q={name}", "/console/storage?sort=-name"):
+        page = operator.client.get(path).text
+        assert ("m-Q8_0.gguf" in page, "m-Q8_0.gguf" in text_of(page)) == (True, False), "it is in the tooltip"
+        assert {"Q4_K_M", "Q8_0"} <= set(text_of(page).split())
+
+
 @pytest.mark.parametrize("path", [*PAGES, "/console/sign-in", "/console/nothing", f"/console/models/{UUID(int=7)}"])
 def test_every_page_runs_no_script_or_style_but_ours_and_is_kept_nowhere(operator: User, path: str) -> None:
     answer = operator.client.get(path)

@@ -13,8 +13,9 @@ from app.client.commands.options import epilog, patterns_argument, quiet_option,
 from app.client.depot import Depot, Json
 from app.client.exits import InTheWay, NotThere
 from app.client.following import check
-from app.client.names import find_model, is_id, matching, quantization, selection
+from app.client.names import find_model, is_id, matching, selection
 from app.client.progress import describe, percent
+from app.domain.pasted import quantization_of
 from app.domain.states import LISTED, PAUSED, ModelStatus
 from app.terminal import amount, give, print_json, say, size, table, when
 
@@ -62,7 +63,7 @@ def ls(depot: Depot, patterns: Sequence[str], status: str | None, *, quiet: bool
 def _table(models: Sequence[Json], *, wide: bool) -> None:
     """Print a line for each model; on a terminal also its age, and no patterns where the quantization tells it apart."""
     on_terminal = sys.stdout.isatty()
-    tags = [quantization(model) for model in models]
+    tags = [quantization_of(model["include"]) for model in models]
     alike = Counter((model["name"], model["revision"], tag) for model, tag in zip(models, tags, strict=True))
 
     def chosen(model: Json, tag: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.errors import BadRequest
 from app.domain.gguf import variants
-from app.domain.pasted import Pasted, include_of, paths_of, read
+from app.domain.pasted import Pasted, include_of, paths_of, quantization_of, read
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,17 @@ def test_patterns_with_other_wildcards_name_no_paths(patterns: tuple[str, ...]) 
 def test_a_model_in_one_file_is_selected_by_its_path() -> None:
     (found,) = variants([("m-Q8_0.gguf", 1)])
     assert list(include_of(found)) == ["m-Q8_0.gguf", "LICENSE*", "README.md"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "tag"),
+    [
+        (("LICENSE*", "README.md", "m-Q8_0.gguf", "mmproj-F16.gguf"), "Q8_0"),
+        (("Q4_K_M/m-Q4_K_M-?????-of-00002.gguf",), "Q4_K_M"),
+        (("*Q5_K_M*.gguf", "*Q6_K*.gguf"), "Q5_K_M,Q6_K"),
+        (("*.safetensors", "*.json"), ""),
+        ((), ""),
+    ],
+)
+def test_patterns_tell_the_quantization_that_they_select(patterns: tuple[str, ...], tag: str) -> None:
+    assert quantization_of(patterns) == tag
