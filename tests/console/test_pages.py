@@ -42,11 +42,11 @@ def failed_model(api: Api) -> str:
     return model_id
 
 
-def test_models_of_one_name_are_told_apart_in_lists(api: Api, operator: User) -> None:
+def test_models_of_one_name_are_told_apart_in_lists(site: Site, operator: User) -> None:
     name = "zzz/told-apart"  # the first in one of the lists
     for tag in ("Q4_K_M", "Q8_0"):
-        api.depot.create(name, include=["README.md", "LICENSE*", f"m-{tag}.gguf"])
-        api.carry_out()
+        site.api.depot.create(name, include=["README.md", "LICENSE*", f"m-{tag}.gguf"])
+        site.api.carry_out()
     for path in (f"/console?q={name}", "/console/storage?sort=-name"):
         page = operator.client.get(path).text
         assert ("m-Q8_0.gguf" in page, "m-Q8_0.gguf" in text_of(page)) == (True, False), "it is in the tooltip"
