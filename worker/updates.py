@@ -48,6 +48,7 @@ async def _look(context: WorkerContext, branch: Branch) -> bool:
     except Failed as error:
         log.info("whether a branch moved is not told", reason=error.message, **branch._asdict())
     except (DepotError, TimeoutError) as error:
-        log.info("the Hub can't be asked whether branches moved", reason=str(error), **branch._asdict())
+        reason = str(error) or "It does not answer in time."
+        log.info("the Hub can't be asked whether branches moved", reason=reason, **branch._asdict())
         return False
     return True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from app.db.clock import moment, now
@@ -21,7 +21,12 @@ from app.services.rows import ModelRecord, StandingModel
 from app.services.webhooks import Event
 
 _BRANCH = func.coalesce(ModelRow.follows, ModelRow.revision)
-_MOVES: ColumnElement[bool] = ModelRow.commit != _BRANCH
+_READY: tuple[ColumnElement[bool], ...] = (
+    ModelRow.status.expression == ModelStatus.READY,
+    ~ModelRow.deleting.expression,
+    # It was not asked for by its commit.
+    ModelRow.commit.expression != _BRANCH,
+)
 _LOOKED_AT = func.coalesce(ModelRow.looked_at, ModelRow.updated_at)
 """The download of a model looks, too: it asks the Hub which commit the revision is at."""
 
@@ -34,22 +39,25 @@ class Branch(NamedTuple):
 
 
 async def claim(connection: Writer, *, every: float) -> Branch | None:
-    """Return the branch that was looked up longest ago, over `every` seconds, which nobody else gets for that long."""
-    due = select(ModelRow.id).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting, _MOVES)
-    due = due.where(moment(-every) > _LOOKED_AT).order_by(_LOOKED_AT).limit(1).with_for_update(skip_locked=True)
-    mine = update(ModelRow).where(ModelRow.id == due.scalar_subquery()).values(looked_at=now())
-    row = (await connection.execute(mine.returning(ModelRow.name, _BRANCH))).one_or_none()
+    """Return the branch that was looked up longest ago, over `every` seconds, which nobody else gets for that long.
+
+    Return None if none is due, or if somebody else has just claimed it.
+    """
+    due = _LOOKED_AT.expression < moment(-every)
+    longest = select(ModelRow.name, _BRANCH).where(*_READY, due).order_by(_LOOKED_AT).limit(1)
+    row = (await connection.execute(longest)).one_or_none()
     if row is None:
         return None
     branch = Branch(*row)
-    await connection.execute(update(ModelRow).where(*_of(branch)).values(looked_at=now()))
-    return branch
+    mine = update(ModelRow).where(ModelRow.id.in_(_locked(branch, due))).values(looked_at=now())
+    claimed = (await connection.execute(mine.returning(ModelRow.id))).all()
+    return branch if claimed else None
 
 
 async def found(connection: Writer, branch: Branch, commit: str) -> None:
     """Write what a branch is at on the Hub. Once for each commit, tell of the models that have an update by that."""
     other = or_(ModelRow.latest.is_(None), ModelRow.latest != commit)
-    written = update(ModelRow).where(*_of(branch), other).values(latest=commit, looked_at=now())
+    written = update(ModelRow).where(ModelRow.id.in_(_locked(branch, other))).values(latest=commit, looked_at=now())
     rows = (await connection.execute(written.returning(ModelRow.id, ModelRow.commit))).all()
     for model_id, has in rows:
         if has != commit and await heir(connection, model_id) is None:
@@ -85,12 +93,7 @@ async def follow(connection: Writer, selection: Selection) -> StandingModel | No
     return cast("StandingModel | None", row)
 
 
-def _of(branch: Branch) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of its ready models."""
-    return (
-        ModelRow.name == branch.name,
-        _BRANCH.expression == branch.revision,
-        ModelRow.status == ModelStatus.READY,
-        ~ModelRow.deleting,
-        _MOVES,
-    )
+def _locked(branch: Branch, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """Return a query that locks the ready models of a branch, in one order: two workers never wait for each other."""
+    mine = (ModelRow.name == branch.name, _BRANCH.expression == branch.revision)
+    return select(ModelRow.id).where(*mine, *_READY, *conditions).order_by(ModelRow.id).with_for_update()

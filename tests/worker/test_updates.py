@@ -1,5 +1,6 @@
 """Branches that move on the Hub: each is looked up from time to time, told of once, and fetched beside what is kept."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -62,6 +63,18 @@ async def test_each_branch_is_claimed_once_in_an_interval_the_longest_due_first(
     ]
     await _age(database, {second: 2 * HOUR})
     assert await _claim(database) == Branch("acme/second", "main")
+
+
+@POSTGRESQL
+async def test_many_who_claim_and_write_a_branch_at_once_do_not_block_each_other(database: Database) -> None:
+    patterns = [(), ["a"], ["b"], ["c"], ["d"]]
+    held = [await _ready(database, _selection(include=include)) for include in patterns]
+    for commit in (NEWER, NEWEST):
+        await _age(database, dict.fromkeys(held, 2 * HOUR))
+        claims = await asyncio.gather(*(_claim(database) for _ in range(8)))
+        assert [one for one in claims if one] == [Branch(NAME, "main")]
+        await asyncio.gather(*(_found(database, commit) for _ in range(8)))
+        assert sorted(one for one in await _told(database) if one[1] == commit) == sorted((one, commit) for one in held)
 
 
 async def test_an_update_is_told_once_for_each_commit_and_not_if_a_model_holds_it(database: Database) -> None:
