@@ -5,18 +5,28 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
+
 _GOODBYE = 0.5
 """Seconds between the attempts to end a task."""
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `work` during the block."""
+    """Run `work` during the block. If an error ends it before, that is logged at once."""
     task = asyncio.create_task(work)
+    task.add_done_callback(_tell)
     try:
         yield
     finally:
         await cancel_and_wait(task, patience=_GOODBYE)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a part of the worker ended by a bug: restart the worker", exc_info=error)
 
 
 async def cancel_and_wait(task: asyncio.Task[None], *, patience: float) -> None:

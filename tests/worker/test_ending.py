@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from worker.ending import cancel_and_wait
+from structlog.testing import capture_logs
+
+from worker.ending import beside, cancel_and_wait
 
 
 async def test_a_task_that_missed_its_cancellation_is_cancelled_again() -> None:
@@ -51,3 +53,26 @@ async def _begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.create_task(work)
     await asyncio.sleep(0)
     return task
+
+
+async def test_work_beside_a_block_ends_with_it_and_an_error_is_told_at_once() -> None:
+    async def fails() -> None:
+        raise ValueError("a bug")
+
+    ended = []
+
+    async def goes_on() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("goes on")
+
+    with capture_logs() as logs:
+        async with beside(goes_on()), beside(fails()):
+            async with asyncio.timeout(5):
+                while not logs:  # noqa: ASYNC110  # the log has no event
+                    await asyncio.sleep(0)
+            assert ended == []
+    assert ended == ["goes on"]
+    (told,) = logs
+    assert (told["log_level"], str(told["exc_info"])) == ("error", "a bug")
