@@ -180,7 +180,7 @@ def test_a_detached_pull_is_waited_for_by_its_operation(shell: Shell) -> None:
         (("acme/unknown", "--token-stdin"), 10, "not-found: "),
         (("acme/there", "--revision", "v9"), 10, "not-found: "),
         (("acme/there", "--include", "*.gguf"), 12, "incorrect: "),
-        (("there",), 2, "owner/name"),
+        (("nobody-has-this",), 2, "neither the depot nor the Hub"),
         (("acme/there", "--token", TOKEN), 2, "--token"),
         (("acme/there", "--token-file", "/nowhere"), 2, "can't read /nowhere: No such file or directory\n"),
     ],
