@@ -34,6 +34,11 @@ def give(value: str) -> None:
     _write(shown(value) if sys.stdout.isatty() else value)
 
 
+def can_ask() -> bool:
+    """Return whether somebody can be asked, and sees what is printed."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
 def table(lines: Iterable[Sequence[object]], *, wide: bool = False, spare: tuple[str, ...] = ()) -> None:
     """Print `lines` in columns; the first line is the titles.
 

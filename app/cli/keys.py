@@ -10,7 +10,7 @@ import click
 
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import CannotGoOn, address_in, settings_in
-from app.client.commands.options import Group, data_option, epilog, json_option, wide_option
+from app.client.commands.options import Group, data_option, epilog, json_option, limit_option, wide_option
 from app.db.session import Reader, Writer
 from app.domain.errors import BadRequest
 from app.domain.keys import LONGEST_NAME, NameLimit, Role, hub_token, is_name, limit_to
@@ -186,14 +186,7 @@ def rotate(data: Path) -> None:
 
 @click.command(epilog=epilog("modeldepot audit", "modeldepot audit --key EXO0123456789abcdef01234567 --limit 1000"))
 @data_option
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 100_000),
-    metavar="NUMBER",
-    default=100,
-    show_default=True,
-    help="How many, at most.",
-)
+@limit_option(100)
 @click.option("--key", "key_id", metavar="ID", help="Only what was asked with this key.")
 @json_option
 @wide_option

@@ -10,7 +10,7 @@ import click
 from app.api import schemas
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import settings_in
-from app.client.commands.options import data_option, epilog, patterns_argument, quiet_option, wide_option
+from app.client.commands.options import data_option, epilog, limit_option, patterns_argument, quiet_option, wide_option
 from app.client.names import limit_of
 from app.db.session import Reader
 from app.domain.states import OperationState
@@ -40,14 +40,7 @@ _SPARE = ("ID", "RETRIES", "SINCE", "HELD BY")
     help="Those in this state.",
 )
 @click.option("--all", "every", is_flag=True, help="Those in any state.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 100_000),
-    metavar="NUMBER",
-    default=1000,
-    show_default=True,
-    help="How many, at most.",
-)
+@limit_option(1000)
 @click.option("--json", "as_json", is_flag=True, help="Print the API's objects, with more in them.")
 @quiet_option
 @wide_option

@@ -9,7 +9,7 @@ import click
 
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import settings_in
-from app.client.commands.options import Group, data_option, epilog, json_option, wide_option
+from app.client.commands.options import Group, data_option, epilog, json_option, limit_option, wide_option
 from app.db.session import Reader, Writer
 from app.services import webhooks as messages
 from app.services.rows import WebhookRecord
@@ -31,14 +31,7 @@ def webhooks() -> None:
 @webhooks.command("list", epilog=epilog("modeldepot webhooks list", "modeldepot webhooks list --undelivered --wide"))
 @data_option
 @click.option("--undelivered", is_flag=True, help="Only those that were not delivered.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 100_000),
-    metavar="NUMBER",
-    default=100,
-    show_default=True,
-    help="How many, at most.",
-)
+@limit_option(100)
 @wide_option
 @json_option
 def list_messages(data: Path, limit: int, *, undelivered: bool, wide: bool, as_json: bool) -> None:

@@ -1,6 +1,5 @@
 """Asks on a terminal which GGUF model of a repository is wanted, before all of them are fetched."""
 
-import sys
 from contextlib import suppress
 
 import click
@@ -13,11 +12,6 @@ from app.domain.errors import BadRequest
 from app.terminal import say, size, table
 
 _ALL = "all"
-
-
-def on_terminal() -> bool:
-    """Return whether somebody can be asked, and sees what is printed."""
-    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def chosen(depot: Depot, body: Json) -> Json:

@@ -1,6 +1,5 @@
 """Shared by the client commands: the depot to use, several names, completion, and following a model."""
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
@@ -19,7 +18,7 @@ from app.client.following import follow
 from app.client.names import MOST_NAMES
 from app.client.progress import Notes, display
 from app.local import default_data
-from app.terminal import CommandError, print_json, say, shown
+from app.terminal import CommandError, can_ask, print_json, say, shown
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -94,7 +93,7 @@ class Attempts:
 
 def ask_before_removal(kind: str, each: Collection[object]) -> None:
     """On a terminal, show what is to be removed, a line each, and ask for consent. Raises `CommandError` without it."""
-    if not each or not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    if not each or not can_ask():
         return
     say(*each, err=True)
     what = "it" if len(each) == 1 else f"these {len(each)} {kind}"

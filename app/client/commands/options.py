@@ -60,6 +60,18 @@ def patterns_argument(function: _Function) -> _Function:
     return click.argument("patterns", metavar="[PATTERN]...", nargs=-1)(function)
 
 
+def limit_option(default: int) -> Callable[[_Function], _Function]:
+    """Add `--limit`: the most rows of a list."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1, 100_000),
+        metavar="NUMBER",
+        default=default,
+        show_default=True,
+        help="How many, at most.",
+    )
+
+
 def wide_option(function: _Function) -> _Function:
     """Add `--wide`."""
     return click.option("--wide", is_flag=True, help="Cut and leave out nothing to fit the terminal.")(function)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from app.client.commands.choosing import chosen, on_terminal
+from app.client.commands.choosing import chosen
 from app.client.commands.common import Attempts, followed, with_depot
 from app.client.commands.hub import show_plan, together, wanted
 from app.client.commands.options import epilog
@@ -19,7 +19,7 @@ from app.client.names import selection
 from app.client.tokens import Token, find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
-from app.terminal import give, say
+from app.terminal import can_ask, give, say
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -92,7 +92,7 @@ def pull(
     for name in names:
         with attempts.of(name):
             bodies[name] = wanted(depot, name, revision, include, exclude, token.value if token else None)
-    if not (is_all or dry_run or as_json) and on_terminal():
+    if not (is_all or dry_run or as_json) and can_ask():
         for name, body in bodies.items():
             with attempts.of(name):
                 bodies[name] = chosen(depot, body)
