@@ -103,7 +103,7 @@ async def look_up(context: WorkerContext, branch: Branch, token: str | None = No
 async def _latest(context: WorkerContext, job_id: str, model_id: UUID, sealed: str | None) -> Mapping[str, Any]:
     async with context.database.read() as connection:
         model = await models.selection(connection, model_id)
-    branch = Branch(model.name, model.follows or model.revision)
+    branch = Branch(model.name, models.branch_of(model))
     return {"commit": await look_up(context, branch, _opened(context, job_id, sealed))}
 
 

@@ -32,7 +32,7 @@ async def look(depot: Depot, model_id: UUID, token: str | None = None) -> Look:
         model = await models.selection(connection, model_id)
     if model.commit is None:
         raise Conflict(f"Nobody knows yet which commit of {model.name!r} this is: ask again once it is downloading.")
-    branch = model.follows or model.revision
+    branch = models.branch_of(model)
     # A commit never moves.
     latest = model.commit if branch == model.commit else await depot.lookups.latest(model_id, token)
     return Look(model, branch, latest)

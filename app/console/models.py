@@ -167,7 +167,7 @@ async def _engines(
         return ([], []), []
     has_config = engines.CONFIG in paths
     config = await depot.volume.read(model.id, engines.CONFIG, _LARGEST_CONFIG) if has_config else None
-    elsewhere = engines.by_name(model.name, model.follows or model.revision, depot.address, paths, config)
+    elsewhere = engines.by_name(model.name, models.branch_of(model), depot.address, paths, config)
     return engines.to_serve(model.name, model.path, paths, config, endpoint=depot.s3_endpoint), elsewhere
 
 

@@ -8,6 +8,7 @@ from app.api.events import ModelState
 from app.console.words import duration, size
 from app.domain.states import PAUSED, ModelStatus
 from app.services import updates
+from app.services.models import branch_of
 from app.services.rows import ModelRecord
 
 DELETING = "deleting"
@@ -27,6 +28,8 @@ class Shown:
     """Time left, rate and bytes, while downloading; first what a narrow column must not cut off."""
     note: str
     """Why it waits, or why it failed and what to do about it."""
+    branch: str
+    """The branch, tag or commit that it was asked for by."""
     moved: str
     """That its branch is elsewhere on the Hub, if it is."""
     stage: str
@@ -44,6 +47,7 @@ def show(state: ModelState) -> Shown | None:
     status = DELETING if model.deleting else model.status.value
     paused = model.paused and state.under_way
     work = f"{operation.id} {operation.state}" if operation else "-"
+    branch = branch_of(model)
     stage = f"{status} {paused} {model.priority} {model.latest} {work}"
     return Shown(
         id=model.id,
@@ -52,7 +56,8 @@ def show(state: ModelState) -> Shown | None:
         word=PAUSED if paused else status,
         figures=_figures(model) if status == ModelStatus.DOWNLOADING else "",
         note=note or "",
-        moved=f"{model.follows or model.revision} has moved on the Hub" if updates.is_available(model) else "",
+        branch=branch,
+        moved=f"{branch} has moved on the Hub" if updates.is_available(model) else "",
         stage=stage,
         digest=blake2s(f"{stage} {tuple(model)} {note}".encode(), digest_size=6).hexdigest(),
     )

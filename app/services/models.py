@@ -67,6 +67,8 @@ SELECTED: tuple[Any, ...] = (
 """The columns of a `SelectedModel`."""
 STANDING: tuple[Any, ...] = (ModelRow.id, ModelRow.status, ModelRow.deleting, ModelRow.commit)
 """The columns of a `StandingModel`."""
+BRANCH = func.coalesce(ModelRow.follows, ModelRow.revision)
+"""The branch, tag or commit that a model was asked for by: an update is of a commit, and was asked for by a branch."""
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _LIST = select(*COLUMNS).order_by(ModelRow.created_at, ModelRow.id)
 _GET = select(*COLUMNS).where(ModelRow.id == bindparam("model_id"))
@@ -128,6 +130,11 @@ async def request_delete(
     return await operations.begin(
         connection, Command.DELETE_MODEL, model_id, model.name, deadline=deadline, request_id=request_id
     )
+
+
+def branch_of(model: SelectedModel | ModelRecord) -> str:
+    """Return the `BRANCH` of a model."""
+    return model.follows or model.revision
 
 
 async def selection(connection: Reader, model_id: UUID) -> SelectedModel:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import cast
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import bindparam, or_, select
 
 from app.db.session import Reader
 from app.db.tables import ModelRow
 from app.domain.keys import NameLimit
 from app.domain.states import ModelStatus
 from app.services.limits import within
-from app.services.models import SELECTED
+from app.services.models import BRANCH, SELECTED
 from app.services.rows import NamedModel
 
 MAIN = "main"
@@ -24,8 +24,7 @@ _MOST_COMBINED = 8
 """Selections of one commit of which every union has a commit: 255 of them. Of more, only all together and each alone."""
 _COLUMNS = (
     *(column for column in SELECTED if column is not ModelRow.revision),
-    # An update answers for the branch or tag that it follows.
-    func.coalesce(ModelRow.follows, ModelRow.revision).label("revision"),
+    BRANCH.label("revision"),
     ModelRow.downloaded,
     ModelRow.total,
     ModelRow.reason,

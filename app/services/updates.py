@@ -16,16 +16,15 @@ from app.db.tables import ModelRow
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus
 from app.services import webhooks
-from app.services.models import STANDING
+from app.services.models import BRANCH, STANDING
 from app.services.rows import ModelRecord, StandingModel
 from app.services.webhooks import Event
 
-_BRANCH = func.coalesce(ModelRow.follows, ModelRow.revision)
 _READY: tuple[ColumnElement[bool], ...] = (
     ModelRow.status.expression == ModelStatus.READY,
     ~ModelRow.deleting.expression,
     # It was not asked for by its commit.
-    ModelRow.commit.expression != _BRANCH,
+    ModelRow.commit.expression != BRANCH,
 )
 _LOOKED_AT = func.coalesce(ModelRow.looked_at, ModelRow.updated_at)
 """The download of a model looks, too: it asks the Hub which commit the revision is at."""
@@ -44,7 +43,7 @@ async def claim(connection: Writer, *, every: float) -> Branch | None:
     Return None if none is due, or if somebody else has just claimed it.
     """
     due = _LOOKED_AT.expression < moment(-every)
-    longest = select(ModelRow.name, _BRANCH).where(*_READY, due).order_by(_LOOKED_AT).limit(1)
+    longest = select(ModelRow.name, BRANCH).where(*_READY, due).order_by(_LOOKED_AT).limit(1)
     row = (await connection.execute(longest)).one_or_none()
     if row is None:
         return None
@@ -95,5 +94,5 @@ async def follow(connection: Writer, selection: Selection) -> StandingModel | No
 
 def _locked(branch: Branch, *conditions: ColumnElement[bool]) -> Select[Any]:
     """Return a query that locks the ready models of a branch, in one order: two workers never wait for each other."""
-    mine = (ModelRow.name == branch.name, _BRANCH.expression == branch.revision)
+    mine = (ModelRow.name == branch.name, BRANCH.expression == branch.revision)
     return select(ModelRow.id).where(*mine, *_READY, *conditions).order_by(ModelRow.id).with_for_update()
