@@ -1,5 +1,6 @@
 """Pages that list, add and delete deployments."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from app.domain.errors import Refusal
 from app.http.errors import status_of
 from app.services import deployments
 from app.services.deployments import Kind
+from app.services.rows import AcceptedOperation
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
@@ -54,14 +56,11 @@ async def ask_to_delete(request: Request, depot: TheDepot, deployment_id: Resour
 
 
 @router.post("/console/deployments/{id}/delete", operation_id="delete-deployment")
-async def delete(
-    request: Request, depot: TheDepot, session: TheSession, form: TheForm, deployment_id: ResourceId
-) -> Response:
+async def delete(request: Request, depot: TheDepot, form: TheForm, deployment_id: ResourceId) -> Response:
     if not is_sure(form):
         return see(request, f"/deployments/{deployment_id}/delete")
     try:
-        async with audited(request, depot, session.key, "delete-deployment") as act:
-            operation = await changes.delete_deployment(depot, act, deployment_id)
+        operation = await _forget(request, deployment_id)
     except Refusal as refusal:
         return await _list(request, depot, {}, refusal)
     return see(request, "/deployments", said=f"{operation.resource_name} is deleted.")
@@ -75,22 +74,26 @@ async def delete_many(request: Request, depot: TheDepot, session: TheSession, fo
     async with depot.database.read() as connection:
         rows = await deployments.get_many(connection, chosen, reach=session.key.limit)
 
-    async def remove(deployment_id: UUID) -> None:
-        async with audited(request, depot, session.key, "delete-deployment") as act:
-            act.resource_id = deployment_id
-            await changes.delete_deployment(depot, act, deployment_id)
-
     if rows and not is_sure(form):
         named = [(row.id, row.name, row.model_name) for row in rows]
         notes = ["What serves the models is not touched, but they may be deleted under it."]
         return ask(request, "deployment", named, action="delete", done="deleted", notes=notes, yes="Delete", back=back)
-    return see(request, back, said=await change_each([row.id for row in rows], remove, "deployment", "deleted"))
+    forget = partial(_forget, request)
+    return see(request, back, said=await change_each([row.id for row in rows], forget, "deployment", "deleted"))
 
 
 @router.get("/console/deployments/bulk")
 async def show(request: Request) -> Response:
     """For who is left at that address by a question."""
     return see(request, "/deployments")
+
+
+async def _forget(request: Request, deployment_id: UUID) -> AcceptedOperation:
+    """Delete a deployment. Raises `Refusal`."""
+    depot: Depot = request.app.state.depot
+    async with audited(request, depot, request.state.session.key, "delete-deployment") as act:
+        act.resource_id = deployment_id
+        return await changes.delete_deployment(depot, act, deployment_id)
 
 
 def _wanted(form: Form) -> dict[str, Any]:

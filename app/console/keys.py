@@ -1,6 +1,7 @@
 """Pages for operators that list, make and revoke API keys."""
 
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -58,43 +59,35 @@ async def ask_to_revoke(request: Request, depot: TheDepot, key: str) -> Response
     """Are you sure?"""
     operators_only(request)
     unlimited_only(request)
-    if not KEY_ID.fullmatch(key):
-        raise NotFound("There is no such key. The list shows those that there are.")
+    _check(key)
     async with depot.database.read() as connection:
         row = await keys.get(connection, key)
     return page(request, "revoke.html", row=row)
 
 
 @router.post("/console/keys/{key}/revoke", operation_id="revoke-key")
-async def revoke(request: Request, depot: TheDepot, session: TheSession, key: str) -> Response:
+async def revoke(request: Request, depot: TheDepot, key: str) -> Response:
     unlimited_only(request)
     try:
-        async with audited(request, depot, session.key, "revoke-key") as act:
-            if not KEY_ID.fullmatch(key):
-                raise NotFound("There is no such key. The list shows those that there are.")
-            await changes.revoke_key(depot, act, key)
+        await _shut_out(request, key)
     except Refusal as refusal:
         return await _list(request, depot, {}, refusal=refusal)
     return see(request, "/keys", said="The key is revoked.")
 
 
 @router.post("/console/keys/bulk", operation_id="revoke-key")
-async def revoke_many(request: Request, depot: TheDepot, session: TheSession, form: TheForm) -> Response:
+async def revoke_many(request: Request, depot: TheDepot, form: TheForm) -> Response:
     """Revoke those that are ticked, once it is sure."""
     unlimited_only(request)
     back = inside(form.get("back", "")) or "/keys"
     async with depot.database.read() as connection:
         rows = [row for row in await keys.get_many(connection, ticked(form)) if not row.revoked_at]
 
-    async def shut_out(key_id: str) -> None:
-        async with audited(request, depot, session.key, "revoke-key") as act:
-            act.other_key_id = key_id
-            await changes.revoke_key(depot, act, key_id)
-
     if rows and not is_sure(form):
         named = [(row.id, row.name or row.id, f"last used {ago(row.last_used_at)}") for row in rows]
         notes = ["They stop working within five seconds, for good: a revoked key cannot be brought back."]
         return ask(request, "key", named, action="revoke", done="revoked", notes=notes, yes="Revoke", back=back)
+    shut_out = partial(_shut_out, request)
     return see(request, back, said=await change_each([row.id for row in rows], shut_out, "key", "revoked"))
 
 
@@ -102,6 +95,20 @@ async def revoke_many(request: Request, depot: TheDepot, session: TheSession, fo
 async def show(request: Request) -> Response:
     """For who is left at that address by a question."""
     return see(request, "/keys")
+
+
+async def _shut_out(request: Request, key_id: str) -> None:
+    """Revoke a key. Raises `Refusal`."""
+    depot: Depot = request.app.state.depot
+    async with audited(request, depot, request.state.session.key, "revoke-key") as act:
+        _check(key_id)
+        act.other_key_id = key_id
+        await changes.revoke_key(depot, act, key_id)
+
+
+def _check(key_id: str) -> None:
+    if not KEY_ID.fullmatch(key_id):
+        raise NotFound("There is no such key. The list shows those that there are.")
 
 
 def _wanted(form: Form) -> dict[str, Any]:
