@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from app.domain import other_programs
 from app.domain.errors import BadRequest
 from app.domain.gguf import Variant, only, quantizations, tagged
-from app.domain.repositories import CARD, check_name, check_revision
+from app.domain.repositories import CARD, check_name, check_revision, without_card
 
 _HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"})
 _ADDRESS = re.compile(r"(?:https?://)?(?P<host>[^/]+)(?P<path>/.*)", re.IGNORECASE)
@@ -89,7 +89,7 @@ def include_of(variant: Variant) -> Sequence[str]:
 def paths_of(patterns: Sequence[str]) -> Sequence[str] | None:
     """Return the paths of weights that patterns name, shards one by one; None if there are other wildcards or none."""
     paths: list[str] = []
-    for pattern in (one for one in patterns if one not in CARD):
+    for pattern in without_card(patterns):
         shards = _SHARDS.search(pattern)
         numbers = range(1, int(shards["count"]) + 1) if shards else ()
         paths += [_SHARDS.sub(f"-{number:05}", pattern) for number in numbers] or [pattern]

@@ -44,7 +44,7 @@ class Selection:
     @property
     def without_card(self) -> "Selection":
         """The same without the patterns of `CARD`, if it has all of them and others."""
-        others = tuple(pattern for pattern in self.include if pattern not in CARD)
+        others = without_card(self.include)
         return replace(self, include=others) if others and len(self.include) - len(others) == len(CARD) else self
 
 
@@ -58,6 +58,11 @@ def select(name: str, revision: str, include: Sequence[str], exclude: Sequence[s
 def is_card(path: str) -> bool:
     """Return whether a file tells of a model beside its weights."""
     return any(fnmatchcase(path, pattern) for pattern in CARD)
+
+
+def without_card(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Return the patterns that are not of `CARD`."""
+    return tuple(pattern for pattern in patterns if pattern not in CARD)
 
 
 def check_name(name: str) -> None:

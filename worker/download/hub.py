@@ -26,7 +26,7 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from huggingface_hub.utils._xet import XetConnectionInfo, parse_xet_connection_info_from_headers
 
 from app.domain.errors import Failed, Reason, TryAgain
-from app.domain.repositories import CARD
+from app.domain.repositories import without_card
 from worker.download import listing
 from worker.download.client import TIMEOUT
 from worker.download.listing import MISSING, HubFile, is_missing_route, parsing
@@ -209,7 +209,7 @@ def _selected(
 
 def _is_card_only(chosen: Sequence[HubFile], include: Sequence[str]) -> bool:
     """Return whether a model was asked for by name with its card, and only the card is there."""
-    weights = [pattern for pattern in include if pattern not in CARD]
+    weights = without_card(include)
     if not weights or len(weights) == len(include):
         return False
     return not any(True for _ in _selected([file.path for file in chosen], weights, (), key=str))
