@@ -1,13 +1,11 @@
 """Builds the API process."""
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -50,6 +48,7 @@ from app.sealing import Sealer
 from app.settings import Settings, split, split_keys
 from app.storage import open_store
 from app.storage.base import Store
+from app.tasks import beside
 from app.wakeup import Wakeup, connect
 
 _ROUTERS = (
@@ -142,24 +141,12 @@ async def _opened(
         s3_endpoint=settings.s3_endpoint,
     )
     try:
-        async with _working(depot.broadcast.run(), keyring.run(), depot.pulls.run()):
+        async with beside(depot.broadcast.run()), beside(keyring.run()), beside(depot.pulls.run()):
             yield depot
     finally:
         await depot.pulls.flush()
         for opened in (depot.lookups, wakeup, depot.reads, database):
             await opened.close()
-
-
-@asynccontextmanager
-async def _working(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run that beside a block, and cancel it at its end."""
-    tasks = [asyncio.create_task(one) for one in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from arq.connections import ArqRedis
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from app.tasks import beside
 from app.wakeup import connect, deserialize, serialize
-from worker.ending import beside
 
 OPTIONS: Mapping[str, Any] = MappingProxyType(
     {

@@ -30,11 +30,11 @@ from app.settings import Settings, SettingsError, load, split_keys, split_webhoo
 from app.storage import open_store
 from app.storage.base import Store
 from app.storage.locations import is_bucket
+from app.tasks import beside, cancel_and_wait
 from app.terminal import shown
 from app.wakeup import Wakeup, connect
 from worker.commands.work import WorkerContext
 from worker.download.trust import CERTIFICATE, KEY, show
-from worker.ending import beside, cancel_and_wait
 from worker.lanes import RunnerOptions
 from worker.lookups import answering
 from worker.maintenance.changing import change_to_copy

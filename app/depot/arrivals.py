@@ -6,8 +6,8 @@ A row in the database, written every second, would cost more than it is worth: w
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
@@ -15,6 +15,8 @@ from uuid import UUID
 import structlog
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
+
+from app.tasks import beside
 
 _KEY = "modeldepot:arriving:"
 _LASTS = 10
@@ -73,15 +75,9 @@ class Arrivals:
         noted.arrival.files = [ArrivingFile(*one) for one in files]  # type: ignore[arg-type]  # as it came from JSON
         noted.rate, noted.noted_at = rate, time.monotonic()
 
-    @asynccontextmanager
-    async def telling(self) -> AsyncIterator[None]:
+    def telling(self) -> AbstractAsyncContextManager[None]:
         """Tell what is noted during the block."""
-        telling = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            telling.cancel()
-            await asyncio.wait([telling])
+        return beside(self._run())
 
     async def look(self, model_id: UUID) -> Arrival | None:
         """Return what a worker told last; None if there is nothing, or Redis does not answer."""

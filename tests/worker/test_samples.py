@@ -8,8 +8,8 @@ from app.db.session import Database
 from app.depot.volume import Volume
 from app.services import samples
 from app.storage.posix import PosixStore
+from app.tasks import beside
 from tests.processes import BUSY
-from worker.ending import beside
 from worker.metrics import WorkerMetrics
 from worker.samples import record
 

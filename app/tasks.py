@@ -26,7 +26,7 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 def _tell(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        log.error("a part of the worker ended by a bug: restart the worker", exc_info=error)
+        log.error("a part of this process ended by a bug: restart it", exc_info=error)
 
 
 async def cancel_and_wait(task: asyncio.Task[None], *, patience: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from worker.ending import beside, cancel_and_wait
+from app.tasks import beside, cancel_and_wait
 
 
 async def test_a_task_that_missed_its_cancellation_is_cancelled_again() -> None:
