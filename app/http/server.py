@@ -22,6 +22,9 @@ _HEADERS = [
 ]
 _GRACE = 7.0
 """Seconds that requests may take to end once the server stops."""
+_KEPT = 120
+"""Seconds that an idle connection is kept: longer than clients and proxies keep theirs (nginx 60, Go 90), or else a
+request that they send over it just as it is closed is lost."""
 _MOST_FILES = 65_536
 _OBJECTS = 10_000
 """New objects that trigger a garbage collection."""
@@ -69,6 +72,7 @@ def configured(
         headers=_HEADERS,
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
+        timeout_keep_alive=_KEPT,
         timeout_graceful_shutdown=cast("int", max(drain, _GRACE)),
         ssl_certfile=certificate,
         ssl_keyfile=key,

@@ -13,8 +13,10 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 
 from app.http.connection import MAX_HEAD, MAX_HEADERS
+from app.http.server import configured
 from tests import processes
 from tests.api.raw import BUSY, GET, POST, api_alone, connect, heard, is_refused
 from tests.api.test_signature import HEADERS, PATHS, QUERIES
@@ -206,3 +208,13 @@ def test_whatever_a_stranger_sends_is_refused_in_the_shape_of_all_errors(
     assert head.split()[1] in {b"400", b"401", b"403", b"404", b"405", b"429"}
     if method != b"HEAD":
         assert json.loads(body)["error"]
+
+
+def test_an_idle_connection_is_kept_longer_than_clients_and_proxies_keep_theirs() -> None:
+    """A request over a connection that is closed at that moment is lost, and nobody may send a DELETE again by itself."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """Is never asked."""
+
+    config = configured(app, drain=0, client_timeout=1, trusted_proxies=[], certificate=None, key=None)
+    assert config.timeout_keep_alive > 90
