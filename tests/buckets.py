@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -49,7 +50,7 @@ class Place:
 
     @property
     def objects(self) -> Objects:
-        return Objects(BUCKET, self.server.options)
+        return self.server.objects
 
     def clear(self) -> None:
         """Give back the disk space, of which the tests of downloads take gigabytes."""
@@ -68,6 +69,11 @@ class Server:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="s3-"))
         self.port = free_port()
         self.options = S3Options(f"http://127.0.0.1:{self.port}", access_key=_KEY, secret_key=_SECRET)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Its bucket, by one client: to make one takes as long as a hundred requests."""
+        return Objects(BUCKET, self.options)
 
     def __enter__(self) -> Self:
         self.prepare()
@@ -102,7 +108,7 @@ class Server:
 
     def answers(self) -> bool:
         try:
-            Objects(BUCKET, self.options).check()
+            self.objects.check()
         except OSError:
             return False
         return True

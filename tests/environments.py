@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 _CACHE = Path(__file__).parents[1] / ".cache"
+_INSTALL = Path(__file__).with_name("install")
 _PATIENCE = 600.0
 
 
@@ -31,8 +32,8 @@ def installed(name: str, *requirements: str) -> Path:
     home = _CACHE / name
 
     def make() -> None:
-        _run([sys.executable, "-m", "venv", str(home)])
-        _run([str(home / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *requirements])
+        _run([sys.executable, "-m", "venv", "--without-pip", str(home)])
+        _run([str(_INSTALL), str(home / "bin" / "python"), *requirements])
 
     _once(home, requirements, make)
     return home / "bin"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 _MAINS = {"app.cli": "app.cli.main", "worker.main": "worker.main"}
-_IMPORTED = [*_MAINS.values(), "app.cli.run"]
+_IMPORTED = [*_MAINS.values(), "app.cli.run", "tests.frozen"]
 
 
 class Process(Protocol):

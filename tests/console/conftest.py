@@ -26,7 +26,7 @@ class Site:
 
     def stranger(self) -> httpx2.Client:
         """Somebody with a browser who is not signed in."""
-        client = httpx2.Client(base_url=f"http://127.0.0.1:{self.api.depot.port}", timeout=30)
+        client = httpx2.Client(base_url=f"http://127.0.0.1:{self.api.depot.port}", timeout=30, verify=False)
         self._opened.append(client)
         return client
 

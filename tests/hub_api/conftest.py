@@ -59,7 +59,7 @@ class Kept:
     def ask(self, method: str, path: str, *, headers: dict[str, str] | None = None, **given: Any) -> httpx2.Response:
         """One request with a key; `path` is sent as it stands."""
         return httpx2.request(
-            method, self.depot.address(path), headers=CREDENTIALS | (headers or {}), timeout=30, **given
+            method, self.depot.address(path), headers=CREDENTIALS | (headers or {}), timeout=30, verify=False, **given
         )
 
     def get(self, path: str, **headers: str) -> httpx2.Response:
