@@ -12,6 +12,8 @@ from uuid import uuid4
 from app.storage.base import Attempt
 from app.storage.manifests import Manifest
 from app.storage.posix import PosixStore
+from tests.depot import Depot
+from tests.forking import ForkedDownload
 from tests.storage.attempts import LABEL
 from worker.download.protocol import (
     Bandwidth,
@@ -80,6 +82,8 @@ class Attempts:
         self.environment: dict[str, str] = {}
         self._trusted = {"SSL_CERT_FILE": hub.trust} if hub.trust else {}
         self.max_file_size: int | None = None
+        self.executed = False
+        """Whether its processes have a memory of their own."""
         self.attempting: type[Attempting] = Attempting
         self._fence = 0
         self._job: dict[str, Any] = {
@@ -111,7 +115,7 @@ class Attempts:
         bandwidth = Bandwidth(values.pop("bandwidth", 0))
         request = DownloadRequest(**values)
         environment = CLEAN | HUGGING_FACE | {"HF_ENDPOINT": request.endpoint} | self._trusted | self.environment
-        return self.attempting(request, bandwidth, environment, self.links, self.max_file_size)
+        return self.attempting(request, bandwidth, environment, self.links, self.max_file_size, executed=self.executed)
 
     def run(self, **job: Any) -> Outcome:
         with self.start(**job) as attempting:
@@ -160,19 +164,26 @@ class Attempting:
         environment: Mapping[str, str],
         links: Mapping[str, str],
         max_file_size: int | None,
+        *,
+        executed: bool,
     ) -> None:
+        self._executed = executed or max_file_size is not None
         self._said, self._environment, self._links = (bandwidth, request), environment, links
         self._limit = (
             [] if max_file_size is None else ["sh", "-c", f'ulimit -f {max_file_size // 512}; exec "$@"', "sh"]
         )
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            [*self._limit, sys.executable, "-m", "worker.download.main"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=dict(self._environment),
-        )
+        self.process: subprocess.Popen[bytes] | ForkedDownload
+        if Depot.forks and not self._executed:
+            self.process = ForkedDownload(self._environment)
+        else:
+            self.process = subprocess.Popen(
+                [*self._limit, sys.executable, "-m", "worker.download.main"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=dict(self._environment),
+            )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._begin(self.process.stdin, self.process.stdout)

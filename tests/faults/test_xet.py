@@ -73,6 +73,7 @@ def test_where_hf_xet_does_not_work_files_come_over_plain_http(
 ) -> None:
     (tmp_path / "hf_xet.py").write_text("raise ImportError('not on this platform')")
     engine.environment = {"PYTHONPATH": str(tmp_path)}
+    engine.executed = True
     assert engine.run(xet="on").done
     assert published(engine) == contents(repo)
     assert 0 <= hub.bytes_sent(MODEL) - 12 * MIB <= UNDER_WAY

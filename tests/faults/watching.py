@@ -5,6 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 from tests.faults.background import Background
+from tests.forking import DOWNLOADS
 from tests.processes import family, parent_of, said
 
 _PROC = Path("/proc")
@@ -12,7 +13,7 @@ _PROC = Path("/proc")
 
 def children(pid: int) -> list[int]:
     """The download processes that a worker has, without what forks them."""
-    return [child for child in family(pid)[1:] if forked(child) and parent_of(child) != pid]
+    return [child for child in family(pid)[1:] if forked(child) and forked(parent_of(child))]
 
 
 def writers(storage: Path) -> dict[str, set[int]]:
@@ -34,7 +35,7 @@ def writers(storage: Path) -> dict[str, set[int]]:
 
 def forked(pid: int) -> bool:
     """Whether it is a download's process, or what forks them."""
-    return "worker.download.forkserver" in said(pid, "cmdline")
+    return "worker.download.forkserver" in said(pid, "cmdline") or said(pid, "comm").strip() == DOWNLOADS
 
 
 class Overlaps(Background):
