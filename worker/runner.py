@@ -23,12 +23,12 @@ from worker.heartbeat import LeaseHeartbeat
 from worker.lanes import Lane, Lanes, RunnerOptions
 from worker.maintenance.dead import give_up_dead
 from worker.maintenance.orphans import tidy
-from worker.maintenance.sweeps import forget, sweep
+from worker.maintenance.sweeps import expire, forget
 from worker.metrics import Outcome
 
 _LONGEST_BACKOFF = 300.0
 _TIDY_EVERY = 12
-"""Polls between two passes over all models in error and the whole storage: a minute by default."""
+"""Polls between two passes over what is old and the whole storage: a minute by default."""
 _LAST_WORD = 5.0
 """Seconds that a stopping worker waits for the database; without its update the lease runs out by itself."""
 _STORE_AWAY = 15.0
@@ -88,6 +88,9 @@ class Runner:
         if not self._dead_are_gone:
             await give_up_dead(self._context.database, self._presence)
             self._dead_are_gone = True
+        async with self._context.database.read() as connection:
+            if not await leases.are_due(connection):
+                return
         for lane in self._lanes:
             # While a slot for any size is free, an operation goes there: it needn't be put back for its size.
             while lane.has_free_slot and not (lane is self._lanes.small and self._lanes.models.has_free_slot):
@@ -214,7 +217,7 @@ class Runner:
     async def _sweep(self) -> None:
         for look in count():
             await self._or_log(self._announce(fresh=look == 0))
-            await self._or_log(sweep(self._context.database, self._options))
+            await self._or_log(expire(self._context.database))
             if look % _TIDY_EVERY == 0:
                 if self._context.database.ballast:
                     await asyncio.to_thread(self._context.database.ballast.keep)

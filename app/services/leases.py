@@ -38,6 +38,7 @@ from app.services.queue import PAUSED
 
 _OF_MODEL = select(ModelRow.priority).where(ModelRow.id == OperationRow.resource_id).scalar_subquery()
 _PRIORITY = func.coalesce(_OF_MODEL, 0)
+_ARE_DUE = select(exists().where(PENDING, ~OperationRow.paused, ~is_later(OperationRow)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class Claim:
     """The number of consecutive leases without progress, including this one."""
     sealed_token: str | None
     request_id: str | None
+
+
+async def are_due(connection: Reader) -> bool:
+    """Return whether operations are due. A `claim` tells more, but is a transaction: on SQLite one at a time."""
+    return bool((await connection.execute(_ARE_DUE)).scalar_one())
 
 
 async def claim(

@@ -84,6 +84,7 @@ class _Forked(Attempting):
         until(self._has_ended, lambda: "the download's process did not end")
         self._line.send(MESSAGE.pack(1, signal.SIGKILL))  # it is forgotten, and counts as its parent's
         self._line.shutdown(socket.SHUT_WR)
+        assert isinstance(self.process, subprocess.Popen)
         cost = _ended(self.process, began)
         return Cost(wall, cost.cpu - self._before, cost.memory, cost.switches)
 

@@ -283,4 +283,4 @@ def test_workers_forget_the_audit_of_long_ago(start_depot: StartDepot) -> None:
     depot = start_depot(audit_retention=0.5)
     assert depot.client.delete(f"/ai/model/{uuid4()}").status_code == 404
     # With the refusal goes the record of the key that was there from the start.
-    until(lambda: bool(re.search(r'"audit": [1-9]\d*, "event": "swept"', depot.logs())), depot.logs)
+    until(lambda: bool(re.search(r'"audit": [1-9]\d*, "event": "forgot what is old"', depot.logs())), depot.logs)

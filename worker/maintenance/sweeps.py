@@ -15,26 +15,27 @@ _AT_ONCE = 200
 _LATE = 20
 """Operations that one transaction ends: each takes several statements, so some milliseconds."""
 _STEPS = 25
-"""Most transactions of one kind in a row: a worker has to announce itself in between. The rest is for the next poll."""
+"""Most transactions of one kind in a row: a worker has to announce itself in between. The rest is for the next pass."""
 _PAUSE = 0.1
 """Seconds between two of them: who waits for SQLite's lock looks for it every tenth of a second."""
 
 log = structlog.get_logger()
 
 
-async def sweep(database: Database, options: RunnerOptions) -> None:
-    """Time out operations, and delete what was kept for long enough."""
-    expired = await _in_steps(database, operations.expire, _LATE)
+async def expire(database: Database) -> None:
+    """Time out operations that are overdue."""
+    if expired := await _in_steps(database, operations.expire, _LATE):
+        log.info("timed operations out", operations=expired)
+
+
+async def forget(database: Database, options: RunnerOptions) -> None:
+    """Delete what was kept for long enough, models that failed at once, and deployments whose pulls have stopped."""
     purged = await _in_steps(database, partial(operations.purge, retention=options.retention))
     forgotten = await _in_steps(database, partial(audit.purge, retention=options.audit_retention))
     await _in_steps(database, sessions.purge)
     await _in_steps(database, partial(webhooks.purge, retention=options.webhook_retention))
-    if expired or purged or forgotten:
-        log.info("swept", expired=expired, purged=purged, audit=forgotten)
-
-
-async def forget(database: Database, options: RunnerOptions) -> None:
-    """Delete models that failed at once, and deployments that pulls declared and that pull no more."""
+    if purged or forgotten:
+        log.info("forgot what is old", operations=purged, audit=forgotten)
     if dismissed := await _in_steps(database, partial(models.dismiss, retention=options.error_retention)):
         log.info("forgot models that failed before a byte arrived", models=dismissed)
     if expired := await _in_steps(database, partial(declarations.expire, unseen=options.deployment_expiry)):
