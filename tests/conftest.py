@@ -41,8 +41,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not EVERY:
         names = {item.nodeid for item in items}
-        spared = [item for item in items if _of_other_database(item) in names]
-        items[:] = [item for item in items if _of_other_database(item) not in names]
+        spared = [item for item in items if item.get_closest_marker("nightly") or _of_other_database(item) in names]
+        items[:] = [item for item in items if item not in spared]
         config.hook.pytest_deselected(items=spared)
     _mix(items)
 

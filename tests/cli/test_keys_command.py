@@ -13,8 +13,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import insert
 
+from app.cli.main import main
 from app.db.clock import now
 from app.db.migrate import upgrade
 from app.db.session import open_database
@@ -41,6 +43,13 @@ def settings(database_url: str, tmp_path: Path) -> dict[str, str]:
 
 
 def modeldepot(settings: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    """How it ends in this process, which takes a tenth of the time."""
+    others = dict.fromkeys(name for name in os.environ if name.startswith("DEPOT_"))
+    result = CliRunner(env=others | dict(settings)).invoke(main, words)
+    return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
+
+
+def executed(settings: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "app.cli", *words]
     return subprocess.run(
         command, env=_CLEAN | dict(settings), capture_output=True, text=True, timeout=120, check=False
@@ -58,12 +67,12 @@ def made(settings: Mapping[str, str], *words: str) -> tuple[str, str]:
 
 def test_a_key_is_made_shown_once_listed_and_revoked(settings: dict[str, str]) -> None:
     key_id, secret = made(settings, "--name", "ci", "--role", "reader", "--expires", "90d")
-    listed = modeldepot(settings, "key", "list").stdout
+    listed = executed(settings, "key", "list").stdout
     assert key_id.startswith("EXO")
     assert [key_id, "ci", "reader"] == listed.splitlines()[1].split()[:3]
     assert secret not in listed
-    assert modeldepot(settings, "key", "revoke", key_id).returncode == 0
-    again = modeldepot(settings, "key", "revoke", key_id)
+    assert executed(settings, "key", "revoke", key_id).returncode == 0
+    again = executed(settings, "key", "revoke", key_id)
     assert (again.returncode, again.stderr.count("\n")) == (5, 1)
     assert key_id in again.stderr
 
@@ -200,7 +209,7 @@ def test_the_audit_is_shown_newest_last_and_by_key(settings: dict[str, str], dat
 
 
 def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
-    nowhere = modeldepot({"DEPOT_DATA": str(tmp_path)}, "key", "list")
+    nowhere = executed({"DEPOT_DATA": str(tmp_path)}, "key", "list")
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
     empty = {
         "DEPOT_DATABASE_URL": f"sqlite:///{tmp_path / 'empty.sqlite3'}",
@@ -208,8 +217,8 @@ def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
         "DEPOT_STORAGE": str(tmp_path),
         "DEPOT_SECRET_KEY": new_key(),
     }
-    not_migrated = modeldepot(empty, "key", "list")
+    not_migrated = executed(empty, "key", "list")
     assert (not_migrated.returncode, not_migrated.stderr.count("\n")) == (1, 1), not_migrated.stderr
     assert "modeldepot migrate" in not_migrated.stderr
     upgrade(empty["DEPOT_DATABASE_URL"])
-    assert modeldepot(empty, "key", "list").returncode == 0
+    assert executed(empty, "key", "list").returncode == 0

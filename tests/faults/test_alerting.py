@@ -216,6 +216,7 @@ def test_every_alert_fires_by_its_cause(
     assert tried == set(re.findall(r"alert: (\w+)", _RULES.read_text()))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_object_store_that_fails_is_told(start_depot: StartDepot, bucket: Place, tmp_path: Path) -> None:
     with Storefront(bucket.server.port) as front:

@@ -13,8 +13,11 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "15"))
 
 @pytest.mark.parametrize(
     ("database", "seed", "kind"),
-    [("sqlite", 11, Chaos), ("postgresql", 12, Chaos), ("postgresql", 13, BucketChaos)],
-    ids=["sqlite", "postgresql", "bucket"],
+    [
+        pytest.param("sqlite", 11, Chaos, id="sqlite"),
+        pytest.param("postgresql", 12, Chaos, id="postgresql"),
+        pytest.param("postgresql", 13, BucketChaos, id="bucket", marks=pytest.mark.nightly),
+    ],
 )
 def test_nothing_is_lost_and_nothing_happens_twice_while_everything_is_killed(
     database: str, seed: int, kind: type[Chaos], tmp_path: Path

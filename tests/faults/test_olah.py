@@ -45,6 +45,7 @@ def engine_for(mirror: Mirror, tmp_path: Path) -> StartEngine:
     return lambda name: Engine(mirror.olah, tmp_path / "storage", name, stall_window=_SLOW)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_depot_fetches_whole_repositories_through_it(mirror: Mirror, start_depot: StartDepot) -> None:
     repo = mirror.hub.add("acme/whole", FILES)

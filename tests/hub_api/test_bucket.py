@@ -16,6 +16,7 @@ import pytest
 
 from app.storage.base import Attempt
 from tests.buckets import SERVERS, Place, Server
+from tests.clients.test_hub_clients import VERSIONS
 from tests.conftest import STORES, StartDepot, migrated
 from tests.depot import CREDENTIALS, KEY, SECRET
 from tests.environments import python_environment
@@ -176,14 +177,14 @@ def test_only_what_was_published_is_sent_also_after_a_repair(start: StartShelf) 
 
 
 @SQLITE
-@pytest.mark.parametrize("version", ["own", "0.36"])
+@pytest.mark.parametrize("version", ["own", "0.36.2"])
 def test_huggingface_hub_follows_a_redirect_to_the_store(start: StartShelf, tmp_path: Path, version: str) -> None:
     shelf = start(files_redirect="on")
     code = "print(json.dumps(h.snapshot_download(given['name'])))"
     if version == "own":
         folder = python(shelf.depot, tmp_path, code, name=NAME)
     else:
-        bin_ = python_environment("huggingface_hub-0.36", "huggingface_hub>=0.36,<0.37")
+        bin_ = python_environment(f"huggingface_hub-{version}", *VERSIONS[version])
         script = f"import json, huggingface_hub as h; given = {{'name': {NAME!r}}}; {code}"
         words = [str(bin_ / "python"), "-c", script]
         out = subprocess.run(
