@@ -33,6 +33,9 @@ _LOCK_WAIT = 10.0
 """Seconds that a statement waits for SQLite's write lock."""
 _SILENCE = 2.0
 """Seconds that PostgreSQL has, after the statement timeout, to report it; then the connection counts as dead."""
+_FROZEN = 10.0
+"""Seconds after which PostgreSQL ends a transaction in which nothing is asked, and with it the connection: a process that
+is frozen in between would keep the rows that it locked from all others."""
 _KEPT = 1
 """Connections that a process keeps for itself, besides those in the pool."""
 
@@ -159,7 +162,11 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
         _prepare_sqlite(reader, write=False)
         file = url.database
         return Database(writer, reader, Ballast(Path(f"{file}.ballast")) if file and file != ":memory:" else None)
-    server_settings = {"application_name": "modeldepot", "statement_timeout": str(int(statement_timeout * 1000))}
+    server_settings = {
+        "application_name": "modeldepot",
+        "statement_timeout": str(int(statement_timeout * 1000)),
+        "idle_in_transaction_session_timeout": str(int(_FROZEN * 1000)),
+    }
     common: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,

@@ -283,7 +283,8 @@ def _take_the_leases(depot: Depot, hub: Hub) -> None:
         taken[0] += by_hand.run(depot.environment["DEPOT_DATABASE_URL"], by_hand.claim) is not None
         return taken[0] == _SLOTS
 
-    until(taken_over, depot.logs, 30)
+    # It may have been paused in a transaction, whose rows are locked until the database ends it.
+    until(taken_over, depot.logs)
     worker.send_signal(signal.SIGCONT)
     hub.total_rate = None
 

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from sqlalchemy import text
 
+from app.db import session
 from app.db.errors import DatabaseUnreachable
 from app.db.session import PersistentReader, Reader, open_database
 from tests.by_hand import plain
@@ -41,3 +42,25 @@ async def test_a_silent_connection_is_given_up_and_replaced(database_url: str) -
             os.kill(pid, signal.SIGCONT)
     await kept.close()
     await database.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_who_is_frozen_in_a_transaction_keeps_nothing_from_others(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_FROZEN", 0.2)
+    frozen, other = open_database(database_url), open_database(database_url)
+    lock = text("SELECT pg_advisory_xact_lock(1)")
+
+    async def freeze() -> None:
+        async with frozen.begin() as connection:
+            await plain(connection).execute(lock)
+            async with asyncio.timeout(20), other.begin() as theirs:
+                await plain(theirs).execute(lock)
+            await plain(connection).execute(text("SELECT 1"))
+
+    with pytest.raises(DatabaseUnreachable):
+        await freeze()
+    assert await _backend(frozen.begin)
+    await frozen.close()
+    await other.close()
