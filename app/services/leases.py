@@ -38,7 +38,9 @@ from app.services.queue import PAUSED
 
 _OF_MODEL = select(ModelRow.priority).where(ModelRow.id == OperationRow.resource_id).scalar_subquery()
 _PRIORITY = func.coalesce(_OF_MODEL, 0)
-_ARE_DUE = select(exists().where(PENDING, ~OperationRow.paused, ~is_later(OperationRow)))
+_DUE = select(OperationRow.id).where(PENDING, ~OperationRow.paused, ~is_later(OperationRow))
+# In the order of the queue: PostgreSQL would look for one among all that ended, too.
+_ANY_DUE = _DUE.order_by(OperationRow.place, OperationRow.due_at).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Claim:
 
 async def are_due(connection: Reader) -> bool:
     """Return whether operations are due. A `claim` tells more, but is a transaction: on SQLite one at a time."""
-    return bool((await connection.execute(_ARE_DUE)).scalar_one())
+    return (await connection.execute(_ANY_DUE)).first() is not None
 
 
 async def claim(

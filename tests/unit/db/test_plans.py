@@ -18,7 +18,7 @@ from app.depot.metrics import ApiMetrics
 from app.depot.readiness import Readiness
 from app.depot.volume import Volume
 from app.domain.states import ModelStatus, OperationState
-from app.services import catalogue, contents, fetches, history, lists, operations
+from app.services import catalogue, contents, fetches, history, leases, lists, operations
 from app.services.catalogue import Search
 from app.storage.posix import PosixStore
 from app.wakeup import Wakeup, connect
@@ -89,6 +89,13 @@ async def test_with_very_many_rows_what_is_asked_all_the_time_goes_by_the_indexe
     with _asked(crowded) as claim:
         assert await by_hand.claim(crowded) is not None
     plan = await _plan(crowded, claim)
+    assert "ix_operations_queue" in plan
+    assert not _scans(plan), plan
+
+    with _asked(crowded) as look:
+        async with crowded.read() as connection:
+            assert await leases.are_due(connection)
+    plan = await _plan(crowded, look)
     assert "ix_operations_queue" in plan
     assert not _scans(plan), plan
 

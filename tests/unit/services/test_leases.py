@@ -39,6 +39,27 @@ async def test_only_commands_that_are_asked_for_are_granted(database: Database) 
         assert await leases.claim(connection, "w", lease=30, commands=[Command.DELETE_MODEL]) is None
 
 
+async def test_whoever_looks_is_told_that_something_is_due_while_a_claim_would_be_granted(database: Database) -> None:
+    async def are_due(**changes: Any) -> bool:
+        async with database.begin() as connection:
+            if changes:
+                await connection.execute(update(OperationRow).values(**changes))
+        async with database.read() as connection:
+            return await leases.are_due(connection)
+
+    assert not await are_due()
+    await by_hand.create(database, "acme/model")
+    assert await are_due()
+    assert not await are_due(paused=True)
+    assert await are_due(paused=False)
+    assert await by_hand.claim(database) is not None
+    assert not await are_due()
+    # Its lease runs out.
+    assert await are_due(due_at=now(-1.0))
+    assert await by_hand.carry_out(database)
+    assert not await are_due()
+
+
 async def test_many_who_claim_at_once_never_get_the_same(database: Database) -> None:
     made = {(await by_hand.create(database, f"acme/model-{number}")).id for number in range(40)}
 
