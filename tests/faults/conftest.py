@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils._http import default_client_factory, set_client_factory
 
 from tests.fakehub.certificates import Certificates
 from tests.fakehub.hub import Content, Files, Hub, Repo, Synthetic
@@ -53,6 +54,13 @@ def repo(hub: Hub) -> Repo:
 @pytest.fixture
 def engine(hub: Hub, repo: Repo, tmp_path: Path) -> Engine:
     return Engine(hub, tmp_path / "storage", repo.name)
+
+
+@pytest.fixture
+def client_of_its_own() -> Iterator[None]:
+    """Gives huggingface_hub its own client back, after a test in this process that made it one of a download's."""
+    yield
+    set_client_factory(default_client_factory)
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def test_a_content_store_inside_is_refused(hub: Hub, named: Engine, inside: tupl
         listener.accept()
 
 
+@pytest.mark.usefixtures("client_of_its_own")
 def test_a_name_that_leads_inside_only_when_it_is_connected_to(
     inside: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,7 @@ def test_links_to_the_next_page_are_asked_of_the_endpoint(hub: Hub, repo: Repo, 
         assert {request.authorization for request in hub.requests if request.origin != "hub"} <= {None}
 
 
+@pytest.mark.usefixtures("client_of_its_own")
 @pytest.mark.parametrize("header", ["Link", "X-Xet-Refresh-Route"])
 def test_a_token_for_the_content_store_is_asked_of_the_endpoint(hub: Hub, header: str) -> None:
     """Whatever route an answer names: hf_xet takes it over, to ask again there with the caller's token."""
