@@ -22,6 +22,8 @@ StartDepot = Callable[..., Depot]
 _TESTS = Path(__file__).parent
 _SLOW = {"faults", "clients"}
 """The folders with the files that take longest."""
+_LONG = {"test_up.py", "test_uploads.py", "test_webhooks.py"}
+"""Files that take a minute or more, and would begin last: three of four processes would wait for one."""
 EVERY = os.environ.get("DEPOT_TESTS") == "all"
 """Whether tests of whole depots run on every database and every object store, as they do nightly."""
 STORES = list(EVERY_SERVER) if EVERY else ["versitygw"]
@@ -63,7 +65,7 @@ def _mix(items: list[pytest.Item]) -> None:
     for path in dict.fromkeys(item.path for item in items):
         files.setdefault(path.relative_to(_TESTS).parts[0], []).append(path)
     ranks = {
-        path: place / len(paths) * (0.7 if folder in _SLOW else 1.0)
+        path: place / len(paths) * (0.5 if path.name in _LONG else 0.7 if folder in _SLOW else 1.0)
         for folder, paths in files.items()
         for place, path in enumerate(paths)
     }
