@@ -13,6 +13,8 @@ from tests.faults.engine import UNDER_WAY, Engine
 from tests.faults.olah import Olah, install
 from worker.download.protocol import Failure
 
+pytestmark = pytest.mark.nightly
+
 TOKEN, OTHER = "hf_planted", "hf_planted_too"
 _SLOW = 30.0
 """Seconds that it may take over an answer on a busy machine: it asks the Hub several things for each."""
@@ -45,7 +47,6 @@ def engine_for(mirror: Mirror, tmp_path: Path) -> StartEngine:
     return lambda name: Engine(mirror.olah, tmp_path / "storage", name, stall_window=_SLOW)
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_depot_fetches_whole_repositories_through_it(mirror: Mirror, start_depot: StartDepot) -> None:
     repo = mirror.hub.add("acme/whole", FILES)
