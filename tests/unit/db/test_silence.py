@@ -50,17 +50,19 @@ async def test_who_is_frozen_in_a_transaction_keeps_nothing_from_others(
 ) -> None:
     monkeypatch.setattr(session, "_FROZEN", 0.2)
     frozen, other = open_database(database_url), open_database(database_url)
-    lock = text("SELECT pg_advisory_xact_lock(1)")
+    lock, taken = text("SELECT pg_advisory_xact_lock(1)"), []
 
     async def freeze() -> None:
         async with frozen.begin() as connection:
             await plain(connection).execute(lock)
             async with asyncio.timeout(20), other.begin() as theirs:
                 await plain(theirs).execute(lock)
+                taken.append(True)
             await plain(connection).execute(text("SELECT 1"))
 
     with pytest.raises(DatabaseUnreachable):
         await freeze()
+    assert taken
     assert await _backend(frozen.begin)
     await frozen.close()
     await other.close()
