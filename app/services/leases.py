@@ -38,9 +38,9 @@ from app.services.queue import PAUSED
 
 _OF_MODEL = select(ModelRow.priority).where(ModelRow.id == OperationRow.resource_id).scalar_subquery()
 _PRIORITY = func.coalesce(_OF_MODEL, 0)
-_DUE = select(OperationRow.id).where(PENDING, ~OperationRow.paused, ~is_later(OperationRow))
+_DUE = (PENDING, ~OperationRow.paused, ~is_later(OperationRow))
 # In the order of the queue: PostgreSQL would look for one among all that ended, too.
-_ANY_DUE = _DUE.order_by(OperationRow.place, OperationRow.due_at).limit(1)
+_FIRST_DUE = select(OperationRow.id).where(*_DUE).order_by(OperationRow.place, OperationRow.due_at).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Claim:
 
 async def are_due(connection: Reader) -> bool:
     """Return whether operations are due. A `claim` tells more, but is a transaction: on SQLite one at a time."""
-    return (await connection.execute(_ANY_DUE)).first() is not None
+    return (await connection.execute(_FIRST_DUE)).first() is not None
 
 
 async def claim(
@@ -127,8 +127,7 @@ def _due(commands: tuple[Command, ...], *, sized: bool) -> ScalarSelect[UUID]:
         other.lease_owner.is_not(None),
         is_later(other),
     )
-    due = (PENDING, ~OperationRow.paused, ~is_later(OperationRow), ~occupied, ~is_held_up())
-    conditions = [*due, OperationRow.command.in_(commands)]
+    conditions = [*_DUE, ~occupied, ~is_held_up(), OperationRow.command.in_(commands)]
     if sized:
         fits = or_(ModelRow.total.is_(None), ModelRow.total <= bindparam("small"))
         conditions.append(exists().where(ModelRow.id == OperationRow.resource_id, fits))
