@@ -48,6 +48,8 @@ async def test_very_many_rows_are_swept_in_small_transactions(database: Database
     async with database.read() as connection:
         overdue = select(func.count()).where(OperationRow.state == OperationState.TIMEOUT)
         assert (await connection.execute(overdue)).scalar_one() == _MANY
+        models = select(func.count()).where(ModelRow.status == ModelStatus.ERROR)
+        assert (await connection.execute(models)).scalar_one() == 2 * _MANY
     with _changed(database) as changed:
         await sweeps.forget(database, _OPTIONS)
     assert max(changed) <= 200, changed
