@@ -39,6 +39,15 @@ def processes() -> list[int]:
     return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
 
 
+def opened(pid: int) -> list[str]:
+    """What a process has open: a path, or a kind and a number, such as `socket:[123]`. What it closes meanwhile is not told."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(entry.readlink()))
+    return found
+
+
 def alive(pid: int) -> bool:
     """Whether it runs or is stopped; one that has ended and only waits for its parent does not."""
     return _fields(pid)[:1] not in ([], ["Z"], ["X"])

@@ -12,7 +12,7 @@ import pytest
 from tests.api.files import Process
 from tests.fakehub.certificates import Certificates
 from tests.juicefs import two_mounts
-from tests.processes import until
+from tests.processes import opened, until
 
 _BLOCK = 4 << 20
 """Bytes that JuiceFS keeps in one object of its own."""
@@ -47,8 +47,7 @@ def test_a_read_error_closes_the_connection_short_and_is_told(folder: Path, tmp_
         assert (line["path"], line["error"]) == ("/broken", os.strerror(5))
         assert len(cut.value.partial) <= line["offset"] <= _SOUND * _BLOCK
         assert _content(server.port, "sound", tls=tls) == (folder / "sound").read_bytes()
-        opened = Path(f"/proc/{server.process.pid}/fd")
-        assert not [entry for entry in opened.iterdir() if "files" in str(entry.readlink())]
+        assert not [name for name in opened(server.process.pid) if "files" in name]
 
 
 def _content(port: int, name: str, *, tls: bool) -> bytes:

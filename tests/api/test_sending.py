@@ -19,7 +19,7 @@ from app.http.sendfile import THREADS, ClientGone, until_writable
 from tests.api.files import Process
 from tests.api.raw import connect
 from tests.fakehub.certificates import Certificates
-from tests.processes import BUSY, until
+from tests.processes import BUSY, opened, until
 
 _MIB = 1 << 20
 _LARGE = 48 * _MIB
@@ -167,17 +167,11 @@ def test_slow_clients_hold_no_threads_and_nobody_up(server: Process, folder: Pat
 def _is_clean(server: Process) -> None:
     """Nothing is left of any request: the process has the descriptors that it had, or fewer."""
 
-    def files() -> list[str]:
-        return [str(entry.readlink()) for entry in Path(f"/proc/{server.process.pid}/fd").iterdir()]
-
     def clean() -> bool:
-        try:
-            found = files()
-        except FileNotFoundError:
-            return False  # One was closed meanwhile.
+        found = opened(server.process.pid)
         return not any(str(server.folder) in one for one in found) and sum("socket:" in one for one in found) <= 4
 
-    until(clean, lambda: "\n".join(files()))
+    until(clean, lambda: "\n".join(opened(server.process.pid)))
 
 
 def test_aborted_downloads_leave_no_descriptor(server: Process) -> None:

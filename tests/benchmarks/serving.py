@@ -28,7 +28,7 @@ from tests.fakehub.certificates import Certificates
 from tests.fakehub.hub import Hub, Synthetic
 from tests.faults.engine import CLEAN
 from tests.faults.olah import Olah, install
-from tests.processes import said, until
+from tests.processes import opened, said, until
 from tests.servers import PostgreSQL, Redis
 
 _GIB, _MIB, _KIB = 1 << 30, 1 << 20, 1 << 10
@@ -241,8 +241,7 @@ def _asked(depot: Depot, model: str) -> list[float]:
 
 def _descriptors(depot: Depot) -> int:
     assert depot.api is not None
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{depot.api.pid}/fd").iterdir()]
-    return sum(link.endswith("model.safetensors") for link in links)
+    return sum(name.endswith("model.safetensors") for name in opened(depot.api.pid))
 
 
 def _cpu(pid: int) -> float:

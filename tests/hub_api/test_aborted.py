@@ -17,7 +17,7 @@ from tests.conftest import StartDepot
 from tests.depot import CREDENTIALS, Depot
 from tests.fakehub.certificates import Certificates
 from tests.fakehub.hub import Hub, Synthetic
-from tests.processes import free_port, until
+from tests.processes import free_port, opened, until
 
 _NAME, _LARGE = "acme/large", Synthetic(24 << 20, 7)
 _PATHS = (f"{_NAME}/resolve/main/a.bin", f"{_NAME}/raw/main/a.bin", f"v2/{_NAME}/blobs/sha256:{_LARGE.sha256}")
@@ -100,12 +100,7 @@ def _connected(port: int, room: int) -> socket.socket:
 
 def _opened(pid: int) -> Counter[str]:
     """What the process has open, by kind or path; connections to the database are kept, whoever asked first."""
-    found: Counter[str] = Counter()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):  # closed meanwhile
-            name = str(entry.readlink())
-            found[name.partition(":")[0]] += "depot.sqlite3" not in name
-    return found
+    return Counter(name.partition(":")[0] for name in opened(pid) if "depot.sqlite3" not in name)
 
 
 def _threads(pid: int) -> int:

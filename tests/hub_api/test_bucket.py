@@ -22,6 +22,7 @@ from tests.depot import CREDENTIALS, KEY, SECRET
 from tests.environments import python_environment
 from tests.hub_api.clients import environment, python
 from tests.hub_api.conftest import gguf
+from tests.processes import opened
 from tests.published import COMMIT, Shelf, manifest_of, name_of, on_a_shelf, settings_for
 from tests.servers import Redis
 
@@ -228,6 +229,6 @@ def _resident(pid: int) -> int:
 
 def _connections(pid: int, port: int) -> int:
     """How many connections a process has to a port of this machine."""
-    mine = {str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir() if one.is_symlink()}
+    mine = set(opened(pid))
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(line[2].endswith(f":{port:04X}") and f"socket:[{line[9]}]" in mine for line in lines)

@@ -9,6 +9,7 @@ import pytest
 from tests.depot import KEY, SECRET
 from tests.fakehub.hub import Synthetic
 from tests.hub_api.conftest import BERT, GGUF, WEIGHTS, Kept
+from tests.processes import opened
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BIG = Synthetic(5 << 20, 1)
@@ -152,8 +153,7 @@ def test_what_the_storage_does_not_give_is_said_and_is_no_missing_file(fresh: Ke
     assert "a kept file can't be read" in fresh.depot.logs()
     # No file is open: each was closed.
     assert fresh.depot.api is not None
-    handles = Path(f"/proc/{fresh.depot.api.pid}/fd")
-    assert not [link for link in handles.iterdir() if str(folder) in _target(link)]
+    assert not [name for name in opened(fresh.depot.api.pid) if str(folder) in name]
 
 
 def _refused(kept: Kept, path: str) -> int:
@@ -166,10 +166,3 @@ def _refused(kept: Kept, path: str) -> int:
 def _replace(path: Path, content: bytes) -> None:
     path.unlink()
     path.write_bytes(content)
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except FileNotFoundError:
-        return ""
