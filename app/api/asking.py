@@ -1,5 +1,6 @@
 """Questions about the Hub that a caller may ask, by API or console: plans of downloads, and a search."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ from app.http.throttle import Throttle
 from app.services import models
 
 _OFF = "This server does not search the Hub (DEPOT_HUB_SEARCH): name the model exactly, 'owner/name'."
-_DEEPER = (100, 500)
-"""How many models are asked for where a key's limit leaves too few."""
+_DEEP = (100, 500)
+"""How many models are asked for, the first that is enough, where a key's limit leaves some of them out."""
+_EARLY = 1.0
+"""Seconds within which more are asked for: a search ends within 10 seconds, too."""
 
 
 async def plan(depot: Depot, key: Key, selection: Selection, token: str | None) -> Mapping[str, Any]:
@@ -45,10 +48,11 @@ async def search(depot: Depot, key: Key, words: str, limit: int) -> Sequence[Map
         raise Forbidden(_OFF)
     _note(depot.searches, key, "searches the Hub")
     permitted: list[Mapping[str, Any]] = []
-    for most in (limit, *(deeper for deeper in _DEEPER if deeper > limit)):
+    began = time.monotonic()
+    for most in _DEEP if key.limit else (limit,):
         found = await depot.lookups.search(" ".join(words.split()), most)
         permitted = [model for model in found if key.may_read(model["name"])]
-        if len(permitted) >= limit or not key.limit:
+        if len(permitted) >= limit or time.monotonic() - began > _EARLY:
             break
     return permitted[:limit]
 

@@ -36,7 +36,7 @@ class Kind:
     @property
     def patience(self) -> float:
         """Seconds until an answer, including the wait for a free worker."""
-        return self.answers_within + 2
+        return self.answers_within + 1.5
 
 
 LATEST = Kind("latest", answers_within=5, fresh=2)
@@ -151,7 +151,10 @@ class Lookups:
                 answer: Mapping[str, Any] = await job.result(poll_delay=_POLL) if job else {}
                 return answer
         except TimeoutError:
-            problem = f"No worker answered within {patience:.0f} seconds. Look at whether one runs, then ask again."
+            problem = (
+                "No worker answered in time: either none runs, or those that run wait for the Hub for others. "
+                "Look at the workers, then ask again."
+            )
         except (RedisError, OSError):
             problem = (
                 "Redis can't be reached, through which workers are asked. Look at whether it runs, then ask again."

@@ -15,6 +15,7 @@ def main() -> None:
         "console": [],
         "lists": [],
         "pages": [],
+        "lookups": [],
         "downloads": sys.argv[1:],
         "xet": [],
     }.items():

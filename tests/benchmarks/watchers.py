@@ -133,7 +133,7 @@ class _Asker(asyncio.Protocol):
         await self._answered
 
 
-def _asked(port: int, paths: list[str], seconds: float) -> list[float]:
+def asked(port: int, paths: list[str], seconds: float) -> list[float]:
     """In a process of its own: the Hub's threads would be in its way."""
     return uvloop.run(_latencies(port, paths, seconds))
 
@@ -160,7 +160,7 @@ async def _latencies(port: int, paths: list[str], seconds: float) -> list[float]
     return taken
 
 
-def _p99(taken: list[float]) -> float:
+def p99(taken: list[float]) -> float:
     return statistics.quantiles(taken, n=100)[98]
 
 
@@ -180,7 +180,7 @@ async def _transactions(address: str) -> int:
 class Figures:
     """Of the rounds with one number of watchers."""
 
-    p99: list[float] = field(default_factory=list)
+    p99s: list[float] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
     """Transactions a second."""
 
@@ -191,7 +191,7 @@ def measure(depot: Depot, address: str, models: list[str], streams: list[str], h
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
 
         def ask(duration: float) -> list[float]:
-            return pool.submit(_asked, depot.port, [f"/v2/ai/model/{model}" for model in models], duration).result()
+            return pool.submit(asked, depot.port, [f"/v2/ai/model/{model}" for model in models], duration).result()
 
         for _ in range(_ROUNDS):
             for watchers, found in figures.items():
@@ -199,17 +199,17 @@ def measure(depot: Depot, address: str, models: list[str], streams: list[str], h
                 with watching(depot.port, paths, headers) if paths else contextlib.nullcontext(lambda: 0) as left:
                     ask(_SETTLE)
                     before, began = asyncio.run(_transactions(address)), time.perf_counter()
-                    found.p99.append(_p99(ask(seconds)))
+                    found.p99s.append(p99(ask(seconds)))
                     passed = time.perf_counter() - began
                     found.rate.append((asyncio.run(_transactions(address)) - before) / passed)
                     told = left() / (passed + _SETTLE)
                 print(
-                    f"{watchers:4} watchers, told {told:4.0f} times/s: get-model p99 {found.p99[-1] * 1000:6.1f} ms, "
+                    f"{watchers:4} watchers, told {told:4.0f} times/s: get-model p99 {found.p99s[-1] * 1000:6.1f} ms, "
                     f"{found.rate[-1]:6.1f} transactions/s",
                     flush=True,
                 )
     for watchers in (20, 200):
-        _compare("get-model p99", watchers, figures[watchers].p99, figures[0].p99, _SLOWER)
+        _compare("get-model p99", watchers, figures[watchers].p99s, figures[0].p99s, _SLOWER)
         _compare("transactions/s", watchers, figures[watchers].rate, figures[0].rate, _MORE)
 
 

@@ -134,10 +134,10 @@ def test_a_limited_keys_list_is_full_although_others_models_come_first(
     depot = ready(start_depot)
     credentials = make_key(Api(depot, database_url), Role.READER, models=["bulk/*"])
 
-    def names(limit: int) -> list[str]:
+    def names(limit: int, words: str = "many") -> list[str]:
         answer = httpx2.get(
             depot.address("/v2/ai/hub/search"),
-            params={"q": "many", "limit": limit},
+            params={"q": words, "limit": limit},
             headers=bearer(*credentials),
             timeout=30,
         )
@@ -148,6 +148,11 @@ def test_a_limited_keys_list_is_full_although_others_models_come_first(
     assert names(100) == mine
     hub.forget()
     assert len(found(depot, "many", limit=7)) == 7
+    assert len(hub.requests) == 1
+    # A Hub that takes long is not asked again for more.
+    hub.misbehave(Fault("stall", on="search", after_bytes=None, seconds=1.5))
+    hub.forget()
+    assert names(100, "any") == [name for name in mine if name > "bulk/many-019"]
     assert len(hub.requests) == 1
 
 
