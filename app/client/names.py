@@ -1,7 +1,7 @@
 """Finds a model or deployment by its id or its name."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from uuid import UUID
 
 from app.client.depot import Depot, Json
@@ -11,20 +11,22 @@ from app.domain.errors import BadRequest
 from app.domain.keys import NameLimit
 from app.domain.pasted import Pasted
 from app.domain.repositories import is_card
-from app.domain.states import ModelStatus
+from app.domain.states import UNDER_WAY, ModelStatus
 from app.terminal import did_you_mean
 
 MOST_NAMES = 10_000
 """Most names searched for a similar one, or for a prefix."""
+Choice = Callable[[Sequence[Json]], list[Json]]
+"""Chooses among the models that a name fits."""
 _SLASHES = 2
 """What has fewer is no address."""
 
 
-def find_model(depot: Depot, text: str) -> Json:
+def find_model(depot: Depot, text: str, choose: Choice = list) -> Json:
     """Return the model with that id, or the one that the text means. Raises `CannotDo`.
 
     What `pull` of the same text selects is meant. Of a name alone, also without its owner, the only model is meant that
-    has it, and with `@REVISION` the only one of that.
+    has it, and with `@REVISION` the only one of that. Of several, that which `choose` leaves is meant.
     """
     if is_id(text):
         return depot.model(text)
@@ -42,9 +44,24 @@ def find_model(depot: Depot, text: str) -> Json:
     if len(found) > 1:
         # One that failed before its first byte, such as for a wrong revision, is hardly meant.
         found = [model for model in found if model["status"] != ModelStatus.ERROR or model["downloaded"]] or found
+    found = choose(found)
     if len(found) > 1:
         raise Wrong(f"{len(found)} models are called {text!r}: name the one you mean by its id", *_lines(found))
     return found[0]
+
+
+def newest(models: Sequence[Json]) -> list[Json]:
+    """Return those of the models that no other one is an update of: of each selection of a branch the newest, if ready."""
+    found: dict[Hashable, Json] = {}
+    for model in sorted(models, key=_progress):
+        selected = model["name"], _branch(model), frozenset(model["include"]), frozenset(model["exclude"])
+        found[selected] = model
+    return list(found.values())
+
+
+def arriving(models: Sequence[Json]) -> list[Json]:
+    """Return those of the models that are being fetched; if none is, the `newest`."""
+    return [model for model in models if model["status"] in UNDER_WAY] or newest(models)
 
 
 def read(depot: Depot, text: str) -> Pasted:
@@ -109,12 +126,23 @@ def selection(model: Json) -> str:
     return shlex.join(words)
 
 
+def _branch(model: Json) -> str:
+    """Return what `pull` was asked for: an update is of a commit, and was asked for by a branch."""
+    branch: str = model.get("follows") or model["revision"]
+    return branch
+
+
+def _progress(model: Json) -> tuple[bool, bool, str]:
+    """Return the key that sorts models as the depot has them answer for a branch: the last one does."""
+    return model["status"] == ModelStatus.READY, bool(model.get("follows")), model["created-at"]
+
+
 def _selected(depot: Depot, kept: Sequence[Json], meant: Pasted) -> list[Json]:
     """Return those of the models of a name that are meant; all of a name without its owner that several have."""
     if len({model["name"] for model in kept}) > 1:
         return [*kept]
     revision = meant.revision or ("main" if meant.include or meant.tag else None)
-    kept = [model for model in kept if revision in {None, model["revision"], model.get("follows")}]
+    kept = [model for model in kept if revision in {None, model["revision"], _branch(model)}]
     if meant.tag:
         return _tagged(depot, kept, meant.tag)
     if not meant.include:
@@ -159,7 +187,8 @@ def _lines(models: Sequence[Json]) -> list[str]:
     """Return a line of each model, with its id and by what it can be told: a name that may be pasted, if it has one."""
     names = [_pasteable(model) for model in models]
     told = [
-        name if name and names.count(name) == 1 else f"{model['name']} {selection(model) or '(all files)'}"
+        (name if name and names.count(name) == 1 else f"{model['name']} {selection(model) or '(all files)'}")
+        + (f" (an update of {model['follows']})" if model.get("follows") else "")
         for model, name in zip(models, names, strict=True)
     ]
     return [f"  {model['id']}  {one}" for model, one in zip(models, told, strict=True)]

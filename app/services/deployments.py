@@ -19,6 +19,7 @@ from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
 from app.services.limits import within
+from app.services.models import BRANCH, OLDEST_FIRST
 from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord
 
 COLUMNS: tuple[Any, ...] = (
@@ -233,20 +234,29 @@ def _matching(search: Search) -> list[ColumnElement[bool]]:
 
 
 async def _only_model_called(connection: Reader, name: str, limit: NameLimit) -> UUID:
-    query = select(ModelRow.id, ModelRow.status).where(ModelRow.name == name, *within(limit, ModelRow.name))
-    models = (await connection.execute(query)).all()
+    columns: tuple[Any, ...] = (
+        ModelRow.id,
+        ModelRow.status,
+        BRANCH.label("branch"),
+        ModelRow.include,
+        ModelRow.exclude,
+    )
+    query = select(*columns).where(ModelRow.name == name, *within(limit, ModelRow.name))
+    models = (await connection.execute(query.order_by(*OLDEST_FIRST))).all()
     if not models:
         raise NotFound(
             f"There is no model called {name!r} to deploy: the list of models shows those there are.", field="model"
         )
-    candidates = [model.id for model in models if model.status == ModelStatus.READY] or [model.id for model in models]
-    if len(candidates) > 1:
+    candidates = [model for model in models if model.status == ModelStatus.READY] or models
+    # What was updated may be there still: the update answers for the name.
+    newest = {(model.branch, frozenset(model.include), frozenset(model.exclude)): model.id for model in candidates}
+    if len(newest) > 1:
         raise BadRequest(
-            f"{len(candidates)} models are called {name!r}: name the one you mean by its id, as "
-            f'"model": {{"id": "{candidates[0]}"}}.',
+            f"{len(newest)} models are called {name!r}: name the one you mean by its id, as "
+            f'"model": {{"id": "{next(iter(newest.values()))}"}}.',
             field="model",
         )
-    model_id: UUID = candidates[0]
+    model_id: UUID = next(iter(newest.values()))
     return model_id
 
 

@@ -69,6 +69,9 @@ STANDING: tuple[Any, ...] = (ModelRow.id, ModelRow.status, ModelRow.deleting, Mo
 """The columns of a `StandingModel`."""
 BRANCH = func.coalesce(ModelRow.follows, ModelRow.revision)
 """The branch, tag or commit that a model was asked for by: an update is of a commit, and was asked for by a branch."""
+OLDEST_FIRST = (ModelRow.follows.is_not(None), ModelRow.created_at, ModelRow.id)
+"""The order of the models of a branch, of which the last one answers for it: updates have newer commits, also where one was
+fetched for itself before."""
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _LIST = select(*COLUMNS).order_by(ModelRow.created_at, ModelRow.id)
 _GET = select(*COLUMNS).where(ModelRow.id == bindparam("model_id"))

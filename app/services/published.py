@@ -15,7 +15,7 @@ from app.db.tables import ModelRow
 from app.domain.keys import NameLimit
 from app.domain.states import ModelStatus
 from app.services.limits import within
-from app.services.models import BRANCH, SELECTED
+from app.services.models import BRANCH, OLDEST_FIRST, SELECTED
 from app.services.rows import NamedModel
 
 MAIN = "main"
@@ -32,9 +32,7 @@ _COLUMNS = (
     ModelRow.created_at,
     ModelRow.updated_at,
 )
-_OLDEST_FIRST = (ModelRow.follows.is_not(None), ModelRow.created_at, ModelRow.id)
-"""Updates last: their commits are newer, also where one was fetched for itself before."""
-_KEPT = select(*_COLUMNS).where(~ModelRow.deleting).order_by(*_OLDEST_FIRST)
+_KEPT = select(*_COLUMNS).where(~ModelRow.deleting).order_by(*OLDEST_FIRST)
 # Built once: SQLAlchemy neither hashes nor adapts the same statement object again.
 _NAMED = _KEPT.where(ModelRow.name.in_(bindparam("names", expanding=True)))
 

@@ -182,10 +182,35 @@ def test_an_updated_model_is_called_as_the_former_one_was(shell: Shell) -> None:
     former = shell.id_of(name)
     shell.hub.repos["models", name].commit({"m-Q4_K_M.gguf": gguf(VALUES, size=23)})
     shell.printed("pull", form, "--update")
+    current = json.loads(shell.printed("show", form, "--json"))
+    assert (current["follows"], current["id"] != former) == ("main", True)
+    assert json.loads(shell.printed("deployments", "add", "updated", form, "--json"))["model"]["id"] == current["id"]
+    assert shell.printed("wait", name).strip() == current["path"]
+    # Which of them is to go is for the user to say.
     both = shell.quick("rm", form)
     assert (both.exit_code, former in both.stderr) == (2, True), both.stderr
+    assert f"  {current['id']}  {form}@{current['revision']} (an update of main)" in both.stderr
     shell.printed("rm", former)
-    assert json.loads(shell.printed("show", form, "--json"))["id"] == shell.id_of(name) != former
+    shell.printed("deployments", "rm", "updated")
+    shell.printed("rm", form)
+
+
+def test_what_arrives_is_meant_by_those_who_wait_for_it_or_pause_it(shell: Shell) -> None:
+    name = shell.repository()
+    shell.printed("pull", name)
+    former = shell.id_of(name)
+    shell.hub.repos["models", name].commit({"config.json": b"{ }"})
+    shell.hub.misbehave(Fault("stall", on="file", after_bytes=None))
+    try:
+        shell.printed("pull", name, "--update", "--detach")
+        for words in (("pause",), ("resume",), ("prioritise", "--priority", "2")):
+            (changed,) = json.loads(shell.printed(words[0], name, *words[1:], "--json"))["models"]
+            assert changed["id"] != former
+        assert json.loads(shell.printed("show", name, "--json"))["id"] == former
+    finally:
+        shell.hub.behave()
+    path = shell.printed("wait", name).strip()
+    assert json.loads(shell.printed("show", changed["id"], "--json"))["path"] == path
 
 
 def test_a_shard_of_safetensors_means_its_model_and_the_pull_says_so(shell: Shell) -> None:

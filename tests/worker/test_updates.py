@@ -175,6 +175,8 @@ def test_an_update_is_fetched_beside_the_model_and_answers_for_its_branch(
     assert latest(depot, model_id)["held-by"] == new["id"]
     assert _by_name(depot, "main") == (newer, b"[]")
     assert _by_name(depot, old["commit"]) == (old["commit"], b"{}")
+    deployed = depot.client.post("/ai/deployment", json={"name": "by name", "model": {"name": new["name"]}}).json()
+    assert depot.client.get(f"/ai/deployment/{deployed['reference']['id']}").json()["model"]["id"] == new["id"]
     # What is there already is the answer.
     again = _refresh(depot, model_id)
     assert (again["state"], again["reference"]["id"]) == ("success", new["id"])

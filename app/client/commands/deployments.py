@@ -17,7 +17,7 @@ from app.client.commands.common import (
 )
 from app.client.commands.options import Group, epilog, patterns_argument, quiet_option, wide_option, yes_option
 from app.client.depot import Depot, Json
-from app.client.names import find_deployment, find_model, matching
+from app.client.names import find_deployment, find_model, matching, newest
 from app.terminal import give, print_json, say, table
 
 
@@ -93,7 +93,7 @@ def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> 
 
     MODEL must be ready.
     """
-    body: Json = {"name": name, "model": {"id": find_model(depot, model)["id"]}}
+    body: Json = {"name": name, "model": {"id": find_model(depot, model, newest)["id"]}}
     body |= {key.replace("_", "-"): value for key, value in given.items() if value is not None}
     deployment = depot.deployment(depot.create_deployment(body)["reference"]["id"])
     if as_json:

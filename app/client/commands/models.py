@@ -13,7 +13,7 @@ from app.client.commands.options import epilog, patterns_argument, quiet_option,
 from app.client.depot import Depot, Json
 from app.client.exits import InTheWay, NotThere
 from app.client.following import check
-from app.client.names import find_model, is_id, matching, selection
+from app.client.names import arriving, find_model, is_id, matching, newest, selection
 from app.client.progress import describe, percent
 from app.domain.pasted import quantization_of
 from app.domain.states import LISTED, PAUSED, ModelStatus
@@ -100,7 +100,7 @@ def _table(models: Sequence[Json], *, wide: bool) -> None:
 @wide_option
 def show(depot: Depot, model: str, *, files: bool, wide: bool, as_json: bool) -> None:
     """Show all about one model."""
-    found = find_model(depot, model)
+    found = find_model(depot, model, newest)
     if files:
         listed = depot.files(found["id"])
         if as_json:
@@ -234,7 +234,7 @@ def _wait(depot: Depot, what: str, *, as_json: bool) -> Json:
     """Return the operation or the model with which it ended. Raises `Failed`, `NotThere`."""
     operation = _operation(depot, what)
     if operation is None:
-        model = find_model(depot, what)
+        model = find_model(depot, what, arriving)
         left = followed(depot, model["id"], name=what, as_json=as_json)
         if left is None:
             raise NotThere(f"{model['name']} was deleted meanwhile")

@@ -8,7 +8,7 @@ import click
 from app.client.commands.common import Attempts, complete_model, with_depot
 from app.client.commands.options import epilog
 from app.client.depot import Depot, Json
-from app.client.names import find_model
+from app.client.names import arriving, find_model
 from app.client.progress import describe
 from app.terminal import print_json, say
 
@@ -70,7 +70,7 @@ def _update(depot: Depot, models: Sequence[str], body: Json, *, as_json: bool) -
     attempts, changed = Attempts(models), []
     for text in models:
         with attempts.of(text):
-            model = depot.update_model(find_model(depot, text)["id"], body)
+            model = depot.update_model(find_model(depot, text, arriving)["id"], body)
             changed.append(model)
             if not as_json:
                 priority = f", priority {model['priority']}" if model["priority"] else ""
