@@ -123,6 +123,7 @@ async def adopt(
         "include": list(selection.include),
         "exclude": list(selection.exclude),
         "fingerprint": selection.fingerprint,
+        "follows": selection.follows,
         "status": ModelStatus.READY,
         "deleting": False,
         "commit": commit,

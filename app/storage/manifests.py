@@ -39,12 +39,14 @@ class Manifest:
     exclude: Sequence[str]
     commit: str
     files: Sequence[File]
+    follows: str | None = None
+    """The branch that it was an update of when it was written. Left out if there is none: older versions refuse it."""
 
     @classmethod
     def of(cls, model: Any, commit: str, files: Iterable[Iterable[Any]]) -> "Manifest":
         """Return the manifest of a model's row, with its files in the order of `File`'s fields."""
         kept = [File(*file) for file in files]
-        return cls(model.id, model.name, model.revision, model.include, model.exclude, commit, kept)
+        return cls(model.id, model.name, model.revision, model.include, model.exclude, commit, kept, model.follows)
 
     @property
     def size(self) -> int:
@@ -52,6 +54,8 @@ class Manifest:
 
     def to_json(self) -> str:
         values = asdict(self) | {"model_id": str(self.model_id), "files": [file._asdict() for file in self.files]}
+        if self.follows is None:
+            del values["follows"]
         return json.dumps({"version": _VERSION} | values, indent=1) + "\n"
 
     @classmethod

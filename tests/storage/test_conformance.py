@@ -278,9 +278,11 @@ def _read(store: Store, model_id: UUID, path: str) -> bytes:
         return file.read()
 
 
-def test_a_manifest_is_read_as_it_was_written(store: Store) -> None:
+@pytest.mark.parametrize("follows", [None, "main"])
+def test_a_manifest_is_read_as_it_was_written(store: Store, follows: str | None) -> None:
     attempt = publish(store)
-    manifest = Manifest(attempt.model_id, "acme/模", "v1", ["*.bin"], ["*.md"], "c" * 40, [File("a", 1, "b" * 64)])
+    files = [File("a", 1, "b" * 64)]
+    manifest = Manifest(attempt.model_id, "acme/模", "v1", ["*.bin"], ["*.md"], "c" * 40, files, follows)
     store.record(manifest)
     assert list(store.records(attempt.model_id)) == [manifest]
 

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,21 +51,26 @@ def test_a_lost_database_is_made_anew_from_the_storage(start_depot: StartDepot, 
     hub.add("acme/tiny", {"config.json": b"{}", "folder/w.safetensors": WEIGHTS})
     hub.add("acme/other", {"a.json": b"{}", "b.bin": WEIGHTS})
     before = [ready(depot, "acme/tiny"), ready(depot, "acme/other", include=["*.json"])]
+    hub.repos["models", "acme/tiny"].commit({"config.json": b"[]"})
+    assert depot.client.get(f"/ai/model/{before[0]['id']}/latest").json()["moved"]
+    update = depot.client.post(f"/ai/model/{before[0]['id']}/refresh", json={}).json()
+    depot.wait(update["id"])
+    before.append(depot.model(update["reference"]["id"]))
     _forget_all(depot)
     assert depot.client.get("/ai/model").json() == {"models": []}
     found = command(depot, "check")
-    assert (found.returncode, found.stdout.count("UNKNOWN")) == (1, 2)
+    assert (found.returncode, found.stdout.count("UNKNOWN")) == (1, 3)
     hub.forget()
     adopted = command(depot, "adopt", "--all")
-    assert (adopted.returncode, adopted.stdout.count("adopted")) == (0, 2), adopted.stdout + adopted.stderr
+    assert (adopted.returncode, adopted.stdout.count("adopted")) == (0, 3), adopted.stdout + adopted.stderr
     assert hub.bytes_sent() == 0
     after = {model["id"]: model for model in depot.client.get("/ai/model").json()["models"]}
-    lasting = ("name", "revision", "include", "exclude", "commit", "status", "path", "model-size", "files")
+    lasting = ("name", "revision", "follows", "include", "exclude", "commit", "status", "path", "model-size", "files")
     for model in before:
         assert {key: after[model["id"]][key] for key in lasting} == {key: model[key] for key in lasting}
     assert command(depot, "check").returncode == 0
     assert command(depot, "adopt", "--all").stdout == "nothing to do\n"
-    assert {"adopt-model"} == {one["action"] for one in _audit(depot) if one["resource-id"]} - {"create-model"}
+    assert {"adopt-model"} == {one["action"] for one in _audit(depot) if one["resource-id"]} - {"create-model", "refresh-model"}
 
 
 @SQLITE
@@ -142,7 +146,7 @@ def test_another_storage_is_used_only_once_it_was_accepted(start_depot: StartDep
     depot = start_depot()
     hub.add("acme/tiny", {"config.json": b"{}"})
     model = ready(depot, "acme/tiny")
-    shutil.rmtree(depot.storage)
+    depot.storage.rename(depot.folder / "former")  # at once: the worker is at work in it
     depot.storage.mkdir()
     for words in (["check"], ["adopt", "--all"], ["prune", "--all", "--yes"], ["restore", model["id"]]):
         refused = command(depot, *words)

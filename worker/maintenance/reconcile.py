@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from app.db.session import Database
@@ -130,6 +130,7 @@ async def _adopt(database: Database, storage: Store, model_id: UUID) -> str:
     try:
         manifest = await asyncio.to_thread(_fitting, storage, model_id)
         selection = select(manifest.name, manifest.revision, manifest.include, manifest.exclude)
+        selection = replace(selection, follows=manifest.follows)
     except (ValueError, BadRequest) as error:
         return f"refused   {model_id}  {error}"
     path = storage.path(label_of(selection), model_id)
