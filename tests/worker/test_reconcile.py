@@ -70,7 +70,10 @@ def test_a_lost_database_is_made_anew_from_the_storage(start_depot: StartDepot, 
         assert {key: after[model["id"]][key] for key in lasting} == {key: model[key] for key in lasting}
     assert command(depot, "check").returncode == 0
     assert command(depot, "adopt", "--all").stdout == "nothing to do\n"
-    assert {"adopt-model"} == {one["action"] for one in _audit(depot) if one["resource-id"]} - {"create-model", "refresh-model"}
+    assert {"adopt-model"} == {one["action"] for one in _audit(depot) if one["resource-id"]} - {
+        "create-model",
+        "refresh-model",
+    }
 
 
 @SQLITE
