@@ -43,8 +43,12 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not EVERY:
         names = {item.nodeid for item in items}
-        spared = [item for item in items if item.get_closest_marker("nightly") or _of_other_database(item) in names]
-        items[:] = [item for item in items if item not in spared]
+        kept: list[pytest.Item] = []
+        spared: list[pytest.Item] = []
+        for item in items:
+            is_spared = item.get_closest_marker("nightly") or _of_other_database(item) in names
+            (spared if is_spared else kept).append(item)
+        items[:] = kept
         config.hook.pytest_deselected(items=spared)
     _mix(items)
 
