@@ -1,6 +1,5 @@
 """The page of what goes on, what needs attention and what is done, with figures of the last day or month."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -16,51 +15,26 @@ from app.domain.commands import Command
 from app.domain.states import ModelStatus, OperationState
 from app.services import catalogue, history, samples
 from app.services.catalogue import Search
-from app.services.rows import HistoryRecord, UnderWay
+from app.services.rows import UnderWay
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
 _NOW, _FAILED = 50, 20
 """Most rows of each."""
 _ENDED = (OperationState.SUCCESS, OperationState.FAILURE, OperationState.TIMEOUT)
-_SORTS = ("-created", "created")
+_BY_TIME = ("-created", "created")
 _SPANS = {"24h": charts.DAY, "30d": charts.MONTH}
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """An ended operation with its figures: seconds, bytes fetched, bytes per second."""
-
-    row: HistoryRecord
-    took: float
-    fetched: int | None
-    rate: float | None
 
 
 @router.get("/console/activity")
 async def show_activity(request: Request, depot: TheDepot, session: TheSession) -> Response:
     fields = {"state": _ENDED, "command": tuple(Command), "span": ("30d",)}
-    listing = Listing(request, sorts=_SORTS, fields=fields)
-    state, command = listing.asked["state"], listing.asked["command"]
-    before = an_id(listing.before)
-    async with depot.database.read() as connection:
-        rows = await history.page(
-            connection,
-            limit=PER_PAGE + 1,
-            state=OperationState(state) if state else None,
-            command=Command(command) if command else None,
-            before=before,
-            reach=session.key.limit,
-            ended=True,
-            oldest=listing.sort == "created",
-        )
+    listing = Listing(request, sorts=(*_BY_TIME, *history.SORTS), fields=fields)
     return page(
         request,
         "activity.html",
         list=listing,
-        done=[_done(row) for row in rows[:PER_PAGE]],
-        older=rows[PER_PAGE - 1].id if len(rows) > PER_PAGE else None,
-        before=before,
+        **await _past(depot, session, listing),
         **await _chips(depot, session, listing),
         **await _charts(depot, session, listing),
         **await _current(depot, session),
@@ -98,6 +72,32 @@ async def _current(depot: Depot, session: Session) -> dict[str, Any]:
         "missed": [each.worker for each in crew if each.missed],
         "nobody": not reach and not any(each.worker.alive for each in crew),
     }
+
+
+async def _past(depot: Depot, session: Session, listing: Listing) -> dict[str, Any]:
+    """Return one page of what is done: by time it begins after an operation, by a figure it has a number."""
+    state, command = listing.asked["state"], listing.asked["command"]
+    search = history.Search(
+        OperationState(state) if state else None, Command(command) if command else None, session.key.limit
+    )
+    before = an_id(listing.before) if listing.sort in _BY_TIME else None
+    async with depot.database.read() as connection:
+        if listing.sort in _BY_TIME:
+            rows = await history.page(
+                connection,
+                limit=PER_PAGE + 1,
+                state=search.state,
+                command=search.command,
+                before=before,
+                reach=search.reach,
+                ended=True,
+                oldest=listing.sort == "created",
+            )
+        else:
+            listing.count(await history.count(connection, search))
+            rows = await history.find(connection, search, sort=listing.sort, limit=PER_PAGE, offset=listing.offset)
+    older = rows[PER_PAGE - 1].id if len(rows) > PER_PAGE else None
+    return {"done": rows[:PER_PAGE], "older": older, "before": before}
 
 
 async def _chips(depot: Depot, session: Session, listing: Listing) -> dict[str, Any]:
@@ -142,15 +142,3 @@ async def _charts(depot: Depot, session: Session, listing: Listing) -> dict[str,
 
 def _is_held(row: UnderWay) -> bool:
     return bool(row.lease_owner and row.later)
-
-
-def _done(row: HistoryRecord) -> Done:
-    ended = row.ended_at or row.now
-    fetched = row.to_fetch if row.state is OperationState.SUCCESS else None
-    arriving = (ended - row.begun_at).total_seconds() if row.begun_at else 0.0
-    return Done(
-        row=row,
-        took=(ended - row.created_at).total_seconds(),
-        fetched=fetched,
-        rate=fetched / arriving if fetched and arriving > 0 else None,
-    )

@@ -1,14 +1,15 @@
-"""The history of operations with the names of their resources, newest first, for people to read."""
+"""The history of operations with the names of their resources, for people to read: newest first, or by a figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Select, and_, case, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, tuple_, union_all
 
-from app.db.clock import moment, now
+from app.db.clock import moment, now, seconds
 from app.db.session import Reader
 from app.db.tables import PENDING, DeploymentRow, ModelRow, OperationRow
 from app.db.transitions import is_later
@@ -19,6 +20,18 @@ from app.services.limits import OPERATIONS_MODEL, within
 from app.services.operations import COLUMNS, RETRIES
 from app.services.rows import FinishedDownload, HistoryRecord, UnderWay
 
+_BRIEF = 0.5
+"""Seconds: an operation that took less has no duration to tell, such as those that end when they are accepted."""
+_FETCHED: ColumnElement[Any] = case((OperationRow.state == OperationState.SUCCESS, OperationRow.to_fetch))
+_TOOK = seconds(OperationRow.ended_at) - seconds(OperationRow.created_at)
+_ARRIVING = seconds(OperationRow.ended_at) - seconds(OperationRow.begun_at)
+_FIGURES: Mapping[str, ColumnElement[Any]] = {
+    "took": case((_TOOK >= _BRIEF, _TOOK)),
+    "fetched": _FETCHED,
+    "average": case((and_(_FETCHED > 0, _ARRIVING > 0), _FETCHED / _ARRIVING)),
+}
+SORTS = (*_FIGURES, *(f"-{name}" for name in _FIGURES))
+"""The sort keys of `find`; with a `-`, in descending order."""
 _SHOWN: tuple[Any, ...] = (
     *COLUMNS,
     OperationRow.created_at,
@@ -36,11 +49,21 @@ _SHOWN: tuple[Any, ...] = (
     OperationRow.paused,
     func.coalesce(OperationRow.resource_name, ModelRow.name, DeploymentRow.name).label("subject"),
     ModelRow.id.label("model_id"),
+    *(figure.label(name) for name, figure in _FIGURES.items()),
 )
 """`subject` is the resource's name, `model_id` its id if it is a model that still exists.
 
 With a `lease_owner`, `later` tells whether the lease is still held; without one, whether the operation waits.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which ended operations to show: of a state, of a command (None: any), in reach."""
+
+    state: OperationState | None = None
+    command: Command | None = None
+    reach: NameLimit = UNLIMITED
 
 
 async def of(connection: Reader, resource_id: UUID, *, limit: int) -> Sequence[HistoryRecord]:
@@ -72,6 +95,25 @@ async def page(
     ids = select(found.c.id).order_by(*_in_order(found.c, oldest)).limit(limit)
     query = _shown().where(OperationRow.id.in_(ids)).order_by(*_in_order(OperationRow, oldest))
     return cast("Sequence[HistoryRecord]", (await connection.execute(query)).all())
+
+
+async def find(connection: Reader, search: Search, *, sort: str, limit: int, offset: int) -> Sequence[HistoryRecord]:
+    """Return at most `limit` ended operations by a figure, without the first `offset`; of equal ones the newest first.
+
+    Those without the figure come last, in both directions. It reads all ended operations.
+    """
+    figure = _FIGURES[sort.removeprefix("-")]
+    first = figure.desc() if sort.startswith("-") else figure.asc()
+    order = [first.nulls_last(), *_in_order(OperationRow, oldest=False)]
+    ids = _ended(select(OperationRow.id), search).order_by(*order).limit(limit).offset(offset)
+    query = _shown().where(OperationRow.id.in_(ids)).order_by(*order)
+    return cast("Sequence[HistoryRecord]", (await connection.execute(query)).all())
+
+
+async def count(connection: Reader, search: Search) -> int:
+    """Return the number of operations that `find` finds. It reads all ended operations."""
+    query = _ended(select(func.count()).select_from(OperationRow), search)
+    return int((await connection.execute(query)).scalar_one())
 
 
 async def under_way(connection: Reader, *, limit: int, reach: NameLimit = UNLIMITED) -> Sequence[UnderWay]:
@@ -117,14 +159,26 @@ def _first(
 ) -> Select[Any]:
     columns: tuple[Any, ...] = (OperationRow.id, OperationRow.created_at)
     query = select(*columns).where(OperationRow.state == state, OperationRow.command == command)
-    if reach:
-        query = query.outerjoin(ModelRow, ModelRow.id == OperationRow.resource_id)
-        query = query.where(*within(reach, OPERATIONS_MODEL))
+    query = _in_reach(query, reach)
     if before is not None:
         then = select(OperationRow.created_at).where(OperationRow.id == before).scalar_subquery()
         here, there = tuple_(OperationRow.created_at, OperationRow.id), tuple_(then, before)
         query = query.where(here > there if oldest else here < there)
     return query.order_by(*_in_order(OperationRow, oldest)).limit(limit)
+
+
+def _ended(query: Select[Any], search: Search) -> Select[Any]:
+    query = query.where(OperationRow.state == search.state if search.state else ~PENDING)
+    if search.command:
+        query = query.where(OperationRow.command == search.command)
+    return _in_reach(query, search.reach)
+
+
+def _in_reach(query: Select[Any], reach: NameLimit) -> Select[Any]:
+    if not reach:
+        return query
+    joined = query.outerjoin(ModelRow, ModelRow.id == OperationRow.resource_id)
+    return joined.where(*within(reach, OPERATIONS_MODEL))
 
 
 def _in_order(operations: Any, oldest: bool) -> list[Any]:

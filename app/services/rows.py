@@ -163,6 +163,8 @@ class HistoryRecord(OperationRecord, Protocol):
     followed another one which failed or whose worker died. With a `lease_owner`, `later` tells whether the lease is still
     held; without one, whether the operation waits.
     `model_id` is the resource's id if that is a model that still exists.
+    `took`, in seconds, is from the request to the end, null if that is nothing to speak of; `fetched`, in bytes, is of a
+    download that succeeded, and `average` its bytes per second, without waits and pauses.
     """
 
     created_at: datetime
@@ -180,6 +182,9 @@ class HistoryRecord(OperationRecord, Protocol):
     paused: bool
     subject: str | None
     model_id: UUID | None
+    took: float | None
+    fetched: int | None
+    average: float | None
 
 
 class UnderWay(HistoryRecord, Protocol):

@@ -1,5 +1,6 @@
-"""The operations as people read them: the newest first, a page at a time, by state and command."""
+"""The operations as people read them: the newest first or by a figure, a page at a time, by state and command."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,11 @@ from app.domain.commands import Command
 from app.domain.keys import NameLimit
 from app.domain.states import OperationState
 from app.services import deployments, history, leases, models
+from app.services.history import Search
 from tests import by_hand
 
+_ANY = Search()
+_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 NOTHING: dict[str, Any] = dict.fromkeys(
     ("gpu_type", "gpu_count", "replicas", "deployment_url", "inference_engine_version")
 ) | {"inference_engine_parameters": []}
@@ -129,6 +133,60 @@ async def test_a_page_may_be_of_what_has_ended(database: Database) -> None:
     assert pending.id in {row.id for row in await _page(database, limit=9)}
 
 
+async def test_what_has_ended_is_in_the_order_of_a_figure_and_what_lacks_it_comes_last_the_newest_first(
+    database: Database,
+) -> None:
+    slow = await _ended(database, "acme/slow", created=-500, begun=-450, ended=-440, to_fetch=1000)
+    fast = await _ended(database, "acme/fast", created=-400, begun=-395, ended=-390, to_fetch=5000)
+    here = await _ended(database, "acme/here", created=-300, begun=-271, ended=-270, to_fetch=0)
+    failed = await _ended(database, "acme/failed", created=-200, begun=-190, ended=-180, to_fetch=9000)
+    await _set(database, failed, state=OperationState.FAILURE)
+    instant = await _ended(database, "acme/instant", created=-100, begun=None, ended=-100, to_fetch=None)
+    await by_hand.create(database, "acme/pending")
+    orders = {
+        "took": ([fast, failed, here, slow], [instant]),
+        "fetched": ([here, slow, fast], [instant, failed]),
+        "average": ([slow, fast], [instant, failed, here]),
+    }
+    for name, (known, unknown) in orders.items():
+        assert await _ids(database, sort=name) == known + unknown
+        assert await _ids(database, sort=f"-{name}") == known[::-1] + unknown
+        paged = [await _ids(database, sort=name, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
+        assert paged == [(known + unknown)[offset : offset + 2] for offset in (0, 2, 4, 6)]
+    async with database.read() as connection:
+        rows = await history.find(connection, Search(), sort="-took", limit=9, offset=0)
+    told = {row.id: (row.took and round(row.took), row.fetched, row.average and round(row.average)) for row in rows}
+    assert told == {
+        slow: (60, 1000, 100),
+        fast: (10, 5000, 1000),
+        here: (30, 0, None),
+        failed: (20, None, None),
+        instant: (None, None, None),
+    }
+
+
+async def test_the_order_of_a_figure_keeps_to_an_outcome_a_command_and_a_reach(database: Database) -> None:
+    ready = await by_hand.ready_model(database, "acme/ready")
+    created = (await _page(database, limit=1))[0].id
+    await by_hand.create(database, "other/failed")
+    failed = (await by_hand.fail(database)).lease.operation_id
+    async with database.begin() as connection:
+        made = await deployments.create(connection, model_id=ready, model_name=None, name="chat", **NOTHING)
+    wanted = {
+        Search(): {created, failed, made.id},
+        Search(state=OperationState.SUCCESS): {created, made.id},
+        Search(command=Command.CREATE_MODEL): {created, failed},
+        Search(OperationState.FAILURE, Command.CREATE_MODEL): {failed},
+        Search(reach=NameLimit(("acme/*",))): {created, made.id},
+        Search(OperationState.SUCCESS, Command.CREATE_DEPLOYMENT, NameLimit(("other/*",))): set(),
+    }
+    for search, ids in wanted.items():
+        for sort in history.SORTS:
+            assert set(await _ids(database, search, sort=sort)) == ids
+        async with database.read() as connection:
+            assert await history.count(connection, search) == len(ids)
+
+
 async def test_what_is_under_way_is_told_with_its_progress_and_what_workers_hold_comes_first(
     database: Database,
 ) -> None:
@@ -212,3 +270,21 @@ async def _page(database: Database, **given: Any) -> list[Any]:
 async def _set(database: Database, operation_id: UUID, **values: Any) -> None:
     async with database.begin() as connection:
         await connection.execute(update(OperationRow).where(OperationRow.id == operation_id).values(**values))
+
+
+async def _ids(database: Database, search: Search = _ANY, *, sort: str, limit: int = 9, offset: int = 0) -> list[UUID]:
+    async with database.read() as connection:
+        rows = await history.find(connection, search, sort=sort, limit=limit, offset=offset)
+    return [row.id for row in rows]
+
+
+async def _ended(
+    database: Database, name: str, *, created: float, begun: float | None, ended: float, to_fetch: int | None
+) -> UUID:
+    """The id of a download that succeeded, with its times in seconds from one moment on."""
+    await by_hand.ready_model(database, name)
+    operation_id: UUID = (await _page(database, limit=1))[0].id
+    times = {"created_at": created, "begun_at": begun, "ended_at": ended}
+    values = {column: _MOMENT + timedelta(seconds=at) if at is not None else None for column, at in times.items()}
+    await _set(database, operation_id, to_fetch=to_fetch, **values)
+    return operation_id
