@@ -6,6 +6,7 @@ For display only. No guarantee depends on it: only the leases decide which worke
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, cast
 
 from sqlalchemy import Select, and_, delete, or_, select
@@ -41,6 +42,14 @@ class Presence:
     poll_interval: float
 
 
+class WorkerStatus(StrEnum):
+    """What a worker does: it holds operations or none, or it is not alive, whatever it held."""
+
+    BUSY = "busy"
+    IDLE = "idle"
+    SILENT = "silent"
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A worker: its row with `alive`, and the operations that it holds, as from `held`."""
@@ -49,6 +58,12 @@ class Listed:
     holds: Sequence[LeasedOperation]
     missed: bool
     """It is not alive, and somebody has to look: no worker has taken over its operations, or none is there."""
+
+    @property
+    def status(self) -> WorkerStatus:
+        if not self.worker.alive:
+            return WorkerStatus.SILENT
+        return WorkerStatus.BUSY if self.holds else WorkerStatus.IDLE
 
 
 async def announce(connection: Writer, presence: Presence, *, fresh: bool) -> None:

@@ -354,7 +354,7 @@ def test_workers_are_shown_with_what_they_hold_how_far_it_is_and_who_fell_silent
     until(lambda: "box-2:8" in operator.page("/console/workers"), site.api.depot.logs)
     page = operator.page("/console/workers")
     first, second = (text_of(part) for part in page.split('data-worker="')[1:])
-    assert "alive" in first
+    assert " busy " in first
     assert "1 of 3 slots" in first
     assert f"Download {name}" in first
     assert "25 % of 4.0 MB · 10.0 kB/s · 5 min left" in first

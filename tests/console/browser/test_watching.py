@@ -1,6 +1,7 @@
 """Keys from their making to their end, and the workers' page while it is looked at."""
 
 import re
+from pathlib import Path
 
 from playwright.sync_api import expect
 
@@ -59,4 +60,32 @@ def test_the_workers_page_follows_what_each_does_and_leaves_the_focus_where_it_i
         served.hub.total_rate = None
         served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
     expect(page.locator("#workers")).not_to_contain_text("acme/watched")
-    expect(page.locator("#workers")).to_contain_text("Idle.")
+    expect(page.locator("#workers .pill")).to_have_text("idle")
+
+
+def test_the_workers_page_keeps_its_filter_its_order_and_the_focus_when_it_asks_for_itself(
+    served: Served, views: Views, pictures: Path
+) -> None:
+    served.hub.add("acme/filtered", {"model.safetensors": Synthetic(64 << 20)})
+    served.hub.total_rate = 1 << 20
+    model_id = served.depot.create("acme/filtered")["reference"]["id"]
+    try:
+        until(lambda: served.depot.model(model_id)["rate"], served.depot.logs)
+        view = views.open("/console/workers?status=busy&sort=name")
+        page = view.page
+        order, busy = page.locator("#sort-name"), page.locator("#chip-status-busy")
+        expect(page.locator("#workers .pill")).to_have_text("busy")
+        order.focus()
+        progress = page.get_by_role("progressbar")
+        before = progress.get_attribute("value")
+        expect(progress).not_to_have_attribute("value", str(before))
+        expect(order).to_be_focused()
+        expect(order).to_have_attribute("href", "/console/workers?status=busy&sort=-name")
+        expect(busy).to_have_attribute("aria-current", "true")
+        assert view.looks(pictures, "workers-busy") == []
+    finally:
+        served.hub.total_rate = None
+        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
+    expect(page.locator("#workers")).to_contain_text("No worker is like that.")
+    page.locator("#all").click()
+    expect(page.locator("#workers .pill")).to_have_text("idle")

@@ -42,6 +42,16 @@ async def test_a_worker_is_listed_with_what_it_holds_from_its_start_to_its_stop(
     assert [each.worker.name for each in await _listed(database)] == [_ONE.name]
 
 
+async def test_a_worker_is_busy_idle_or_silent_whatever_it_held(database: Database) -> None:
+    await by_hand.create(database, "acme/model")
+    await _announce(database, _ONE, fresh=True)
+    await _announce(database, _TWO, fresh=True)
+    await by_hand.claim(database, _TWO.name)
+    assert [each.status for each in await _listed(database)] == ["idle", "busy"]
+    await _seen(database, now(-60))
+    assert [each.status for each in await _listed(database)] == ["silent", "silent"]
+
+
 async def test_a_lease_that_ran_out_is_held_by_nobody(database: Database) -> None:
     await by_hand.create(database, "acme/model")
     await _announce(database, _ONE, fresh=True)
