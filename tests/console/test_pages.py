@@ -321,7 +321,7 @@ def test_names_and_messages_are_shown_and_never_run(site: Site, operator: User) 
 
 def test_a_new_keys_secret_is_shown_once_and_opens(site: Site, operator: User) -> None:
     assert operator.send("/console/keys", name="of-a-test", role="reader", expires="30").status_code == 303
-    key, secret, _ = re.findall(r'data-copy="([^" ]+)"', operator.page("/console/keys"))
+    _, key, secret, _ = re.findall(r'data-copy="([^" ]+)"', operator.page("/console/keys"))
     assert secret not in operator.page("/console/keys")
     assert key in operator.page("/console/keys")
     site.user(key, secret)
