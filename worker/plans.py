@@ -63,15 +63,16 @@ async def _space(context: WorkerContext, total: int, missing: int) -> Mapping[st
     async with context.database.read() as connection:
         others = await needed_by_others(connection, room)
         need, left = await in_quota(connection, context, total, total - missing) if context.quota else (0, 0)
-    lacking = max(need - left, 0)
-    if room.free is not None:
-        lacking = max(missing - max(room.free - context.reserve - others, 0), lacking)
+    # Below the reserve, what is missing up to it must be freed, too.
+    lacking = max(need - left, 0) if need else 0
+    if missing and room.free is not None:
+        lacking = max(missing - (room.free - context.reserve - others), lacking)
     return {
         "free": room.free,
         "free_after": None if room.free is None else room.free - others - missing,
         "needed_by_others": others,
         "reserve": context.reserve,
-        "quota_left": left if context.quota else None,
+        "quota_left": max(left, 0) if context.quota else None,
         "lacking": lacking,
         "fits": not lacking,
     }

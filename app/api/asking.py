@@ -25,6 +25,7 @@ async def plan(depot: Depot, key: Key, selection: Selection, token: str | None) 
     """Return what a create would do, in the shape of `hub_schemas.Plan`. Raises `Refusal`."""
     check_name(key, selection.name)
     _note(depot.plans, key, "plans downloads")
+    await changes.check_hub_token(depot, token)
     selection = await changes.settled(depot, selection)
     told = await depot.lookups.plan(selection, token)
     async with depot.database.read() as connection:
@@ -66,4 +67,7 @@ def _note(throttle: Throttle, key: Key, does: str) -> None:
 def _nothing_left(told: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what is different in the plan of a model that is ready: nothing is fetched."""
     files = [{**file, "here": True} for file in told["files"]]
-    return {"bytes_here": told["bytes_total"], "bytes_to_fetch": 0, "files": files}
+    space = told["space"] and {**told["space"], "fits": True, "lacking": 0}
+    if space and space["free"] is not None:
+        space["free_after"] = space["free"] - space["needed_by_others"]
+    return {"bytes_here": told["bytes_total"], "bytes_to_fetch": 0, "files": files, "space": space}

@@ -1,5 +1,6 @@
 """Changes that a caller may make, by API or console: each with its audit and, if workers must act, a wake-up."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -12,10 +13,10 @@ from app.depot.volume import VolumeAway
 from app.domain import pasted
 from app.domain.commands import Command
 from app.domain.errors import BadRequest, Conflict, NotReady
-from app.domain.keys import NameLimit, Role
+from app.domain.keys import NameLimit, Role, split_token
 from app.domain.repositories import Selection, select
 from app.http.keyring import Key
-from app.services import audit, deployments, keys, models, operations, queue
+from app.services import audit, deployments, keys, models, operations, queue, updates
 from app.services.access_rows import KeyRecord
 from app.services.audit import Act
 from app.services.rows import AcceptedOperation
@@ -28,7 +29,16 @@ async def create_model(depot: Depot, key: Key, act: Act, body: bodies.CreateMode
     selection = selected(body, depot.hub)
     act.resource_name = selection.name
     check_name(key, selection.name)
+    await check_hub_token(depot, body.huggingface_token)
     return await depot.fetching.begin(act, await settled(depot, selection), body.huggingface_token)
+
+
+async def check_hub_token(depot: Depot, token: str | None) -> None:
+    """Raise `BadRequest` for a key of this depot, which clients of it have in HF_TOKEN: the Hub must not learn it."""
+    key = split_token(token or "")
+    if key and await depot.authenticator.find(key[0]):
+        message = "This token is a key of this depot, not of the Hub: leave it out, or send a token of the Hub's."
+        raise BadRequest(message, field="huggingface-token")
 
 
 def selected(body: bodies.CreateModel, hub: str) -> Selection:
@@ -46,17 +56,20 @@ def selected(body: bodies.CreateModel, hub: str) -> Selection:
 
 
 async def settled(depot: Depot, selection: Selection) -> Selection:
-    """Return the selection without the card that goes with a quantization, if a model of that is here; else itself.
+    """Return the selection of the model that stands for this one; itself, if there is none.
 
-    One that was added without its card, by an older version or by patterns, is not fetched again for it.
+    That is the update that follows the branch, where what it updated is gone; or the same without the card that goes with a
+    quantization: what was added without it, by an older version or by patterns, is not fetched again for it.
     """
-    older = selection.without_card
-    if older == selection:
-        return selection
+    candidates = list(dict.fromkeys((selection, selection.without_card)))
     async with depot.database.read() as connection:
-        for one in (selection, older):
-            if await models.of_selection(connection, one.fingerprint):
+        for one in candidates:
+            update = await updates.following(connection, one)
+            if (update or len(candidates) > 1) and await models.of_selection(connection, one.fingerprint):
                 return one
+            if update:
+                own = select(update.name, update.revision, update.include, update.exclude)
+                return replace(own, follows=update.follows)
     return selection
 
 

@@ -163,13 +163,16 @@ async def get_latest_commit(model_id: ResourceId, depot: TheDepot) -> Response:
     response_class=Response,
     responses={200: {"model": schemas.Operation}, **documented(400, 404, 409, 413, 415, 503)},
 )
-async def refresh_model(model_id: ResourceId, body: bodies.RefreshModel, depot: TheDepot, act: TheAct) -> Response:
+async def refresh_model(
+    model_id: ResourceId, depot: TheDepot, act: TheAct, body: bodies.RefreshModel | None = None
+) -> Response:
     """Fetch the newest commit of a ready model's branch or tag, as a model beside it; unchanged files are shared.
 
     The new one answers for the branch by name once it is ready; the old one stays until it is deleted. Refused with 409
     if the branch has not moved, or if what it is at is being fetched.
     """
-    return operation_answer(await updates.refresh(depot, act, model_id, body.huggingface_token))
+    token = body.huggingface_token if body else None
+    return operation_answer(await updates.refresh(depot, act, model_id, token))
 
 
 @router.get(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from app.api.changes import check_hub_token
 from app.api.dependencies import Depot
 from app.domain.commands import Command
 from app.domain.errors import Conflict
@@ -44,6 +45,7 @@ async def refresh(depot: Depot, act: Act, model_id: UUID, token: str | None) -> 
     Raises as `look` does, and `Conflict` if the model is not ready, if its branch has not moved, or if that commit is
     being fetched or deleted.
     """
+    await check_hub_token(depot, token)
     found = await look(depot, model_id, token)
     model = found.model
     act.resource_name = model.name

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import click
 import structlog
@@ -101,6 +102,7 @@ def up(data: Path, **given: str | None) -> None:
     except OSError as error:
         raise WrongSetting(f"--data ({PREFIX}DATA): can't use {folder.path}: {error.strerror}") from None
     settings = settings_of(given, embedded(folder))
+    _check_hub(settings)
     telemetry.configure(settings.log_format)
     try:
         _supervise(settings, folder, begun)
@@ -122,6 +124,7 @@ def serve(**given: str | None) -> None:
     It never fetches anything itself: that is the workers' part.
     """
     settings = settings_of(given)
+    _check_hub(settings)
     telemetry.configure(settings.log_format)
     # uvicorn re-raises the signal that stopped it, but a requested stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -246,6 +249,17 @@ def _listen(host: str, port: int, client_timeout: float) -> socket.socket:
             raise CannotGoOn(f"can't listen on {host}:{port}: {error.strerror}; {advice}") from None
         stack.pop_all()
     return listener
+
+
+def _check_hub(settings: Settings) -> None:
+    """Raise `WrongSetting` if the Hub is the API itself: by the public address, or by its port on this machine."""
+    own, hub = urlsplit(settings.address), urlsplit(settings.hub_endpoint)
+    here = hub.port == settings.port and hub.hostname in {settings.host, "localhost", "127.0.0.1", "::1"}
+    if here or (own.hostname, own.port, own.path) == (hub.hostname, hub.port, hub.path):
+        raise WrongSetting(
+            f"{settings.hub_endpoint} (HF_ENDPOINT or {PREFIX}HUB_ENDPOINT) is this depot's own address, as its clients have "
+            "it: unset it, or name the Hub to fetch from"
+        )
 
 
 def _stop_at_end_of_input() -> None:

@@ -28,7 +28,7 @@ class Depot:
 
     def __init__(self, place: Place, patience: float = _ANSWER) -> None:
         self.url = place.url
-        self._key_id = place.key_id
+        self.key_id = place.key_id
         self._client = httpx2.Client(
             base_url=f"{place.url}/v2",
             headers={
@@ -138,7 +138,7 @@ class Depot:
             return said
         message = str(said.get("error", "")) if "title" in said else ""
         if status in {401, 403}:
-            raise NotAllowed(f"{message or answer.reason_phrase} (asked with the key {self._key_id} at {self.url})")
+            raise NotAllowed(f"{message or answer.reason_phrase} (asked with the key {self.key_id} at {self.url})")
         if status >= 500:
             raise NoDepot(message or f"{self.url} answers {status} {answer.reason_phrase}: try again in a while")
         if answer.is_redirect:

@@ -136,7 +136,7 @@ def explain(problem: Mapping[str, Any]) -> tuple[str, str | None]:
     if kind == "json_invalid":
         return f"The body is not JSON: {problem['ctx']['error']}.", None
     if not where:
-        return 'The body must be a JSON object, for example {"name": "owner/name"}.', None
+        return "The body must be a JSON object; /docs shows what it may hold.", None
     field = ".".join(where)
     if kind == "missing":
         return f"'{field}' is required.", field

@@ -16,8 +16,8 @@ from app.db.tables import ModelRow
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus
 from app.services import webhooks
-from app.services.models import BRANCH, STANDING
-from app.services.rows import ModelRecord, StandingModel
+from app.services.models import BRANCH, OLDEST_FIRST, SELECTED, STANDING, branch_of
+from app.services.rows import ModelRecord, SelectedModel, StandingModel
 from app.services.webhooks import Event
 
 _READY: tuple[ColumnElement[bool], ...] = (
@@ -83,6 +83,28 @@ async def heirs(connection: Reader, model_ids: Sequence[UUID]) -> dict[UUID, Sta
     rows = (await connection.execute(query.order_by(ModelRow.created_at, ModelRow.id))).all()
     # PostgreSQL does not compare JSON.
     return {row.old_id: cast("StandingModel", row) for row in rows if row[-4:-2] == row[-2:]}
+
+
+async def following(connection: Reader, selection: Selection) -> SelectedModel | None:
+    """Return the newest update that follows the branch of a selection, of the same files, if there is one."""
+    found = await _of_files(connection, selection, ModelRow.follows == selection.revision)
+    return found[-1] if found else None
+
+
+async def successor(connection: Reader, model: SelectedModel) -> SelectedModel | None:
+    """Return the ready update that stands for the branch of a model once that is gone; None if there are others of it."""
+    others = await _of_files(connection, model, branch_of(model) == BRANCH, ModelRow.id != model.id)
+    ready = [other for other in others if other.status == ModelStatus.READY]
+    return ready[-1] if ready and all(other.follows for other in others) else None
+
+
+async def _of_files(connection: Reader, like: Selection | SelectedModel, *conditions: Any) -> Sequence[SelectedModel]:
+    """Return the models of the same repository and patterns that fulfil the conditions, updates last."""
+    query = select(*SELECTED).where(ModelRow.name == like.name, ~ModelRow.deleting, *conditions)
+    rows = (await connection.execute(query.order_by(*OLDEST_FIRST))).all()
+    patterns = [*like.include], [*like.exclude]
+    # PostgreSQL does not compare JSON.
+    return [cast("SelectedModel", row) for row in rows if (row.include, row.exclude) == patterns]
 
 
 async def follow(connection: Writer, selection: Selection) -> StandingModel | None:

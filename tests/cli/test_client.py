@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.keys import hub_token
 from app.local import address_file, key_file
 from tests.api import contract
 from tests.cli.shell import Shell
@@ -236,6 +237,26 @@ def test_a_token_opens_a_private_model_and_is_seen_nowhere(
         # A terminal echoes what is typed; the command itself shows it never.
         assert terminal.shown.count(TOKEN) == (source == "standard input")
     assert TOKEN not in terminal.output + shell.depot.logs()
+
+
+def test_a_key_of_the_depot_is_never_sent_to_the_hub(shell: Shell) -> None:
+    """`modeldepot endpoint` puts it into HF_TOKEN, for clients of the depot."""
+    name = shell.repository()
+    own = hub_token(shell.environment["DEPOT_KEY"], shell.environment["DEPOT_SECRET"])
+    shell.hub.forget()
+    for words in (("--dry-run",), ()):
+        pulled = shell.quick("pull", name, *words, HF_TOKEN=own)
+        assert (pulled.exit_code, "it is not sent there" in pulled.stderr) == (0, True), pulled.stderr
+    # Nor is it if another program sends it along.
+    for path in ("", "/plan", f"/{shell.id_of(name)}/refresh"):
+        sent = shell.depot.client.post(f"/ai/model{path}", json={"name": name, "huggingface-token": own})
+        if path.endswith("refresh"):
+            sent = shell.depot.client.post(f"/ai/model{path}", json={"huggingface-token": own})
+        assert (sent.status_code, "a key of this depot" in sent.json()["error"]) == (400, True), sent.text
+    assert not any("authorization" in request.headers for request in shell.hub.requests)
+    # One of another depot is a token of the Hub that this one is for.
+    other = hub_token("EXOanother", "secret-of-another-depot")
+    assert "sending the Hub token" in shell.quick("pull", name, HF_TOKEN=other).stderr
 
 
 def test_no_token_is_sent_against_ones_will(shell: Shell, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from app.cli.main import main
 from app.client.exits import CODES, Failed
 from app.domain.errors import Reason
 from app.domain.states import OperationState
+from tests.depot import SECRET_KEY
 
 ROOT = Path(__file__).parents[2]
 _HEAVY = {"fastapi", "sqlalchemy", "uvicorn", "pydantic", "cryptography", "httpx2"}
@@ -135,6 +136,22 @@ def _parse(words: list[str], *, piped: bool) -> None:
         assert piped
     except click.exceptions.NoArgsIsHelpError:
         assert isinstance(command, click.Group)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8765", "http://localhost:8765/", "https://depot.example.org"])
+@pytest.mark.parametrize("command", ["up", "serve"])
+def test_a_depot_that_would_be_its_own_hub_does_not_start(tmp_path: Path, command: str, address: str) -> None:
+    """`modeldepot endpoint` tells clients to set HF_ENDPOINT to it."""
+    needed = {"DATABASE_URL": "sqlite:////none/none.sqlite3", "REDIS_URL": "redis://none", "SECRET_KEY": SECRET_KEY}
+    needed |= {
+        "STORAGE": str(tmp_path),
+        "DATA": str(tmp_path),
+        "PUBLIC_URL": "https://depot.example.org",
+        "PORT": "8765",
+    }
+    settings = {f"DEPOT_{name}": value for name, value in needed.items()}
+    refused = CliRunner(env=settings | {"HF_ENDPOINT": address}).invoke(main, [command])
+    assert (refused.exit_code, "is this depot's own address" in refused.stderr) == (2, True), refused.stderr
 
 
 def test_each_reason_has_the_exit_code_that_is_documented() -> None:

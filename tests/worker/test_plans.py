@@ -13,6 +13,7 @@ import pytest
 
 from app.domain.repositories import CARD
 from tests.api import contract
+from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Fault, Files, Hub, Synthetic
 from tests.fakehub.weights import Values, gguf, safetensors
@@ -318,6 +319,29 @@ def test_whether_it_fits_is_told_beside_what_running_downloads_need(place: Place
     small = place.plan("acme/small")["space"]
     assert small["fits"]
     assert small["lacking"] == 0
+
+
+def test_what_must_be_freed_counts_what_the_reserve_lacks_and_what_is_here_needs_nothing(
+    start_depot: StartDepot, hub: Hub
+) -> None:
+    hub.add("acme/here", {"config.json": b"{}"})
+    hub.add("acme/more", {"config.json": b"{ }", "model.safetensors": Synthetic(5000)})
+    depot = start_depot()
+    depot.wait(depot.create("acme/here")["id"])
+    free = shutil.disk_usage(depot.storage).free
+    depot.close()
+    full = start_depot(reserve=2 * free, storage=depot.storage, database_url=depot.environment["DEPOT_DATABASE_URL"])
+    planned = {}
+    for name in ("acme/here", "acme/more"):
+        answer = full.client.post("/ai/model/plan", json={"name": name})
+        assert answer.status_code == 200, answer.text
+        planned[name] = answer.json()
+    here, more = (plan["space"] for plan in planned.values())
+    assert (here["fits"], here["lacking"]) == (True, 0)
+    assert not more["fits"]
+    assert more["lacking"] == planned["acme/more"]["bytes-to-fetch"] + more["reserve"] - more["free"] > free // 2
+    refused = full.wait(full.create("acme/more")["id"])
+    assert (refused["state"], "too little space" in refused["message"]) == ("failure", True)
 
 
 def test_what_a_create_would_fail_for_is_refused(place: Place) -> None:

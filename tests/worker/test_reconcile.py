@@ -53,7 +53,7 @@ def test_a_lost_database_is_made_anew_from_the_storage(start_depot: StartDepot, 
     before = [ready(depot, "acme/tiny"), ready(depot, "acme/other", include=["*.json"])]
     hub.repos["models", "acme/tiny"].commit({"config.json": b"[]"})
     assert depot.client.get(f"/ai/model/{before[0]['id']}/latest").json()["moved"]
-    update = depot.client.post(f"/ai/model/{before[0]['id']}/refresh", json={}).json()
+    update = depot.client.post(f"/ai/model/{before[0]['id']}/refresh").json()
     depot.wait(update["id"])
     before.append(depot.model(update["reference"]["id"]))
     _forget_all(depot)

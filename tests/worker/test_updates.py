@@ -191,6 +191,33 @@ def test_an_update_is_fetched_beside_the_model_and_answers_for_its_branch(
 
 
 @SQLITE
+def test_an_update_stands_for_its_branch_once_what_it_updated_is_gone(start_depot: StartDepot, repo: Repo) -> None:
+    depot = start_depot()
+    former = fetched(depot)
+    name = depot.model(former)["name"]
+    folder = depot.storage / "by-name" / name
+    ids = [former]
+    for number in range(2):
+        repo.commit({"config.json": b"[%d]" % number})
+        _until_moved(depot, ids[-1])
+        operation = _refresh(depot, ids[-1])
+        assert depot.wait(operation["id"])["state"] == "success", depot.logs()
+        ids.append(operation["reference"]["id"])
+        assert folder.resolve().name == former, "whoever loads it there goes on with it"
+    for gone, heir in ((ids[1], former), (former, ids[2])):
+        depot.wait(depot.client.delete(f"/ai/model/{gone}").json()["id"])
+        assert folder.resolve().name == heir
+    assert (folder / "config.json").read_bytes() == b"[1]"
+    again = depot.client.post("/ai/model", json={"name": name})
+    assert (again.status_code, ids[2] in again.json()["error"]) == (409, True), again.text
+    planned = depot.client.post("/ai/model/plan", json={"name": name}).json()
+    assert (planned["model"]["id"], planned["bytes-to-fetch"]) == (ids[2], 0)
+    depot.wait(depot.client.delete(f"/ai/model/{ids[2]}").json()["id"])
+    assert not list((depot.storage / "by-name").iterdir())
+    assert depot.client.post("/ai/model", json={"name": name}).status_code == 200
+
+
+@SQLITE
 def test_a_model_that_was_fetched_at_that_commit_becomes_the_update(
     start_depot: StartDepot, hub: Hub, repo: Repo
 ) -> None:

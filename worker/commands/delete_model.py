@@ -6,9 +6,12 @@ import structlog
 
 from app.db.transitions import end_operation
 from app.domain.errors import Failed, Reason
+from app.domain.repositories import select
 from app.domain.states import OperationState
-from app.services import models
-from app.storage.base import StoreAway
+from app.services import models, updates
+from app.services.models import branch_of
+from app.services.rows import SelectedModel
+from app.storage.base import Store, StoreAway
 from app.storage.names import label_of
 from worker.commands.work import Work
 from worker.maintenance.marking import check_storage
@@ -20,10 +23,10 @@ async def run(work: Work) -> None:
     claim, context = work.claim, work.context
     async with context.database.read() as connection:
         model = await models.selection(connection, claim.resource_id)
+        successor = await updates.successor(connection, model)
     await check_storage(context.database, context.storage)
-    name = label_of(model)
     try:
-        await asyncio.to_thread(context.storage.discard, claim.resource_id, name)
+        await asyncio.to_thread(_remove, context.storage, model, successor)
     except StoreAway:
         raise
     except OSError as error:
@@ -33,3 +36,13 @@ async def run(work: Work) -> None:
         await models.forget(connection, claim.resource_id)
         await end_operation(connection, claim.lease, OperationState.SUCCESS)
     log.info("model is deleted")
+
+
+def _remove(storage: Store, model: SelectedModel, successor: SelectedModel | None) -> None:
+    """Remove a model's files. By its branch's label engines find its `successor` from then on."""
+    if model.follows:
+        storage.unlink(model.id)  # that label, too
+    storage.discard(model.id, label_of(model))
+    if successor:
+        branch = select(model.name, branch_of(model), model.include, model.exclude)
+        storage.link(label_of(branch), successor.id)

@@ -54,7 +54,7 @@ async def check_quota(connection: Writer, work: Work, total: int, shared: int) -
         return
     await downloads.one_by_one(connection)
     need, left = await in_quota(connection, work.context, total, shared, without=work.claim.resource_id)
-    if need > left:
+    if need > (left := max(left, 0)):
         needed, rest, quota = compared(need, left, work.context.quota)
         message = (
             f"The model does not fit into DEPOT_QUOTA: {needed} are needed and {rest} are left of {quota}, with what other downloads still need. Delete models, or raise DEPOT_QUOTA, then "
@@ -66,10 +66,10 @@ async def check_quota(connection: Writer, work: Work, total: int, shared: int) -
 async def in_quota(
     connection: Reader, context: WorkerContext, total: int, shared: int, *, without: UUID | None = None
 ) -> tuple[int, int]:
-    """Return the bytes that a model takes of the quota, and those that are left of it beside all others."""
+    """Return the bytes that a model takes of the quota, and those that are left of it beside all others: negative if it is exceeded."""
     linked = not is_bucket(context.storage.location)
     taken = await contents.taken(connection, without=without, linked=linked)
-    return (total - shared if linked else total), max(context.quota - taken, 0)
+    return (total - shared if linked else total), context.quota - taken
 
 
 async def check_room(connection: Writer, work: Work, missing: int, room: Room) -> None:

@@ -19,7 +19,12 @@ _MOST_LISTED = 20
 """Files that a plan shows on a terminal."""
 _MOST_ALIKE = 100
 """Models of the Hub among which a name without an owner must be the only one."""
-_LIMITS = {"free": "free", "quota-left": "left of the quota"}
+_LIMITS = {
+    "free": "free",
+    "reserve": "kept free (DEPOT_RESERVE)",
+    "needed-by-others": "for other downloads",
+    "quota-left": "left of the quota",
+}
 """What limits a plan's space, in words."""
 VARIANT = ("QUANT", "SIZE", "GGUF MODEL", "WITH")
 
@@ -153,7 +158,8 @@ def _space(space: Json | None) -> str:
     if space is None:
         return "the storage can't be used now"
     if not space["fits"]:
-        left = [f"{size(space[name])} are {words}" for name, words in _LIMITS.items() if space[name] is not None]
+        told = {name: space[name] for name in _LIMITS if space[name] or name in {"free", "quota-left"}}
+        left = [f"{size(count)} are {_LIMITS[name]}" for name, count in told.items() if count is not None]
         return f"{size(space['lacking'])} must be freed first: {', '.join(left)}"
     if space["free"] is None:
         return "it fits"

@@ -18,6 +18,7 @@ from app.client.exits import CannotDo, Failed, InTheWay
 from app.client.names import selection
 from app.client.tokens import Token, find_token, is_overheard, login
 from app.domain.errors import Reason
+from app.domain.keys import split_token
 from app.domain.states import ModelStatus
 from app.terminal import can_ask, give, say
 
@@ -35,7 +36,7 @@ def _with_token(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def run(*given: Any, token_file: Path | None, token_stdin: bool, no_token: bool, **options: Any) -> None:
         token = None if no_token else find_token(token_file, stdin=token_stdin)
-        function(*given, token=token, **options)
+        function(*given, token=token and _of_the_hub(token, given[0]), **options)
 
     return run
 
@@ -154,6 +155,15 @@ def _token_missed(token: Token | None) -> Iterator[None]:
         if error.reason in {Reason.FORBIDDEN, Reason.NOT_FOUND} and not token:
             say(f"No Hub token was sent: set HF_TOKEN, or give --token-file, such as {login()}", err=True)
         raise
+
+
+def _of_the_hub(token: Token, depot: Depot) -> Token | None:
+    """Return the token, or None for the depot's own key, as `modeldepot endpoint` puts it into HF_TOKEN."""
+    key = split_token(token.value)
+    if key is None or key[0] != depot.key_id:
+        return token
+    say(f"{token.source} holds your key of this depot, which is no token of the Hub: it is not sent there", err=True)
+    return None
 
 
 def _announce(depot: Depot, token: Token) -> None:
