@@ -112,7 +112,9 @@ def test_a_ready_model_leads_to_the_form_that_declares_a_deployment_of_it(site: 
     model_id = site.api.ready_model()
     name = site.api.depot.model(model_id)["name"]
     (path,) = re.findall(r'id="deploy"[^>]* href="([^"]+)"', operator.page(f"/console/models/{model_id}"))
-    assert f'value="{name}"' in operator.page(html.unescape(path))
+    page = operator.page(html.unescape(path))
+    assert f"<b>Model</b> {name} <small>main at cccccccc" in page
+    assert re.search(rf'<input type="hidden" name="model" value="{model_id}">', page)
 
 
 def test_a_model_in_error_says_why_and_is_retried_under_its_id(site: Site, operator: User) -> None:
