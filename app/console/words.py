@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from unicodedata import category
+
+from markupsafe import Markup, escape
 
 from app.domain.commands import Command
 from app.domain.pasted import quantization_of
@@ -10,6 +13,7 @@ from app.domain.pasted import quantization_of
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _AGES = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _SHORT = 8
+_KEPT = frozenset("\t\n\r\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 COMMANDS: Mapping[Command, str] = {
     Command.CREATE_MODEL: "Download",
     Command.DELETE_MODEL: "Delete model",
@@ -79,6 +83,27 @@ def full(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def visible(value: Any) -> Any:
+    r"""Return a template's value with what would change how a text beside it reads written out: `\u202e`.
+
+    Line ends stay, and what joins letters in some scripts. What a template has made already is a `Markup`.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(map(_visible, value))
+
+
+def exact(text: str) -> Markup:
+    """Return what is copied or sent back, and so must be as it is."""
+    return escape(text)
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character in _KEPT or category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode()
+
+
 def command(word: Command) -> str:
     return COMMANDS.get(word, word)
 
@@ -98,4 +123,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "short": short,
     "command": command,
     "quantization": quantization_of,
+    "exact": exact,
 }
