@@ -1,5 +1,6 @@
 """Formats bytes, rates, durations and times, and has the words for what operations do."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from app.domain.pasted import quantization_of
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _AGES = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _SHORT = 8
+_HYPHENED = re.compile(r"(\S*-\S*)")
 _KEPT = frozenset("\t\n\r\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 COMMANDS: Mapping[Command, str] = {
     Command.CREATE_MODEL: "Download",
@@ -47,6 +49,20 @@ def count(number: int) -> str:
             break
         value /= 1000
     return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
+
+
+def whole(number: int) -> str:
+    """Format a number with all its digits: `32,768`."""
+    return f"{number:,}"
+
+
+def unbroken(text: str) -> Markup:
+    """Return a command whose words are not broken at their hyphens: a flag would read as two."""
+    pieces = _HYPHENED.split(visible(text))
+    return Markup("").join(
+        Markup('<span class="word">{}</span>').format(piece) if place % 2 else piece
+        for place, piece in enumerate(pieces)
+    )
 
 
 def duration(seconds: float) -> str:
@@ -124,4 +140,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "command": command,
     "quantization": quantization_of,
     "exact": exact,
+    "whole": whole,
+    "unbroken": unbroken,
 }

@@ -16,7 +16,7 @@ from app.db.tables import ModelRow
 from app.domain.repositories import Selection
 from app.domain.states import ModelStatus
 from app.services import webhooks
-from app.services.models import BRANCH, STANDING
+from app.services.models import BRANCH, OLDEST_FIRST, STANDING, branch_of
 from app.services.rows import ModelRecord, StandingModel
 from app.services.webhooks import Event
 
@@ -83,6 +83,20 @@ async def heirs(connection: Reader, model_ids: Sequence[UUID]) -> dict[UUID, Sta
     rows = (await connection.execute(query.order_by(ModelRow.created_at, ModelRow.id))).all()
     # PostgreSQL does not compare JSON.
     return {row.old_id: cast("StandingModel", row) for row in rows if row[-4:-2] == row[-2:]}
+
+
+async def relatives(connection: Reader, model: ModelRecord) -> tuple[Sequence[StandingModel], Sequence[StandingModel]]:
+    """Return the other models of a model's branch and files: (older ones, newer ones), each the newest last."""
+    query = select(*STANDING, ModelRow.include, ModelRow.exclude).where(
+        ModelRow.name == model.name,
+        BRANCH.expression == branch_of(model),
+        or_(~ModelRow.deleting, ModelRow.id == model.id),
+    )
+    rows = (await connection.execute(query.order_by(*OLDEST_FIRST))).all()
+    alike = [row for row in rows if row[-2:] == (model.include, model.exclude)]
+    place = next((place for place, row in enumerate(alike) if row.id == model.id), len(alike))
+    found = cast("list[StandingModel]", alike)
+    return found[:place], found[place + 1 :]
 
 
 async def follow(connection: Writer, selection: Selection) -> StandingModel | None:

@@ -6,7 +6,7 @@ import pytest
 from markupsafe import Markup
 
 from app.console.pages import Pages
-from app.console.words import visible
+from app.console.words import unbroken, visible, whole
 
 _BACKWARDS = "model\u202egpj.exe"
 
@@ -51,3 +51,11 @@ def test_a_command_is_copied_as_it_is() -> None:
     assert page.count(_BACKWARDS) == 1
     assert f'data-copy="cat &#39;{_BACKWARDS}&#39; &lt;x&gt;"' in page
     assert r"<code>cat &#39;model\u202egpj.exe&#39; &lt;x&gt;</code>" in page
+
+
+def test_the_words_of_a_command_stay_whole() -> None:
+    assert unbroken("vllm serve /a-b --x <c>\n  -d 'e-f'") == (
+        'vllm serve <span class="word">/a-b</span> <span class="word">--x</span> &lt;c&gt;\n'
+        '  <span class="word">-d</span> <span class="word">&#39;e-f&#39;</span>'
+    )
+    assert whole(32768) == "32,768"
