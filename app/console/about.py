@@ -40,6 +40,8 @@ class About:
     facts: Mapping[str, str]
     """Of the card: `license`, `license_name`, `base_model`, `library_name` …"""
     card: str | None
+    has_more: bool
+    """Whether the card is longer than what is shown of it."""
     is_whole: bool
     """Whether all that was to be read could be."""
 
@@ -74,6 +76,7 @@ async def _read(volume: Volume, model: ModelRecord, paths: Sequence[str], page: 
     )
     config, told = _json(config_file), _gguf(head)
     facts, card = split(card_file.decode(errors="replace"))
+    shown = cards.beginning(card)
     base = f"{page}/blob/{model.commit}/"
     quantizations = {variant.quantization for variant in variants if variant.quantization}
     return About(
@@ -83,7 +86,8 @@ async def _read(volume: Volume, model: ModelRecord, paths: Sequence[str], page: 
         context=number(told.context_length) or configurations.context_length(config),
         formats=[name for name, there in (("safetensors", weights), ("GGUF", variants)) if there],
         facts=facts,
-        card=await asyncio.to_thread(cards.render, card, base) if card.strip() else None,
+        card=await asyncio.to_thread(cards.render, shown, base) if card.strip() else None,
+        has_more=len(shown) < len(card) or len(card_file) == _LONGEST_CARD,
         is_whole=not reader.failed,
     )
 

@@ -3,6 +3,7 @@
 markdown-it-py makes HTML of a card; nh3 (ammonia) then leaves only what is listed here.
 """
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -11,11 +12,13 @@ from urllib.parse import urljoin, urlsplit
 import nh3
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
+from mdit_py_plugins.footnote import footnote_plugin
 
 LONGEST = 60_000
-"""Characters of a card that are shown."""
+"""Characters of a card that are shown, at most."""
 _TAGS = {
     *("p", "br", "hr", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "kbd", "samp", "a"),
     *("em", "strong", "b", "i", "s", "del", "sub", "sup", "table", "thead", "tbody", "tr", "th", "td"),
@@ -23,6 +26,27 @@ _TAGS = {
 }
 _DOWN = 2
 """Levels by which headings are lowered, to stand below the page's own."""
+_AS_WRITTEN = {tag: {"dir": "auto"} for tag in ("ul", "ol", "table", "blockquote")}
+"""In Arabic and Hebrew, a list's marks, for one, are on the right."""
+_HTML_TAG = re.compile(r'<(?:[^<>"]|"[^"]*")*>')
+"""As nh3 writes them: a `<` in a text is escaped."""
+_WRAPPED = {
+    '<table dir="auto">': '<div class="table" tabindex="0" role="group" aria-label="Table"><table dir="auto">',
+    "</table>": "</table></div>",
+}
+_ALERT = re.compile(r"\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\][ \t]*(?:\n|\Z)", re.IGNORECASE)
+_TASK = re.compile(r"\[([ xX])\](?=\s)")
+
+
+def beginning(text: str) -> str:
+    """Return as much of a card as is shown: whole blocks, or lines of one that is very long."""
+    if len(text) <= LONGEST:
+        return text
+    lines = re.sub(r"\r\n?", "\n", text[: LONGEST + 1]).split("\n")
+    blocks = _markdown().disable("inline").parse("\n".join(lines[:-1]))
+    last = max((block.map[0] for block in blocks if block.level == 0 and block.map), default=0)
+    kept = "\n".join(lines[:last])
+    return kept if len(kept) > LONGEST // 2 else "\n".join(lines[:-1]) or text[:LONGEST]
 
 
 def render(text: str, base: str) -> str:
@@ -31,15 +55,17 @@ def render(text: str, base: str) -> str:
     def attribute(tag: str, name: str, value: str) -> str | None:
         return _address(value, base) if (tag, name) == ("a", "href") else value
 
-    return nh3.clean(
-        _markdown().render(text[:LONGEST]),
+    cleaned = nh3.clean(
+        _markdown().render(text),
         tags=_TAGS,
-        attributes={"a": {"href"}},
+        attributes={"a": {"href"}, "*": set()},
         attribute_filter=attribute,
         url_schemes={"http", "https"},
         link_rel="noopener noreferrer nofollow",
-        set_tag_attribute_values={"a": {"target": "_blank"}},
+        set_tag_attribute_values={"a": {"target": "_blank"}, **_AS_WRITTEN},
     )
+    # A box that scrolls has to be reached by the keyboard.
+    return _HTML_TAG.sub(lambda tag: _WRAPPED.get(tag[0], tag[0]), cleaned)
 
 
 def _markdown() -> MarkdownIt:
@@ -47,7 +73,25 @@ def _markdown() -> MarkdownIt:
     markdown.add_render_rule("image", _image)
     for rule in ("heading_open", "heading_close"):
         markdown.add_render_rule(rule, _heading)
+    footnote_plugin(markdown, inline=False)
+    # No link leads within a card: nothing in it has an id.
+    markdown.add_render_rule("footnote_ref", _footnote)
+    markdown.add_render_rule("footnote_anchor", lambda *_: "")
+    markdown.core.ruler.before("inline", "github", _as_on_github)
     return markdown
+
+
+def _as_on_github(state: StateCore) -> None:
+    """Have its alerts begin with a word in bold, and its tasks with a box."""
+    for outer, _, inline in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        if inline.type == "inline" and outer.type == "blockquote_open":
+            inline.content = _ALERT.sub(lambda found: f"**{found[1].capitalize()}**\\\n", inline.content, count=1)
+        elif inline.type == "inline" and outer.type == "list_item_open":
+            inline.content = _TASK.sub(lambda found: "☐" if found[1] == " " else "☑", inline.content, count=1)
+
+
+def _footnote(_self: RendererHTML, tokens: Sequence[Token], place: int, _options: OptionsDict, _env: EnvType) -> str:
+    return f"<sup>[{tokens[place].meta['id'] + 1}]</sup>"
 
 
 def _image(_self: RendererHTML, tokens: Sequence[Token], place: int, _options: OptionsDict, _env: EnvType) -> str:

@@ -1,5 +1,6 @@
 """Pages that list, add and delete deployments."""
 
+from collections import Counter
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -119,6 +120,8 @@ async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | N
         listing.count(counts[kind] if kind else sum(counts.values()))
         rows = await deployments.find(connection, search, sort=listing.sort, limit=PER_PAGE, offset=listing.offset)
         offered = await deployments.deployable(connection, limit=_OFFERED, reach=reach)
+        one = an_id(form.get("model", ""))
+        chosen = await deployments.deployable(connection, limit=1, model_id=one, reach=reach) if one else []
     return page(
         request,
         "deployments.html",
@@ -127,6 +130,9 @@ async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | N
         list=listing,
         chips_of_kind=[Chip("", "all", sum(counts.values())), *(Chip(one, _KINDS[one], counts[one]) for one in Kind)],
         offered=offered,
+        # A name alone would not tell these apart.
+        times=Counter(model.name for model in offered),
+        chosen=chosen[0] if chosen else None,
         form={name: form.get(name, "") for name in _FIELDS},
         refusal=said(refusal),
     )

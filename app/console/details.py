@@ -42,7 +42,7 @@ async def show_about(request: Request, depot: TheDepot, model_id: ResourceId) ->
     abouts: Abouts = request.app.state.abouts
     hub = hub_page(depot.hub, model.name)
     told = await abouts.of(depot.volume, model, paths, hub) if model.path else None
-    return page(request, "about.html", about=told, hub=hub)
+    return page(request, "about.html", about=told, hub=hub, commit=model.commit)
 
 
 @router.get("/console/models/{id}/files")

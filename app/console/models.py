@@ -20,7 +20,7 @@ from app.console.pages import page, see
 from app.console.progress import show
 from app.console.session import SessionRoute, TheForm, operators_only
 from app.domain.errors import ModelInUse, Reason, Refusal
-from app.domain.states import ModelStatus
+from app.domain.states import UNDER_WAY, ModelStatus
 from app.http.errors import status_of
 from app.services import catalogue, contents, deployments, history, models, operations, updates
 from app.services.rows import AcceptedOperation, ModelRecord
@@ -33,7 +33,7 @@ _TOKENS_MAY_HELP = frozenset({Reason.FORBIDDEN, Reason.NOT_FOUND})
 _LARGEST_CONFIG = 1 << 20
 """Bytes; real files have a few thousand."""
 _CHANGES: Mapping[str, tuple[UpdateModel, str]] = {
-    "pause": (UpdateModel(paused=True, priority=None), "It is paused. What arrived is kept."),
+    "pause": (UpdateModel(paused=True, priority=None), "The download is paused."),
     "resume": (UpdateModel(paused=False, priority=None), "It is resumed."),
     "first": (UpdateModel(paused=None, priority=1), "It is fetched before models of usual priority."),
     "usual": (UpdateModel(paused=None, priority=0), "It has the usual priority."),
@@ -110,10 +110,14 @@ async def delete(request: Request, depot: TheDepot, form: TheForm, model_id: Res
     if not is_sure(form):
         return see(request, f"/models/{model_id}/delete")
     try:
-        operation = await forget(request, model_id)
+        async with depot.database.read() as connection:
+            model = await models.get(connection, model_id)
+        await forget(request, model_id)
     except Refusal as refusal:
         return await _sure(request, depot, model_id, refusal)
-    return see(request, "", said=f"{operation.resource_name} is deleted.")
+    if model.status in UNDER_WAY and not model.deleting:
+        return see(request, "", said=f"The download of {model.name} is cancelled, and what arrived is removed.")
+    return see(request, "", said=f"{model.name} is deleted.")
 
 
 async def forget(request: Request, model_id: UUID) -> AcceptedOperation:
@@ -136,6 +140,7 @@ async def model_page(request: Request, depot: Depot, model_id: UUID, refusal: Re
         past = await history.of(connection, model_id, limit=_HISTORY)
         holders = await deployments.newest(connection, limit=_HOLDERS, model_id=model_id)
         heir = await updates.heir(connection, model_id) if updates.is_available(model) else None
+        older, newer = await updates.relatives(connection, model)
     lines, by_name = await _engines(depot, model, paths)
     return page(
         request,
@@ -155,6 +160,8 @@ async def model_page(request: Request, depot: Depot, model_id: UUID, refusal: Re
         history=past,
         holders=holders,
         heir=heir,
+        older=older,
+        newer=newer,
         refusal=said(refusal),
     )
 

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from app.api.dependencies import TheDepot
 from app.console.pages import root
 from app.console.session import SessionRoute, TheSession
+from app.console.words import visible
 from app.services import history
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
@@ -32,7 +33,7 @@ async def tell(request: Request, depot: TheDepot, session: TheSession, since: Th
             "id": str(row.id),
             "name": row.name,
             "state": row.state,
-            "message": row.message or "",
+            "message": visible(row.message or ""),
             "address": f"{root(request)}/console/models/{row.resource_id}",
         }
         for row in rows

@@ -47,6 +47,7 @@ class Pages:
             loader=FileSystemLoader(_FOLDER / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=words.visible,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,

@@ -1,8 +1,12 @@
 """Formats bytes, rates, durations and times, and has the words for what operations do."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from unicodedata import category
+
+from markupsafe import Markup, escape
 
 from app.domain import sizes
 from app.domain.commands import Command
@@ -10,6 +14,8 @@ from app.domain.pasted import quantization_of
 
 _AGES = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _SHORT = 8
+_HYPHENED = re.compile(r"(\S*-\S*)")
+_KEPT = frozenset("\t\n\r\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 COMMANDS: Mapping[Command, str] = {
     Command.CREATE_MODEL: "Download",
     Command.DELETE_MODEL: "Delete model",
@@ -34,6 +40,20 @@ def count(number: int) -> str:
             break
         value /= 1000
     return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
+
+
+def whole(number: int) -> str:
+    """Format a number with all its digits: `32,768`."""
+    return f"{number:,}"
+
+
+def unbroken(text: str) -> Markup:
+    """Return a command whose words are not broken at their hyphens: a flag would read as two."""
+    pieces = _HYPHENED.split(visible(text))
+    return Markup("").join(
+        Markup('<span class="word">{}</span>').format(piece) if place % 2 else piece
+        for place, piece in enumerate(pieces)
+    )
 
 
 def duration(seconds: float) -> str:
@@ -70,6 +90,27 @@ def full(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def visible(value: Any) -> Any:
+    r"""Return a template's value with what would change how a text beside it reads written out: `\u202e`.
+
+    Line ends stay, and what joins letters in some scripts. What a template has made already is a `Markup`.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(map(_visible, value))
+
+
+def exact(text: str) -> Markup:
+    """Return what is copied or sent back, and so must be as it is."""
+    return escape(text)
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character in _KEPT or category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode()
+
+
 def command(word: Command) -> str:
     return COMMANDS.get(word, word)
 
@@ -89,4 +130,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "short": short,
     "command": command,
     "quantization": quantization_of,
+    "exact": exact,
+    "whole": whole,
+    "unbroken": unbroken,
 }

@@ -185,11 +185,15 @@ async def held(connection: Reader, model_ids: Sequence[UUID]) -> set[UUID]:
     return set((await connection.execute(query)).scalars())
 
 
-async def deployable(connection: Reader, *, limit: int, reach: NameLimit = UNLIMITED) -> Sequence[DeployableModel]:
-    """Return the models in reach that can be deployed: id, name and revision, by name."""
-    columns: tuple[Any, ...] = (ModelRow.id, ModelRow.name, ModelRow.revision)
+async def deployable(
+    connection: Reader, *, limit: int, model_id: UUID | None = None, reach: NameLimit = UNLIMITED
+) -> Sequence[DeployableModel]:
+    """Return the models in reach that can be deployed, by name; if given, only the one with that id."""
+    columns = (ModelRow.id, ModelRow.name, BRANCH.label("branch"), ModelRow.commit, ModelRow.include, ModelRow.exclude)
     query = select(*columns).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
     query = query.where(*within(reach, ModelRow.name))
+    if model_id is not None:
+        query = query.where(ModelRow.id == model_id)
     ordered = query.order_by(ModelRow.name, ModelRow.id).limit(limit)
     return cast("Sequence[DeployableModel]", (await connection.execute(ordered)).all())
 

@@ -132,11 +132,14 @@ class ModelShare(Protocol):
 
 
 class DeployableModel(Protocol):
-    """A model that can be deployed."""
+    """A model that can be deployed. `branch`: the branch, tag or commit that it was asked for by."""
 
     id: UUID
     name: str
-    revision: str
+    branch: str
+    commit: str | None
+    include: Sequence[str]
+    exclude: Sequence[str]
 
 
 class OperationRecord(Protocol):

@@ -87,20 +87,33 @@ async def heirs(connection: Reader, model_ids: Sequence[UUID]) -> dict[UUID, Sta
 
 async def following(connection: Reader, selection: Selection) -> SelectedModel | None:
     """Return the newest update that follows the branch of a selection, of the same files, if there is one."""
-    found = await _of_files(connection, selection, ModelRow.follows == selection.revision)
+    found = await _of_files(connection, selection, ModelRow.follows == selection.revision, ~ModelRow.deleting)
     return found[-1] if found else None
 
 
 async def successor(connection: Reader, model: SelectedModel) -> SelectedModel | None:
     """Return the ready update that stands for the branch of a model once that is gone; None if there are others of it."""
-    others = await _of_files(connection, model, branch_of(model) == BRANCH, ModelRow.id != model.id)
+    older, newer = await relatives(connection, model)
+    others = [*older, *newer]
     ready = [other for other in others if other.status == ModelStatus.READY]
     return ready[-1] if ready and all(other.follows for other in others) else None
 
 
-async def _of_files(connection: Reader, like: Selection | SelectedModel, *conditions: Any) -> Sequence[SelectedModel]:
+async def relatives(
+    connection: Reader, model: ModelRecord | SelectedModel
+) -> tuple[Sequence[SelectedModel], Sequence[SelectedModel]]:
+    """Return the other models of a model's branch and files: (older ones, newer ones), each the newest last."""
+    there = or_(~ModelRow.deleting, ModelRow.id == model.id)
+    alike = await _of_files(connection, model, branch_of(model) == BRANCH, there)
+    place = next((place for place, row in enumerate(alike) if row.id == model.id), len(alike))
+    return alike[:place], alike[place + 1 :]
+
+
+async def _of_files(
+    connection: Reader, like: Selection | ModelRecord | SelectedModel, *conditions: Any
+) -> Sequence[SelectedModel]:
     """Return the models of the same repository and patterns that fulfil the conditions, updates last."""
-    query = select(*SELECTED).where(ModelRow.name == like.name, ~ModelRow.deleting, *conditions)
+    query = select(*SELECTED).where(ModelRow.name == like.name, *conditions)
     rows = (await connection.execute(query.order_by(*OLDEST_FIRST))).all()
     patterns = [*like.include], [*like.exclude]
     # PostgreSQL does not compare JSON.

@@ -8,6 +8,7 @@ from app.console import cards
 from app.domain.cards import split
 
 _BASE = "https://hub.example/acme/tiny/blob/c0ffee/"
+_BOX = '<div class="table" tabindex="0" role="group" aria-label="Table">'
 _CARD = """---
 license: apache-2.0  # open
 license_name: "The Licence"
@@ -45,6 +46,52 @@ def test_markdown_is_rendered_below_the_headings_of_the_page() -> None:
         assert told in shown
 
 
+def test_what_github_adds_to_markdown_is_shown() -> None:
+    shown = cards.render(
+        "> [!NOTE]\n> Read *this*.\n\n> [!NOTE] is a word\n\n- [x] done\n- [ ] [open](x)\n- [y]\n\n"
+        "As told[^1] and [^two]\n\n[^1]: by *somebody*\n[^two]: else\n",
+        _BASE,
+    )
+    for told in (
+        "<p><strong>Note</strong><br>\nRead <em>this</em>.</p>",
+        "<p>[!NOTE] is a word</p>",
+        "<li>☑ done</li>",
+        "<li>☐ <a",
+        "<li>[y]</li>",
+        "As told<sup>[1]</sup> and <sup>[2]</sup>",
+        "<li><p>by <em>somebody</em>",
+    ):
+        assert told in shown
+
+
+def test_a_table_is_in_a_box_of_its_own_whoever_wrote_it() -> None:
+    for written in ("| a |\n|---|\n| b |\n", "<table><tr><td>b</td></tr></table>"):
+        shown = cards.render(written, _BASE)
+        assert shown.count(_BOX) == shown.count("</table></div>") == 1
+
+
+def test_a_table_in_an_attribute_is_no_table() -> None:
+    hostile = '<table dir="auto">"><script>alert(1)</script>'
+    for attribute in ("href='https://x/{}'", "title='{}'"):
+        shown = cards.render(f"<a {attribute.format(hostile)}>x</a>", _BASE)
+        assert "<div" not in shown
+        assert "<script" not in shown
+
+
+def test_a_long_card_ends_with_a_block() -> None:
+    paragraph, row = "word " * 20 + "\n\n", "| one | two |\n"
+    assert cards.beginning(paragraph) == paragraph
+    many = cards.beginning(paragraph * cards.LONGEST)
+    assert cards.LONGEST - 2 * len(paragraph) < len(many) <= cards.LONGEST
+    assert many.rstrip("\n").endswith("word ")
+    assert len(many.strip().replace(paragraph.strip(), "").strip()) == 0
+    fence = cards.beginning(paragraph * 400 + "```\n" + "\n\nx = 1\n" * cards.LONGEST)
+    assert "```" not in fence
+    table = cards.beginning("| a | b |\n|---|---|\n" + row * cards.LONGEST)
+    assert table.endswith("\n" + row.strip())
+    assert len(cards.beginning("a" * 2 * cards.LONGEST)) == cards.LONGEST
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
@@ -69,7 +116,7 @@ def test_markdown_is_rendered_below_the_headings_of_the_page() -> None:
     ],
 )
 def test_nothing_of_a_card_runs_loads_or_changes_the_page(hostile: str) -> None:
-    shown = cards.render(f"{hostile}\n\ntext {hostile} text", _BASE).lower()
+    shown = cards.render(f"{hostile}\n\ntext {hostile} text", _BASE).replace(_BOX, "").lower()
     tags = shown.replace("&lt;", "")
     for told in ("<script", "<img", "<style", "<form", "<button", "<input", "<iframe", "<svg", "<math", "<meta", "<link",
                  "<video", "<div", "<main", "</main", "<h1", "<base", "<object", "<embed"):  # fmt: skip
@@ -99,10 +146,10 @@ def test_links_are_whole_and_tell_where_they_lead_nothing() -> None:
     assert shown.count('rel="noopener noreferrer nofollow"') >= 2
 
 
-@pytest.mark.parametrize("piece", ["[", "> ", "*a **", "![a]("])
+@pytest.mark.parametrize("piece", ["[", "> ", "*a **", "![a](", "[^1]", "[^1]: ", "- [ ] ", "<table>", "|a|\n|-|\n"])
 def test_a_card_that_is_made_to_take_long_does_not(piece: str) -> None:
     begun = time.process_time()
-    cards.render(piece * (cards.LONGEST // len(piece)), _BASE)
+    cards.render(cards.beginning(piece * cards.LONGEST), _BASE)
     assert time.process_time() - begun < 5
 
 

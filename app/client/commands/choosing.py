@@ -9,7 +9,7 @@ from app.client.depot import Depot, Json
 from app.client.exits import CannotDo
 from app.domain import pasted
 from app.domain.errors import BadRequest
-from app.terminal import say, size, table
+from app.terminal import say, shown, size, table
 
 _ALL = "all"
 
@@ -31,7 +31,7 @@ def chosen(depot: Depot, body: Json) -> Json:
     say(f"{body['name']} holds {number} GGUF models, {size(plan['bytes-total'])} in all. One is enough to run it:")
     table([VARIANT, *map(variant, plan["variants"])])
     best = plan["variants"][0]
-    default = best["quantization"] or best["name"]
+    default = shown(best["quantization"] or best["name"])
     while True:
         answer = click.prompt(f"Which one? Its quantization or name, or {_ALL!r}", default=default, err=True).strip()
         if answer.lower() == _ALL:

@@ -54,7 +54,7 @@ def test_a_model_shows_what_arrives_of_it_and_then_what_it_is(served: Served, vi
     expect(page.locator("#live")).to_have_attribute("data-status", "ready")
 
     facts = page.locator(".facts")
-    for told in ("LlamaForCausalLM", "500 k", "4096 tokens", "apache-2.0", "acme/base", "safetensors"):
+    for told in ("LlamaForCausalLM", "500 k", "4,096 tokens", "apache-2.0", "acme/base", "safetensors"):
         expect(facts).to_contain_text(told)
     hub = facts.get_by_role("link", name="Its page")
     expect(hub).to_have_attribute("href", f"{served.hub.endpoint}/{_NAME}")
@@ -63,6 +63,7 @@ def test_a_model_shows_what_arrives_of_it_and_then_what_it_is(served: Served, vi
     expect(card.get_by_role("cell", name="42")).to_be_visible()
     expect(card.locator("img, script, [hx-get]")).to_have_count(0)
     assert page.evaluate("window.evil") is None
+    page.locator(".all-files summary").click()
     page.locator("#filter").fill("large")
     expect(page.locator("#files tbody tr")).to_have_count(2)
     expect(page.locator("#files .sum").first).to_contain_text(re.compile("^[0-9a-f]{8}…"))

@@ -10,6 +10,8 @@ from tests.console.browser.views import Views
 from tests.processes import until
 
 _NAME = "acme/moving"
+_TOAST_ENDS = "document.getElementById('toast').getBoundingClientRect().bottom"
+_FOOTER_BEGINS = "document.querySelector('.foot').getBoundingClientRect().top"
 
 
 def test_a_branch_that_moved_is_told_and_updated_beside_the_model(served: Served, views: Views, pictures: Path) -> None:
@@ -21,6 +23,8 @@ def test_a_branch_that_moved_is_told_and_updated_beside_the_model(served: Served
     page = view.page
     page.get_by_role("button", name="Check for an update").click()
     expect(page.locator("#toast")).to_contain_text("main has not moved")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert page.evaluate(_TOAST_ENDS) <= page.evaluate(_FOOTER_BEGINS)
     newer = repo.commit({"config.json": b"[]"})
     # What the Hub said a moment ago is remembered for two seconds. The open page is told what is found.
     until(lambda: served.depot.client.get(f"/ai/model/{model_id}/latest").json()["moved"], served.depot.logs)

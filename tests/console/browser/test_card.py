@@ -1,0 +1,69 @@
+"""A model card as it is laid out: wide tables, Arabic, and one that is too long."""
+
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from tests.console.browser.conftest import Served
+from tests.console.browser.views import Views
+
+_NAME = "acme/carded"
+_NAMES = ("Model", "MMLU", "GSM8K", "HumanEval", "MBPP", "MATH", "BBH", "ARC")
+_TABLE = "\n".join(
+    ["|".join(("", *row, "")) for row in (_NAMES, ["---"] * 8, ("Qwen2.5-0.5B-Instruct", *["47.5"] * 7))]
+)
+_WIDE = "\n".join(["|".join(("", *row, "")) for row in (["column"] * 30, ["---"] * 30, ["a value"] * 30)])
+_CARD = f"""# Carded
+
+> [!NOTE]
+> Read the paper.[^1]
+
+- [x] a task
+
+{_TABLE}
+
+{_WIDE}
+
+مرحبا بكم في هذا النموذج
+
+- قائمة طويلة
+
+[^1]: Some paper.
+
+"""
+_LINES = """cells => cells.map(cell => {
+    const text = document.createRange();
+    text.selectNodeContents(cell);
+    return new Set([...text.getClientRects()].map(line => line.top)).size;
+})"""
+_ON_THE_RIGHT = """one => {
+    const text = document.createRange();
+    text.selectNodeContents(one);
+    const [line, box] = [text.getBoundingClientRect(), one.getBoundingClientRect()];
+    return box.right - line.right < 2 && line.left - box.left > 50;
+}"""
+
+
+def test_a_card_s_tables_scroll_by_themselves_and_arabic_is_on_the_right(
+    served: Served, views: Views, pictures: Path
+) -> None:
+    repo = served.hub.add(_NAME, {"config.json": b"{}", "README.md": (_CARD + "A line.\n\n" * 9000).encode()})
+    operation = served.depot.create(_NAME)
+    assert served.depot.wait(operation["id"])["state"] == "success"
+    view = views.open(f"/console/models/{operation['reference']['id']}", size=(390, 800))
+    card = view.page.locator(".card-text")
+    expect(card.get_by_text("Note", exact=True)).to_be_visible()
+    boxes = card.get_by_role("group", name="Table")
+    for width in (390, 1280):
+        view.page.set_viewport_size({"width": width, "height": 800})
+        assert view.width() <= width
+        assert set(card.locator("thead th").evaluate_all(_LINES)) == {1}
+        assert boxes.last.evaluate("box => box.scrollWidth > box.clientWidth")
+    for text, mark in (("مرحبا", "p"), ("قائمة", "li")):
+        shown = card.locator(mark, has_text=text)
+        assert shown.evaluate(_ON_THE_RIGHT), text
+    view.tab_to(boxes.first)
+    whole = card.get_by_role("link", name="all of it on the Hub")
+    (commit,) = repo.commits
+    expect(whole).to_have_attribute("href", f"{served.hub.endpoint}/{_NAME}/blob/{commit}/README.md")
+    assert view.looks(pictures, "model-card") == []
