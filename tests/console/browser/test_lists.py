@@ -1,0 +1,29 @@
+"""Lists: on a phone, and where a change of the order leaves who looks at them."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.console.browser.conftest import Served
+from tests.console.browser.views import PHONE, Views
+from tests.processes import until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def failed(served: Served) -> None:
+    """Something that every list is of: a model that can't be fetched."""
+    model_id = served.depot.create("acme/listed")["reference"]["id"]
+    until(lambda: served.depot.model(model_id)["status"] == "error", served.depot.logs)
+
+
+@pytest.mark.parametrize(
+    ("path", "column"),
+    [("/console", "size"), ("/console/activity", "took"), ("/console/keys", "used"), ("/console/audit", "address")],
+)
+def test_a_phone_shows_of_the_heads_those_that_sort_and_sorts_by_them(views: Views, path: str, column: str) -> None:
+    view = views.open(path, size=PHONE)
+    order = view.page.locator(f"#sort-{column}")
+    expect(order).to_be_visible()
+    order.click()
+    expect(view.page.locator("th[aria-sort]").filter(has=order)).to_be_visible()
+    expect(view.page.locator("thead th:not(:has(a, input))").first).not_to_be_in_viewport()
+    assert (view.width(), view.broken(), view.axe()) == (PHONE[0], [], [])
