@@ -29,7 +29,7 @@ _SPANS = {"24h": charts.DAY, "30d": charts.MONTH}
 @router.get("/console/activity")
 async def show_activity(request: Request, depot: TheDepot, session: TheSession) -> Response:
     fields = {"state": _ENDED, "command": tuple(Command), "span": ("30d",)}
-    listing = Listing(request, sorts=(*_BY_TIME, *history.SORTS), fields=fields)
+    listing = Listing(request, sorts=(*_BY_TIME, *history.SORTS), fields=fields, anchor="done")
     return page(
         request,
         "activity.html",

@@ -25,7 +25,7 @@ class Listing:
     """One view of a list: what its address asks for. What makes no sense there is ignored.
 
     `fields` are the filters by name, with the values that each may have; any text without these. The first of `sorts`
-    is the default.
+    is the default. `anchor` is the id of the list on a page that begins with something else: its addresses lead there.
     """
 
     def __init__(
@@ -34,9 +34,10 @@ class Listing:
         *,
         sorts: Sequence[str] = ("",),
         fields: Mapping[str, Sequence[str] | None] | None = None,
+        anchor: str = "",
     ) -> None:
         asked = request.query_params
-        self.path = request.url.path
+        self.path, self.anchor = request.url.path, anchor
         self.asked = {name: _value(asked.get(name, ""), allowed) for name, allowed in (fields or {}).items()}
         self.sort = asked.get("sort", "") if asked.get("sort") in sorts else sorts[0]
         self.before = asked.get("before", "")
@@ -67,11 +68,15 @@ class Listing:
         self.found, self.pages = found, max(-(-found // PER_PAGE), 1)
         self.number = min(self.number, self.pages)
 
-    def at(self, **other: Any) -> str:
-        """Return the address of the first page with other filters or another order, or of another page."""
+    def at(self, *, anchor: str | None = None, **other: Any) -> str:
+        """Return the address of the first page with other filters or another order, or of another page.
+
+        It leads to the list, or to another `anchor` of the page.
+        """
         sort = {"sort": self.sort if self.sort != self._default else ""}
         query = urlencode({name: value for name, value in (self.asked | sort | other).items() if value})
-        return f"{self.path}?{query}" if query else self.path
+        place = self.anchor if anchor is None else anchor
+        return f"{self.path}{'?' if query else ''}{query}{'#' if place else ''}{place}"
 
     def sorted_by(self, column: str) -> str:
         """Return the address of the list in the order of a column; the other way round if it is already."""

@@ -177,7 +177,7 @@ def test_what_is_done_is_filtered_by_outcome_and_command_with_counts(site: Site,
     done = failures.partition('<h2 id="done">')[2]
     assert listed(done, "operation")[0] == operation["id"]
     assert set(listed(done, "state")) == {"failure"}
-    assert 'href="/console/activity?state=failure"' in done  # all commands, and still the outcome
+    assert 'href="/console/activity?state=failure#done"' in done  # all commands, and still the outcome
     assert "forbidden" in done
     assert re.search(r'failure <span class="count">\d+</span>', done)
     assert listed(operator.page("/console/activity?state=timeout").partition('<h2 id="done">')[2], "operation") == []

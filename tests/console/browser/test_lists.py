@@ -1,5 +1,7 @@
 """Lists: on a phone, and where a change of the order leaves who looks at them."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -27,3 +29,13 @@ def test_a_phone_shows_of_the_heads_those_that_sort_and_sorts_by_them(views: Vie
     expect(view.page.locator("th[aria-sort]").filter(has=order)).to_be_visible()
     expect(view.page.locator("thead th:not(:has(a, input))").first).not_to_be_in_viewport()
     assert (view.width(), view.broken(), view.axe()) == (PHONE[0], [], [])
+
+
+def test_who_sorts_or_filters_a_list_down_the_page_stays_there(views: Views) -> None:
+    page = views.open("/console/activity", size=PHONE).page
+    for link in ("#sort-took", "#chip-state-failure"):
+        page.evaluate("scrollTo(0, 0)")
+        page.locator(link).click()
+        expect(page).to_have_url(re.compile("sort=-?took#done$"))
+        expect(page.locator("#done")).to_be_in_viewport()
+        expect(page.get_by_role("heading", name="Activity")).not_to_be_in_viewport()
