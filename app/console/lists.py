@@ -78,9 +78,13 @@ class Listing:
         place = self.anchor if anchor is None else anchor
         return f"{self.path}{'?' if query else ''}{query}{'#' if place else ''}{place}"
 
-    def sorted_by(self, column: str) -> str:
-        """Return the address of the list in the order of a column; the other way round if it is already."""
-        sort = f"-{column}" if self.sort == column else column
+    def sorted_by(self, column: str, *, falls: bool = False) -> str:
+        """Return the address of the list in the order of a column, the largest first if it `falls`.
+
+        If the list is in that order, return that of the reverse.
+        """
+        first, second = (f"-{column}", column) if falls else (column, f"-{column}")
+        sort = second if self.sort == first else first
         return self.at(sort="" if sort == self._default else sort)
 
 

@@ -94,8 +94,8 @@ def test_an_order_and_the_filters_keep_each_other(site: Site, operator: User) ->
     until(lambda: "failure <span" in operator.page("/console/activity"), site.api.depot.logs)
     page = html.unescape(operator.page("/console/activity?state=success&command=create-model&sort=-fetched&page=2"))
     for link in (
-        'id="sort-took" href="/console/activity?state=success&command=create-model&sort=took#done"',
-        'id="sort-created" href="/console/activity?state=success&command=create-model&sort=created#done"',
+        'id="sort-took" href="/console/activity?state=success&command=create-model&sort=-took#done"',
+        'id="sort-created" href="/console/activity?state=success&command=create-model#done"',
         'id="chip-state-failure" href="/console/activity?state=failure&command=create-model&sort=-fetched#done"',
         'id="page-next" rel="next" href="/console/activity?state=success&command=create-model&sort=-fetched&page=3#done"',
     ):

@@ -39,3 +39,13 @@ def test_who_sorts_or_filters_a_list_down_the_page_stays_there(views: Views) -> 
         expect(page).to_have_url(re.compile("sort=-?took#done$"))
         expect(page.locator("#done")).to_be_in_viewport()
         expect(page.get_by_role("heading", name="Activity")).not_to_be_in_viewport()
+
+
+def test_the_first_click_puts_the_largest_and_newest_first_and_names_in_their_order(views: Views) -> None:
+    page = views.open("/console").page
+    for column, orders in {"size": ["-size", "size", "-size"], "name": ["name", "-name", "name"]}.items():
+        for order in orders:
+            page.locator(f"#sort-{column}").click()
+            expect(page).to_have_url(re.compile(f"sort={order}$"))
+            direction = "descending" if order.startswith("-") else "ascending"
+            expect(page.locator("th[aria-sort]")).to_have_attribute("aria-sort", direction)
