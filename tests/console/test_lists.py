@@ -168,6 +168,8 @@ def test_the_audit_is_shown_a_page_at_a_time(site: Site, operator: User) -> None
         address = html.unescape(older[1]) if older else ""
     assert len(found) == len(set(found)) > 50
     assert f'all <span class="count">{len(found)}</span>' in operator.page("/console/audit")
+    first = operator.page("/console/audit?outcome=refused").partition("data-entry=")[2].partition("</tr>")[0]
+    assert '<span class="pill refused">refused</span><small>404 Not Found</small>' in first
 
 
 def test_what_is_done_is_filtered_by_outcome_and_command_with_counts(site: Site, operator: User) -> None:
@@ -271,7 +273,7 @@ def test_the_audit_is_searched_filtered_and_exported(site: Site, operator: User)
         assert "No entry is like that." in operator.page(f"/console/audit?{query}")
     newest, oldest = (listed(operator.page(f"/console/audit?sort={sort}"), "entry")[0] for sort in ("-at", "at"))
     assert newest != oldest
-    for sort in ("action", "-name", "key", "-address"):
+    for sort in ("action", "-name", "key", "-address", "outcome"):
         page = operator.page(f"/console/audit?q={name}&sort={sort}")
         assert len(listed(page, "entry")) == 1
         assert f'id="sort-{sort.removeprefix("-")}"' in page
