@@ -27,7 +27,6 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 _OFFERED = 500
 """Models offered in the form, which accepts others, too."""
 _TEXTS, _COUNTS = ("gpu-type", "deployment-url", "key", "inference-engine-version"), ("gpu-count", "replicas")
-_KINDS = {Kind.DECLARED: "declared", Kind.BY_PULL: "by a pull"}
 _FIELDS = ("name", "model", "inference-engine-parameters", *_TEXTS, *_COUNTS)
 
 
@@ -125,7 +124,7 @@ async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | N
         status=status_of(refusal) if refusal else HTTPStatus.OK,
         rows=rows,
         list=listing,
-        chips_of_kind=[Chip("", "all", sum(counts.values())), *(Chip(one, _KINDS[one], counts[one]) for one in Kind)],
+        chips_of_kind=[Chip("", "all", sum(counts.values())), *(Chip(one, one, counts[one]) for one in Kind)],
         offered=offered,
         form={name: form.get(name, "") for name in _FIELDS},
         refusal=said(refusal),

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db.clock import now
@@ -20,7 +20,7 @@ from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
 from app.services.limits import within
 from app.services.models import BRANCH, OLDEST_FIRST
-from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord
+from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord, ListedDeployment
 
 COLUMNS: tuple[Any, ...] = (
     DeploymentRow.id,
@@ -56,6 +56,9 @@ class Kind(StrEnum):
 
     DECLARED = "declared"
     BY_PULL = "by-pull"
+
+
+_KIND = case((DeploymentRow.by_pull, Kind.BY_PULL.value), else_=Kind.DECLARED.value).label("kind")
 
 
 async def create(
@@ -152,14 +155,14 @@ class Search:
     reach: NameLimit = UNLIMITED
 
 
-async def find(connection: Reader, search: Search, *, sort: str, limit: int, offset: int) -> Sequence[DeploymentRecord]:
+async def find(connection: Reader, search: Search, *, sort: str, limit: int, offset: int) -> Sequence[ListedDeployment]:
     """Return at most `limit` deployments that match `search`, without the first `offset`, sorted."""
     column = _SORT_COLUMNS[sort.removeprefix("-")]
     order = [column.desc(), DeploymentRow.id.desc()] if sort.startswith("-") else [column, DeploymentRow.id]
-    query = select_deployments().where(*_matching(search)).order_by(*order)
+    query = select_deployments().add_columns(_KIND).where(*_matching(search)).order_by(*order)
     if search.kind is not None:
         query = query.where(DeploymentRow.by_pull.is_(search.kind is Kind.BY_PULL))
-    return cast("Sequence[DeploymentRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
+    return cast("Sequence[ListedDeployment]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
 async def counts(connection: Reader, search: Search) -> Mapping[Kind, int]:

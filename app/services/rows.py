@@ -269,6 +269,12 @@ class DeploymentRecord(Record, Protocol):
     updated_at: datetime
 
 
+class ListedDeployment(DeploymentRecord, Protocol):
+    """A deployment and who declared it: `declared` or `by-pull`."""
+
+    kind: str
+
+
 class WebhookRecord(Protocol):
     """A message to the receiver of webhooks, without its body. `now` is the database's time."""
 

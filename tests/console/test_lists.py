@@ -88,6 +88,9 @@ def test_a_deployment_is_declared_by_the_models_name_or_id_listed_with_it_and_de
     assert listed(page, "deployment")[:2] == [by_id, by_name]
     assert page.count(f'href="/console/models/{model_id}">{name}</a>') == 2
     assert "H100 · 2 replicas" in text_of(page)
+    row = page.partition(f'data-deployment="{by_id}"')[2].partition("</tr>")[0]
+    assert '<span class="pill declared">declared</span>' in row
+    assert 'kind=declared">declared <span class="count">' in page
     assert '<a href="https://chat.example" rel="noreferrer">' in page
     stored = site.api.ask("GET", f"/ai/deployment/{by_name}").json()
     assert stored["inference-engine-parameters"] == ["--a=1", "--b"]

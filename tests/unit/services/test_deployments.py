@@ -49,7 +49,8 @@ async def test_they_are_found_by_a_part_of_their_name_or_their_models_and_sorted
             assert sum(counts.values()) == len(rows)
             for kind in Kind:
                 of_kind = replace(search, kind=kind)
-                assert len(await deployments.find(connection, of_kind, sort=sort, limit=9, offset=0)) == counts[kind]
+                found = await deployments.find(connection, of_kind, sort=sort, limit=9, offset=0)
+                assert [row.kind for row in found] == [kind] * counts[kind]
             return [row.name for row in rows]
 
     async with database.begin() as connection:
