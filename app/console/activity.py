@@ -67,7 +67,7 @@ async def _current(depot: Depot, session: Session) -> dict[str, Any]:
         "more": len(now) > _NOW,
         "arriving": sum(row.rate or 0 for row in now if _is_held(row)),
         "held": sum(map(_is_held, now)),
-        "failed": [row for row in failed if not row.deleting],
+        "failed": failed,
         "failures": max(totals[ModelStatus.ERROR].number, len(failed)),
         "missed": [each.worker for each in crew if each.missed],
         "nobody": not reach and not any(each.worker.alive for each in crew),

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from app.db.session import Reader
 from app.db.tables import FileRow, ModelRow
 from app.domain.keys import UNLIMITED, NameLimit
-from app.domain.states import LISTED, PAUSED, UNDER_WAY, ModelStatus
+from app.domain.states import DELETING, LISTED, PAUSED, UNDER_WAY, ModelStatus
 from app.services.limits import within
 from app.services.models import COLUMNS
 from app.services.rows import FileRecord, ModelRecord
@@ -63,11 +63,12 @@ Totals = Mapping[str, Total]
 
 async def totals(connection: Reader, limit: NameLimit = UNLIMITED) -> Totals:
     """Return the totals within the limit. It reads all models: worth caching if these are many."""
-    query = select(ModelRow.status, ModelRow.paused, func.count(), func.coalesce(func.sum(_SIZE), 0))
-    query = query.where(*within(limit, ModelRow.name)).group_by(ModelRow.status, ModelRow.paused)
+    kinds: tuple[Any, ...] = (ModelRow.deleting, ModelRow.paused, ModelRow.status)
+    query = select(*kinds, func.count(), func.coalesce(func.sum(_SIZE), 0))
+    query = query.where(*within(limit, ModelRow.name)).group_by(*kinds)
     numbers, sizes = Counter[str](), Counter[str]()
-    for status, paused, number, size in (await connection.execute(query)).all():
-        word = PAUSED if paused else status
+    for deleting, paused, status, number, size in (await connection.execute(query)).all():
+        word = DELETING if deleting else PAUSED if paused else status
         numbers[word] += number
         sizes[word] += int(size)
     return {word: Total(numbers[word], sizes[word]) for word in LISTED}
@@ -102,8 +103,10 @@ def _conditions(search: Search) -> list[ColumnElement[bool]]:
     conditions = within(search.limit, ModelRow.name)
     if search.text:
         conditions.append(ModelRow.name.icontains(search.text, autoescape=True))
+    if search.status is not None:
+        conditions.append(ModelRow.deleting.is_(search.status == DELETING))
     if search.status == PAUSED:
         conditions += [ModelRow.status.in_(UNDER_WAY), ModelRow.paused.expression]
-    elif search.status is not None:
+    elif search.status not in {None, DELETING}:
         conditions += [ModelRow.status == ModelStatus(search.status), ~ModelRow.paused]
     return conditions

@@ -82,12 +82,12 @@ async def taken(connection: Reader, *, without: UUID | None, linked: bool) -> in
 
 
 async def largest(connection: Reader, limit: int, *, offset: int = 0, sort: str = "-size") -> Sequence[ModelShare]:
-    """Return at most `limit` ready models without the first `offset`: the largest first, or as `sort` says.
+    """Return at most `limit` ready models that stay without the first `offset`: the largest first, or as `sort` says.
 
     Each with id, name, model_size, `own` and `shared` bytes as in `Contents`.
     """
     ready = select(ModelRow.id, ModelRow.name, ModelRow.model_size)
-    ready = ready.where(ModelRow.status == ModelStatus.READY)
+    ready = ready.where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
     top = ready.order_by(*_order(ModelRow, sort)).limit(limit).offset(offset).cte()
     columns = (FileRow.model_id, FileRow.sha256, func.max(FileRow.size).label("size"))
     # Not a join: SQLite would read the files of all models.
