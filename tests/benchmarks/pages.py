@@ -37,6 +37,7 @@ _PAGES = (
     "/console?sort=-size",
     "/console?q=model-77",
     "/console?status=ready&page=199",
+    "/console?status=deleting",
     "/console/deployments",
     "/console/deployments?sort=model&page=150",
     "/console/deployments?q=-77",
@@ -49,9 +50,11 @@ _PAGES = (
     "/console/storage?sort=name&page=150",
     "/console/keys?sort=name&page=150",
     "/console/keys?q=key+77",
+    "/console/keys?sort=status&role=reader&page=150",
     "/console/audit",
     "/console/audit?q=model-77&outcome=refused",
     "/console/audit?sort=name&page=150",
+    "/console/audit?sort=outcome&page=150",
     "/console/audit.csv",
 )
 _AT_ONCE = 1000
