@@ -173,6 +173,4 @@ async def _list(
 
 def _number(counts: Mapping[tuple[Usability, Role], int], status: str, role: str) -> int:
     """Return how many keys are of a status and a role. Empty: any."""
-    return sum(
-        number for (one, another), number in counts.items() if status in {"", one} and role in {"", another}
-    )
+    return sum(number for (one, another), number in counts.items() if status in {"", one} and role in {"", another})

@@ -121,7 +121,7 @@ class StoredFile(FileRecord, Protocol):
     blob_id: str | None
 
 
-class ModelShare(Protocol):
+class ModelShare(Record, Protocol):
     """A ready model with its bytes that no other model has, `own`, and the others, `shared`."""
 
     id: UUID

@@ -12,7 +12,7 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 from sqlalchemy import insert
@@ -20,7 +20,7 @@ from sqlalchemy import insert
 from app.db.access_tables import AuditRow
 from app.db.migrate import upgrade
 from app.db.session import Database, open_database
-from app.db.tables import OperationRow
+from app.db.tables import FileRow, OperationRow
 from app.domain.commands import Command
 from app.domain.states import OperationState
 from tests import many
@@ -48,6 +48,8 @@ _PAGES = (
     "/console/activity?sort=took&state=success&page=150",
     "/console/activity/now",
     "/console/storage?sort=name&page=150",
+    "/console/storage?sort=-shared&page=150",
+    "/console/storage?sort=-own&page=150",
     "/console/keys?sort=name&page=150",
     "/console/keys?q=key+77",
     "/console/keys?sort=status&role=reader&page=150",
@@ -83,10 +85,24 @@ def main() -> None:
 async def _fill(address: str, count: int) -> None:
     database = open_database(address)
     ids = await many.add_models(database, count)
+    await _add_files(database, ids)
     await many.add_deployments(database, ids[0], count)
     await many.add_keys(database, count, revoked=True)  # nobody has their secrets
     await _add_history(database, ids)
     await database.close()
+
+
+async def _add_files(database: Database, ids: list[str]) -> None:
+    """Three of each model, of which one is also in the next model."""
+    async with database.begin() as connection:
+        for start in range(0, len(ids), _AT_ONCE):
+            some = range(start, min(start + _AT_ONCE, len(ids)))
+            rows = [
+                {"model_id": UUID(ids[one]), "path": f"{file}.bin", "size": one + file, "sha256": f"{checksum:064x}"}
+                for one in some
+                for file, checksum in enumerate((3 * one, 3 * one + 1, 3 * (one // 2) + 2))
+            ]
+            await connection.execute(insert(FileRow), rows)
 
 
 async def _add_history(database: Database, ids: list[str]) -> None:
