@@ -26,6 +26,7 @@ class Listing:
 
     `fields` are the filters by name, with the values that each may have; any text without these. The first of `sorts`
     is the default. `anchor` is the id of the list on a page that begins with something else: its addresses lead there.
+    `path` is that of the page, where the request asks for a part of it.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Listing:
         sorts: Sequence[str] = ("",),
         fields: Mapping[str, Sequence[str] | None] | None = None,
         anchor: str = "",
+        path: str = "",
+        per_page: int = PER_PAGE,
     ) -> None:
         asked = request.query_params
-        self.path, self.anchor = request.url.path, anchor
+        self.path, self.anchor, self.per_page = path or request.url.path, anchor, per_page
         self.asked = {name: _value(asked.get(name, ""), allowed) for name, allowed in (fields or {}).items()}
         self.sort = asked.get("sort", "") if asked.get("sort") in sorts else sorts[0]
         self.before = asked.get("before", "")
@@ -51,12 +54,12 @@ class Listing:
     @property
     def offset(self) -> int:
         """The rows on the pages before this one."""
-        return (self.number - 1) * PER_PAGE
+        return (self.number - 1) * self.per_page
 
     @property
     def last(self) -> int:
         """The number of the last row on this page."""
-        return min(self.number * PER_PAGE, self.found)
+        return min(self.number * self.per_page, self.found)
 
     @property
     def here(self) -> str:
@@ -65,7 +68,7 @@ class Listing:
 
     def count(self, found: int) -> None:
         """Note how many rows there are: the address may name a page after the last one."""
-        self.found, self.pages = found, max(-(-found // PER_PAGE), 1)
+        self.found, self.pages = found, max(-(-found // self.per_page), 1)
         self.number = min(self.number, self.pages)
 
     def at(self, *, anchor: str | None = None, **other: Any) -> str:

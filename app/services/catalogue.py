@@ -28,6 +28,8 @@ _SORT_COLUMNS: Mapping[str, tuple[ColumnElement[Any], ...]] = {
 SORTS = (*_SORT_COLUMNS, *(f"-{name}" for name in _SORT_COLUMNS))
 """The sort keys of a search; with a `-`, in descending order."""
 NEWEST_FIRST = "-created"
+FILE_SORTS = ("path", "-path", "size", "-size")
+"""The sort keys of `files`, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,8 @@ Totals = Mapping[str, Total]
 async def totals(connection: Reader, limit: NameLimit = UNLIMITED) -> Totals:
     """Return the totals within the limit. It reads all models: worth caching if these are many."""
     kinds: tuple[Any, ...] = (ModelRow.deleting, ModelRow.paused, ModelRow.status)
-    query = select(*kinds, func.count(), func.coalesce(func.sum(_SIZE), 0))
-    query = query.where(*within(limit, ModelRow.name)).group_by(*kinds)
+    columns: tuple[Any, ...] = (*kinds, func.count(), func.coalesce(func.sum(_SIZE), 0))
+    query = select(*columns).where(*within(limit, ModelRow.name)).group_by(*kinds)
     numbers, sizes = Counter[str](), Counter[str]()
     for deleting, paused, status, number, size in (await connection.execute(query)).all():
         word = DELETING if deleting else PAUSED if paused else status
@@ -84,12 +86,21 @@ async def count(connection: Reader, search: Search, known: Totals) -> Total:
     return Total(sum(total.number for total in chosen), sum(total.size for total in chosen))
 
 
-async def files(connection: Reader, model_id: UUID, *, limit: int, text: str = "") -> Sequence[FileRecord]:
-    """Return the first `limit` recorded files of a model whose paths hold `text`, by path."""
+async def files(
+    connection: Reader, model_id: UUID, *, text: str, sort: str, limit: int, offset: int
+) -> Sequence[FileRecord]:
+    """Return at most `limit` recorded files of a model whose paths hold `text`, without the first `offset`, sorted."""
+    column = FileRow.size if sort.endswith("size") else FileRow.path
     columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
-    query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path).limit(limit)
-    query = query.where(FileRow.path.icontains(text, autoescape=True)) if text else query
-    return cast("Sequence[FileRecord]", (await connection.execute(query)).all())
+    query = select(*columns).where(*_files(model_id, text))
+    query = query.order_by(column.desc() if sort.startswith("-") else column.asc(), FileRow.path)
+    return cast("Sequence[FileRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
+
+
+async def count_files(connection: Reader, model_id: UUID, text: str) -> int:
+    """Return the number of files that `files` finds."""
+    query = select(func.count()).select_from(FileRow).where(*_files(model_id, text))
+    return int((await connection.execute(query)).scalar_one())
 
 
 async def paths(connection: Reader, model_id: UUID, endings: Sequence[str], *, limit: int) -> Sequence[str]:
@@ -97,6 +108,11 @@ async def paths(connection: Reader, model_id: UUID, endings: Sequence[str], *, l
     ends = or_(*(FileRow.path.iendswith(ending, autoescape=True) for ending in endings))
     query = select(FileRow.path).where(FileRow.model_id == model_id, ends).order_by(FileRow.path).limit(limit)
     return (await connection.execute(query)).scalars().all()
+
+
+def _files(model_id: UUID, text: str) -> list[ColumnElement[bool]]:
+    held = [FileRow.path.icontains(text, autoescape=True)] if text else []
+    return [FileRow.model_id == model_id, *held]
 
 
 def _conditions(search: Search) -> list[ColumnElement[bool]]:
