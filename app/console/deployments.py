@@ -110,9 +110,10 @@ def _wanted(form: Form) -> dict[str, Any]:
 
 async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
     reach = request.state.session.key.limit
-    listing = Listing(request, sorts=deployments.SORTS, fields={"q": None, "kind": tuple(Kind)})
-    kind = Kind(listing.asked["kind"]) if listing.asked["kind"] else None
-    search = deployments.Search(listing.asked["q"], kind, reach)
+    listing = Listing(request, sorts=deployments.SORTS, fields={"q": None, "kind": tuple(Kind), "of": None})
+    kind, of = Kind(listing.asked["kind"]) if listing.asked["kind"] else None, an_id(listing.asked["of"])
+    listing.asked["of"] = str(of or "")
+    search = deployments.Search(listing.asked["q"], kind, reach, of)
     async with depot.database.read() as connection:
         counts = await deployments.counts(connection, search)
         listing.count(counts[kind] if kind else sum(counts.values()))
@@ -125,6 +126,7 @@ async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | N
         rows=rows,
         list=listing,
         chips_of_kind=[Chip("", "all", sum(counts.values())), *(Chip(one, one, counts[one]) for one in Kind)],
+        chips_of_model=[Chip("", "all"), Chip(str(of), rows[0].model_name if rows else str(of))] if of else [],
         offered=offered,
         form={name: form.get(name, "") for name in _FIELDS},
         refusal=said(refusal),

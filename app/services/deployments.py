@@ -148,11 +148,12 @@ async def newest(
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which deployments to find, in reach: `text` is a part of their name or their model's. Empty: any."""
+    """Which deployments to find, in reach: of a model; `text` is a part of their name or their model's. Empty: any."""
 
     text: str = ""
     kind: Kind | None = None
     reach: NameLimit = UNLIMITED
+    model_id: UUID | None = None
 
 
 async def find(connection: Reader, search: Search, *, sort: str, limit: int, offset: int) -> Sequence[ListedDeployment]:
@@ -168,7 +169,7 @@ async def find(connection: Reader, search: Search, *, sort: str, limit: int, off
 async def counts(connection: Reader, search: Search) -> Mapping[Kind, int]:
     """Return the number of deployments of each kind that match the rest of `search`."""
     query = select(DeploymentRow.by_pull, func.count()).group_by(DeploymentRow.by_pull)
-    if search.text or search.reach:
+    if search.text or search.reach or search.model_id:
         query = query.join(ModelRow, ModelRow.id == DeploymentRow.model_id).where(*_matching(search))
     found = {row[0]: row[1] for row in (await connection.execute(query)).all()}
     return {kind: found.get(kind is Kind.BY_PULL, 0) for kind in Kind}
@@ -230,6 +231,8 @@ async def ready_model(
 
 def _matching(search: Search) -> list[ColumnElement[bool]]:
     conditions = within(search.reach, ModelRow.name)
+    if search.model_id:
+        conditions.append(DeploymentRow.model_id == search.model_id)
     if search.text:
         names = (DeploymentRow.name, ModelRow.name)
         conditions.append(or_(*(name.icontains(search.text, autoescape=True) for name in names)))

@@ -69,7 +69,7 @@ def test_an_empty_depot_says_on_each_page_that_it_is_and_what_to_do(site: Site, 
         assert "No worker is there" in user.page("/console/workers")
         storage = user.page("/console/storage")
         assert "No files yet." in storage
-        assert "Models by size" not in storage
+        assert '<h2 id="models">' not in storage
     assert "No model is ready" in operator.page("/console/deployments")
     assert site.api.stored() == ({"models": []}, {"deployments": []})
 
@@ -146,6 +146,35 @@ def test_many_deployments_and_ended_operations_are_shown_a_page_at_a_time(site: 
     assert by_name != listed(operator.page("/console/deployments?q=one-of-&sort=-name"), "deployment")
     assert f"{MANY} deployments; 1 to 50 shown" in operator.page("/console/deployments?q=one-of-")
     assert "No deployment is like that." in operator.page("/console/deployments?q=nothing-is-called-so")
+
+
+def test_the_page_of_a_model_leads_to_all_its_deployments_and_all_its_past(site: Site, operator: User) -> None:
+    model_id, other = site.api.ready_model(), site.api.ready_model()
+    name = site.api.depot.model(model_id)["name"]
+    for number in range(MANY):
+        deploy(site, operator, model=model_id, name=f"holder-{number}")
+    deploy(site, operator, model=other, name="holder of another")
+    page = operator.page(f"/console/models/{model_id}")
+    assert page.count("holder-") == 20  # ten names, in two places
+    address = f"/console/deployments?of={model_id}"
+    assert f'href="{address}">and others</a>' in page
+    shown = operator.page(address)
+    assert f"{MANY} deployments; 1 to 50 shown" in shown
+    assert f'aria-current="true">{name}</a>' in shown
+    assert 'id="chip-of-all" href="/console/deployments"' in shown
+    assert "holder of another" not in shown + operator.page(f"{address}&page=2")
+    assert len(listed(operator.page(f"{address}&q=holder-7"), "deployment")) == 1
+    assert "1 deployment<" in operator.page(f"/console/deployments?of={other}")
+    assert "holder of another" in operator.page("/console/deployments?of=nonsense")
+
+    address = f"/console/activity?of={model_id}"
+    for sort in ("", "created", "-took"):
+        shown = operator.page(f"{address}&sort={sort}")
+        assert len(listed(shown.partition('<h2 id="done">')[2], "operation")) == 1
+        assert f'aria-current="true">{name}</a>' in shown
+    assert "Nothing is like that." in operator.page(f"{address}&state=failure")
+    assert "Nothing is like that." in operator.page(f"/console/activity?of={UUID(int=0)}")
+    assert "holder of another" in operator.page("/console/activity?of=nonsense")
 
 
 def test_what_is_gone_is_still_named_by_its_operations_and_in_the_audit(site: Site, operator: User) -> None:
