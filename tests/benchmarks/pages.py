@@ -58,6 +58,10 @@ _PAGES = (
     "/console/audit?sort=name&page=150",
     "/console/audit?sort=outcome&page=150",
     "/console/audit.csv",
+    "/console/models/{model}/files?sort=-size&page=15",
+    "/console/models/{model}/files?q=file-0077",
+    "/console/activity?of={model}",
+    "/console/deployments?of={model}&sort=name&page=150",
 )
 _AT_ONCE = 1000
 
@@ -72,24 +76,27 @@ def main() -> None:
             folder.mkdir()
             address = postgresql.migrated() if kind == "postgresql" else f"sqlite:///{folder / 'depot.sqlite3'}"
             upgrade(address)
-            asyncio.run(_fill(address, rows))
+            model_id = asyncio.run(_fill(address, rows))
             nowhere = "http://127.0.0.1:9"
             depot = Depot(folder, database_url=address, redis_url=redis.url, hub_endpoint=nowhere, workers=0)
             try:
                 print(f"{rows} rows of each on {kind}")
-                _measure(depot)
+                _measure(depot, model_id)
             finally:
                 depot.close()
 
 
-async def _fill(address: str, count: int) -> None:
+async def _fill(address: str, count: int) -> str:
+    """Return the id of the model with most files and deployments."""
     database = open_database(address)
     ids = await many.add_models(database, count)
     await _add_files(database, ids)
+    await many.add_files(database, ids[0], count)
     await many.add_deployments(database, ids[0], count)
     await many.add_keys(database, count, revoked=True)  # nobody has their secrets
     await _add_history(database, ids)
     await database.close()
+    return ids[0]
 
 
 async def _add_files(database: Database, ids: list[str]) -> None:
@@ -150,7 +157,7 @@ def _record(number: int, now: datetime) -> dict[str, object]:
     }
 
 
-def _measure(depot: Depot) -> None:
+def _measure(depot: Depot, model_id: str) -> None:
     assert depot.api is not None
     times: dict[str, list[float]] = {page: [] for page in _PAGES}
     with httpx2.Client(base_url=f"http://127.0.0.1:{depot.port}", timeout=60) as client:
@@ -159,7 +166,7 @@ def _measure(depot: Depot) -> None:
         for _ in range(_ROUNDS):
             for page in _PAGES:
                 began = time.monotonic()
-                assert client.get(page).status_code == 200, page
+                assert client.get(page.format(model=model_id)).status_code == 200, page
                 times[page].append(time.monotonic() - began)
             memory = memory or Memory(depot.api.pid)
         assert memory is not None
