@@ -185,20 +185,13 @@ def _paths(depot: Depot, model: Json) -> Sequence[str]:
 
 def _lines(models: Sequence[Json]) -> list[str]:
     """Return a line of each model, with its id and by what it can be told: a name that may be pasted, if it has one."""
-    names = [_pasteable(model) for model in models]
+    names = [pasted.name_of(model["name"], model["revision"], model["include"]) for model in models]
     told = [
         (name if name and names.count(name) == 1 else f"{model['name']} {selection(model) or '(all files)'}")
         + (f" (an update of {model['follows']})" if model.get("follows") else "")
         for model, name in zip(models, names, strict=True)
     ]
     return [f"  {model['id']}  {one}" for model, one in zip(models, told, strict=True)]
-
-
-def _pasteable(model: Json) -> str | None:
-    """Return a name that means this model's quantization; None if it is no GGUF model only, as far as its patterns tell."""
-    variant = gguf.only(pasted.paths_of(model["include"]) or ())
-    revision = "" if model["revision"] == "main" else f"@{model['revision']}"
-    return f"{model['name']}:{variant.tag}{revision}" if variant else None
 
 
 def _hint(text: str, known: Iterable[str]) -> str:

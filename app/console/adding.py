@@ -18,7 +18,8 @@ from app.console.finding import Matches
 from app.console.forms import filled, said
 from app.console.pages import page, see
 from app.console.session import Form, Session, SessionRoute, TheForm, TheSession, operators_only
-from app.domain.errors import Conflict, Forbidden, NotFound, Refusal
+from app.domain import pasted
+from app.domain.errors import Conflict, Forbidden, NoAnswer, NotFound, Refusal
 from app.domain.states import ModelStatus
 from app.http.errors import status_of
 from app.services import models
@@ -42,7 +43,20 @@ class Looked:
 
     @property
     def may_need_token(self) -> bool:
-        return isinstance(self.refusal, (Forbidden, NotFound)) and self.refusal.field is None
+        refusal = self.refusal
+        if isinstance(refusal, NoAnswer):
+            return refusal.after is not None  # the Hub limits the rate, less so for who has a token
+        return isinstance(refusal, (Forbidden, NotFound)) and refusal.field is None
+
+    @property
+    def may_try_again(self) -> bool:
+        return isinstance(self.refusal, NoAnswer)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the storage has room for it, as far as that is known."""
+        space = self.planned.plan["space"] if self.planned else None
+        return not space or bool(space["fits"])
 
 
 class AddingRoute(SessionRoute):
@@ -151,6 +165,8 @@ async def _form(
 
 def _lines(depot: Depot, wanted: Wanted) -> Sequence[Line]:
     name = f"{wanted.name}:{wanted.tag}" if wanted.tag else wanted.name
-    return command_lines.to_create(
-        depot.address, name, wanted.revision or "", wanted.include or (), wanted.exclude or ()
-    )
+    revision, include, exclude = wanted.revision or "", wanted.include or (), wanted.exclude or ()
+    # Patterns that were typed may leave out what belongs to a quantization, such as its projector.
+    by_name = not (wanted.is_typed or exclude)
+    short = pasted.name_of(name, revision or "main", include) if by_name else None
+    return command_lines.to_create(depot.address, name, revision, include, exclude, short=short)

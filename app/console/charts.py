@@ -52,7 +52,9 @@ def throughput(rows: Sequence[SampleRecord], now: datetime, span: Span) -> Chart
     best = max(rates)
     figures = (("Fetched", size(total)), ("Best minute", f"{size(best)}/s"))
     label = f"Bytes fetched per second in {span.words}: {size(total)} in all, {size(best)}/s in the best minute"
-    note = f"The best minute of {span.step_words} is drawn. A minute's rate is a mean: shorter downloads were faster."
+    note = (
+        f"Drawn is the fastest minute of {span.step_words}: downloads of less than a minute were faster than they look."
+    )
     area = _area([list(enumerate(rates))], best, steps)
     return Chart(area, "", f"{size(best)}/s", label, now - timedelta(seconds=span.seconds), now, figures, note)
 

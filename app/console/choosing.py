@@ -69,6 +69,16 @@ class Planned:
     def is_whole(self) -> bool:
         return not self.wanted.include and not self.wanted.exclude
 
+    @property
+    def is_other(self) -> bool:
+        """Whether what was pasted is none of the variants, such as one file without what belongs to it."""
+        mine = set(self.wanted.include or ())
+        return (
+            bool(mine)
+            and not self.wanted.is_typed
+            and all(mine != set(one["include"]) for one in self.plan["variants"])
+        )
+
     def value(self, include: Sequence[str]) -> str:
         """Return the form's value for a choice of files."""
         return json.dumps([self.wanted.text, list(include)])

@@ -17,8 +17,13 @@ class Line:
     text: str
 
 
-def to_create(address: str, name: str, revision: str, include: Sequence[str], exclude: Sequence[str]) -> list[Line]:
-    """Return commands for the same create. `address` is the depot's, as clients see it."""
+def to_create(
+    address: str, name: str, revision: str, include: Sequence[str], exclude: Sequence[str], *, short: str | None = None
+) -> list[Line]:
+    """Return commands for the same create. `address` is the depot's, as clients see it.
+
+    `short` is what `modeldepot pull` takes for the name with the revision and the patterns.
+    """
     body: dict[str, Any] = {"name": name or _EXAMPLE}
     body |= {"revision": revision} if revision else {}
     body |= {key: list(value) for key, value in (("include", include), ("exclude", exclude)) if value}
@@ -43,5 +48,5 @@ def to_create(address: str, name: str, revision: str, include: Sequence[str], ex
             f"               url={f'{address}/v2'!r})\n"
             f"depot.create_model({given})",
         ),
-        Line("Command line", shlex.join(["modeldepot", "pull", body["name"], *flags])),
+        Line("Command line", shlex.join(["modeldepot", "pull", *([short] if short else [body["name"], *flags])])),
     ]

@@ -20,6 +20,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute, default_respo
 signed_in = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 front_door = APIRouter(include_in_schema=False, default_response_class=Response)
 
+_IN_ONE_PIECE = "This needs a key and its secret in one piece, with a colon between them: KEY:SECRET."
 _NO_LINK = "This link was used or has expired: each is good once, for an hour. Sign in with the key."
 
 
@@ -100,7 +101,10 @@ async def _proven(request: Request, depot: Depot, form: Form) -> Key:
         return await depot.authenticator.sign_in(request, key_id, secret)
     except HTTPException as error:
         # Strangers must not fill the audit: tries without a known key, or too many tries, are only logged.
-        owner = await depot.authenticator.find(key_id) if error.status_code == HTTPStatus.FORBIDDEN else None
+        refused = error.status_code == HTTPStatus.FORBIDDEN
+        owner = await depot.authenticator.find(key_id) if refused else None
+        if refused and not secret:
+            error.detail = _IN_ONE_PIECE
         if owner is None:
             raise
         async with audited(request, depot, owner, "sign-in"):

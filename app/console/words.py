@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from app.domain import sizes
 from app.domain.commands import Command
 from app.domain.pasted import quantization_of
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _AGES = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _SHORT = 8
 COMMANDS: Mapping[Command, str] = {
@@ -23,16 +23,7 @@ COMMANDS: Mapping[Command, str] = {
 
 
 def size(count: float | None) -> str:
-    """Format bytes, in powers of ten as disks and networks are sold: `1.2 GB`."""
-    if count is None:
-        return "\N{EN DASH}"
-    value = float(count)
-    for unit in _UNITS:
-        # What rounds to 1000 belongs to the next unit.
-        if value < 999.5 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    return f"{value:.1f} {unit}" if value < 99.95 and unit != "B" else f"{value:.0f} {unit}"
+    return "\N{EN DASH}" if count is None else sizes.size(count)
 
 
 def count(number: int) -> str:

@@ -105,6 +105,12 @@ def quantization_of(patterns: Sequence[str]) -> str:
     return ",".join(dict.fromkeys(one for pattern in patterns for one in quantizations(pattern)))
 
 
+def name_of(name: str, revision: str, include: Sequence[str]) -> str | None:
+    """Return what means these files of a repository if they are one GGUF model, such as `owner/name:Q4_K_M@v1`."""
+    variant = only(paths_of(include) or ())
+    return f"{name}:{variant.tag}{'' if revision == 'main' else f'@{revision}'}" if variant else None
+
+
 def choose(variants: Sequence[Mapping[str, Any]], tag: str) -> Mapping[str, Any]:
     """Return the one of a plan's `variants` that a tag means. Raises `BadRequest`."""
     by_path = {one["files"][0]: one for one in variants}

@@ -102,9 +102,29 @@ def test_of_several_quantizations_the_best_default_is_chosen_and_another_may_be(
     assert "in 5 files" in whole
     assert "in 3 files" in add.look(f"{_GGUF}:q8_0")
     assert "There is no Q6_K" in add.look(f"{_GGUF}:Q6_K")
+    assert f"modeldepot pull {_GGUF}:Q4_K_M<" in plan
+    assert f"modeldepot pull {_GGUF}:Q8_0@main<" not in add.look(f"{_GGUF}:q8_0@main")
     # One that was chosen of another repository means nothing, and patterns of the user's own are left alone.
     assert 'data-plan="acme/tiny"' in add.look("acme/tiny", variant=json.dumps([_GGUF, ["tiny-Q8_0.gguf"]]))
     assert "in 1 file<" in add.look(_GGUF, include="*Q2_K*").replace("in 1 file;", "in 1 file<")
+
+
+def test_a_file_without_what_belongs_to_it_is_a_choice_of_its_own(add: Page) -> None:
+    plan = add.look(f"https://huggingface.co/{_GGUF}/blob/main/tiny-Q8_0.gguf")
+    (chosen,) = re.findall(r'id="(variant-[^"]+)"[^>]* checked', plan)
+    assert chosen == "variant-other"
+    assert "Only what was pasted <small>tiny-Q8_0.gguf" in plan
+    assert "variant-other" not in add.look(_GGUF, include="*Q2_K*")
+
+
+def test_what_does_not_fit_is_downloaded_only_by_who_insists(add: Page) -> None:
+    assert ">Download</button>" in add.look("acme/tiny")
+    add.hub.add("acme/vast", {"model.safetensors": Synthetic(1 << 10)})
+    add.hub.misbehave(Fault("lie_size", repo="acme/vast", by=1 << 50, times=None))
+    plan = add.look("acme/vast")
+    add.hub.behave()
+    assert re.search(r'<button id="download"[^>]* class="quiet">Download anyway<', plan)
+    assert "/console/storage" in plan
 
 
 def test_a_pasted_quantization_is_added_with_its_projector(add: Page) -> None:

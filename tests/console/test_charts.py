@@ -35,7 +35,7 @@ def test_the_best_minute_of_each_step_is_drawn_and_that_of_all_touches_the_top()
     assert picture.top == "20.0 kB/s"  # 1.2 MB in a minute
     assert picture.label.endswith("2.1 MB in all, 20.0 kB/s in the best minute")
     assert picture.figures == (("Fetched", "2.1 MB"), ("Best minute", "20.0 kB/s"))
-    assert "The best minute of every 5 minutes is drawn." in picture.note
+    assert "Drawn is the fastest minute of every 5 minutes" in picture.note
     drawn = points(picture.area)
     assert drawn[-3:] == [(round(960 - WIDTH, 1), 0.0), (960.0, 0.0), (960.0, 120.0)]
     assert (round(960 - WIDTH, 1), 60.0) in drawn  # half as much in the step before

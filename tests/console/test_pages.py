@@ -310,7 +310,7 @@ def test_all_files_of_a_model_are_searched_and_sorted(site: Site, operator: User
         assert f'id="page-next" rel="next" href="/console/models/{model_id}?q=f&sort=-size&page=3#all-files"' in page
     page = operator.page(f"/console/models/{model_id}?q=nothing")
     assert 'name="q" value="nothing"' in page
-    assert "No file is called so." in page
+    assert "No file's name has that." in page
 
 
 def test_a_model_with_many_quantizations_shows_the_best_default_and_folds_the_others(
@@ -354,7 +354,7 @@ def test_names_and_messages_are_shown_and_never_run(site: Site, operator: User) 
 
 def test_a_new_keys_secret_is_shown_once_and_opens(site: Site, operator: User) -> None:
     assert operator.send("/console/keys", name="of-a-test", role="reader", expires="30").status_code == 303
-    key, secret, _ = re.findall(r'data-copy="([^" ]+)"', operator.page("/console/keys"))
+    _, key, secret, _ = re.findall(r'data-copy="([^" ]+)"', operator.page("/console/keys"))
     assert secret not in operator.page("/console/keys")
     assert key in operator.page("/console/keys")
     site.user(key, secret)

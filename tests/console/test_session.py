@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from app.db.session import Database
-from app.domain.keys import Role, hub_token
+from app.domain.keys import Role, hub_token, split_token
 from app.sealing import Sealer
 from app.services import keys
 from tests.api.test_auth import SECONDS_TO_REVOKE, audited, make_key
@@ -124,7 +124,12 @@ def test_a_wrong_sign_in_gives_the_form_again_and_no_session(site: Site, form: d
     answer = site.stranger().post("/console/sign-in", data=form)
     assert answer.status_code == 403
     assert 'role="alert"' in answer.text
+    assert ("KEY:SECRET" in _refusal(answer)) == (split_token(form.get("key", "")) is None)
     assert "set-cookie" not in answer.headers
+
+
+def _refusal(answer: httpx2.Response) -> str:
+    return answer.text.partition('role="alert"')[2].partition("</div>")[0]
 
 
 def test_a_form_of_an_older_version_with_two_fields_still_signs_in(site: Site) -> None:

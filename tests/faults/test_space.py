@@ -23,7 +23,7 @@ def test_a_disk_that_fills_up_is_a_fault_with_figures_and_what_arrived_is_used_o
     outcome = engine.run(connections=1)
     assert outcome.reason == "fault"
     assert not outcome.last(Failure).again
-    assert "bytes are still needed" in outcome.text
+    assert "are still needed" in outcome.text
     assert not engine.storage.layout.published(engine.model_id).exists()
     sent = hub.bytes_sent()
     subprocess.run(["mount", "-o", "remount,size=256m", small_disk], check=True)

@@ -93,7 +93,7 @@ def _is_bounded(depot: Depot, hub: Hub) -> None:
     hub.add("acme/more", {"more.bin": b"more" * 1000})
     refused = depot.wait(depot.create("acme/more")["id"], 60 + BUSY)
     assert (refused["state"], refused["reason"]) == ("failure", "fault"), refused
-    assert "4000 bytes are needed and 1000 are left" in refused["message"]
+    assert "4.0 kB are needed and 1.0 kB are left" in refused["message"]
     assert "DEPOT_QUOTA" in refused["message"]
     depot.wait(depot.client.delete(f"/ai/model/{twin['id']}").json()["id"], 60 + BUSY)
     assert depot.wait(depot.create("acme/more")["id"], 60 + BUSY)["state"] == "success"

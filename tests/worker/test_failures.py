@@ -77,7 +77,7 @@ def test_a_disk_that_is_full_before_the_start_is_told_in_bytes_and_nothing_is_fe
     hub.add("acme/tiny", {"config.json": b"{}", "model.safetensors": b"x" * 1000})
     depot = start_depot(reserve=1 << 60)
     operation = depot.create("acme/tiny")
-    _failed(depot, operation, "fault", "1002 bytes are needed and 0 are free", f"reserve of {1 << 60}", "Free some")
+    _failed(depot, operation, "fault", "1.0 kB are needed and 0 B are free", "reserve of 1153 PB", "free some")
     assert hub.bytes_sent() == 0
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from app.db.session import Database
 from app.domain.errors import Reason
+from app.domain.sizes import size
 from app.storage.base import Attempt
 from app.storage.posix import PosixStore
 from tests import by_hand
@@ -63,7 +64,7 @@ async def test_what_others_have_taken_in_advance_counts_once(database: Database,
     assert (storage.space().free or DISK) < DISK - TAKEN + MIB
     assert storage.arrived()[model_id] >= TAKEN
     second = await _work(database, storage, "acme/second")
-    with pytest.raises(NoRoom, match=f"{DISK - TAKEN + MIB} bytes are needed") as refused:
+    with pytest.raises(NoRoom, match=f"{size(DISK - TAKEN + MIB)} are needed") as refused:
         await _needs(second, DISK - TAKEN + MIB)
     assert refused.value.reason is Reason.FAULT
     await _needs(second, 8 * MIB)

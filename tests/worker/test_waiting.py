@@ -11,6 +11,7 @@ import pytest
 from app.db.session import Database
 from app.db.transitions import Lease
 from app.domain.errors import Failed, NotYet
+from app.domain.sizes import size
 from app.services import fetches, leases
 from app.services.leases import Claim
 from app.storage.base import Attempt
@@ -98,7 +99,7 @@ async def test_what_a_small_download_waits_for_is_passed_on_once(
 
 async def test_what_is_taken_over_must_fit(database: Database, storage: PosixStore) -> None:
     _, waiter = await _waiter(database, storage, reserve=1 << 60)
-    with pytest.raises(Failed, match=f"{SIZE} bytes are needed and 0 are free"):
+    with pytest.raises(Failed, match=f"{size(SIZE)} are needed and 0 B are free"):
         await waiter.wait([CHECKSUM], 0)
     async with database.read() as connection:
         assert await fetches.by_others(connection, uuid4(), [CHECKSUM]) == []

@@ -10,6 +10,7 @@ from contextlib import suppress
 import structlog
 
 from app.domain.errors import Failed, NotYet, Reason
+from app.domain.sizes import size
 from app.domain.states import ModelStatus
 from app.sealing import CannotOpen
 from app.services import downloads, models
@@ -170,7 +171,7 @@ async def _check_size(work: Work, model: SelectedModel, resolved: Resolved) -> N
         return
     async with work.context.database.begin() as connection:
         await downloads.measure(connection, claim.lease, claim.resource_id, commit=resolved.commit, total=total)
-    raise NotYet(Reason.BUSY, f"It waits for a slot: {total} bytes are too many for those of small models.")
+    raise NotYet(Reason.BUSY, f"It waits for a slot: {size(total)} are too much for those of small models.")
 
 
 async def _begin(work: Work, model: SelectedModel, resolved: Resolved, planned: Planned, sharing: Sharing) -> int:

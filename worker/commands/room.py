@@ -8,6 +8,7 @@ from uuid import UUID
 
 from app.db.session import Reader, Writer
 from app.domain.errors import Failed, Reason
+from app.domain.sizes import compared, size
 from app.services import contents, downloads
 from app.storage.locations import is_bucket
 from worker.commands.work import Work, WorkerContext
@@ -54,9 +55,9 @@ async def check_quota(connection: Writer, work: Work, total: int, shared: int) -
     await downloads.one_by_one(connection)
     need, left = await in_quota(connection, work.context, total, shared, without=work.claim.resource_id)
     if need > left:
+        needed, rest, quota = compared(need, left, work.context.quota)
         message = (
-            f"The model does not fit into DEPOT_QUOTA: {need} bytes are needed and {left} are left of "
-            f"{work.context.quota}, with what other downloads still need. Delete models, or raise DEPOT_QUOTA, then "
+            f"The model does not fit into DEPOT_QUOTA: {needed} are needed and {rest} are left of {quota}, with what other downloads still need. Delete models, or raise DEPOT_QUOTA, then "
             "retry."
         )
         raise Failed(Reason.FAULT, message)
@@ -79,10 +80,11 @@ async def check_room(connection: Writer, work: Work, missing: int, room: Room) -
     others = await needed_by_others(connection, room, without=work.claim.resource_id)
     spare = max(room.free - work.context.reserve - others, 0)
     if missing > spare:
+        needed, left, free = compared(missing, spare, room.free)
         message = (
-            f"The storage has too little space: {missing} bytes are needed and {spare} are free "
-            f"({room.free} on the disk, less a reserve of {work.context.reserve} and {others} that other downloads "
-            "still need). Free some space, then retry."
+            f"The storage has too little space: {needed} are needed and {left} are free ({free} on the disk, less a reserve "
+            f"of {size(work.context.reserve)} and {size(others)} that other downloads still need). Delete models or free "
+            "some space, then retry."
         )
         raise NoRoom(Reason.FAULT, message)
 

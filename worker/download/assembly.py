@@ -95,8 +95,11 @@ class Assembly:
         finally:
             hashers.shutdown(wait=False, cancel_futures=True)
         if wrong:
-            more = f", and so do {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            message = f"{wrong[0].path!r} differs from the Hub's checksum, again after a clean retry{more}."
+            more = f" ({len(wrong) - 1} more, too)" if len(wrong) > 1 else ""
+            message = (
+                f"{wrong[0].path!r}{more} differs from the Hub's checksum, again after a clean retry. Retry later; if that "
+                "does not help, what the Hub or a proxy in between sends is broken: fetch another revision, or tell its owner."
+            )
             raise Failed(Reason.PARTIAL, message)
         self._tree.link_twins()
         self._tree.remove_strays()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.domain.errors import DepotError, Failed, Reason
+from app.domain.sizes import size
 from app.storage import open_store
 from app.storage.base import Attempt, Store
 from app.storage.incoming import Arrival
@@ -219,8 +220,10 @@ def _room_told(meter: Meter, total: int, store: Store) -> Iterator[None]:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         free, needed = store.space().free, max(total - meter.value, 0)
-        told = f": {error.strerror}." if free is None else f" and {free} are free."
-        message = f"The storage is full: {needed} bytes are still needed{told} Free some space, then retry."
+        told = f": {error.strerror}." if free is None else f" and {size(free)} are free."
+        message = (
+            f"The storage is full: {size(needed)} are still needed{told} Delete models or free some space, then retry."
+        )
         raise Failed(Reason.FAULT, message) from error
 
 

@@ -52,6 +52,26 @@ def test_what_the_hub_does_not_tell_is_said_in_time_and_the_page_goes_on(
     expect(page.locator("#asking")).not_to_have_class(_ASKING)
 
 
+def test_what_failed_is_asked_again_at_a_press_and_a_token_helps_against_a_limited_rate(
+    served: Served, views: Views
+) -> None:
+    name = _repository(served)
+    view = views.open("/console/models/new")
+    page = view.page
+    served.hub.misbehave(Fault("status", on="any", status=429, times=None, retry_after=60))
+    try:
+        page.locator("#name").fill(name)
+        expect(page.locator("#plan .alert")).to_contain_text("limits our rate", timeout=_SOON)
+        expect(page.locator("#token")).to_be_visible()
+        assert view.axe() == []
+    finally:
+        served.hub.behave()
+    planned = page.locator(f"[data-plan='{name}']")
+    while not planned.count():  # an answer is good for some seconds
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("#asking")).not_to_have_class(_ASKING)
+
+
 def test_a_model_can_be_added_while_the_page_waits_for_the_hub(served: Served, views: Views) -> None:
     name = _repository(served)
     served.hub.misbehave(Fault("stall", on="any", after_bytes=None, times=None))
