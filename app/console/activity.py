@@ -28,8 +28,9 @@ _SPANS = {"24h": charts.DAY, "30d": charts.MONTH}
 
 @router.get("/console/activity")
 async def show_activity(request: Request, depot: TheDepot, session: TheSession) -> Response:
-    fields = {"state": _ENDED, "command": tuple(Command), "span": ("30d",)}
-    listing = Listing(request, sorts=(*_BY_TIME, *history.SORTS), fields=fields)
+    fields = {"state": _ENDED, "command": tuple(Command), "span": ("30d",), "of": None}
+    listing = Listing(request, sorts=history.SORTS, fields=fields, anchor="done")
+    listing.asked["of"] = str(an_id(listing.asked["of"]) or "")
     return page(
         request,
         "activity.html",
@@ -67,7 +68,7 @@ async def _current(depot: Depot, session: Session) -> dict[str, Any]:
         "more": len(now) > _NOW,
         "arriving": sum(row.rate or 0 for row in now if _is_held(row)),
         "held": sum(map(_is_held, now)),
-        "failed": [row for row in failed if not row.deleting],
+        "failed": failed,
         "failures": max(totals[ModelStatus.ERROR].number, len(failed)),
         "missed": [each.worker for each in crew if each.missed],
         "nobody": not reach and not any(each.worker.alive for each in crew),
@@ -75,14 +76,15 @@ async def _current(depot: Depot, session: Session) -> dict[str, Any]:
 
 
 async def _past(depot: Depot, session: Session, listing: Listing) -> dict[str, Any]:
-    """Return one page of what is done: by time it begins after an operation, by a figure it has a number."""
-    state, command = listing.asked["state"], listing.asked["command"]
+    """Return one page of what is done: by time it begins after an operation, by a figure or of a model it has a number."""
+    state, command, of = listing.asked["state"], listing.asked["command"], an_id(listing.asked["of"])
     search = history.Search(
-        OperationState(state) if state else None, Command(command) if command else None, session.key.limit
+        OperationState(state) if state else None, Command(command) if command else None, session.key.limit, of
     )
-    before = an_id(listing.before) if listing.sort in _BY_TIME else None
+    by_time = listing.sort in _BY_TIME and not of
+    before = an_id(listing.before) if by_time else None
     async with depot.database.read() as connection:
-        if listing.sort in _BY_TIME:
+        if by_time:
             rows = await history.page(
                 connection,
                 limit=PER_PAGE + 1,
@@ -97,13 +99,15 @@ async def _past(depot: Depot, session: Session, listing: Listing) -> dict[str, A
             listing.count(await history.count(connection, search))
             rows = await history.find(connection, search, sort=listing.sort, limit=PER_PAGE, offset=listing.offset)
     older = rows[PER_PAGE - 1].id if len(rows) > PER_PAGE else None
-    return {"done": rows[:PER_PAGE], "older": older, "before": before}
+    subject = (rows[0].subject if rows else None) or listing.asked["of"]
+    of_chips = [Chip("", "all"), Chip(listing.asked["of"], subject)] if of else []
+    return {"done": rows[:PER_PAGE], "older": older, "before": before, "of": of_chips}
 
 
 async def _chips(depot: Depot, session: Session, listing: Listing) -> dict[str, Any]:
-    """Return the filters, with counts for a key that all operations are for."""
+    """Return the filters, with counts of all operations, for a key that these are for."""
     by: dict[tuple[Command, OperationState], int] | None = None
-    if not session.key.limit:
+    if not session.key.limit and not listing.asked["of"]:
         async with depot.database.read() as connection:
             census = await depot.figures.census.look(connection)
         by = {pair: number for pair, number in census.by.items() if pair[1] in _ENDED}

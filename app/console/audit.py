@@ -40,6 +40,7 @@ async def list_audit(request: Request, depot: TheDepot) -> Response:
         list=listing,
         rows=rows,
         accepted=audit.ACCEPTED,
+        refused=audit.REFUSED,
         chips_of_outcome=[Chip("", "all", sum(counts.values())), *(Chip(one, one, counts[one]) for one in counts)],
         actions=actions,
     )

@@ -28,7 +28,6 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_re
 _OFFERED = 500
 """Models offered in the form, which accepts others, too."""
 _TEXTS, _COUNTS = ("gpu-type", "deployment-url", "key", "inference-engine-version"), ("gpu-count", "replicas")
-_KINDS = {Kind.DECLARED: "declared", Kind.BY_PULL: "by a pull"}
 _FIELDS = ("name", "model", "inference-engine-parameters", *_TEXTS, *_COUNTS)
 
 
@@ -112,9 +111,10 @@ def _wanted(form: Form) -> dict[str, Any]:
 
 async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | None) -> Response:
     reach = request.state.session.key.limit
-    listing = Listing(request, sorts=deployments.SORTS, fields={"q": None, "kind": tuple(Kind)})
-    kind = Kind(listing.asked["kind"]) if listing.asked["kind"] else None
-    search = deployments.Search(listing.asked["q"], kind, reach)
+    listing = Listing(request, sorts=deployments.SORTS, fields={"q": None, "kind": tuple(Kind), "of": None})
+    kind, of = Kind(listing.asked["kind"]) if listing.asked["kind"] else None, an_id(listing.asked["of"])
+    listing.asked["of"] = str(of or "")
+    search = deployments.Search(listing.asked["q"], kind, reach, of)
     async with depot.database.read() as connection:
         counts = await deployments.counts(connection, search)
         listing.count(counts[kind] if kind else sum(counts.values()))
@@ -128,7 +128,8 @@ async def _list(request: Request, depot: Depot, form: Form, refusal: Refusal | N
         status=status_of(refusal) if refusal else HTTPStatus.OK,
         rows=rows,
         list=listing,
-        chips_of_kind=[Chip("", "all", sum(counts.values())), *(Chip(one, _KINDS[one], counts[one]) for one in Kind)],
+        chips_of_kind=[Chip("", "all", sum(counts.values())), *(Chip(one, one, counts[one]) for one in Kind)],
+        chips_of_model=[Chip("", "all"), Chip(str(of), rows[0].model_name if rows else str(of))] if of else [],
         offered=offered,
         # A name alone would not tell these apart.
         times=Counter(model.name for model in offered),

@@ -1,6 +1,7 @@
 """Parts of a model's page that come after it: what it is, its model card, its files by name, and what arrives of it."""
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -8,15 +9,17 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from app.api.dependencies import ResourceId, TheDepot
 from app.console import about
 from app.console.about import Abouts
-from app.console.pages import page
+from app.console.lists import Listing
+from app.console.pages import page, root
 from app.console.session import SessionRoute
+from app.db.session import Reader
 from app.domain.states import ModelStatus
 from app.services import catalogue, history, models
+from app.services.rows import ModelRecord
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
-MOST_FILES = 500
-"""Rows on the page."""
+_FILES_PER_PAGE = 500
 LOADABLE = 5_000
 """Most files considered for what depends on their names."""
 _WIDTH, _HEIGHT = 240, 40
@@ -46,14 +49,23 @@ async def show_about(request: Request, depot: TheDepot, model_id: ResourceId) ->
 
 
 @router.get("/console/models/{id}/files")
-async def find_files(request: Request, depot: TheDepot, model_id: ResourceId, q: str = "") -> Response:
-    text = q.strip()[:200].replace("\0", "")
+async def find_files(request: Request, depot: TheDepot, model_id: ResourceId) -> Response:
     async with depot.database.read() as connection:
         model = await models.get(connection, model_id)
-        ready = model.status == ModelStatus.READY
-        files = await catalogue.files(connection, model_id, limit=MOST_FILES + 1, text=text) if ready else []
-    shown, more = files[:MOST_FILES], len(files) > MOST_FILES
-    return page(request, "files.html", id=model_id, files=shown, more_files=more, text=text)
+        listed = await files_of(request, connection, model)
+    return page(request, "files.html", **listed)
+
+
+async def files_of(request: Request, connection: Reader, model: ModelRecord) -> dict[str, Any]:
+    """Return the list of a ready model's files, as the address asks for it. It is a part of the model's page."""
+    path, sorts = f"{root(request)}/console/models/{model.id}", catalogue.FILE_SORTS
+    listing = Listing(request, sorts=sorts, fields={"q": None}, anchor="all-files", path=path, per_page=_FILES_PER_PAGE)
+    if model.status != ModelStatus.READY:
+        return {"list": listing, "files": []}
+    text = listing.asked["q"]
+    listing.count(await catalogue.count_files(connection, model.id, text))
+    view: dict[str, Any] = {"text": text, "sort": listing.sort, "limit": listing.per_page, "offset": listing.offset}
+    return {"list": listing, "files": await catalogue.files(connection, model.id, **view)}
 
 
 @router.get("/console/models/{id}/arriving")

@@ -1,6 +1,6 @@
 """Pages for operators that list, make and revoke API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +21,7 @@ from app.domain.errors import BadRequest, NotFound, Refusal
 from app.domain.keys import KEY_ID, LONGEST_NAME, Role, hub_token, is_name, limit_to
 from app.http.errors import status_of
 from app.services import keys
+from app.services.keys import Search, Usability
 
 router = APIRouter(include_in_schema=False, route_class=SessionRoute, default_response_class=Response)
 
@@ -138,15 +139,14 @@ async def _list(
     made: Sequence[str] | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
-    listing = Listing(request, sorts=keys.SORTS, fields={"q": None, "status": tuple(keys.Usability)})
-    text = listing.asked["q"]
-    status = keys.Usability(listing.asked["status"]) if listing.asked["status"] else None
+    fields = {"q": None, "status": tuple(Usability), "role": tuple(Role)}
+    listing = Listing(request, sorts=keys.SORTS, fields=fields)
+    text, status, role = listing.asked.values()
+    search = Search(text, Usability(status) if status else None, Role(role) if role else None)
     async with depot.database.read() as connection:
         counts = await keys.counts(connection, text)
-        listing.count(counts[status] if status else sum(counts.values()))
-        rows = await keys.page(
-            connection, text=text, status=status, sort=listing.sort, limit=PER_PAGE, offset=listing.offset
-        )
+        listing.count(_number(counts, status, role))
+        rows = await keys.page(connection, search, sort=listing.sort, limit=PER_PAGE, offset=listing.offset)
     return page(
         request,
         "keys.html",
@@ -154,8 +154,12 @@ async def _list(
         rows=rows,
         list=listing,
         chips_of_status=[
-            Chip("", "all", sum(counts.values())),
-            *(Chip(one, one, counts[one]) for one in keys.Usability),
+            Chip("", "all", _number(counts, "", role)),
+            *(Chip(one, one, _number(counts, one, role)) for one in Usability),
+        ],
+        chips_of_role=[
+            Chip("", "all", _number(counts, status, "")),
+            *(Chip(one, one, _number(counts, status, one)) for one in Role),
         ],
         made=made,
         token=hub_token(*made) if made else "",
@@ -165,3 +169,8 @@ async def _list(
         form={"name": "", "role": Role.READER, "expires": "90", "models": "", "auto-deployment": ""} | dict(form),
         refusal=said(refusal),
     )
+
+
+def _number(counts: Mapping[tuple[Usability, Role], int], status: str, role: str) -> int:
+    """Return how many keys are of a status and a role. Empty: any."""
+    return sum(number for (one, another), number in counts.items() if status in {"", one} and role in {"", another})

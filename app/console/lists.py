@@ -25,7 +25,8 @@ class Listing:
     """One view of a list: what its address asks for. What makes no sense there is ignored.
 
     `fields` are the filters by name, with the values that each may have; any text without these. The first of `sorts`
-    is the default.
+    is the default. `anchor` is the id of the list on a page that begins with something else: its addresses lead there.
+    `path` is that of the page, where the request asks for a part of it.
     """
 
     def __init__(
@@ -34,9 +35,12 @@ class Listing:
         *,
         sorts: Sequence[str] = ("",),
         fields: Mapping[str, Sequence[str] | None] | None = None,
+        anchor: str = "",
+        path: str = "",
+        per_page: int = PER_PAGE,
     ) -> None:
         asked = request.query_params
-        self.path = request.url.path
+        self.path, self.anchor, self.per_page = path or request.url.path, anchor, per_page
         self.asked = {name: _value(asked.get(name, ""), allowed) for name, allowed in (fields or {}).items()}
         self.sort = asked.get("sort", "") if asked.get("sort") in sorts else sorts[0]
         self.before = asked.get("before", "")
@@ -50,12 +54,12 @@ class Listing:
     @property
     def offset(self) -> int:
         """The rows on the pages before this one."""
-        return (self.number - 1) * PER_PAGE
+        return (self.number - 1) * self.per_page
 
     @property
     def last(self) -> int:
         """The number of the last row on this page."""
-        return min(self.number * PER_PAGE, self.found)
+        return min(self.number * self.per_page, self.found)
 
     @property
     def here(self) -> str:
@@ -64,18 +68,26 @@ class Listing:
 
     def count(self, found: int) -> None:
         """Note how many rows there are: the address may name a page after the last one."""
-        self.found, self.pages = found, max(-(-found // PER_PAGE), 1)
+        self.found, self.pages = found, max(-(-found // self.per_page), 1)
         self.number = min(self.number, self.pages)
 
-    def at(self, **other: Any) -> str:
-        """Return the address of the first page with other filters or another order, or of another page."""
+    def at(self, *, anchor: str | None = None, **other: Any) -> str:
+        """Return the address of the first page with other filters or another order, or of another page.
+
+        It leads to the list, or to another `anchor` of the page.
+        """
         sort = {"sort": self.sort if self.sort != self._default else ""}
         query = urlencode({name: value for name, value in (self.asked | sort | other).items() if value})
-        return f"{self.path}?{query}" if query else self.path
+        place = self.anchor if anchor is None else anchor
+        return f"{self.path}{'?' if query else ''}{query}{'#' if place else ''}{place}"
 
-    def sorted_by(self, column: str) -> str:
-        """Return the address of the list in the order of a column; the other way round if it is already."""
-        sort = f"-{column}" if self.sort == column else column
+    def sorted_by(self, column: str, *, falls: bool = False) -> str:
+        """Return the address of the list in the order of a column, the largest first if it `falls`.
+
+        If the list is in that order, return that of the reverse.
+        """
+        first, second = (f"-{column}", column) if falls else (column, f"-{column}")
+        sort = second if self.sort == first else first
         return self.at(sort="" if sort == self._default else sort)
 
 

@@ -14,7 +14,7 @@ from app.api.dependencies import Depot, ResourceId, TheDepot
 from app.api.events import ModelState
 from app.console import engines
 from app.console.command_lines import Line
-from app.console.details import LOADABLE, MOST_FILES, hub_page
+from app.console.details import LOADABLE, files_of, hub_page
 from app.console.forms import filled, is_sure, said
 from app.console.pages import page, see
 from app.console.progress import show
@@ -134,7 +134,7 @@ async def model_page(request: Request, depot: Depot, model_id: UUID, refusal: Re
         newest = await operations.newest(connection, [model_id])
         model = await models.get(connection, model_id)
         ready = model.status == ModelStatus.READY
-        files = await catalogue.files(connection, model_id, limit=MOST_FILES + 1) if ready else []
+        listed = await files_of(request, connection, model)
         own, shared = await contents.share(connection, model_id) if ready else (model.downloaded or 0, 0)
         paths = await catalogue.paths(connection, model_id, engines.ENDINGS, limit=LOADABLE) if model.path else []
         past = await history.of(connection, model_id, limit=_HISTORY)
@@ -149,9 +149,7 @@ async def model_page(request: Request, depot: Depot, model_id: UUID, refusal: Re
         id=model_id,
         shown=show(ModelState(model, newest.get(model_id))),
         model=model,
-        files=files[:MOST_FILES],
-        more_files=len(files) > MOST_FILES,
-        text="",
+        **listed,
         frees=own if depot.volume.links else own + shared,
         hub=hub_page(depot.hub, model.name),
         needs_token=model.reason in _TOKENS_MAY_HELP,

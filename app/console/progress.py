@@ -6,12 +6,10 @@ from uuid import UUID
 
 from app.api.events import ModelState
 from app.console.words import duration, size
-from app.domain.states import PAUSED, ModelStatus
+from app.domain.states import DELETING, PAUSED, ModelStatus
 from app.services import updates
 from app.services.models import branch_of
 from app.services.rows import ModelRecord
-
-DELETING = "deleting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def show(state: ModelState) -> Shown | None:
         return None
     note = model.message or (operation.message if state.under_way and operation is not None else "")
     status = DELETING if model.deleting else model.status.value
-    paused = model.paused and state.under_way
+    paused = model.paused and state.under_way and not model.deleting
     work = f"{operation.id} {operation.state}" if operation else "-"
     branch = branch_of(model)
     stage = f"{status} {paused} {model.priority} {model.latest} {work}"

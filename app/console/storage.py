@@ -37,7 +37,7 @@ class Part:
 @router.get("/console/storage")
 async def show_storage(request: Request, depot: TheDepot) -> Response:
     unlimited_only(request)
-    listing = Listing(request, sorts=contents.SORTS)
+    listing = Listing(request, sorts=contents.SORTS, anchor="models")
     async with depot.database.read() as connection:
         content = await depot.figures.contents.look(connection)
         listing.count((await depot.figures.models.look(connection))[ModelStatus.READY].number)

@@ -38,9 +38,9 @@ class ModelStatus(StrEnum):
 
 UNDER_WAY = (ModelStatus.CREATING, ModelStatus.DOWNLOADING)
 """The states of a model that is being fetched."""
-PAUSED = "paused"
-LISTED = (*UNDER_WAY, PAUSED, ModelStatus.READY, ModelStatus.ERROR)
-"""What models are called in lists, and found by there: one that is paused by that word instead of its status."""
+PAUSED, DELETING = "paused", "deleting"
+LISTED = (*UNDER_WAY, PAUSED, ModelStatus.READY, ModelStatus.ERROR, DELETING)
+"""What models are called in lists, and found by there: one that is paused or deleted by that word instead of its status."""
 
 
 class OperationState(StrEnum):

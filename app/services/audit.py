@@ -19,13 +19,16 @@ from app.services.access_rows import AuditRecord
 from app.services.rows import AcceptedOperation
 
 ACCEPTED = "accepted"
-OUTCOMES = (ACCEPTED, "refused")
+REFUSED = "refused"
+OUTCOMES = (ACCEPTED, REFUSED)
+"""What outcomes are called in lists. A record of what was refused has the status of the answer."""
 _SORT_COLUMNS: Mapping[str, Any] = {
     "at": AuditRow.at,
     "action": AuditRow.action,
     "name": func.lower(AuditRow.resource_name),
     "key": func.lower(func.coalesce(AuditRow.key_name, AuditRow.key_id)),
     "address": AuditRow.address,
+    "outcome": case((AuditRow.outcome != ACCEPTED, AuditRow.outcome), else_=""),
 }
 SORTS = ("-at", *_SORT_COLUMNS, *(f"-{name}" for name in _SORT_COLUMNS if name != "at"))
 """The sort keys of `find`; with a `-`, in descending order."""

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from app.db.session import Reader
 from app.db.tables import FileRow, ModelRow
 from app.domain.keys import UNLIMITED, NameLimit
-from app.domain.states import LISTED, PAUSED, UNDER_WAY, ModelStatus
+from app.domain.states import DELETING, LISTED, PAUSED, UNDER_WAY, ModelStatus
 from app.services.limits import within
 from app.services.models import COLUMNS
 from app.services.rows import FileRecord, ModelRecord
@@ -28,6 +28,8 @@ _SORT_COLUMNS: Mapping[str, tuple[ColumnElement[Any], ...]] = {
 SORTS = (*_SORT_COLUMNS, *(f"-{name}" for name in _SORT_COLUMNS))
 """The sort keys of a search; with a `-`, in descending order."""
 NEWEST_FIRST = "-created"
+FILE_SORTS = ("path", "-path", "size", "-size")
+"""The sort keys of `files`, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,12 @@ Totals = Mapping[str, Total]
 
 async def totals(connection: Reader, limit: NameLimit = UNLIMITED) -> Totals:
     """Return the totals within the limit. It reads all models: worth caching if these are many."""
-    query = select(ModelRow.status, ModelRow.paused, func.count(), func.coalesce(func.sum(_SIZE), 0))
-    query = query.where(*within(limit, ModelRow.name)).group_by(ModelRow.status, ModelRow.paused)
+    kinds: tuple[Any, ...] = (ModelRow.deleting, ModelRow.paused, ModelRow.status)
+    columns: tuple[Any, ...] = (*kinds, func.count(), func.coalesce(func.sum(_SIZE), 0))
+    query = select(*columns).where(*within(limit, ModelRow.name)).group_by(*kinds)
     numbers, sizes = Counter[str](), Counter[str]()
-    for status, paused, number, size in (await connection.execute(query)).all():
-        word = PAUSED if paused else status
+    for deleting, paused, status, number, size in (await connection.execute(query)).all():
+        word = DELETING if deleting else PAUSED if paused else status
         numbers[word] += number
         sizes[word] += int(size)
     return {word: Total(numbers[word], sizes[word]) for word in LISTED}
@@ -83,12 +86,21 @@ async def count(connection: Reader, search: Search, known: Totals) -> Total:
     return Total(sum(total.number for total in chosen), sum(total.size for total in chosen))
 
 
-async def files(connection: Reader, model_id: UUID, *, limit: int, text: str = "") -> Sequence[FileRecord]:
-    """Return the first `limit` recorded files of a model whose paths hold `text`, by path."""
+async def files(
+    connection: Reader, model_id: UUID, *, text: str, sort: str, limit: int, offset: int
+) -> Sequence[FileRecord]:
+    """Return at most `limit` recorded files of a model whose paths hold `text`, without the first `offset`, sorted."""
+    column = FileRow.size if sort.endswith("size") else FileRow.path
     columns: tuple[Any, ...] = (FileRow.path, FileRow.size, FileRow.sha256)
-    query = select(*columns).where(FileRow.model_id == model_id).order_by(FileRow.path).limit(limit)
-    query = query.where(FileRow.path.icontains(text, autoescape=True)) if text else query
-    return cast("Sequence[FileRecord]", (await connection.execute(query)).all())
+    query = select(*columns).where(*_files(model_id, text))
+    query = query.order_by(column.desc() if sort.startswith("-") else column.asc(), FileRow.path)
+    return cast("Sequence[FileRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
+
+
+async def count_files(connection: Reader, model_id: UUID, text: str) -> int:
+    """Return the number of files that `files` finds."""
+    query = select(func.count()).select_from(FileRow).where(*_files(model_id, text))
+    return int((await connection.execute(query)).scalar_one())
 
 
 async def paths(connection: Reader, model_id: UUID, endings: Sequence[str], *, limit: int) -> Sequence[str]:
@@ -98,12 +110,19 @@ async def paths(connection: Reader, model_id: UUID, endings: Sequence[str], *, l
     return (await connection.execute(query)).scalars().all()
 
 
+def _files(model_id: UUID, text: str) -> list[ColumnElement[bool]]:
+    held = [FileRow.path.icontains(text, autoescape=True)] if text else []
+    return [FileRow.model_id == model_id, *held]
+
+
 def _conditions(search: Search) -> list[ColumnElement[bool]]:
     conditions = within(search.limit, ModelRow.name)
     if search.text:
         conditions.append(ModelRow.name.icontains(search.text, autoescape=True))
+    if search.status is not None:
+        conditions.append(ModelRow.deleting.is_(search.status == DELETING))
     if search.status == PAUSED:
         conditions += [ModelRow.status.in_(UNDER_WAY), ModelRow.paused.expression]
-    elif search.status is not None:
+    elif search.status not in {None, DELETING}:
         conditions += [ModelRow.status == ModelStatus(search.status), ~ModelRow.paused]
     return conditions

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, case, cast, exists, func, select
+from sqlalchemy import BigInteger, ColumnElement, case, cast, exists, func, literal, select, union_all
 
 from app.db.session import Reader
 from app.db.tables import FileRow, ModelRow
 from app.domain.states import ModelStatus
 from app.services.rows import ModelShare
 
-SORTS = ("-size", "size", "name", "-name")
+SORTS = ("-size", "size", "name", "-name", "own", "-own", "shared", "-shared")
 """The sort keys of `largest`; with a `-`, in descending order."""
 
 
@@ -82,12 +82,14 @@ async def taken(connection: Reader, *, without: UUID | None, linked: bool) -> in
 
 
 async def largest(connection: Reader, limit: int, *, offset: int = 0, sort: str = "-size") -> Sequence[ModelShare]:
-    """Return at most `limit` ready models without the first `offset`: the largest first, or as `sort` says.
+    """Return at most `limit` ready models that stay without the first `offset`: the largest first, or as `sort` says.
 
-    Each with id, name, model_size, `own` and `shared` bytes as in `Contents`.
+    Each with id, name, model_size, `own` and `shared` bytes as in `Contents`. By these two it reads an index of all files.
     """
+    if sort.removeprefix("-") in {"own", "shared"}:
+        return await _by_content(connection, sort, limit, offset)
     ready = select(ModelRow.id, ModelRow.name, ModelRow.model_size)
-    ready = ready.where(ModelRow.status == ModelStatus.READY)
+    ready = ready.where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
     top = ready.order_by(*_order(ModelRow, sort)).limit(limit).offset(offset).cte()
     columns = (FileRow.model_id, FileRow.sha256, func.max(FileRow.size).label("size"))
     # Not a join: SQLite would read the files of all models.
@@ -101,8 +103,25 @@ async def largest(connection: Reader, limit: int, *, offset: int = 0, sort: str 
     return typing.cast("Sequence[ModelShare]", (await connection.execute(query.order_by(*_order(top.c, sort)))).all())
 
 
+async def _by_content(connection: Reader, sort: str, limit: int, offset: int) -> Sequence[ModelShare]:
+    having, none = func.count().over(partition_by=FileRow.sha256).label("models"), literal(0)
+    columns = FileRow.model_id, func.max(FileRow.size).label("size"), having, none.label("listed")
+    of_files = select(*columns).group_by(FileRow.sha256, FileRow.model_id)
+    ready = select(ModelRow.id, none, none, literal(1)).where(ModelRow.status == ModelStatus.READY, ~ModelRow.deleting)
+    # Not a join: PostgreSQL would compare each with each where it has not analysed the tables yet.
+    each = union_all(of_files, ready).subquery()
+    own, shared = (_sum(case((which, each.c.size))) for which in (each.c.models == 1, each.c.models > 1))
+    sums = select(each.c.model_id.label("id"), own.label("own"), shared.label("shared")).group_by(each.c.model_id)
+    figures = sums.having(func.max(each.c.listed) == 1).subquery()
+    top = select(figures).order_by(*_order(figures.c, sort)).limit(limit).offset(offset).cte()
+    shown = select(top.c.id, ModelRow.name, ModelRow.model_size, top.c.own, top.c.shared)
+    query = shown.join(ModelRow, ModelRow.id == top.c.id).order_by(*_order(top.c, sort))
+    return typing.cast("Sequence[ModelShare]", (await connection.execute(query)).all())
+
+
 def _order(models: Any, sort: str) -> tuple[Any, ...]:
-    column = func.lower(models.name) if sort.endswith("name") else models.model_size
+    name = sort.removeprefix("-")
+    column = func.lower(models.name) if name == "name" else getattr(models, "model_size" if name == "size" else name)
     return (column.desc().nulls_last() if sort.startswith("-") else column.asc().nulls_last()), models.id
 
 

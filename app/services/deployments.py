@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db.clock import now
@@ -20,7 +20,7 @@ from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
 from app.services.limits import within
 from app.services.models import BRANCH, OLDEST_FIRST
-from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord
+from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord, ListedDeployment
 
 COLUMNS: tuple[Any, ...] = (
     DeploymentRow.id,
@@ -56,6 +56,9 @@ class Kind(StrEnum):
 
     DECLARED = "declared"
     BY_PULL = "by-pull"
+
+
+_KIND = case((DeploymentRow.by_pull, Kind.BY_PULL.value), else_=Kind.DECLARED.value).label("kind")
 
 
 async def create(
@@ -145,27 +148,28 @@ async def newest(
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which deployments to find, in reach: `text` is a part of their name or their model's. Empty: any."""
+    """Which deployments to find, in reach: of a model; `text` is a part of their name or their model's. Empty: any."""
 
     text: str = ""
     kind: Kind | None = None
     reach: NameLimit = UNLIMITED
+    model_id: UUID | None = None
 
 
-async def find(connection: Reader, search: Search, *, sort: str, limit: int, offset: int) -> Sequence[DeploymentRecord]:
+async def find(connection: Reader, search: Search, *, sort: str, limit: int, offset: int) -> Sequence[ListedDeployment]:
     """Return at most `limit` deployments that match `search`, without the first `offset`, sorted."""
     column = _SORT_COLUMNS[sort.removeprefix("-")]
     order = [column.desc(), DeploymentRow.id.desc()] if sort.startswith("-") else [column, DeploymentRow.id]
-    query = select_deployments().where(*_matching(search)).order_by(*order)
+    query = select_deployments().add_columns(_KIND).where(*_matching(search)).order_by(*order)
     if search.kind is not None:
         query = query.where(DeploymentRow.by_pull.is_(search.kind is Kind.BY_PULL))
-    return cast("Sequence[DeploymentRecord]", (await connection.execute(query.limit(limit).offset(offset))).all())
+    return cast("Sequence[ListedDeployment]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
 async def counts(connection: Reader, search: Search) -> Mapping[Kind, int]:
     """Return the number of deployments of each kind that match the rest of `search`."""
     query = select(DeploymentRow.by_pull, func.count()).group_by(DeploymentRow.by_pull)
-    if search.text or search.reach:
+    if search.text or search.reach or search.model_id:
         query = query.join(ModelRow, ModelRow.id == DeploymentRow.model_id).where(*_matching(search))
     found = {row[0]: row[1] for row in (await connection.execute(query)).all()}
     return {kind: found.get(kind is Kind.BY_PULL, 0) for kind in Kind}
@@ -231,6 +235,8 @@ async def ready_model(
 
 def _matching(search: Search) -> list[ColumnElement[bool]]:
     conditions = within(search.reach, ModelRow.name)
+    if search.model_id:
+        conditions.append(DeploymentRow.model_id == search.model_id)
     if search.text:
         names = (DeploymentRow.name, ModelRow.name)
         conditions.append(or_(*(name.icontains(search.text, autoescape=True) for name in names)))

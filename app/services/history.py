@@ -30,7 +30,8 @@ _FIGURES: Mapping[str, ColumnElement[Any]] = {
     "fetched": _FETCHED,
     "average": case((and_(_FETCHED > 0, _ARRIVING > 0), _FETCHED / _ARRIVING)),
 }
-SORTS = (*_FIGURES, *(f"-{name}" for name in _FIGURES))
+_SORT_COLUMNS: Mapping[str, Any] = {"created": OperationRow.created_at, **_FIGURES}
+SORTS = ("-created", "created", *_FIGURES, *(f"-{name}" for name in _FIGURES))
 """The sort keys of `find`; with a `-`, in descending order."""
 _SHOWN: tuple[Any, ...] = (
     *COLUMNS,
@@ -59,11 +60,12 @@ With a `lease_owner`, `later` tells whether the lease is still held; without one
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which ended operations to show: of a state, of a command (None: any), in reach."""
+    """Which ended operations to show: of a state, of a command, of a model or deployment (None: any), in reach."""
 
     state: OperationState | None = None
     command: Command | None = None
     reach: NameLimit = UNLIMITED
+    resource_id: UUID | None = None
 
 
 async def of(connection: Reader, resource_id: UUID, *, limit: int) -> Sequence[HistoryRecord]:
@@ -98,11 +100,11 @@ async def page(
 
 
 async def find(connection: Reader, search: Search, *, sort: str, limit: int, offset: int) -> Sequence[HistoryRecord]:
-    """Return at most `limit` ended operations by a figure, without the first `offset`; of equal ones the newest first.
+    """Return at most `limit` ended operations, sorted, without the first `offset`; of equal ones the newest first.
 
-    Those without the figure come last, in both directions. It reads all ended operations.
+    Those without the figure come last, in both directions. It reads all ended operations, or all of the resource.
     """
-    figure = _FIGURES[sort.removeprefix("-")]
+    figure = _SORT_COLUMNS[sort.removeprefix("-")]
     first = figure.desc() if sort.startswith("-") else figure.asc()
     order = [first.nulls_last(), *_in_order(OperationRow, oldest=False)]
     ids = _ended(select(OperationRow.id), search).order_by(*order).limit(limit).offset(offset)
@@ -171,6 +173,8 @@ def _ended(query: Select[Any], search: Search) -> Select[Any]:
     query = query.where(OperationRow.state == search.state if search.state else ~PENDING)
     if search.command:
         query = query.where(OperationRow.command == search.command)
+    if search.resource_id:
+        query = query.where(OperationRow.resource_id == search.resource_id)
     return _in_reach(query, search.reach)
 
 

@@ -5,6 +5,7 @@ know limits, nor who changes the row opens more with it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Any, cast
 from uuid import UUID
@@ -37,14 +38,6 @@ COLUMNS: tuple[Any, ...] = (
     KeyRow.auto_deployment,
 )
 """The columns of a key that may be shown."""
-_SORT_COLUMNS: Mapping[str, Any] = {
-    "created": KeyRow.created_at,
-    "name": func.lower(KeyRow.name),
-    "used": KeyRow.last_used_at,
-    "expires": KeyRow.expires_at,
-}
-SORTS = ("-created", *_SORT_COLUMNS, *(f"-{name}" for name in _SORT_COLUMNS if name != "created"))
-"""The sort keys of a page; with a `-`, in descending order."""
 
 
 class Usability(StrEnum):
@@ -60,6 +53,17 @@ _STATUS = case(
     (KeyRow.expires_at <= moment(), literal_column("'expired'")),
     else_=literal_column("'usable'"),
 )
+_SORT_COLUMNS: Mapping[str, Any] = {
+    "created": KeyRow.created_at,
+    "name": func.lower(KeyRow.name),
+    "status": _STATUS,
+    "role": KeyRow.role,
+    "models": func.coalesce(func.lower(KeyRow.models), ""),
+    "used": KeyRow.last_used_at,
+    "expires": KeyRow.expires_at,
+}
+SORTS = ("-created", *_SORT_COLUMNS, *(f"-{name}" for name in _SORT_COLUMNS if name != "created"))
+"""The sort keys of a page; with a `-`, in descending order. A key of all models comes before others."""
 
 
 class Kept(Enum):
@@ -115,22 +119,27 @@ async def list_all(connection: Reader) -> Sequence[KeyRecord]:
     return cast("Sequence[KeyRecord]", (await connection.execute(query)).all())
 
 
-async def page(
-    connection: Reader,
-    *,
-    limit: int,
-    offset: int,
-    text: str = "",
-    status: Usability | None = None,
-    sort: str = SORTS[0],
-) -> Sequence[ListedKey]:
-    """Return at most `limit` keys without the first `offset`, sorted, each with its `status`.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which keys to find: `text` is a part of their name or id. Empty: any."""
 
-    A part of their name or id is `text`. By default the newest come first, and those that can't be used any more last.
+    text: str = ""
+    status: Usability | None = None
+    role: Role | None = None
+
+
+async def page(
+    connection: Reader, search: Search, *, limit: int, offset: int, sort: str = SORTS[0]
+) -> Sequence[ListedKey]:
+    """Return at most `limit` keys that match `search` without the first `offset`, sorted, each with its `status`.
+
+    By default the newest come first, and those that can't be used any more last.
     """
-    query = select(*COLUMNS, _STATUS.label("status")).where(*_matching(text))
-    if status is not None:
-        query = query.where(_STATUS.in_((status,)))
+    query = select(*COLUMNS, _STATUS.label("status")).where(*_matching(search.text))
+    if search.status is not None:
+        query = query.where(_STATUS.in_((search.status,)))
+    if search.role is not None:
+        query = query.where(KeyRow.role == search.role)
     column = _SORT_COLUMNS[sort.removeprefix("-")]
     first = [KeyRow.revoked_at.is_not(None)] if sort == SORTS[0] else []
     order = [column.desc(), KeyRow.id.desc()] if sort.startswith("-") else [column.asc(), KeyRow.id.asc()]
@@ -138,11 +147,11 @@ async def page(
     return cast("Sequence[ListedKey]", (await connection.execute(query.limit(limit).offset(offset))).all())
 
 
-async def counts(connection: Reader, text: str = "") -> Mapping[Usability, int]:
-    """Return the number of keys of each status that `page` finds by `text`."""
-    each = select(_STATUS.label("status")).where(*_matching(text)).subquery()
-    rows = (await connection.execute(select(each.c.status, func.count()).group_by(each.c.status))).all()
-    return dict.fromkeys(Usability, 0) | {Usability(status): number for status, number in rows}
+async def counts(connection: Reader, text: str = "") -> Mapping[tuple[Usability, Role], int]:
+    """Return the number of keys of each status and role that `page` finds by `text`."""
+    each = select(_STATUS.label("status"), KeyRow.role).where(*_matching(text)).subquery()
+    query = select(each.c.status, each.c.role, func.count()).group_by(each.c.status, each.c.role)
+    return {(Usability(status), role): number for status, role, number in (await connection.execute(query)).all()}
 
 
 async def get_many(connection: Reader, key_ids: Sequence[str]) -> Sequence[KeyRecord]:

@@ -121,7 +121,7 @@ class StoredFile(FileRecord, Protocol):
     blob_id: str | None
 
 
-class ModelShare(Protocol):
+class ModelShare(Record, Protocol):
     """A ready model with its bytes that no other model has, `own`, and the others, `shared`."""
 
     id: UUID
@@ -270,6 +270,12 @@ class DeploymentRecord(Record, Protocol):
     last_seen_at: datetime | None
     created_at: datetime
     updated_at: datetime
+
+
+class ListedDeployment(DeploymentRecord, Protocol):
+    """A deployment and who declared it: `declared` or `by-pull`."""
+
+    kind: str
 
 
 class WebhookRecord(Protocol):

@@ -12,7 +12,7 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 from sqlalchemy import insert
@@ -20,7 +20,7 @@ from sqlalchemy import insert
 from app.db.access_tables import AuditRow
 from app.db.migrate import upgrade
 from app.db.session import Database, open_database
-from app.db.tables import OperationRow
+from app.db.tables import FileRow, OperationRow
 from app.domain.commands import Command
 from app.domain.states import OperationState
 from tests import many
@@ -37,6 +37,7 @@ _PAGES = (
     "/console?sort=-size",
     "/console?q=model-77",
     "/console?status=ready&page=199",
+    "/console?status=deleting",
     "/console/deployments",
     "/console/deployments?sort=model&page=150",
     "/console/deployments?q=-77",
@@ -47,12 +48,20 @@ _PAGES = (
     "/console/activity?sort=took&state=success&page=150",
     "/console/activity/now",
     "/console/storage?sort=name&page=150",
+    "/console/storage?sort=-shared&page=150",
+    "/console/storage?sort=-own&page=150",
     "/console/keys?sort=name&page=150",
     "/console/keys?q=key+77",
+    "/console/keys?sort=status&role=reader&page=150",
     "/console/audit",
     "/console/audit?q=model-77&outcome=refused",
     "/console/audit?sort=name&page=150",
+    "/console/audit?sort=outcome&page=150",
     "/console/audit.csv",
+    "/console/models/{model}/files?sort=-size&page=15",
+    "/console/models/{model}/files?q=file-0077",
+    "/console/activity?of={model}",
+    "/console/deployments?of={model}&sort=name&page=150",
 )
 _AT_ONCE = 1000
 
@@ -67,23 +76,40 @@ def main() -> None:
             folder.mkdir()
             address = postgresql.migrated() if kind == "postgresql" else f"sqlite:///{folder / 'depot.sqlite3'}"
             upgrade(address)
-            asyncio.run(_fill(address, rows))
+            model_id = asyncio.run(_fill(address, rows))
             nowhere = "http://127.0.0.1:9"
             depot = Depot(folder, database_url=address, redis_url=redis.url, hub_endpoint=nowhere, workers=0)
             try:
                 print(f"{rows} rows of each on {kind}")
-                _measure(depot)
+                _measure(depot, model_id)
             finally:
                 depot.close()
 
 
-async def _fill(address: str, count: int) -> None:
+async def _fill(address: str, count: int) -> str:
+    """Return the id of the model with most files and deployments."""
     database = open_database(address)
     ids = await many.add_models(database, count)
+    await _add_files(database, ids)
+    await many.add_files(database, ids[0], count)
     await many.add_deployments(database, ids[0], count)
     await many.add_keys(database, count, revoked=True)  # nobody has their secrets
     await _add_history(database, ids)
     await database.close()
+    return ids[0]
+
+
+async def _add_files(database: Database, ids: list[str]) -> None:
+    """Three of each model, of which one is also in the next model."""
+    async with database.begin() as connection:
+        for start in range(0, len(ids), _AT_ONCE):
+            some = range(start, min(start + _AT_ONCE, len(ids)))
+            rows = [
+                {"model_id": UUID(ids[one]), "path": f"{file}.bin", "size": one + file, "sha256": f"{checksum:064x}"}
+                for one in some
+                for file, checksum in enumerate((3 * one, 3 * one + 1, 3 * (one // 2) + 2))
+            ]
+            await connection.execute(insert(FileRow), rows)
 
 
 async def _add_history(database: Database, ids: list[str]) -> None:
@@ -131,7 +157,7 @@ def _record(number: int, now: datetime) -> dict[str, object]:
     }
 
 
-def _measure(depot: Depot) -> None:
+def _measure(depot: Depot, model_id: str) -> None:
     assert depot.api is not None
     times: dict[str, list[float]] = {page: [] for page in _PAGES}
     with httpx2.Client(base_url=f"http://127.0.0.1:{depot.port}", timeout=60) as client:
@@ -140,7 +166,7 @@ def _measure(depot: Depot) -> None:
         for _ in range(_ROUNDS):
             for page in _PAGES:
                 began = time.monotonic()
-                assert client.get(page).status_code == 200, page
+                assert client.get(page.format(model=model_id)).status_code == 200, page
                 times[page].append(time.monotonic() - began)
             memory = memory or Memory(depot.api.pid)
         assert memory is not None

@@ -79,7 +79,7 @@ def test_what_is_done_is_sorted_by_its_figures_on_numbered_pages(operator: User)
     page = operator.page("/console/activity?sort=-took&page=2")
     assert "Page 2 of 3" in page
     assert re.search(
-        r'title="From the request[^"]+" aria-sort="descending"><a id="sort-took" href="[^"]*sort=took"', page
+        r'title="From the request[^"]+" aria-sort="descending"><a id="sort-took" href="[^"]*sort=took#done"', page
     )
     assert "Page 3 of 3" in operator.page("/console/activity?sort=took&page=99")
     assert "Page " not in operator.page("/console/activity?page=2").partition('<h2 id="done">')[2]
@@ -94,10 +94,10 @@ def test_an_order_and_the_filters_keep_each_other(site: Site, operator: User) ->
     until(lambda: "failure <span" in operator.page("/console/activity"), site.api.depot.logs)
     page = html.unescape(operator.page("/console/activity?state=success&command=create-model&sort=-fetched&page=2"))
     for link in (
-        'id="sort-took" href="/console/activity?state=success&command=create-model&sort=took"',
-        'id="sort-created" href="/console/activity?state=success&command=create-model&sort=created"',
-        'id="chip-state-failure" href="/console/activity?state=failure&command=create-model&sort=-fetched"',
-        'id="page-next" rel="next" href="/console/activity?state=success&command=create-model&sort=-fetched&page=3"',
+        'id="sort-took" href="/console/activity?state=success&command=create-model&sort=-took#done"',
+        'id="sort-created" href="/console/activity?state=success&command=create-model#done"',
+        'id="chip-state-failure" href="/console/activity?state=failure&command=create-model&sort=-fetched#done"',
+        'id="page-next" rel="next" href="/console/activity?state=success&command=create-model&sort=-fetched&page=3#done"',
     ):
         assert link in page
 

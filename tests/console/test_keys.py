@@ -119,6 +119,28 @@ def test_keys_are_filtered_by_status_with_counts_and_sorted(site: Site, operator
     assert keys_on(operator.page("/console/keys?sort=-name"))[::-1] == by_name
 
 
+def test_keys_are_filtered_by_role_too_and_sorted_by_each_column(site: Site, operator: User) -> None:
+    expired, _ = make_key(site.api, expires=-60.0, name="may look", role=Role.READER)
+    usable, _ = make_key(site.api, name="may look", role=Role.READER, models=["acme/*"])
+    page = operator.page("/console/keys?q=may+look&role=reader&status=expired")
+    assert keys_on(page) == [expired]
+    for chip in ("expired", "usable", "reader"):
+        assert f'{chip} <span class="count">1</span>' in page
+    assert 'href="/console/keys?q=may+look&amp;status=expired"' in page  # of all roles
+    assert 'name="role" value="reader"' in page  # a search keeps the filter
+    assert KEY not in keys_on(operator.page("/console/keys?role=reader"))
+    for sort, order in {
+        "status": [expired, usable],
+        "-status": [usable, expired],
+        "models": [expired, usable],
+        "-models": [usable, expired],
+    }.items():
+        assert keys_on(operator.page(f"/console/keys?q=may+look&sort={sort}")) == order, sort
+    page = operator.page("/console/keys?sort=-role")
+    of_readers = [">reader<" in row_of(page, key) for key in keys_on(page)]
+    assert of_readers == sorted(of_readers, reverse=True)
+
+
 @pytest.mark.parametrize("key", ["EXOunknown", "%00", "x" * 200, "%C3%A9"])
 def test_a_key_that_there_is_not_is_not_found(operator: User, key: str) -> None:
     assert operator.client.get(f"/console/keys/{key}/revoke").status_code == 404

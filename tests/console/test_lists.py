@@ -69,7 +69,7 @@ def test_an_empty_depot_says_on_each_page_that_it_is_and_what_to_do(site: Site, 
         assert "No worker is there" in user.page("/console/workers")
         storage = user.page("/console/storage")
         assert "No files yet." in storage
-        assert "Models by size" not in storage
+        assert '<h2 id="models">' not in storage
     assert "No model is ready" in operator.page("/console/deployments")
     assert site.api.stored() == ({"models": []}, {"deployments": []})
 
@@ -88,6 +88,9 @@ def test_a_deployment_is_declared_by_the_models_name_or_id_listed_with_it_and_de
     assert listed(page, "deployment")[:2] == [by_id, by_name]
     assert page.count(f'href="/console/models/{model_id}">{name}</a>') == 2
     assert "H100 · 2 replicas" in text_of(page)
+    row = page.partition(f'data-deployment="{by_id}"')[2].partition("</tr>")[0]
+    assert '<span class="pill declared">declared</span>' in row
+    assert 'kind=declared">declared <span class="count">' in page
     assert '<a href="https://chat.example" rel="noreferrer">' in page
     stored = site.api.ask("GET", f"/ai/deployment/{by_name}").json()
     assert stored["inference-engine-parameters"] == ["--a=1", "--b"]
@@ -145,6 +148,35 @@ def test_many_deployments_and_ended_operations_are_shown_a_page_at_a_time(site: 
     assert "No deployment is like that." in operator.page("/console/deployments?q=nothing-is-called-so")
 
 
+def test_the_page_of_a_model_leads_to_all_its_deployments_and_all_its_past(site: Site, operator: User) -> None:
+    model_id, other = site.api.ready_model(), site.api.ready_model()
+    name = site.api.depot.model(model_id)["name"]
+    for number in range(MANY):
+        deploy(site, operator, model=model_id, name=f"holder-{number}")
+    deploy(site, operator, model=other, name="holder of another")
+    page = operator.page(f"/console/models/{model_id}")
+    assert page.count("holder-") == 20  # ten names, in two places
+    address = f"/console/deployments?of={model_id}"
+    assert f'href="{address}">and others</a>' in page
+    shown = operator.page(address)
+    assert f"{MANY} deployments; 1 to 50 shown" in shown
+    assert f'aria-current="true">{name}</a>' in shown
+    assert 'id="chip-of-all" href="/console/deployments"' in shown
+    assert "holder of another" not in shown + operator.page(f"{address}&page=2")
+    assert len(listed(operator.page(f"{address}&q=holder-7"), "deployment")) == 1
+    assert "1 deployment<" in operator.page(f"/console/deployments?of={other}")
+    assert "holder of another" in operator.page("/console/deployments?of=nonsense")
+
+    address = f"/console/activity?of={model_id}"
+    for sort in ("", "created", "-took"):
+        shown = operator.page(f"{address}&sort={sort}")
+        assert len(listed(shown.partition('<h2 id="done">')[2], "operation")) == 1
+        assert f'aria-current="true">{name}</a>' in shown
+    assert "Nothing is like that." in operator.page(f"{address}&state=failure")
+    assert "Nothing is like that." in operator.page(f"/console/activity?of={UUID(int=0)}")
+    assert "holder of another" in operator.page("/console/activity?of=nonsense")
+
+
 def test_what_is_gone_is_still_named_by_its_operations_and_in_the_audit(site: Site, operator: User) -> None:
     model_id = site.api.ready_model()
     name = site.api.depot.model(model_id)["name"]
@@ -168,6 +200,8 @@ def test_the_audit_is_shown_a_page_at_a_time(site: Site, operator: User) -> None
         address = html.unescape(older[1]) if older else ""
     assert len(found) == len(set(found)) > 50
     assert f'all <span class="count">{len(found)}</span>' in operator.page("/console/audit")
+    first = operator.page("/console/audit?outcome=refused").partition("data-entry=")[2].partition("</tr>")[0]
+    assert '<span class="pill refused">refused</span><small>404 Not Found</small>' in first
 
 
 def test_what_is_done_is_filtered_by_outcome_and_command_with_counts(site: Site, operator: User) -> None:
@@ -177,7 +211,7 @@ def test_what_is_done_is_filtered_by_outcome_and_command_with_counts(site: Site,
     done = failures.partition('<h2 id="done">')[2]
     assert listed(done, "operation")[0] == operation["id"]
     assert set(listed(done, "state")) == {"failure"}
-    assert 'href="/console/activity?state=failure"' in done  # all commands, and still the outcome
+    assert 'href="/console/activity?state=failure#done"' in done  # all commands, and still the outcome
     assert "forbidden" in done
     assert re.search(r'failure <span class="count">\d+</span>', done)
     assert listed(operator.page("/console/activity?state=timeout").partition('<h2 id="done">')[2], "operation") == []
@@ -271,7 +305,7 @@ def test_the_audit_is_searched_filtered_and_exported(site: Site, operator: User)
         assert "No entry is like that." in operator.page(f"/console/audit?{query}")
     newest, oldest = (listed(operator.page(f"/console/audit?sort={sort}"), "entry")[0] for sort in ("-at", "at"))
     assert newest != oldest
-    for sort in ("action", "-name", "key", "-address"):
+    for sort in ("action", "-name", "key", "-address", "outcome"):
         page = operator.page(f"/console/audit?q={name}&sort={sort}")
         assert len(listed(page, "entry")) == 1
         assert f'id="sort-{sort.removeprefix("-")}"' in page

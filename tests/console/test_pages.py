@@ -277,9 +277,42 @@ def test_all_files_of_a_model_are_counted(site: Site, operator: User, number: in
 
     run(site.api.database_url, fill)
     page = operator.page(f"/console/models/{model_id}")
-    assert f"<h2>Files <small>{heading}</small></h2>" in page
+    assert f'<h2 id="all-files">Files <small>{heading}</small></h2>' in page
     assert page.count('<td class="mono sum"') == min(number, 500)
-    assert ("The first 500 files" in page) == (number > 500)
+    assert ("1 to 500 of 501 files" in page) == (number > 500)
+    if number > 500:
+        rest = operator.page(f"/console/models/{model_id}?page=2")
+        assert re.findall(r'class="mono">(f\d+)<', rest) == ["f0500"]
+        assert f'href="/console/models/{model_id}?sort=-path#all-files"' in page
+
+
+def test_all_files_of_a_model_are_searched_and_sorted(site: Site, operator: User) -> None:
+    model_id = site.api.ready_model()
+
+    async def fill(database: Database) -> None:
+        async with database.begin() as connection:
+            await files.record(
+                connection, UUID(model_id), [(f"f{one:04}", one % 7, f"{one:064x}") for one in range(1100)]
+            )
+
+    run(site.api.database_url, fill)
+
+    def paths(part: str, **query: str) -> list[str]:
+        answer = operator.client.get(f"/console/models/{model_id}{part}", params=query)
+        assert answer.status_code == 200
+        return re.findall(r'class="mono">(f\d+)<', answer.text)
+
+    assert paths("", page="3", sort="-path")[-1] == "f0000"
+    assert paths("", sort="-size")[:2] == ["f0006", "f0013"]
+    for part in ("", "/files"):
+        assert paths(part, q="F109", sort="-path") == [f"f109{one}" for one in range(9, -1, -1)]
+        assert paths(part, q="nothing") == []
+        page = html.unescape(operator.page(f"/console/models/{model_id}{part}?q=f&sort=-size&page=2"))
+        assert f'id="sort-path" href="/console/models/{model_id}?q=f#all-files"' in page
+        assert f'id="page-next" rel="next" href="/console/models/{model_id}?q=f&sort=-size&page=3#all-files"' in page
+    page = operator.page(f"/console/models/{model_id}?q=nothing")
+    assert 'name="q" value="nothing"' in page
+    assert "No file's name has that." in page
 
 
 def test_a_model_with_many_quantizations_shows_the_best_default_and_folds_the_others(

@@ -16,11 +16,10 @@ from app.client.following import check
 from app.client.names import arriving, find_model, is_id, matching, newest, selection
 from app.client.progress import describe, percent
 from app.domain.pasted import quantization_of
-from app.domain.states import LISTED, PAUSED, ModelStatus
+from app.domain.states import DELETING, LISTED, PAUSED, ModelStatus
 from app.terminal import amount, give, print_json, say, size, table, when
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
-_DELETING = "deleting"
 
 
 def _model_argument(function: _Function) -> _Function:
@@ -38,7 +37,7 @@ def _model_argument(function: _Function) -> _Function:
 @patterns_argument
 @click.option(
     "--status",
-    type=click.Choice([*map(str, LISTED), _DELETING]),
+    type=click.Choice(list(map(str, LISTED))),
     help="Those with this status.",
 )
 @quiet_option
@@ -262,11 +261,11 @@ def _users(depot: Depot, model: Json) -> list[Json]:
 def _status(model: Json) -> str:
     """Return the state, with its progress or reason."""
     if model.get("deleting"):
-        return _DELETING
+        return DELETING
     far = percent(model)
     return f"{_state(model)} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
 
 
 def _state(model: Json) -> str:
     """Return the word by which lists call it."""
-    return _DELETING if model.get("deleting") else PAUSED if model.get("paused") else str(model["status"])
+    return DELETING if model.get("deleting") else PAUSED if model.get("paused") else str(model["status"])

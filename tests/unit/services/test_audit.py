@@ -56,6 +56,8 @@ async def test_records_are_filtered_by_text_action_and_outcome_and_read_in_both_
     assert await found(sort="action") == [everything[2], everything[0], everything[1]]
     assert await found(sort="-key") == [everything[1], everything[0], everything[2]]
     assert await found(sort="name") == [everything[1], everything[0], everything[2]]
+    assert await found(sort="outcome") == [everything[2], everything[0], everything[1]]
+    assert (await found(sort="-outcome"))[0] == everything[1]
     assert await found(text="%") == await found(text="198.51") == [everything[2]]
     assert await found(action="create-model", outcome=audit.ACCEPTED, sort="at") == [everything[0], everything[2]]
     async with database.read() as reader:

@@ -47,6 +47,23 @@ async def test_a_content_counts_once_however_many_files_have_it(database: Databa
     assert {type(number) for number in (total.listed, total.own, first.own, first.shared)} == {int}
 
 
+async def test_models_are_sorted_by_what_they_share_and_what_only_they_have(database: Database) -> None:
+    await _model(database, "acme/alone", ("a.bin", 50, "1" * 64), ("b.bin", 5, TOKENIZER))
+    await _model(database, "acme/tuned", ("a.bin", 100, BASE), ("b.bin", 10, ADAPTER), ("c.bin", 10, ADAPTER))
+    await _model(database, "acme/base", ("a.bin", 100, BASE), ("b.bin", 5, TOKENIZER))
+    await _model(database, "acme/empty")
+    async with database.read() as connection:
+        by_size = {row.name: tuple(row) for row in await contents.largest(connection, 9)}
+        for sort in ("own", "-own", "shared", "-shared"):
+            rows = await contents.largest(connection, 9, sort=sort)
+            figures = [getattr(row, sort.removeprefix("-")) for row in rows]
+            assert figures == sorted(figures, reverse=sort.startswith("-"))
+            assert {row.name: tuple(row) for row in rows} == by_size
+            assert [await contents.largest(connection, 1, offset=at, sort=sort) for at in range(4)] == [
+                [row] for row in rows
+            ]
+
+
 @pytest.mark.parametrize(("linked", "kept"), [(True, 117), (False, 227)])
 async def test_what_is_taken_is_what_models_have_and_downloads_still_need(
     database: Database, kept: int, *, linked: bool

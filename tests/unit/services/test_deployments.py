@@ -49,7 +49,8 @@ async def test_they_are_found_by_a_part_of_their_name_or_their_models_and_sorted
             assert sum(counts.values()) == len(rows)
             for kind in Kind:
                 of_kind = replace(search, kind=kind)
-                assert len(await deployments.find(connection, of_kind, sort=sort, limit=9, offset=0)) == counts[kind]
+                found = await deployments.find(connection, of_kind, sort=sort, limit=9, offset=0)
+                assert [row.kind for row in found] == [kind] * counts[kind]
             return [row.name for row in rows]
 
     async with database.begin() as connection:
@@ -61,6 +62,11 @@ async def test_they_are_found_by_a_part_of_their_name_or_their_models_and_sorted
     assert sorted(await found("ACME/", "name")) == ["Batch", "chat"]
     assert await found("AP", "created") == ["api"]
     assert await found("", "name", NameLimit(("other/*",))) == ["api"]
+    async with database.read() as reader:
+        of_model = Search(model_id=model_id)
+        assert await deployments.counts(reader, of_model) == {Kind.DECLARED: 1, Kind.BY_PULL: 0}
+        rows = await deployments.find(reader, of_model, sort="name", limit=9, offset=0)
+    assert [row.name for row in rows] == ["api"]
 
 
 async def test_only_ready_models_that_stay_may_be_deployed(database: Database) -> None:

@@ -179,6 +179,9 @@ async def test_the_order_of_a_figure_keeps_to_an_outcome_a_command_and_a_reach(d
         Search(OperationState.FAILURE, Command.CREATE_MODEL): {failed},
         Search(reach=NameLimit(("acme/*",))): {created, made.id},
         Search(OperationState.SUCCESS, Command.CREATE_DEPLOYMENT, NameLimit(("other/*",))): set(),
+        Search(resource_id=ready): {created},
+        Search(OperationState.FAILURE, resource_id=ready): set(),
+        Search(resource_id=ready, reach=NameLimit(("other/*",))): set(),
     }
     for search, ids in wanted.items():
         for sort in history.SORTS:
