@@ -5,7 +5,7 @@
   const announce = (text) => { document.getElementById("announcer").textContent = text; };
   const live = () => ["#page", "#results", "#workers", "#activity"].find((part) => document.querySelector(part));
   const renew = (part) => htmx.ajax("GET", location.href, { target: part, select: part, swap: "outerHTML" });
-  let stream, part, later;
+  let stream, part, later, place;
 
   const show = (shown, piece) => {
     const page = new DOMParser().parseFromString(`<template>${piece}</template>`, "text/html");
@@ -15,7 +15,10 @@
     if (now.status !== before.status) announce(`${before.name}: ${now.word || "deleted"}`);
     // More than its head is another now: files, buttons, history.
     if (before.stage && now.stage !== before.stage && now.stage !== "gone") renew("#page");
-    else htmx.swap(shown, piece, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0 });
+    else {
+      place = scrollY;
+      htmx.swap(shown, piece, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0 });
+    }
   };
 
   const hush = () => {
@@ -57,10 +60,13 @@
   };
 
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    place = scrollY;
     // Of another search, by now.
     const { path } = detail.requestConfig;
     if (path.startsWith(location.origin) && path !== location.href) detail.shouldSwap = false;
   });
+  // What is kept is at the end of the page meanwhile, and a browser goes there if it has the focus.
+  document.addEventListener("htmx:afterSwap", () => scrollTo({ top: place, behavior: "instant" }));
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
     if (detail.xhr.status === 404 && live() && detail.target.matches(live())) location.reload();  // it was deleted
   });
