@@ -8,8 +8,18 @@ from playwright.sync_api import Page, expect
 
 from tests.console.browser.conftest import Served
 from tests.console.browser.views import Views
+from tests.fakehub.hub import Synthetic
 
 _LIST = "/console?q=acme/follow-"
+_WATCH_TIMES = """() => {
+    window.seen = [];
+    const look = () => {
+        const times = document.querySelectorAll("#results .when time");
+        window.seen.push(...[...times].map(time => time.textContent));
+        requestAnimationFrame(look);
+    };
+    look();
+}"""
 
 
 @pytest.fixture
@@ -63,6 +73,33 @@ def test_what_is_ticked_focused_and_scrolled_to_stays_while_the_list_follows(
     _shows(page, 4)
     expect(link).to_be_focused()
     expect(page.locator("#pick-all")).to_be_visible()
+
+
+def test_times_are_local_in_each_frame_while_rows_change(
+    served: Served, views: Views, add: Callable[[str], str]
+) -> None:
+    served.hub.add("acme/follow-slow", {"model.safetensors": Synthetic(64 << 20)})
+    served.hub.total_rate = 1 << 20
+    model_id = served.depot.create("acme/follow-slow")["reference"]["id"]
+    try:
+        page = views.open(_LIST).page
+        bar = page.locator("#results progress[value]")
+        expect(bar).to_be_visible()
+        page.evaluate(_WATCH_TIMES)
+        for _ in range(3):
+            before = bar.get_attribute("value")
+            expect(bar).not_to_have_attribute("value", str(before))
+        served.hub.total_rate = None
+        add("beside")
+        _shows(page, 2)
+        page.locator("[name=q]").fill("acme/follow-slow")
+        _shows(page, 1)
+        seen = page.evaluate("window.seen")
+        assert seen
+        assert [text for text in seen if "ago" in text or "now" in text] == []
+    finally:
+        served.hub.total_rate = None
+        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
 
 
 def _ready(page: Page) -> int:
