@@ -107,3 +107,25 @@ def test_pages_follow_their_model_after_each_outage_however_long_it_was(
     finally:
         served.hub.total_rate = None
         served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
+
+
+def test_a_form_waits_on_its_page_until_the_server_is_back(second: Depot, pages: Views, pictures: Path) -> None:
+    view = pages.open("/console/keys")
+    page = view.page
+    name, create = page.locator("input[name=name]"), page.locator("button[data-action=create]")
+    name.fill("of an outage")
+    assert second.api is not None
+    second.api.kill()
+    second.api.wait()
+    create.click()
+    expect(page.locator("#lost")).to_be_visible(timeout=_SOON)
+    expect(name).to_have_value("of an outage")
+    page.screenshot(path=pictures / "lost-form.png")
+    assert view.axe() == []
+    second.start_api()
+    expect(page.locator("#lost")).to_be_hidden()
+    expect(page.locator("#announcer")).to_have_text("Connected again")
+    create.dblclick()
+    expect(page.locator(".made [data-copy]")).not_to_have_count(0)
+    page.goto(second.address("/console/keys"))
+    expect(page.locator("tr[data-key] th", has_text="of an outage")).to_have_count(1)
