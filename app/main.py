@@ -125,7 +125,7 @@ async def _opened(
         sealer=sealer,
         authenticator=Authenticator(keyring, settings.prefix, anonymous_pull=settings.anonymous_pull),
         sessions=Sessions(database),
-        broadcast=Broadcast(database),
+        broadcast=Broadcast(database, figures),
         readiness=Readiness(database, revisions(), wakeup, volume),
         metrics=metrics,
         volume=volume,

@@ -13,8 +13,9 @@ from app.api.answers import body, operation_body, plain
 from app.api.schemas import MODEL
 from app.db.errors import DatabaseUnreachable
 from app.db.session import Database
+from app.depot.figures import Figures
 from app.domain.states import OperationState
-from app.services import models, operations
+from app.services import catalogue, models, operations
 from app.services.rows import ModelRecord, OperationRecord
 
 _INTERVAL = 1.0
@@ -62,7 +63,9 @@ class ModelState:
 class Watcher:
     """A client that watches some models. A slow one gets the newest state of each model, not every state."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, totals: bool = False) -> None:
+        self.totals = totals
+        """Whether it is woken, too, when all models' totals have changed."""
         self._told: dict[UUID, ModelState] = {}
         self._news: dict[UUID, ModelState] = {}
         self._woken = asyncio.Event()
@@ -76,21 +79,25 @@ class Watcher:
         news, self._news = self._news, {}
         return news
 
-    def tell(self, states: Mapping[UUID, ModelState]) -> bool:
-        """Keep what is news for `changes`; return whether any of it is."""
+    def tell(self, states: Mapping[UUID, ModelState], *, totals: bool = False) -> bool:
+        """Keep what is news for `changes`; return whether any of it is. `totals`: whether these are news."""
         news = {model_id: state for model_id, state in states.items() if self._told.get(model_id) is not state}
         self._told |= news
         self._news |= news
-        if news:
+        if is_news := bool(news) or (totals and self.totals):
             self._woken.set()
-        return bool(news)
+        return is_news
 
 
 class Broadcast:
-    """Polls the watched models, and tells their watchers."""
+    """Polls the watched models, and tells their watchers.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    `digest` is that of all models' totals at the last poll; empty while nobody watches these.
+    """
+
+    def __init__(self, database: Database, figures: Figures) -> None:
+        self._database, self._figures = database, figures
+        self.digest = ""
         self._watchers: dict[Watcher, tuple[UUID, ...]] = {}
         self._states: dict[UUID, ModelState] = {}
         self._watched, self._asked = asyncio.Event(), asyncio.Event()
@@ -109,12 +116,17 @@ class Broadcast:
                 async with asyncio.timeout(_INTERVAL - _APART):
                     await self._asked.wait()
 
+    @property
+    def crowd(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
     @asynccontextmanager
-    async def watch(self, *model_ids: UUID) -> AsyncIterator[Watcher]:
-        watcher = Watcher()
+    async def watch(self, *model_ids: UUID, totals: bool = False) -> AsyncIterator[Watcher]:
+        watcher = Watcher(totals=totals)
         if not self._watchers:
-            self._states = {}  # Only valid while there is a watcher.
-        if model_ids:
+            self._states, self.digest = {}, ""  # Only valid while there is a watcher.
+        if model_ids or totals:
             self._watchers[watcher] = model_ids
             self._watched.set()
         # What had ended at the last poll may have started again since.
@@ -137,13 +149,16 @@ class Broadcast:
             # In this order: if no operation is under way, the model's row read after it is final.
             newest = await operations.newest(connection, model_ids)
             rows = await models.get_many(connection, model_ids)
+            wanted = any(watcher.totals for watcher in watchers)
+            digest = catalogue.digest(await self._figures.models.look(connection)) if wanted else ""
+        changed, self.digest = digest != self.digest, digest
         before, self._states = self._states, {}
         for model_id in model_ids:
             now, known = ModelState(rows.get(model_id), newest.get(model_id)), before.get(model_id)
             self._states[model_id] = known if known == now else now
         states, told = self._states, 0
         for watcher, watched in watchers.items():
-            told += watcher.tell({model_id: states[model_id] for model_id in watched})
+            told += watcher.tell({model_id: states[model_id] for model_id in watched}, totals=changed)
             if told == _AT_ONCE:
                 told = 0
                 await asyncio.sleep(_PAUSE)

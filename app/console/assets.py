@@ -1,6 +1,6 @@
 """The style sheet, scripts and icon: small files, kept in memory, compressed once, cached by browsers by their digest.
 
-htmx 2.0.11 and its SSE extension 2.2.4 are from npm's `htmx.org` and `htmx-ext-sse`, each with its licence file.
+htmx 2.0.11 is from npm's `htmx.org`, with its licence file.
 """
 
 import gzip

@@ -28,10 +28,8 @@ async def list_models(request: Request, depot: TheDepot, session: TheSession) ->
         limit=session.key.limit,
     )
     async with depot.database.read() as connection:
-        if search.limit:
-            totals = await catalogue.totals(connection, search.limit)
-        else:
-            totals = await depot.figures.models.look(connection)
+        everything = await depot.figures.models.look(connection)
+        totals = await catalogue.totals(connection, search.limit) if search.limit else everything
         found, size = await catalogue.count(connection, search, totals)
         listing.count(found)
         rows = await catalogue.find(connection, search, limit=PER_PAGE, offset=listing.offset)
@@ -43,6 +41,7 @@ async def list_models(request: Request, depot: TheDepot, session: TheSession) ->
         operator=session.operator,
         list=listing,
         size=size,
+        digest=catalogue.digest(everything),
         chips_of_status=[
             Chip("", "all", sum(total.number for total in totals.values())),
             *(Chip(status, status, totals[status].number) for status in LISTED),

@@ -1,5 +1,6 @@
 """Live updates of open pages: one event stream per page, none with queries of its own."""
 
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +23,8 @@ router = APIRouter(include_in_schema=False, route_class=SessionRoute)
 
 _STILL_HERE = b"event: still-here\ndata: -\n\n"
 """Sent at least every `LOOK_AT_KEY` seconds. An event, because scripts do not receive SSE comments."""
+_SOONEST, _EACH = 500, 80
+"""Milliseconds until a page loads its list anew, at least, and for each who watches: about 13 loads a second at most."""
 _REMEMBERED = 2000
 _TEMPLATE = {"row": "model_row.html", "page": "model_head.html"}
 View = Literal["row", "page"]
@@ -56,10 +59,14 @@ def install(app: FastAPI, prefix: str) -> None:
 
 
 @router.get("/console/events")
-async def events(request: Request, depot: TheDepot, session: TheSession, models: str, view: View = "row") -> Response:
+async def events(
+    request: Request, depot: TheDepot, session: TheSession, models: str, view: View = "row", totals: str = ""
+) -> Response:
     """Stream an event `model-<id>` with its piece of the page at each change of a model; `signed-out` is the last.
 
     `still-here` comes with each, and every few seconds: a page that hears nothing says that its connection is lost.
+    `list` comes as long as all models' totals are not those of which the page has the digest: it tells in how many
+    milliseconds to load the list anew.
     """
     try:
         model_ids = [UUID(text) for text in models.split(",") if text]
@@ -73,16 +80,23 @@ async def events(request: Request, depot: TheDepot, session: TheSession, models:
     fragments: Fragments = request.app.state.fragments
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        _stream(depot, session, fragments, view, model_ids), media_type="text/event-stream", headers=headers
+        _stream(depot, session, fragments, view, model_ids, totals), media_type="text/event-stream", headers=headers
     )
 
 
 async def _stream(
-    depot: Depot, session: Session, fragments: Fragments, view: View, model_ids: list[UUID]
+    depot: Depot, session: Session, fragments: Fragments, view: View, model_ids: list[UUID], totals: str
 ) -> AsyncIterator[bytes]:
-    async with depot.broadcast.watch(*model_ids) as watcher:
+    async with depot.broadcast.watch(*model_ids, totals=bool(totals)) as watcher:
         while await still(partial(goes_on, depot, session)):
             news = await watcher.changes(LOOK_AT_KEY)
             events = (fragments.event(view, *item, operator=session.operator) for item in news.items())
-            yield b"".join(events) + _STILL_HERE
+            has_changed = totals and depot.broadcast.digest not in {"", totals}
+            yield b"".join(events) + (_reload(depot.broadcast.crowd) if has_changed else b"") + _STILL_HERE
     yield b"event: signed-out\ndata: -\n\n"
+
+
+def _reload(crowd: int) -> bytes:
+    """Return the event that has a page load its list anew: pages do so one after another."""
+    wait = random.uniform(_SOONEST, max(2 * _SOONEST, _EACH * crowd))  # noqa: S311  # no secret
+    return b"event: list\ndata: %d\n\n" % wait

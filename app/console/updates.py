@@ -30,4 +30,4 @@ async def refresh(request: Request, depot: TheDepot, model_id: ResourceId) -> Re
             operation = await updates.refresh(depot, act, model_id, None)
     except Refusal as refusal:
         return await model_page(request, depot, model_id, refusal)
-    return see(request, f"/models/{operation.resource_id}", said="The update is fetched.")
+    return see(request, f"/models/{operation.resource_id}", said="The update is being fetched.")

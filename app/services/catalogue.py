@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2s
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -74,6 +75,11 @@ async def totals(connection: Reader, limit: NameLimit = UNLIMITED) -> Totals:
         numbers[word] += number
         sizes[word] += int(size)
     return {word: Total(numbers[word], sizes[word]) for word in LISTED}
+
+
+def digest(totals: Totals) -> str:
+    """Return what changes when models come, go, or have another status."""
+    return blake2s(repr(totals).encode(), digest_size=6).hexdigest()
 
 
 async def count(connection: Reader, search: Search, known: Totals) -> Total:

@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from app.api.events import Broadcast, ModelState, Watcher, stream
 from app.db.session import Database
+from app.depot.figures import Figures
 from tests import by_hand
 
 _WATCHERS, _MODELS = 200, 10
@@ -18,7 +19,7 @@ _LONG = 20.0
 
 @pytest.fixture
 async def broadcast(database: Database) -> AsyncIterator[Broadcast]:
-    broadcast = Broadcast(database)
+    broadcast = Broadcast(database, Figures())
     running = asyncio.create_task(broadcast.run())
     yield broadcast
     running.cancel()

@@ -244,8 +244,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name, downloads(Path(name)) as (depot, address, models):
         print("## the API's event streams, each of one model")
         measure(depot, address, models, [f"/v2/ai/model/{model}/events" for model in models], _HEADERS, seconds)
-        print("## the console's, each of all ten")
-        streams = [f"/console/events?models={','.join(models)}"]
+        print("## the console's, each of all ten, and of the totals, which are never those that it knows")
+        streams = [f"/console/events?totals=others&models={','.join(models)}"]
         measure(depot, address, models, streams, f"Cookie: {_signed_in(depot)}\r\n", seconds)
 
 

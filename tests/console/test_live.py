@@ -85,6 +85,18 @@ def test_the_stream_of_a_revoked_key_ends(site: Site) -> None:
         assert listener.heard.endswith("event: signed-out\ndata: -\n\n")
 
 
+def test_a_list_is_told_to_load_anew_once_models_come_or_change(site: Site) -> None:
+    user = site.user()
+    totals = re.search(r"events\?totals=(\w+)", user.page("/console"))
+    assert totals
+    with listening(user, f"totals={totals[1]}&models=") as listener:
+        until(lambda: listener.heard.count("still-here") >= 2, lambda: listener.heard)
+        assert "event: list" not in listener.heard
+        site.api.depot.create(site.api.name())
+        until(lambda: re.search(r"event: list\ndata: \d+\n\n", listener.heard), lambda: listener.heard)
+        site.api.carry_out()
+
+
 @pytest.mark.parametrize("site", ["postgresql"], indirect=True)
 def test_however_many_watch_the_database_is_asked_no_more(site: Site) -> None:
     one, many = _asked_for(site, 1), _asked_for(site, _WATCHERS)
@@ -111,7 +123,7 @@ def _asked_for(site: Site, watchers: int) -> int:
         until(lambda: listener.heard.count("still-here") >= times, lambda: listener.heard)
 
     with ExitStack() as stack:
-        listeners = [stack.enter_context(listening(user, f"models={model_id}")) for _ in range(watchers)]
+        listeners = [stack.enter_context(listening(user, f"totals=others&models={model_id}")) for _ in range(watchers)]
         for listener in listeners:
             quiet(listener, 1)
         before = _transactions(site)

@@ -41,7 +41,7 @@
   const announce = () => {
     const plan = document.querySelector("#plan .alert, #plan .big");
     const models = document.querySelectorAll("#matches li").length;
-    const found = models ? `${models} models` : document.querySelector("#matches .note")?.textContent;
+    const found = models ? `${models} models` : document.querySelector("#unmatched .note")?.textContent;
     document.getElementById("announcer").textContent = (plan ? plan.textContent : found) || "";
   };
   document.addEventListener("htmx:afterSettle", ({ detail }) => {

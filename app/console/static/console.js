@@ -81,12 +81,15 @@
     day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
     ...(at.getFullYear() === year ? {} : { year: "numeric" }),
   });
-  htmx.onLoad((part) => {
-    part.querySelectorAll("time[datetime]:not([data-age], [data-local])").forEach((time) => {
-      time.dataset.local = "";
-      time.title += ` · ${time.textContent}`;
-      time.textContent = local(new Date(time.dateTime));
-    });
+  const localise = () => document.querySelectorAll("time[datetime]:not([data-age], [data-local])").forEach((time) => {
+    time.dataset.local = "";
+    time.title += ` · ${time.textContent}`;
+    time.textContent = local(new Date(time.dateTime));
+  });
+  localise();
+  // Before they are painted: htmx tells of what it swapped in some frames later.
+  new MutationObserver(localise).observe(document.getElementById("main"), { childList: true, subtree: true });
+  htmx.onLoad(() => {
     reveal(document.querySelectorAll("[data-pick-all], [data-reveal]"));
     count();
   });

@@ -10,9 +10,13 @@ from playwright.sync_api import Browser, expect
 from tests.console.browser.conftest import Served
 from tests.console.browser.views import Views
 from tests.depot import Depot
+from tests.fakehub.hub import Synthetic
+from tests.processes import until
 
 _SOON = 5_000
 """Milliseconds within which a page has to say that its server is lost."""
+_OUTAGES = 500, 6_000, 10_000
+"""Milliseconds: shorter and longer than pages and their streams wait before they try again."""
 
 
 @pytest.fixture
@@ -68,3 +72,60 @@ def test_pages_say_soon_that_their_server_is_lost_and_show_what_is_so_once_it_is
         expect(page.locator("#lost")).to_be_hidden()
     expect(opened[0].get_by_role("heading", name="Not Found")).to_be_visible()
     expect(opened[1].locator(f"tr[data-model='{model_id}']")).to_have_count(0)
+
+
+def test_pages_follow_their_model_after_each_outage_however_long_it_was(
+    served: Served, second: Depot, pages: Views
+) -> None:
+    served.hub.add("acme/outages", {"model.safetensors": Synthetic(512 << 20)})
+    served.hub.total_rate = 1 << 20
+    model_id = served.depot.create("acme/outages")["reference"]["id"]
+    try:
+        until(lambda: served.depot.model(model_id)["rate"], served.depot.logs)
+        paths = (f"/console/models/{model_id}", "/console?q=acme/outages")
+        opened = [pages.open(path).page for path in paths]
+        for outage in _OUTAGES:
+            assert second.api is not None
+            second.api.kill()
+            second.api.wait()
+            for page in opened:
+                expect(page.locator("#lost")).to_be_visible()
+            opened[0].wait_for_timeout(outage)
+            second.start_api()
+            for page in opened:
+                expect(page.locator("#lost")).to_be_hidden()
+            # Also what changes later, when all that the outage left behind is over.
+            for _ in range(8):
+                arrived = served.depot.model(model_id)["downloaded"]
+                for page in opened:
+                    page.wait_for_function(
+                        "([id, least]) => document.querySelector(`[data-model='${id}'] progress`).value >= least",
+                        arg=[model_id, arrived],
+                        timeout=10_000,
+                    )
+                opened[0].wait_for_timeout(1_000)
+    finally:
+        served.hub.total_rate = None
+        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
+
+
+def test_a_form_waits_on_its_page_until_the_server_is_back(second: Depot, pages: Views, pictures: Path) -> None:
+    view = pages.open("/console/keys")
+    page = view.page
+    name, create = page.locator("input[name=name]"), page.locator("button[data-action=create]")
+    name.fill("of an outage")
+    assert second.api is not None
+    second.api.kill()
+    second.api.wait()
+    create.click()
+    expect(page.locator("#lost")).to_be_visible(timeout=_SOON)
+    expect(name).to_have_value("of an outage")
+    page.screenshot(path=pictures / "lost-form.png")
+    assert view.axe() == []
+    second.start_api()
+    expect(page.locator("#lost")).to_be_hidden()
+    expect(page.locator("#announcer")).to_have_text("Connected again")
+    create.dblclick()
+    expect(page.locator(".made [data-copy]")).not_to_have_count(0)
+    page.goto(second.address("/console/keys"))
+    expect(page.locator("tr[data-key] th", has_text="of an outage")).to_have_count(1)

@@ -1,6 +1,7 @@
 """What is typed, chosen and still asked for on the add page, with a mouse, by the keyboard alone and without a script."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -57,6 +58,26 @@ def test_patterns_uncheck_the_choice_and_a_choice_empties_the_patterns(views: Vi
     expect(patterns).to_have_value("")
     expect(page.locator("[data-plan] .big")).to_contain_text("2.1 MB in 3 files")
     expect(page.get_by_role("radio", name="Q4_K_M")).to_be_checked()
+
+
+@pytest.mark.usefixtures("picked")
+def test_beside_a_plan_no_search_says_that_it_found_nothing(views: Views, pictures: Path) -> None:
+    view = views.open("/console/models/new")
+    page = view.page
+    page.locator("#name").fill("picked-of-nobody")
+    nothing = page.locator("main").get_by_text("The Hub finds no model")
+    expect(nothing).to_be_visible()
+    expect(page.locator("#announcer")).to_contain_text("The Hub finds no model")
+    page.screenshot(path=pictures / "add-nothing.png")
+    page.locator("#name").fill(_GGUF)
+    expect(page.locator("[data-plan]")).to_be_visible()
+    expect(nothing).to_have_count(0)
+    page.screenshot(path=pictures / "add-named.png")
+    page.locator("#name").fill("picked-of-nobody")
+    expect(nothing).to_be_visible()
+    page.locator("#name").fill("acme/picked-nowhere")
+    expect(page.locator("#plan .alert")).to_be_visible()
+    expect(nothing).to_have_count(0)
 
 
 @pytest.mark.usefixtures("picked")

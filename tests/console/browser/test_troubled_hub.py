@@ -35,13 +35,13 @@ def test_what_the_hub_does_not_tell_is_said_in_time_and_the_page_goes_on(
     planned, searched = _repository(served), _repository(served)
     words = searched.partition("/")[2]
     page = views.open("/console/models/new").page
-    box, matches = page.locator("#name"), page.locator("#matches")
+    box, matches, unmatched = (page.locator(f"#{part}") for part in ("name", "matches", "unmatched"))
     served.hub.misbehave(fault)
     try:
         box.fill(planned)
         expect(page.locator("#plan .alert")).to_have_text(re.compile(said), timeout=_SOON)
         box.fill(f"{words} x")
-        expect(matches.locator(".note")).to_have_text(re.compile(said), timeout=_SOON)
+        expect(unmatched).to_have_text(re.compile(said), timeout=_SOON)
         expect(page.get_by_role("button", name="Download")).to_be_enabled()
     finally:
         served.hub.behave()

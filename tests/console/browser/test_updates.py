@@ -35,6 +35,7 @@ def test_a_branch_that_moved_is_told_and_updated_beside_the_model(served: Served
     faults = view.looks(pictures, "model-moved")
     page.get_by_role("button", name="Update", exact=True).click()
     expect(page).not_to_have_url(re.compile(model_id))
+    expect(page.locator("#toast")).to_contain_text("The update is being fetched.")
     expect(page.locator("#live")).to_have_attribute("data-status", "ready")
     expect(page.get_by_label("About the model")).to_contain_text(newer)
     expect(page.get_by_label("About the model").locator("div", has_text="Revision")).to_contain_text("main")
