@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from app.client.commands.options import data_option, json_option
+from app.client.commands.options import data_option, json_option, names_data
 from app.client.contexts import Place, load
 from app.client.depot import Depot, Json
 from app.client.endpoint import find_place
@@ -52,7 +52,7 @@ def chosen_place(url: str | None, context: str | None, data: Path) -> Place:
     given = click.get_current_context()
     if context and given.get_parameter_source("url") is ParameterSource.COMMANDLINE:
         raise click.UsageError("give either --url or --context")
-    return find_place(url, data.expanduser().absolute(), context, own=_names_data(given))
+    return find_place(url, data.expanduser().absolute(), context, own=names_data(given))
 
 
 class Attempts:
@@ -142,13 +142,8 @@ def followed(
 def _complete(ctx: click.Context, incomplete: str, ask: Callable[[Depot], list[Json]]) -> list[str]:
     with suppress(CannotDo):
         data, context = ctx.params.get("data") or default_data(), ctx.params.get("context")
-        place = find_place(ctx.params.get("url"), data, context, own=_names_data(ctx))
+        place = find_place(ctx.params.get("url"), data, context, own=names_data(ctx))
         with Depot(place, patience=_COMPLETES_WITHIN) as depot:
             names = {one["name"] for one in ask(depot)}
             return sorted(name for name in names if name.startswith(incomplete) and name.isprintable())
     return []
-
-
-def _names_data(ctx: click.Context) -> bool:
-    """Return whether the user names a data folder, and so this machine's depot."""
-    return ctx.get_parameter_source("data") in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}
