@@ -12,6 +12,7 @@
      16 partial, 17 interrupted, 18 conflict, 19 fault, 20 unknown
 21   the operation's deadline passed
 130  Ctrl-C; what was asked for goes on
+141  what read the output, such as `head`, has gone
 """
 
 from collections.abc import Mapping
