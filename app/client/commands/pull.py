@@ -19,7 +19,7 @@ from app.client.names import selection
 from app.client.tokens import Token, find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
-from app.terminal import can_ask, give, say
+from app.terminal import can_ask, give, say, size
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -97,24 +97,39 @@ def pull(
             with attempts.of(name):
                 bodies[name] = chosen(depot, body)
     if dry_run:
-        _plan(depot, bodies, attempts, as_json=as_json)
+        _plan(depot, bodies, attempts, token, as_json=as_json)
     else:
         _pull(depot, bodies, attempts, token, update=update, detach=detach, as_json=as_json)
     attempts.finish()
 
 
-def _plan(depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, *, as_json: bool) -> None:
-    plans = []
+def _plan(depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, token: Token | None, *, as_json: bool) -> None:
+    """Show what would be fetched, and end as a pull would."""
+    plans = {}
     for name, body in bodies.items():
-        with attempts.of(name):
-            plans.append(depot.plan(body))
+        with attempts.of(name), _token_missed(token):
+            plans[name] = depot.plan(body)
     if as_json:
-        attempts.print_json("plans", plans)
+        attempts.print_json("plans", list(plans.values()))
+    else:
+        for number, plan in enumerate(plans.values()):
+            if number:
+                say("")
+            show_plan(plan)
+    for name, plan in plans.items():
+        with attempts.of(name), _token_missed(token):
+            _check(plan)
+
+
+def _check(plan: Json) -> None:
+    """Raise the `Failed` with which a pull would end, as far as the plan tells."""
+    model, gated, space = plan["model"], plan["gated"], plan["space"]
+    if model and model["status"] == ModelStatus.READY and not model["deleting"]:
         return
-    for number, plan in enumerate(plans):
-        if number:
-            say("")
-        show_plan(plan)
+    if gated and not gated["granted"]:
+        raise Failed(Reason.FORBIDDEN, gated["missing"])
+    if space and not space["fits"]:
+        raise Failed(Reason.FAULT, f"it does not fit: {size(space['lacking'])} must be freed first")
 
 
 def _pull(
@@ -202,8 +217,9 @@ def _update(depot: Depot, model: Json, token: str | None) -> tuple[Json, str | N
     try:
         operation = depot.refresh_model(model["id"], token)
     except InTheWay as error:
+        model = _named_by(depot, error)
         say(error.message, err=True)
-        return _named_by(depot, error), None
+        return model, None
     new = depot.model(operation["reference"]["id"])
     say(
         f"{new['follows']} has moved: its commit {new['revision'][:12]} is model {new['id']}.",
