@@ -105,7 +105,7 @@ def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> 
 @deployments.command(
     epilog=epilog(
         "modeldepot deployments rm embeddings",
-        "modeldepot deployments list -q 'test-*' | xargs modeldepot deployments rm",
+        "modeldepot deployments list -q 'test-*' | xargs -r modeldepot deployments rm",
     )
 )
 @with_depot

@@ -31,7 +31,7 @@ def _model_argument(function: _Function) -> _Function:
     epilog=epilog(
         "modeldepot ls",
         "modeldepot ls 'meta-llama/*' GGUF",
-        "modeldepot ls -q --status error | xargs modeldepot rm",
+        "modeldepot ls -q --status error | xargs -r modeldepot rm",
     )
 )
 @with_depot
@@ -62,6 +62,7 @@ def ls(depot: Depot, patterns: Sequence[str], status: str | None, *, quiet: bool
 
 def _table(models: Sequence[Json], *, wide: bool) -> None:
     """Print a line for each model; on a terminal also its age, and no patterns where the quantization tells it apart."""
+    current = {model["id"] for model in newest(models)}
     on_terminal = sys.stdout.isatty()
     tags = [quantization_of(model["include"]) for model in models]
     alike = Counter((model["name"], model["revision"], tag) for model, tag in zip(models, tags, strict=True))
@@ -75,7 +76,7 @@ def _table(models: Sequence[Json], *, wide: bool) -> None:
         (
             model["name"],
             *[tag] * any(tags),
-            _status(model),
+            _status(model, is_newest=model["id"] in current),
             size(model["model-size"] or model["total"]),
             *[when(model["created-at"])] * on_terminal,
             when(model.get("last-pulled-at")),
@@ -126,6 +127,7 @@ def show(depot: Depot, model: str, *, files: bool, wide: bool, as_json: bool) ->
         and f"{size(found['downloaded'])} of {size(found['total'])}",
         "selection": selection(found),
         "commit": found["commit"],
+        "follows": found.get("follows"),
         "update": _moved(found) and f"{found['follows'] or found['revision']} is at {found['latest']} on the Hub",
         "used by": ", ".join(users),
         "pulled": _pulled(found),
@@ -160,7 +162,7 @@ def _time(moment: str) -> str:
     epilog=epilog(
         "modeldepot rm sentence-transformers/all-MiniLM-L6-v2",
         "modeldepot rm acme/chat acme/embeddings --yes",
-        "modeldepot ls -q --status error | xargs modeldepot rm",
+        "modeldepot ls -q --status error | xargs -r modeldepot rm",
     )
 )
 @with_depot
@@ -208,7 +210,7 @@ def _delete(depot: Depot, model: Json) -> Json:
 @click.command(
     epilog=epilog(
         "modeldepot wait sentence-transformers/all-MiniLM-L6-v2",
-        "modeldepot pull acme/chat acme/embeddings --detach | xargs modeldepot wait",
+        "modeldepot pull acme/chat acme/embeddings --detach | xargs -r modeldepot wait",
     )
 )
 @with_depot
@@ -259,12 +261,13 @@ def _users(depot: Depot, model: Json) -> list[Json]:
     return depot.deployments(model=model["id"])
 
 
-def _status(model: Json) -> str:
-    """Return the state, with its progress or reason."""
+def _status(model: Json, *, is_newest: bool) -> str:
+    """Return the state, with its progress or reason, or that there is an update of the newest one."""
     if model.get("deleting"):
         return _DELETING
     far = percent(model)
-    return f"{_state(model)} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
+    more = "update" if is_newest and _moved(model) else model["reason"] or ("" if far is None else f"{far}%")
+    return f"{_state(model)} {more}".rstrip()
 
 
 def _state(model: Json) -> str:
