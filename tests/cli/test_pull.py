@@ -4,13 +4,8 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.api import contract
 from tests.cli.shell import Shell
-from tests.cli.test_storage_commands import run
-from tests.conftest import StartDepot
-from tests.fakehub.hub import Hub
 from tests.processes import until
 from tests.terminal import Terminal
 
@@ -80,12 +75,3 @@ def test_a_refused_token_ends_each_pull_with_one_code_and_is_told_once(shell: Sh
             assert refused.exit_code == 11, refused.stderr
             (error,) = [line for line in refused.stderr.splitlines() if "token" in line and "sending" not in line]
             assert error.startswith("Error: forbidden: ")
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_dry_run_of_what_does_not_fit_ends_as_the_pull_would(start_depot: StartDepot, hub: Hub) -> None:
-    hub.add("acme/large", {"model.safetensors": bytes(100)})
-    depot = start_depot(quota=10)
-    planned = run(depot, "pull", "acme/large", "--dry-run")
-    assert "must be freed first" in planned.stdout
-    assert planned.returncode == run(depot, "pull", "acme/large").returncode == 19, planned.stderr

@@ -92,6 +92,15 @@ def test_names_of_files_do_not_steer_the_terminal_and_json_has_them_as_they_are(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_dry_run_of_what_does_not_fit_ends_as_the_pull_would(start_depot: StartDepot, hub: Hub) -> None:
+    hub.add("acme/large", {"model.safetensors": bytes(100)})
+    depot = start_depot(quota=10)
+    planned = run(depot, "pull", "acme/large", "--dry-run")
+    assert "must be freed first" in planned.stdout
+    assert planned.returncode == run(depot, "pull", "acme/large").returncode == 19, planned.stderr
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_command_ends_quietly_when_its_reader_leaves(start_depot: StartDepot, tmp_path: Path) -> None:
     depot = start_depot(workers=0, api=False)
     storage = ("accept",), ("usage",), ("usage", "--json"), ("adopt", "--all"), ("verify", "--json")

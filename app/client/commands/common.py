@@ -1,5 +1,6 @@
 """Shared by the client commands: the depot to use, several names, completion, and following a model."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
@@ -13,7 +14,7 @@ from app.client.commands.options import data_option, json_option, names_data
 from app.client.contexts import Place, load
 from app.client.depot import Depot, Json
 from app.client.endpoint import find_place
-from app.client.exits import STOPPED, CannotDo, Failed
+from app.client.exits import STOPPED, CannotDo, Failed, InTheWay
 from app.client.following import follow
 from app.client.names import MOST_NAMES
 from app.client.progress import Notes, display
@@ -89,6 +90,15 @@ class Attempts:
         """End the command with the first failure's exit code, if something failed."""
         if self._code:
             raise click.exceptions.Exit(self._code)
+
+
+@contextmanager
+def as_typed(text: str, model: Json) -> Iterator[None]:
+    """Name the model in what the depot refuses as it was typed; the depot knows it by its id."""
+    try:
+        yield
+    except InTheWay as error:
+        raise InTheWay(re.sub(f"[Mm]odel {model['id']}", lambda _: text, error.message)) from None
 
 
 def ask_before_removal(kind: str, each: Collection[object]) -> None:

@@ -12,7 +12,7 @@ from app.client.commands.common import Attempts, ask_before_removal, complete_mo
 from app.client.commands.options import epilog, patterns_argument, quiet_option, wide_option, yes_option
 from app.client.depot import Depot, Json
 from app.client.exits import InTheWay, NotThere
-from app.client.following import check
+from app.client.following import check, within
 from app.client.names import arriving, find_model, is_id, matching, newest, selection
 from app.client.progress import describe, percent
 from app.domain.pasted import quantization_of
@@ -209,24 +209,31 @@ def _delete(depot: Depot, model: Json) -> Json:
 
 @click.command(
     epilog=epilog(
-        "modeldepot wait sentence-transformers/all-MiniLM-L6-v2",
+        "modeldepot wait sentence-transformers/all-MiniLM-L6-v2 --timeout 600",
         "modeldepot pull acme/chat acme/embeddings --detach | xargs -r modeldepot wait",
     )
 )
 @with_depot
 @click.argument("what", metavar="OPERATION|NAME|ID...", nargs=-1, required=True, shell_complete=complete_model)
-def wait(depot: Depot, what: Sequence[str], *, as_json: bool) -> None:
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long to wait, for all together. Default: as long as it takes.",
+)
+def wait(depot: Depot, what: Sequence[str], timeout: float | None, *, as_json: bool) -> None:
     """Wait until operations have ended, or models are ready; fail if one failed.
 
     With --json it prints each operation or model.
     """
     attempts, ended = Attempts(what), []
-    for text in what:
-        with attempts.of(text):
-            one = _wait(depot, text, as_json=as_json and not attempts.several)
-            ended.append(one)
-            if not as_json and "path" in one:
-                give(one["path"])
+    with within(timeout):
+        for text in what:
+            with attempts.of(text):
+                one = _wait(depot, text, as_json=as_json and not attempts.several)
+                ended.append(one)
+                if not as_json and "path" in one:
+                    give(one["path"])
     if as_json:
         attempts.print_json("ended", ended)
     attempts.finish()

@@ -15,7 +15,8 @@ from app.client.commands.hub import show_plan, together, wanted
 from app.client.commands.options import epilog
 from app.client.depot import Depot, Json
 from app.client.exits import CannotDo, Failed, InTheWay
-from app.client.names import selection
+from app.client.names import label, selection
+from app.client.progress import describe
 from app.client.tokens import Token, find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.states import ModelStatus
@@ -147,13 +148,15 @@ def _pull(
     for name, body in bodies.items():
         with attempts.of(name), _token_missed(token):
             begun[name] = _begin(depot, body, update=update)
-    to_come = [_label(model) for model, _ in begun.values()]
+    to_come = [label(model) for model, _ in begun.values()]
     for name, one in begun.items():
         del to_come[0]
         with attempts.of(name), _token_missed(token):
             alone = as_json and not attempts.several
             model = one[0] if detach else _fetch(depot, bodies[name], one, to_come, as_json=alone)
             models.append(model)
+            if detach and model.get("paused"):
+                say(f"{name}: {describe(model)}", err=True)
             if not as_json:
                 give(model["id" if detach else "path"])
     if as_json:
@@ -183,17 +186,12 @@ def _fetch(depot: Depot, body: Json, begun: tuple[Json, str | None], to_come: Se
     """
     while True:
         model, operation_id = begun
-        name = " ".join((_label(model), *to_come))
+        name = " ".join((label(model), *to_come))
         left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
         if left is not None:
             return left
         say(f"model {model['id']} was deleted: it is asked for anew", err=True)
         begun = _begin(depot, body)
-
-
-def _label(model: Json) -> str:
-    """Return what names this model only."""
-    return str(model["id"] if selection(model) else model["name"])
 
 
 def _begin(depot: Depot, body: Json, *, update: bool = False) -> tuple[Json, str | None]:
@@ -242,8 +240,6 @@ def _say_how_it_is(model: Json) -> None:
     ready = model["status"] == ModelStatus.READY
     how = "being deleted" if model.get("deleting") else "here already" if ready else "under way already"
     say(f"{model['name']} is {how}, as model {model['id']}", err=True)
-    if model.get("paused"):
-        say(f"It is paused. To go on with it: modeldepot resume {model['id']}", err=True)
 
 
 def _say_whether_it_moved(depot: Depot, model: Json) -> None:
