@@ -1,15 +1,18 @@
 """Prints for people. Others name models, files and keys: a name must not control the terminal or forge a line."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import click
 
+READER_GONE = 141
+"""The exit code as of a command that SIGPIPE ended. The signal itself would end servers whose client leaves, too."""
 _GAP = "  "
 _NARROWEST = 8
 """Characters to which a column is cut at most."""
@@ -110,11 +113,18 @@ class CommandError(click.ClickException):
         super().__init__("\n".join(map(shown, (message, *lines))))
 
 
+def _leave(stream: TextIO) -> NoReturn:
+    """End the process without a word, since the reader of `stream` has had enough."""
+    # What is left in the stream's buffer is written at the end, where it would fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(READER_GONE)
+
+
 def _write(line: str, *, err: bool = False) -> None:
     try:
         click.echo(line, err=err)  # noqa: TID251  # here
-    except BrokenPipeError:  # The reader has had enough, which click treats as such.
-        raise
+    except BrokenPipeError:
+        _leave(sys.stderr if err else sys.stdout)
     except OSError as error:
         raise CommandError(f"can't write what there is to print: {error.strerror}") from None
 

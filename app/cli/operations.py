@@ -26,7 +26,7 @@ _SPARE = ("ID", "RETRIES", "SINCE", "HELD BY")
     epilog=epilog(
         "modeldepot operations",
         "modeldepot operations --state failure 'acme/*'",
-        "modeldepot operations -q llama | xargs modeldepot wait",
+        "modeldepot operations -q llama | xargs -r modeldepot wait",
         "modeldepot operations --all --json",
     )
 )

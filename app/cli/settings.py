@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 import click
 
+from app.client.commands.options import names_data
+from app.client.endpoint import elsewhere
 from app.local import own_address
 from app.settings import PREFIX, Settings, SettingsError, load
 from app.standalone.folder import DataFolder
-from app.terminal import CommandError
+from app.terminal import CommandError, say
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -84,12 +86,21 @@ def settings_of(given: Mapping[str, str | None], otherwise: Mapping[str, str] = 
 
 
 def settings_in(data: Path) -> Settings:
-    """Load the environment or, if it names no database, the settings of the depot in `data`."""
+    """Load the environment or, if it names no database, the settings of the depot in `data`.
+
+    These commands reach no depot over HTTP, so whoever uses one elsewhere is told that this is not it.
+    """
     folder = DataFolder(data.expanduser().absolute())
     if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL_FILE"):
         return settings_of({})
+    other = None if names_data(click.get_current_context()) else elsewhere(folder.path)
     if not folder.key.exists():
-        raise WrongSetting(f"{folder.path} holds no depot: name another with --data, or set {PREFIX}DATABASE_URL")
+        where = f". This command acts on this machine's depot, not on {other}: run it where that runs" if other else ""
+        raise WrongSetting(
+            f"{folder.path} holds no depot: name another with --data, or set {PREFIX}DATABASE_URL{where}"
+        )
+    if other:
+        say(f"this acts on this machine's depot, in {folder.path}, and not on {other}", err=True)
     return settings_of({}, embedded(folder))
 
 

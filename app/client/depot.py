@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import httpx2
 
 from app.client.contexts import Place
-from app.client.exits import CannotDo, InTheWay, NoDepot, NotAllowed, NotThere, Wrong
+from app.client.exits import CannotDo, Failed, InTheWay, NoDepot, NotAllowed, NotThere, Wrong
 
 Json = dict[str, Any]
 """An object of the API."""
@@ -24,7 +24,7 @@ _REFUSED: Mapping[int, type[CannotDo]] = MappingProxyType(
 
 
 class Depot:
-    """Connections to one depot; a context manager. Its methods raise `CannotDo`."""
+    """Connections to one depot; a context manager. Its methods raise `CannotDo`: `Failed` where the Hub refuses."""
 
     def __init__(self, place: Place, patience: float = _ANSWER) -> None:
         self.url = place.url
@@ -137,6 +137,8 @@ class Depot:
         if answer.is_success and said:
             return said
         message = str(said.get("error", "")) if "title" in said else ""
+        if message and "reason" in said:
+            raise Failed(said["reason"], message)
         if status in {401, 403}:
             raise NotAllowed(f"{message or answer.reason_phrase} (asked with the key {self.key_id} at {self.url})")
         if status >= 500:

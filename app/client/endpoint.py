@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.client.contexts import LOCAL, Place, load
-from app.client.exits import Wrong
+from app.client.exits import CannotDo, Wrong
 from app.local import OTHERWISE, NoKey, key_file, own_address, read_key
 
 
@@ -28,6 +28,18 @@ def find_place(url: str | None, data: Path, context: str | None = None, *, own: 
     else:
         known = None if own or contexts.current == LOCAL else contexts.named(contexts.current)
     return known or _own(url or here, here, data)
+
+
+def elsewhere(data: Path) -> str | None:
+    """Return what names the depot that the users' commands use if that is not this machine's, for messages."""
+    try:
+        if url := os.environ.get("DEPOT_URL"):
+            return None if base(url) == _own_url(data) else f"the one at DEPOT_URL, {base(url)}"
+        # A key without an address is for this machine's depot.
+        current = LOCAL if _key_in_environment() else load().current
+    except CannotDo:
+        return None
+    return None if current == LOCAL else f"{current!r}, the context in use"
 
 
 def base(url: str) -> str:

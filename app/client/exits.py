@@ -7,11 +7,13 @@
 4    the key is unknown, or may only look
 5    there is no such model, deployment or operation
 6    something is in the way: deployments use the model, or it is not ready
+7    it is not done within the --timeout; it goes on
 10   the operation failed, because of not-found; likewise
      11 forbidden, 12 incorrect, 13 unsupported, 14 busy, 15 unavailable,
      16 partial, 17 interrupted, 18 conflict, 19 fault, 20 unknown
 21   the operation's deadline passed
 130  Ctrl-C; what was asked for goes on
+141  what read the output, such as `head`, has gone
 """
 
 from collections.abc import Mapping
@@ -52,6 +54,12 @@ class NotThere(CannotDo):
 
 class InTheWay(CannotDo):
     exit_code = 6
+
+
+class NotDone(CannotDo):
+    """Work goes on, and was not waited for any longer."""
+
+    exit_code = 7
 
 
 class Failed(CannotDo):

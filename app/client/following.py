@@ -1,10 +1,13 @@
 """Follows a depot's work on a model until it is done, over lost connections and restarts."""
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from app.client.depot import Depot, Json
-from app.client.exits import Failed, NoDepot, NotThere
+from app.client.exits import Failed, NoDepot, NotDone, NotThere
 from app.domain.states import ModelStatus, OperationState
 
 _SILENCE = 300.0
@@ -23,6 +26,30 @@ class Display(Protocol):
 
     def note(self, text: str) -> None:
         """Show what delays it at the moment."""
+
+
+class _Late(BaseException):
+    """Interrupts whatever the command waits for, as Ctrl-C does."""
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Raise `NotDone` out of the block once so many seconds have passed; never for `None`. For the main thread only."""
+
+    def interrupt(*_: object) -> None:
+        raise _Late
+
+    former = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _Late:
+        raise NotDone(f"it is not done after {seconds:g} seconds; the depot goes on with it") from None
+    finally:
+        signal.signal(signal.SIGALRM, former)
 
 
 def follow(depot: Depot, model_id: str, display: Display, operation_id: str | None = None) -> Json | None:

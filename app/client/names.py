@@ -126,6 +126,11 @@ def selection(model: Json) -> str:
     return shlex.join(words)
 
 
+def label(model: Json) -> str:
+    """Return what names this model only, for a command line."""
+    return str(model["id"] if selection(model) else model["name"])
+
+
 def _branch(model: Json) -> str:
     """Return what `pull` was asked for: an update is of a commit, and was asked for by a branch."""
     branch: str = model.get("follows") or model["revision"]

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from app.client.depot import Json
 from app.client.following import Display
+from app.client.names import label
 from app.domain.states import ModelStatus
 from app.terminal import say, shown, size
 
@@ -80,11 +81,11 @@ def display() -> Iterator[Display]:
 
 
 def describe(model: Json) -> str:
-    """Describe its state in a few words."""
+    """Describe its state in a few words, and what ends a pause."""
     if model.get("deleting"):
         return "deleting"
     if model.get("paused"):
-        return "paused"
+        return f"paused; to go on: modeldepot resume {label(model)}"
     says = _SAYS.get(model["status"], str(model["status"]))
     if model["status"] != ModelStatus.DOWNLOADING or not model["total"]:
         return says

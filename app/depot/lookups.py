@@ -82,8 +82,8 @@ class Lookups:
         match await self._answer(LATEST, (model_id, _whose(token)), *asked, job_id=job_id):
             case {"commit": str(commit)}:
                 return commit
-            case {"message": str(message), "again": False}:
-                raise Conflict(message)
+            case {"message": str(message), "again": False, "reason": str(reason)}:
+                raise Conflict(message, reason=Reason(reason) if reason in _REFUSALS else None)
             case answer:
                 raise _refusal(answer)
 
@@ -177,7 +177,7 @@ def _refusal(answer: Mapping[str, Any]) -> Refusal:
     """Return what to raise for an answer that does not tell what was asked for."""
     match answer:
         case {"message": str(message), "reason": str(reason)} if reason in _REFUSALS:
-            return _REFUSALS[reason](message)
+            return _REFUSALS[reason](message, reason=Reason(reason))
         case {"message": str(message), "after": float(after)}:
             return NoAnswer(message, after=after)
         case {"message": str(message)}:

@@ -61,11 +61,15 @@ class DepotError(Exception):
 
 
 class Refusal(DepotError):
-    """A rejected request; nothing was stored. `field` is the body's key that is at fault, if there is one."""
+    """A rejected request; nothing was stored. `field` is the body's key that is at fault, if there is one.
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    `reason` is why the Hub refuses what the request is about: what an operation would fail for.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, reason: Reason | None = None) -> None:
         super().__init__(message)
         self.field = field
+        self.reason = reason
 
 
 class BadRequest(Refusal):

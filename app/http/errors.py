@@ -65,6 +65,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def _refusal(_request: Request, error: Refusal) -> JSONResponse:
         extra: dict[str, Any] = {"field": error.field} if error.field else {}
+        if error.reason:
+            extra["reason"] = error.reason
         if isinstance(error, ModelInUse):
             extra["deployments"] = [str(deployment) for deployment in error.deployments]
         return answer(_STATUS[type(error)], error.message, headers=headers_of(error), **extra)

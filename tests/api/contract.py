@@ -220,6 +220,7 @@ ERROR = {
         "status": {"type": "integer"},
         "detail": _TEXT,
         "field": _TEXT,
+        "reason": {"enum": REASONS},
     },
     "required": ["error", "message", "type", "title", "status", "detail"],
     "additionalProperties": False,

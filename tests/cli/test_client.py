@@ -86,7 +86,11 @@ def test_a_pull_of_what_is_there_says_that_its_branch_has_moved_and_what_to_do(s
     assert after[:12] in lines
     (line,) = [line for line in lines.splitlines() if line.endswith("--update")]
     update = shlex.split(line.partition(": modeldepot ")[2])
+    assert re.search(rf"(?m)^{re.escape(name)}  .*ready update  .*{model_id}", shell.printed("ls"))
     newer = shell.done(*update).strip()
+    assert "ready update" not in shell.printed("ls", name)
+    (new,) = [one for one in json.loads(shell.printed("ls", name, "--json"))["models"] if one["follows"]]
+    assert re.search(r"(?m)^follows +main$", shell.printed("show", new["id"]))
     assert [file.read_bytes() for file in Path(newer).iterdir()] == [b"[]"]
     assert [file.read_bytes() for file in Path(path).iterdir()] == [b"{}"]
     assert shell.done(*update).strip() == newer

@@ -107,7 +107,8 @@ def test_the_help_of_each_command_has_examples_that_it_takes_and_says_where_the_
         assert told.endswith("Exit codes: modeldepot help exit-codes"), context.command_path
         assert not re.search(r"(?m)[a-z]\.\.\.$", told), f"{context.command_path}: a first sentence is cut"
         assert " RANGE" not in told, context.command_path
-        # A line may have several, as in `modeldepot ls -q | xargs modeldepot rm`.
+        # A line may have several, as in `modeldepot ls -q | xargs -r modeldepot rm`, which does nothing of nothing.
+        assert "xargs modeldepot" not in examples
         for words in re.findall(r"modeldepot\b([^|()<\n]*)", examples):
             _parse(shlex.split(words.rstrip('"')), piped="xargs" in examples)
 

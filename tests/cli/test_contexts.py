@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from app.client.contexts import LOCAL, Contexts, Place, contexts_file, in_use, l
 from app.client.exits import Wrong
 from app.domain.keys import hub_token
 from app.local import address_file, key_file
+from app.standalone.folder import DataFolder
 from tests.cli.shell import Shell
 from tests.depot import KEY, SECRET
 from tests.processes import family, said, until
@@ -19,6 +21,10 @@ from tests.terminal import Terminal
 
 Run = Callable[..., Result]
 _KEY = f"{KEY}:{SECRET}\n"
+_HERE = dict.fromkeys(
+    ("DEPOT_DATABASE_URL", "DEPOT_REDIS_URL", "DEPOT_STORAGE", "DEPOT_SECRET_KEY", "DEPOT_SECRET_KEY_FILE"), ""
+)
+"""What a command sets for this process."""
 
 
 @pytest.fixture
@@ -172,3 +178,30 @@ def test_a_file_that_others_may_read_or_that_is_broken_is_refused(
         assert in_use() == LOCAL
         with pytest.raises(Wrong, match="modeldepot login URL"):
             load()
+
+
+@pytest.mark.parametrize(
+    "words", [("key", "list"), ("operations",), ("audit",), ("webhooks", "list"), ("secrets", "rotate")], ids=" ".join
+)
+def test_what_acts_on_this_machines_depot_says_so_where_another_one_is_in_use(
+    shell: Shell, run: Run, tmp_path: Path, migrated_sqlite: Path, words: tuple[str, ...]
+) -> None:
+    url = shell.environment["DEPOT_URL"]
+    assert run("login", url, "--name", "prod", given=_KEY).exit_code == 0
+    no_depot = run(*words, **_HERE)
+    assert (no_depot.exit_code, "not on 'prod'" in no_depot.stderr) == (2, True)
+    folder = DataFolder(tmp_path / ".local" / "share" / "modeldepot")
+    folder.prepare()
+    shutil.copy(migrated_sqlite, folder.path / "depot.sqlite3")
+    here = run(*words, **_HERE)
+    told = [line for line in here.stderr.splitlines() if "not on" in line]
+    assert (here.exit_code, len(told), "'prod'" in told[0], "this machine's" in told[0]) == (0, 1, True, True)
+    by_address = run(*words, **_HERE, DEPOT_URL=url)
+    assert f"not on the one at DEPOT_URL, {url}" in by_address.stderr
+    # Who names it means it.
+    for named in ((*words, "--data", str(folder.path)), words):
+        meant = {} if named != words else {"DEPOT_DATABASE_URL": folder.database_url, "DEPOT_STORAGE": str(tmp_path)}
+        meant |= {"DEPOT_SECRET_KEY_FILE": str(folder.key), "DEPOT_REDIS_URL": folder.redis.url} if meant else {}
+        assert "not on" not in run(*named, **_HERE | meant).stderr
+    assert run("contexts", "use", LOCAL).exit_code == 0
+    assert "not on" not in run(*words, **_HERE).stderr

@@ -324,8 +324,8 @@ def test_a_name_without_owner_is_used_where_one_model_has_it(shell: Shell) -> No
         (("acme/quantized:Q3_K_S",), 2, "There is no Q3_K_S in the repository, but Q4_K_M, Q8_0."),
         (("acme/quantized:Q4_K_M", "--include", "*.json"), 2, "leave --include"),
         (("hf.co/acme/quantized/tree/main", "--revision", "v1"), 2, "leave --revision"),
-        (("acme/unknown:Q4_K_M",), 5, "no model repository"),
-        (("acme/unknown", "--dry-run"), 5, "no model repository"),
+        (("acme/unknown:Q4_K_M",), 10, "no model repository"),
+        (("acme/unknown", "--dry-run"), 10, "no model repository"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(shell: Shell, words: tuple[str, ...], code: int, told: str) -> None:
@@ -353,7 +353,11 @@ def test_a_dry_run_says_what_would_come_and_nothing_does(shell: Shell) -> None:
 def test_a_dry_run_of_a_gated_model_says_what_is_missing(shell: Shell) -> None:
     name = shell.repository(gated=True)
     shell.hub.account(TOKEN, accepted=[name])
-    told = shell.printed("pull", name, "--dry-run")
+    planned = shell.quick("pull", name, "--dry-run")
+    told = planned.stdout
+    assert planned.exit_code == shell.quick("pull", name).exit_code == 11
+    assert "No Hub token was sent" in planned.stderr
+    assert shell.quick("pull", name, "--dry-run", "--json").exit_code == 11
     assert "gated (auto). " in told
     assert f"accept its licence at {shell.hub.endpoint}/{name}" in told
     assert "gated (auto), granted" in shell.printed("pull", name, "--dry-run", HF_TOKEN=TOKEN)

@@ -64,3 +64,14 @@ def test_a_dry_run_of_what_is_here_says_so_as_a_pull_does(shell: Shell) -> None:
     told = shell.printed("pull", name, "--dry-run")
     assert "to fetch   nothing, it is here: " in told
     assert re.search(r"here +model \S+, ready", told)
+
+
+def test_a_refused_token_ends_each_pull_with_one_code_and_is_told_once(shell: Shell) -> None:
+    name = shell.repository()
+    shell.printed("pull", name)
+    for words in ((name, "--update"), (shell.repository(),)):
+        for more in ((), ("--dry-run",)):
+            refused = shell.quick("pull", *words, *more, HF_TOKEN="hf_nobodys")
+            assert refused.exit_code == 11, refused.stderr
+            (error,) = [line for line in refused.stderr.splitlines() if "token" in line and "sending" not in line]
+            assert error.startswith("Error: forbidden: ")

@@ -91,6 +91,37 @@ def test_names_of_files_do_not_steer_the_terminal_and_json_has_them_as_they_are(
     assert (used["id"], used["name"], used["own"]) == (model["id"], "acme/nasty", len(_WEIGHTS))
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_dry_run_of_what_does_not_fit_ends_as_the_pull_would(start_depot: StartDepot, hub: Hub) -> None:
+    hub.add("acme/large", {"model.safetensors": bytes(100)})
+    depot = start_depot(quota=10)
+    planned = run(depot, "pull", "acme/large", "--dry-run")
+    assert "must be freed first" in planned.stdout
+    assert planned.returncode == run(depot, "pull", "acme/large").returncode == 19, planned.stderr
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_command_ends_quietly_when_its_reader_leaves(start_depot: StartDepot, tmp_path: Path) -> None:
+    depot = start_depot(workers=0, api=False)
+    storage = ("accept",), ("usage",), ("usage", "--json"), ("adopt", "--all"), ("verify", "--json")
+    for words in (*(("storage", *words) for words in storage), ("storage", "copy", f"--to=file://{tmp_path / 'copy'}")):
+        assert _unread(depot, *words) == (141, ""), words
+    for words in (("operations", "--json"), ("key", "list"), ("version",), ("help", "exit-codes")):
+        assert _unread(depot, *words) == (141, ""), words
+
+
+def _unread(depot: Depot, *words: str) -> tuple[int, str]:
+    """The exit code, and what it said, of a command of which nobody reads what it prints."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "wb") as output:
+        command = [sys.executable, "-m", "app.cli", *words]
+        ended = subprocess.run(
+            command, env=depot.environment, stdout=output, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    return ended.returncode, ended.stderr
+
+
 def ready(depot: Depot, name: str, **keys: Any) -> dict[str, Any]:
     operation = depot.create(name, **keys)
     assert depot.wait(operation["id"])["state"] == "success"

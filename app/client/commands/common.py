@@ -1,5 +1,6 @@
 """Shared by the client commands: the depot to use, several names, completion, and following a model."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
@@ -9,11 +10,11 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from app.client.commands.options import data_option, json_option
+from app.client.commands.options import data_option, json_option, names_data
 from app.client.contexts import Place, load
 from app.client.depot import Depot, Json
 from app.client.endpoint import find_place
-from app.client.exits import STOPPED, CannotDo, Failed
+from app.client.exits import STOPPED, CannotDo, Failed, InTheWay
 from app.client.following import follow
 from app.client.names import MOST_NAMES
 from app.client.progress import Notes, display
@@ -52,7 +53,7 @@ def chosen_place(url: str | None, context: str | None, data: Path) -> Place:
     given = click.get_current_context()
     if context and given.get_parameter_source("url") is ParameterSource.COMMANDLINE:
         raise click.UsageError("give either --url or --context")
-    return find_place(url, data.expanduser().absolute(), context, own=_names_data(given))
+    return find_place(url, data.expanduser().absolute(), context, own=names_data(given))
 
 
 class Attempts:
@@ -89,6 +90,15 @@ class Attempts:
         """End the command with the first failure's exit code, if something failed."""
         if self._code:
             raise click.exceptions.Exit(self._code)
+
+
+@contextmanager
+def as_typed(text: str, model: Json) -> Iterator[None]:
+    """Name the model in what the depot refuses as it was typed; the depot knows it by its id."""
+    try:
+        yield
+    except InTheWay as error:
+        raise InTheWay(re.sub(f"[Mm]odel {model['id']}", lambda _: text, error.message)) from None
 
 
 def ask_before_removal(kind: str, each: Collection[object]) -> None:
@@ -142,13 +152,8 @@ def followed(
 def _complete(ctx: click.Context, incomplete: str, ask: Callable[[Depot], list[Json]]) -> list[str]:
     with suppress(CannotDo):
         data, context = ctx.params.get("data") or default_data(), ctx.params.get("context")
-        place = find_place(ctx.params.get("url"), data, context, own=_names_data(ctx))
+        place = find_place(ctx.params.get("url"), data, context, own=names_data(ctx))
         with Depot(place, patience=_COMPLETES_WITHIN) as depot:
             names = {one["name"] for one in ask(depot)}
             return sorted(name for name in names if name.startswith(incomplete) and name.isprintable())
     return []
-
-
-def _names_data(ctx: click.Context) -> bool:
-    """Return whether the user names a data folder, and so this machine's depot."""
-    return ctx.get_parameter_source("data") in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}

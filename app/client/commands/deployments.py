@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from app.client.commands.common import (
     Attempts,
+    as_typed,
     ask_before_removal,
     complete_deployment,
     complete_model,
@@ -93,9 +94,12 @@ def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> 
 
     MODEL must be ready.
     """
-    body: Json = {"name": name, "model": {"id": find_model(depot, model, newest)["id"]}}
+    found = find_model(depot, model, newest)
+    body: Json = {"name": name, "model": {"id": found["id"]}}
     body |= {key.replace("_", "-"): value for key, value in given.items() if value is not None}
-    deployment = depot.deployment(depot.create_deployment(body)["reference"]["id"])
+    with as_typed(model, found):
+        operation = depot.create_deployment(body)
+    deployment = depot.deployment(operation["reference"]["id"])
     if as_json:
         print_json(deployment)
     else:
@@ -105,7 +109,7 @@ def add(depot: Depot, name: str, model: str, *, as_json: bool, **given: Any) -> 
 @deployments.command(
     epilog=epilog(
         "modeldepot deployments rm embeddings",
-        "modeldepot deployments list -q 'test-*' | xargs modeldepot deployments rm",
+        "modeldepot deployments list -q 'test-*' | xargs -r modeldepot deployments rm",
     )
 )
 @with_depot

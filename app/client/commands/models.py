@@ -12,7 +12,7 @@ from app.client.commands.common import Attempts, ask_before_removal, complete_mo
 from app.client.commands.options import epilog, patterns_argument, quiet_option, wide_option, yes_option
 from app.client.depot import Depot, Json
 from app.client.exits import InTheWay, NotThere
-from app.client.following import check
+from app.client.following import check, within
 from app.client.names import arriving, find_model, is_id, matching, newest, selection
 from app.client.progress import describe, percent
 from app.domain.pasted import quantization_of
@@ -30,7 +30,7 @@ def _model_argument(function: _Function) -> _Function:
     epilog=epilog(
         "modeldepot ls",
         "modeldepot ls 'meta-llama/*' GGUF",
-        "modeldepot ls -q --status error | xargs modeldepot rm",
+        "modeldepot ls -q --status error | xargs -r modeldepot rm",
     )
 )
 @with_depot
@@ -61,6 +61,7 @@ def ls(depot: Depot, patterns: Sequence[str], status: str | None, *, quiet: bool
 
 def _table(models: Sequence[Json], *, wide: bool) -> None:
     """Print a line for each model; on a terminal also its age, and no patterns where the quantization tells it apart."""
+    current = {model["id"] for model in newest(models)}
     on_terminal = sys.stdout.isatty()
     tags = [quantization_of(model["include"]) for model in models]
     alike = Counter((model["name"], model["revision"], tag) for model, tag in zip(models, tags, strict=True))
@@ -74,7 +75,7 @@ def _table(models: Sequence[Json], *, wide: bool) -> None:
         (
             model["name"],
             *[tag] * any(tags),
-            _status(model),
+            _status(model, is_newest=model["id"] in current),
             size(model["model-size"] or model["total"]),
             *[when(model["created-at"])] * on_terminal,
             when(model.get("last-pulled-at")),
@@ -125,6 +126,7 @@ def show(depot: Depot, model: str, *, files: bool, wide: bool, as_json: bool) ->
         and f"{size(found['downloaded'])} of {size(found['total'])}",
         "selection": selection(found),
         "commit": found["commit"],
+        "follows": found.get("follows"),
         "update": _moved(found) and f"{found['follows'] or found['revision']} is at {found['latest']} on the Hub",
         "used by": ", ".join(users),
         "pulled": _pulled(found),
@@ -159,7 +161,7 @@ def _time(moment: str) -> str:
     epilog=epilog(
         "modeldepot rm sentence-transformers/all-MiniLM-L6-v2",
         "modeldepot rm acme/chat acme/embeddings --yes",
-        "modeldepot ls -q --status error | xargs modeldepot rm",
+        "modeldepot ls -q --status error | xargs -r modeldepot rm",
     )
 )
 @with_depot
@@ -206,24 +208,31 @@ def _delete(depot: Depot, model: Json) -> Json:
 
 @click.command(
     epilog=epilog(
-        "modeldepot wait sentence-transformers/all-MiniLM-L6-v2",
-        "modeldepot pull acme/chat acme/embeddings --detach | xargs modeldepot wait",
+        "modeldepot wait sentence-transformers/all-MiniLM-L6-v2 --timeout 600",
+        "modeldepot pull acme/chat acme/embeddings --detach | xargs -r modeldepot wait",
     )
 )
 @with_depot
 @click.argument("what", metavar="OPERATION|NAME|ID...", nargs=-1, required=True, shell_complete=complete_model)
-def wait(depot: Depot, what: Sequence[str], *, as_json: bool) -> None:
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long to wait, for all together. Default: as long as it takes.",
+)
+def wait(depot: Depot, what: Sequence[str], timeout: float | None, *, as_json: bool) -> None:
     """Wait until operations have ended, or models are ready; fail if one failed.
 
     With --json it prints each operation or model.
     """
     attempts, ended = Attempts(what), []
-    for text in what:
-        with attempts.of(text):
-            one = _wait(depot, text, as_json=as_json and not attempts.several)
-            ended.append(one)
-            if not as_json and "path" in one:
-                give(one["path"])
+    with within(timeout):
+        for text in what:
+            with attempts.of(text):
+                one = _wait(depot, text, as_json=as_json and not attempts.several)
+                ended.append(one)
+                if not as_json and "path" in one:
+                    give(one["path"])
     if as_json:
         attempts.print_json("ended", ended)
     attempts.finish()
@@ -258,12 +267,13 @@ def _users(depot: Depot, model: Json) -> list[Json]:
     return depot.deployments(model=model["id"])
 
 
-def _status(model: Json) -> str:
-    """Return the state, with its progress or reason."""
+def _status(model: Json, *, is_newest: bool) -> str:
+    """Return the state, with its progress or reason, or that there is an update of the newest one."""
     if model.get("deleting"):
         return DELETING
     far = percent(model)
-    return f"{_state(model)} {model['reason'] or ''}{'' if far is None else f'{far}%'}".rstrip()
+    more = "update" if is_newest and _moved(model) else model["reason"] or ("" if far is None else f"{far}%")
+    return f"{_state(model)} {more}".rstrip()
 
 
 def _state(model: Json) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 
 from app.local import default_data
 from app.terminal import did_you_mean
@@ -48,6 +49,11 @@ def data_option(function: _Function) -> _Function:
         metavar="FOLDER",
         help="Where everything is kept.  [DEPOT_DATA; default: ~/.local/share/modeldepot]",
     )(function)
+
+
+def names_data(context: click.Context) -> bool:
+    """Return whether the user names a data folder, and so this machine's depot."""
+    return context.get_parameter_source("data") in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}
 
 
 def json_option(function: _Function) -> _Function:

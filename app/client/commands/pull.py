@@ -15,12 +15,13 @@ from app.client.commands.hub import show_plan, together, wanted
 from app.client.commands.options import epilog
 from app.client.depot import Depot, Json
 from app.client.exits import CannotDo, Failed, InTheWay
-from app.client.names import selection
+from app.client.names import label, selection
+from app.client.progress import describe
 from app.client.tokens import Token, find_token, is_overheard, login
 from app.domain.errors import Reason
 from app.domain.keys import split_token
 from app.domain.states import ModelStatus
-from app.terminal import can_ask, give, say
+from app.terminal import can_ask, give, say, size
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -98,24 +99,39 @@ def pull(
             with attempts.of(name):
                 bodies[name] = chosen(depot, body)
     if dry_run:
-        _plan(depot, bodies, attempts, as_json=as_json)
+        _plan(depot, bodies, attempts, token, as_json=as_json)
     else:
         _pull(depot, bodies, attempts, token, update=update, detach=detach, as_json=as_json)
     attempts.finish()
 
 
-def _plan(depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, *, as_json: bool) -> None:
-    plans = []
+def _plan(depot: Depot, bodies: Mapping[str, Json], attempts: Attempts, token: Token | None, *, as_json: bool) -> None:
+    """Show what would be fetched, and end as a pull would."""
+    plans = {}
     for name, body in bodies.items():
-        with attempts.of(name):
-            plans.append(depot.plan(body))
+        with attempts.of(name), _token_missed(token):
+            plans[name] = depot.plan(body)
     if as_json:
-        attempts.print_json("plans", plans)
+        attempts.print_json("plans", list(plans.values()))
+    else:
+        for number, plan in enumerate(plans.values()):
+            if number:
+                say("")
+            show_plan(plan)
+    for name, plan in plans.items():
+        with attempts.of(name), _token_missed(token):
+            _check(plan)
+
+
+def _check(plan: Json) -> None:
+    """Raise the `Failed` with which a pull would end, as far as the plan tells."""
+    model, gated, space = plan["model"], plan["gated"], plan["space"]
+    if model and model["status"] == ModelStatus.READY and not model["deleting"]:
         return
-    for number, plan in enumerate(plans):
-        if number:
-            say("")
-        show_plan(plan)
+    if gated and not gated["granted"]:
+        raise Failed(Reason.FORBIDDEN, gated["missing"])
+    if space and not space["fits"]:
+        raise Failed(Reason.FAULT, f"it does not fit: {size(space['lacking'])} must be freed first")
 
 
 def _pull(
@@ -133,13 +149,15 @@ def _pull(
     for name, body in bodies.items():
         with attempts.of(name), _token_missed(token):
             begun[name] = _begin(depot, body, update=update)
-    to_come = [_label(model) for model, _ in begun.values()]
+    to_come = [label(model) for model, _ in begun.values()]
     for name, one in begun.items():
         del to_come[0]
         with attempts.of(name), _token_missed(token):
             alone = as_json and not attempts.several
             model = one[0] if detach else _fetch(depot, bodies[name], one, to_come, as_json=alone)
             models.append(model)
+            if detach and model.get("paused"):
+                say(f"{name}: {describe(model)}", err=True)
             if not as_json:
                 give(model["id" if detach else "path"])
     if as_json:
@@ -178,17 +196,12 @@ def _fetch(depot: Depot, body: Json, begun: tuple[Json, str | None], to_come: Se
     """
     while True:
         model, operation_id = begun
-        name = " ".join((_label(model), *to_come))
+        name = " ".join((label(model), *to_come))
         left = followed(depot, model["id"], operation_id, name=name, as_json=as_json)
         if left is not None:
             return left
         say(f"model {model['id']} was deleted: it is asked for anew", err=True)
         begun = _begin(depot, body)
-
-
-def _label(model: Json) -> str:
-    """Return what names this model only."""
-    return str(model["id"] if selection(model) else model["name"])
 
 
 def _begin(depot: Depot, body: Json, *, update: bool = False) -> tuple[Json, str | None]:
@@ -212,8 +225,9 @@ def _update(depot: Depot, model: Json, token: str | None) -> tuple[Json, str | N
     try:
         operation = depot.refresh_model(model["id"], token)
     except InTheWay as error:
+        model = _named_by(depot, error)
         say(error.message, err=True)
-        return _named_by(depot, error), None
+        return model, None
     new = depot.model(operation["reference"]["id"])
     say(
         f"{new['follows']} has moved: its commit {new['revision'][:12]} is model {new['id']}.",
@@ -236,8 +250,6 @@ def _say_how_it_is(model: Json) -> None:
     ready = model["status"] == ModelStatus.READY
     how = "being deleted" if model.get("deleting") else "here already" if ready else "under way already"
     say(f"{model['name']} is {how}, as model {model['id']}", err=True)
-    if model.get("paused"):
-        say(f"It is paused. To go on with it: modeldepot resume {model['id']}", err=True)
 
 
 def _say_whether_it_moved(depot: Depot, model: Json) -> None:

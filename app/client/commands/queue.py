@@ -5,11 +5,12 @@ from typing import TypeVar
 
 import click
 
-from app.client.commands.common import Attempts, complete_model, with_depot
+from app.client.commands.common import Attempts, as_typed, complete_model, with_depot
 from app.client.commands.options import epilog
 from app.client.depot import Depot, Json
 from app.client.names import arriving, find_model
 from app.client.progress import describe
+from app.domain.states import ModelStatus
 from app.terminal import print_json, say
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
@@ -70,11 +71,18 @@ def _update(depot: Depot, models: Sequence[str], body: Json, *, as_json: bool) -
     attempts, changed = Attempts(models), []
     for text in models:
         with attempts.of(text):
-            model = depot.update_model(find_model(depot, text, arriving)["id"], body)
+            found = find_model(depot, text, arriving)
+            with as_typed(text, found):
+                model = depot.update_model(found["id"], body)
             changed.append(model)
             if not as_json:
-                priority = f", priority {model['priority']}" if model["priority"] else ""
-                say(f"{model['name']}: {describe(model)}{priority}", err=True)
+                say(f"{model['name']}: {_told(model)}", err=True)
     if as_json:
         print_json({"models": changed})
     attempts.finish()
+
+
+def _told(model: Json) -> str:
+    if model["status"] == ModelStatus.READY and not model.get("deleting"):
+        return "ready; there is nothing to fetch"
+    return describe(model) + (f", priority {model['priority']}" if model["priority"] else "")
