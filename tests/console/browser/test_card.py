@@ -47,10 +47,8 @@ _ON_THE_RIGHT = """one => {
 def test_a_card_s_tables_scroll_by_themselves_and_arabic_is_on_the_right(
     served: Served, views: Views, pictures: Path
 ) -> None:
-    repo = served.hub.add(_NAME, {"config.json": b"{}", "README.md": (_CARD + "A line.\n\n" * 9000).encode()})
-    operation = served.depot.create(_NAME)
-    assert served.depot.wait(operation["id"])["state"] == "success"
-    view = views.open(f"/console/models/{operation['reference']['id']}", size=(390, 800))
+    served.hub.add(_NAME, {"config.json": b"{}", "README.md": _CARD.encode()})
+    view = views.open(f"/console/models/{_ready(served, _NAME)}", size=(390, 800))
     card = view.page.locator(".card-text")
     expect(card.get_by_text("Note", exact=True)).to_be_visible()
     boxes = card.get_by_role("group", name="Table")
@@ -63,7 +61,20 @@ def test_a_card_s_tables_scroll_by_themselves_and_arabic_is_on_the_right(
         shown = card.locator(mark, has_text=text)
         assert shown.evaluate(_ON_THE_RIGHT), text
     view.tab_to(boxes.first)
-    whole = card.get_by_role("link", name="all of it on the Hub")
-    (commit,) = repo.commits
-    expect(whole).to_have_attribute("href", f"{served.hub.endpoint}/{_NAME}/blob/{commit}/README.md")
     assert view.looks(pictures, "model-card") == []
+
+
+def test_a_card_that_is_too_long_leads_to_the_whole_on_the_hub(served: Served, views: Views) -> None:
+    name = f"{_NAME}-long"
+    repo = served.hub.add(name, {"config.json": b"{}", "README.md": b"A line.\n\n" * 9000})
+    page = views.open(f"/console/models/{_ready(served, name)}").page
+    (commit,) = repo.commits
+    whole = page.locator(".card-text").get_by_role("link", name="all of it on the Hub")
+    expect(whole).to_have_attribute("href", f"{served.hub.endpoint}/{name}/blob/{commit}/README.md")
+
+
+def _ready(served: Served, name: str) -> str:
+    operation = served.depot.create(name)
+    assert served.depot.wait(operation["id"])["state"] == "success"
+    model_id: str = operation["reference"]["id"]
+    return model_id
