@@ -102,8 +102,8 @@ def test_of_several_quantizations_the_best_default_is_chosen_and_another_may_be(
     assert "in 5 files" in whole
     assert "in 3 files" in add.look(f"{_GGUF}:q8_0")
     assert "There is no Q6_K" in add.look(f"{_GGUF}:Q6_K")
-    assert f"modeldepot pull {_GGUF}:Q4_K_M<" in plan
-    assert f"modeldepot pull {_GGUF}:Q8_0@main<" not in add.look(f"{_GGUF}:q8_0@main")
+    assert f'"modeldepot pull {_GGUF}:Q4_K_M"' in plan
+    assert f'"modeldepot pull {_GGUF}:Q8_0"' in add.look(f"{_GGUF}:q8_0@main")
     # One that was chosen of another repository means nothing, and patterns of the user's own are left alone.
     assert 'data-plan="acme/tiny"' in add.look("acme/tiny", variant=json.dumps([_GGUF, ["tiny-Q8_0.gguf"]]))
     assert "in 1 file<" in add.look(_GGUF, include="*Q2_K*").replace("in 1 file;", "in 1 file<")

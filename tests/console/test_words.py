@@ -3,8 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+from fastapi import Request
 from markupsafe import Markup
 
+from app.console.lists import Listing
 from app.console.pages import Pages
 from app.console.words import unbroken, visible, whole
 
@@ -39,7 +41,8 @@ def test_what_is_harmless_is_left_alone() -> None:
 
 def test_a_file_that_is_named_backwards_is_shown_as_it_is_stored() -> None:
     files = [SimpleNamespace(path=_BACKWARDS, size=1, sha256="a" * 64)]
-    page = Pages().template("files.html").render(files=files, more_files=False, id="x")
+    request = Request({"type": "http", "path": "/", "query_string": b"", "headers": []})
+    page = Pages().template("files.html").render(files=files, list=Listing(request, sorts=("path", "size")))
     assert "\u202e" not in page
     assert page.count(r"model\u202egpj.exe") == 2
 
