@@ -93,7 +93,8 @@ def settings_in(data: Path) -> Settings:
     folder = DataFolder(data.expanduser().absolute())
     if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL_FILE"):
         return settings_of({})
-    other = None if names_data(click.get_current_context()) else elsewhere(folder.path)
+    context = click.get_current_context(silent=True)  # completion has none
+    other = None if context is None or names_data(context) else elsewhere(folder.path)
     if not folder.key.exists():
         where = f". This command acts on this machine's depot, not on {other}: run it where that runs" if other else ""
         raise WrongSetting(
