@@ -21,7 +21,7 @@ from app.services.rows import ModelRecord
 from app.settings import Settings, SettingsError, load, split_keys
 from app.storage import open_store
 from app.storage.base import Store
-from app.terminal import amount, did_you_mean, print_json, say, shown
+from app.terminal import amount, did_you_mean, many, print_json, say, shown
 from app.wakeup import Wakeup, connect
 
 _NOT_THERE = 5
@@ -50,7 +50,7 @@ class Verdict:
         for problem in self.problems:
             yield f"WRONG    {model} {problem}"
         if self.status == "ok":
-            yield f"ok       {model} {self.files} files, {amount(self.size, ' bytes')}"
+            yield f"ok       {model} {many(self.files, 'file')}, {amount(self.size, ' bytes')}"
         if self.operation:
             yield f"repair   {model} a worker fetches what is wrong. To wait for it: modeldepot wait {self.operation}"
         if self.refusal:
