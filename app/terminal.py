@@ -73,6 +73,11 @@ def size(number: int | None) -> str:
     return f"{value:.{digits}f}{unit}B"
 
 
+def many(number: int, thing: str) -> str:
+    """Format a count, such as `1 file` and `2 files`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def amount(number: int, unit: str = "") -> str:
     """Format bytes: on a terminal as `size` does, elsewhere exactly, with `unit` behind it."""
     return size(number) if sys.stdout.isatty() else f"{number}{unit}"

@@ -50,7 +50,7 @@ async def refresh(depot: Depot, act: Act, model_id: UUID, token: str | None) -> 
     model = found.model
     act.resource_name = model.name
     if model.status != ModelStatus.READY:
-        raise Conflict(f"Model {model_id} is {model.status}: update it once it is ready.")
+        raise Conflict(f"Model {model_id} has the status {model.status}: update it once it is ready.")
     if found.branch == model.commit:
         raise Conflict(
             f"Model {model_id} was fetched at a commit, which never moves: fetch {model.name!r} by a branch."

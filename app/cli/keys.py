@@ -1,7 +1,8 @@
 """`modeldepot key …`, `secrets rotate` and `audit`: API keys, and what was done with them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,23 @@ import click
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import CannotGoOn, address_in, settings_in
 from app.client.commands.options import Group, data_option, epilog, json_option, limit_option, wide_option
+from app.client.exits import Wrong
 from app.db.session import Reader, Writer
 from app.domain.errors import BadRequest
 from app.domain.keys import LONGEST_NAME, NameLimit, Role, hub_token, is_name, limit_to
+from app.local import default_data
 from app.sealing import Sealer
 from app.services import audit as records
 from app.services import keys
-from app.services.access_rows import AuditRecord
+from app.services.access_rows import AuditRecord, KeyRecord
 from app.services.rows import Record
 from app.settings import Settings, split_keys
-from app.terminal import print_json, say, table, when
+from app.terminal import CommandError, print_json, say, table, when
 
+_ROLES: Mapping[Role, str] = {
+    Role.OPERATOR: "an operator's key: it may do everything (--role reader: only look)",
+    Role.READER: "a reader's key: it may only look",
+}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -60,6 +67,7 @@ def key() -> None:
     "create",
     epilog=epilog(
         "modeldepot key create --name ci --role reader --expires 90d",
+        "modeldepot key create --name ci --role reader --json",
         "modeldepot key create --name vllm --role reader --models 'meta-llama/*' --models acme/chat",
     ),
 )
@@ -85,8 +93,16 @@ def key() -> None:
 @click.option(
     "--auto-deployment", is_flag=True, help="Pulling a model with it declares a deployment of the key's name."
 )
+@json_option
 def create_key(
-    data: Path, name: str, role: str, expires: float | None, patterns: Sequence[str], *, auto_deployment: bool
+    data: Path,
+    name: str,
+    role: str,
+    expires: float | None,
+    patterns: Sequence[str],
+    *,
+    auto_deployment: bool,
+    as_json: bool,
 ) -> None:
     """Make a key. Its secret is shown this once."""
     if auto_deployment and not name:
@@ -109,12 +125,22 @@ def create_key(
         return made
 
     key_id, secret = in_a_transaction(settings, work)
-    say(f"key     {key_id}", f"secret  {secret}", f"token   {hub_token(key_id, secret)}")
+    token = hub_token(key_id, secret)
+    if as_json:
+        print_json({"id": key_id, "secret": secret, "token": token})
+    else:
+        say(f"key     {key_id}", f"secret  {secret}", f"token   {token}")
+    models = f", limited to {', '.join(limit.patterns or ())}" if patterns else ""
+    until = f"expires in {expires / _UNITS['d']:g} days" if expires else "never expires (--expires TIME)"
+    say("", f"This is {_ROLES[Role(role)]}{models}. It {until}.", err=True)
+    _say_how_to_use(key_id, address_in(settings, data))
+
+
+def _say_how_to_use(key_id: str, address: str) -> None:
     say(
-        "",
         "The secret is not shown again.",
-        f"  login  modeldepot login {address_in(settings, data)}, which asks for the token or for {key_id}:SECRET",
-        f"  SDKs   Client({key_id!r}, SECRET, url='{address_in(settings, data)}/v2')",
+        f"  login  modeldepot login {address}, which asks for the token or for {key_id}:SECRET",
+        f"  SDKs   Client({key_id!r}, SECRET, url='{address}/v2')",
         f"  curl   -H 'Authorization: Bearer {key_id}:SECRET'",
         "  token  is both in the form of the Hub's tokens, on which some of its clients insist",
         err=True,
@@ -140,18 +166,38 @@ def list_keys(data: Path, *, as_json: bool, wide: bool) -> None:
     table([titles, *lines], wide=wide, spare=("CREATED", "LAST USED"))
 
 
-@key.command("revoke", epilog=epilog("modeldepot key revoke EXO0123456789abcdef01234567"))
-@data_option
-@click.argument("key_id", metavar="ID")
-def revoke_key(data: Path, key_id: str) -> None:
-    """Shut a key out, within five seconds, on every machine."""
+def _complete_key(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    with suppress(CommandError):
+        rows = in_a_transaction(settings_in(ctx.params.get("data") or default_data()), keys.list_all)
+        words = {word for row in rows if row.revoked_at is None for word in (row.id, row.name)}
+        return sorted(word for word in words if word and word.startswith(incomplete) and word.isprintable())
+    return []
 
-    async def work(connection: Writer) -> None:
+
+@key.command("revoke", epilog=epilog("modeldepot key revoke EXO0123456789abcdef01234567", "modeldepot key revoke ci"))
+@data_option
+@click.argument("text", metavar="ID|NAME", shell_complete=_complete_key)
+def revoke_key(data: Path, text: str) -> None:
+    """Shut a key out, within five seconds, on every machine.
+
+    It is named by its id, or by its name if no other key in use has that.
+    """
+
+    async def work(connection: Writer) -> str:
+        key_id = _meant(text, await keys.list_all(connection))
         name = await keys.revoke(connection, key_id)
         await records.accept_for_key(connection, records.by_shell("revoke-key"), key_id, name)
+        return key_id
 
-    in_a_transaction(settings_in(data), work)
-    say(f"{key_id} is revoked")
+    say(f"{in_a_transaction(settings_in(data), work)} is revoked")
+
+
+def _meant(text: str, rows: Sequence[KeyRecord]) -> str:
+    """Return the id that `text` is, or that of the only key with this name which is not revoked. Raises `Wrong`."""
+    named = [row.id for row in rows if row.name == text and row.revoked_at is None]
+    if len(named) > 1 and text not in {row.id for row in rows}:
+        raise Wrong(f"{len(named)} keys are called {text!r}: name the one you mean by its id", *named)
+    return text if text in {row.id for row in rows} or not named else named[0]
 
 
 @click.group(cls=Group, epilog=epilog("modeldepot secrets rotate"))

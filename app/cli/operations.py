@@ -10,7 +10,15 @@ import click
 from app.api import schemas
 from app.cli.database import in_a_transaction, time
 from app.cli.settings import settings_in
-from app.client.commands.options import data_option, epilog, limit_option, patterns_argument, quiet_option, wide_option
+from app.client.commands.options import (
+    data_option,
+    either,
+    epilog,
+    limit_option,
+    patterns_argument,
+    quiet_option,
+    wide_option,
+)
 from app.client.names import limit_of
 from app.db.session import Reader
 from app.domain.states import OperationState
@@ -41,7 +49,13 @@ _SPARE = ("ID", "RETRIES", "SINCE", "HELD BY")
 )
 @click.option("--all", "every", is_flag=True, help="Those in any state.")
 @limit_option(1000)
-@click.option("--json", "as_json", is_flag=True, help="Print the API's objects, with more in them.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the API's objects, with more in them.",
+    callback=either("quiet"),
+)
 @quiet_option
 @wide_option
 def operations(

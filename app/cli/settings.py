@@ -17,7 +17,11 @@ from app.terminal import CommandError, say
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
-_METAVARS = MappingProxyType({str(int): "NUMBER", str(float): "SECONDS", str(Path): "FOLDER"})
+_METAVARS = MappingProxyType(
+    {str(int): "NUMBER", str(float): "SECONDS", str(Path): "FOLDER", str(bool): "on|off", "stall_rate": "BYTES"}
+)
+"""What options are shown to take, by the name or the type of the setting; any other takes text."""
+_ON_OR_OFF = ": on or off"
 
 
 class CannotGoOn(CommandError):
@@ -45,12 +49,12 @@ def flags(*names: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Ca
         for name in reversed(names):
             field = Settings.model_fields[name]
             default = defaults.get(name) or (None if field.is_required() else field.default)
-            known = variable_of(name) + (f"; default: {default}" if default else "")
-            metavar = _METAVARS.get(str(field.annotation), "TEXT")
+            known = variable_of(name) + (f"; default: {'on' if default is True else default}" if default else "")
+            metavar = _METAVARS.get(name) or _METAVARS.get(str(field.annotation), "TEXT")
             kind: dict[str, Any] = (
                 {"is_flag": True, "flag_value": "true"} if field.default is False else {"metavar": metavar}
             )
-            text = f"{field.description}  [{known}]"
+            text = f"{(field.description or '').replace(_ON_OR_OFF, '')}  [{known}]"
             function = click.option(flag_of(name), type=str, default=None, help=text, **kind)(function)
         return function
 
@@ -93,7 +97,8 @@ def settings_in(data: Path) -> Settings:
     folder = DataFolder(data.expanduser().absolute())
     if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL_FILE"):
         return settings_of({})
-    other = None if names_data(click.get_current_context()) else elsewhere(folder.path)
+    context = click.get_current_context(silent=True)  # completion has none
+    other = None if context is None or names_data(context) else elsewhere(folder.path)
     if not folder.key.exists():
         where = f". This command acts on this machine's depot, not on {other}: run it where that runs" if other else ""
         raise WrongSetting(

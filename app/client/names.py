@@ -79,11 +79,12 @@ def read(depot: Depot, text: str) -> Pasted:
 
 
 def named(depot: Depot, name: str, **only: object) -> list[Json]:
-    """Return the models with that name; without an owner, of any."""
-    if "/" in name:
-        return depot.models(name=name, **only)
+    """Return the models with that name; without an owner, of any. Case counts only if one has exactly that name."""
+    if "/" in name and (found := depot.models(name=name, **only)):
+        return found
     models = depot.models(limit=MOST_NAMES, **only)
-    return [model for model in models if model["name"].partition("/")[2].lower() == name.lower()]
+    whole = "/" in name
+    return [one for one in models if (one["name"] if whole else one["name"].partition("/")[2]).lower() == name.lower()]
 
 
 def limit_of(patterns: Sequence[str]) -> NameLimit:
@@ -103,7 +104,10 @@ def find_deployment(depot: Depot, text: str) -> Json:
         return depot.deployment(text)
     found = depot.deployments(name=text)
     if not found:
-        known = {deployment["name"] for deployment in depot.deployments(limit=MOST_NAMES)}
+        every = depot.deployments(limit=MOST_NAMES)
+        found = [one for one in every if one["name"].lower() == text.lower()]
+    if not found:
+        known = {deployment["name"] for deployment in every}
         raise NotThere(f"there is no deployment {text!r}{_hint(text, known)} `modeldepot deployments` lists them")
     if len(found) > 1:
         which = (f"  {deployment['id']}  of {deployment['model']['name']}" for deployment in found)

@@ -19,7 +19,7 @@ _SAYS = {
     ModelStatus.CREATING: "waiting for a worker",
     ModelStatus.DOWNLOADING: "downloading",
     ModelStatus.READY: "ready",
-    ModelStatus.ERROR: "in error",
+    ModelStatus.ERROR: "error",
 }
 
 

@@ -1,9 +1,9 @@
 """Reads what people paste for a model's name: addresses of the Hub's pages, names with a quantization, command lines.
 
-owner/name[@REVISION]                           a repository
+owner/name[.git][@REVISION]                     a repository
 owner/name:Q4_K_M[@REVISION]                    the GGUF model of that quantization, or file; also after hf.co/
 name                                            a kept model with this name, of any owner
-https://huggingface.co/owner/name[.git]         a repository; also hf.co, git@hf.co: and without https://
+https://huggingface.co/owner/name[.git]         a repository; also hf.co, hf://, git@hf.co:, without https://
 …/owner/name/tree/REVISION[/FOLDER]             a revision of it, or a folder of that
 …/owner/name/blob/REVISION/PATH                 one file of it, or the model whose shard that is; also resolve/
 …/owner/name[/tree/REVISION]?show_file_info=PATH    likewise
@@ -29,7 +29,7 @@ from app.domain.repositories import CARD, check_name, check_revision, without_ca
 _HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"})
 _ADDRESS = re.compile(r"(?:https?://)?(?P<host>[^/]+)(?P<path>/.*)", re.IGNORECASE)
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
-_SSH = re.compile(r"git@(hf\.co|huggingface\.co):")
+_OTHER_SCHEME = re.compile(r"git@(?:hf\.co|huggingface\.co):|hf://", re.IGNORECASE)
 _REVISION = re.compile(r"(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+)(?:/(?P<path>.*))?")
 _PATH = re.compile(
     r"(?P<name>[^/]+/[^/:@]+)(?::(?P<tag>[^@]*))?(?:@(?P<revision>.*)|/(?P<place>[^/]*)(?:/(?P<rest>.*))?)?"
@@ -118,8 +118,9 @@ def choose(variants: Sequence[Mapping[str, Any]], tag: str) -> Mapping[str, Any]
     if len(found) == 1:
         return by_path[found[0]]
     if not found:
-        known = ", ".join(dict.fromkeys(one["quantization"] or one["name"] for one in variants)) or "no GGUF model"
-        raise BadRequest(f"There is no {tag} in the repository, but {known}.", field="name")
+        known = ", ".join(dict.fromkeys(one["quantization"] or one["name"] for one in variants))
+        there = f"There is no {tag} in the repository, but {known}." if known else "The repository has no GGUF model."
+        raise BadRequest(there, field="name")
     names = ", ".join(by_path[path]["name"] for path in found)
     raise BadRequest(
         f"{len(found)} models of the repository are {tag}: name one of {names} in its place.", field="name"
@@ -145,14 +146,16 @@ def in_fields(text: str, hub: str) -> str:
 
 
 def _of_name(text: str, hub: str) -> Pasted:
-    text = _SSH.sub(r"https://\1/", _on_the_hub(text, hub), count=1)
+    text = _on_the_hub(text, hub).rstrip("/")
+    if other := _OTHER_SCHEME.match(text):
+        text = f"https://hf.co/{text[other.end() :]}"
     found = _ADDRESS.fullmatch(text)
     if "://" in text or (found and found["host"].lower() in _HOSTS):
         return _of_address(text)
     rest, at, revision = text.partition("@")
     name, colon, tag = rest.partition(":")
     if "/" in name and not re.search(r"\s", text):
-        check_name(name)
+        check_name(name := name.removesuffix(".git"))
     elif not _BARE.fullmatch(name):
         raise _unclear(text)
     return _told(name, tag if colon else None, revision if at else None, text)
@@ -162,6 +165,9 @@ def _told(name: str, tag: str | None, revision: str | None, text: str) -> Pasted
     if tag is not None and not _TAG.fullmatch(tag):
         raise _unclear(text)
     if revision is not None:
+        before, colon, late = revision.partition(":")
+        if colon and tag is None and _TAG.fullmatch(late):
+            raise BadRequest(f"The quantization goes before the @: give '{name}:{late}@{before}'.", field="name")
         check_revision(revision)
     return Pasted(name, revision, tag=tag)
 

@@ -92,8 +92,8 @@ def _chosen(call: Call, entries: Entries) -> gguf.Variant:
     variants = {one.path: one for one in _variants(entries)}
     chosen = gguf.tagged(variants, call.tag)
     if not chosen:
-        known = ", ".join(list(variants)[:10]) or "no GGUF model"
-        raise HubError(f"{call.name} has no {call.tag}: the depot keeps {known} of it.")
+        known = ", ".join(list(variants)[:10]) or "none"
+        raise HubError(f"{call.name} has no {call.tag}: the GGUF models that the depot keeps of it are {known}.")
     return variants[chosen[0]]
 
 

@@ -86,7 +86,7 @@ async def create(
         message = f"There is no model {model_id} to deploy: the list of models shows those there are."
         raise NotFound(message, field="model")
     if (status := "being deleted" if model.deleting else model.status) != ModelStatus.READY:
-        raise NotReady(f"Model {model_id} is {status}: only a ready model can be deployed.", field="model")
+        raise NotReady(f"Model {model_id} has the status {status}: only a ready model can be deployed.", field="model")
     deployment_id = uuid4()
     insert = INSERT[connection.dialect.name](DeploymentRow).on_conflict_do_nothing(index_elements=[DeploymentRow.name])
     statement = insert.values(

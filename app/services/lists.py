@@ -104,7 +104,7 @@ async def files(
     rows = (await connection.execute(_FILES if after is None else _MORE_FILES, given)).all()
     now = await model_service.get(connection, model.id)
     if now.status != ModelStatus.READY:
-        raise Conflict(f"Model {now.id} is {now.status}: its files can be listed once it is ready.")
+        raise Conflict(f"Model {now.id} has the status {now.status}: its files can be listed once it is ready.")
     if now.updated_at != model.updated_at:
         raise Conflict(f"Model {now.id} changed while its files were listed: ask again.")
     return cast("Sequence[FileRecord]", rows)

@@ -164,3 +164,44 @@ def test_each_reason_has_the_exit_code_that_is_documented() -> None:
         assert f"{code} {reason}" in CODES
     assert Failed(Reason.INTERRUPTED, "", state=OperationState.TIMEOUT).exit_code == 21
     assert Failed(None, None).exit_code == Failed("of-a-later-depot", "").exit_code == codes[Reason.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("help exi", ["exit-codes"]),
+        ("help depl", ["deployments"]),
+        ("help deployments ad", ["add"]),
+        ("contexts use lo", ["local"]),
+        ("contexts remove lo", []),
+    ],
+)
+def test_what_is_known_is_completed(words: str, found: list[str], tmp_path: Path) -> None:
+    asks = {
+        "COMP_WORDS": f"modeldepot {words}",
+        "COMP_CWORD": str(len(words.split())),
+        "XDG_CONFIG_HOME": str(tmp_path),
+    }
+    told = CliRunner(env=asks | {"_MODELDEPOT_COMPLETE": "bash_complete"}).invoke(main, prog_name="modeldepot").stdout
+    assert [line.partition(",")[2] for line in told.split()] == found
+
+
+@pytest.mark.parametrize("words", ["ls", "operations", "deployments list"])
+def test_ids_alone_and_json_are_not_both_given(words: str) -> None:
+    for flags in (("-q", "--json"), ("--json", "-q")):
+        refused = CliRunner().invoke(main, [*words.split(), *flags])
+        assert (refused.exit_code, "either --quiet or --json" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("address", ["notaurl", "javascript:alert(1)", "https://", "http://[::1", "ftp://example.org"])
+def test_a_deployments_address_is_one_of_the_web(address: str) -> None:
+    refused = CliRunner().invoke(main, ["deployments", "add", "chat", "acme/chat", "--deployment-url", address])
+    assert (refused.exit_code, "it must look like https://" in refused.stderr) == (2, True)
+
+
+def test_the_help_of_settings_says_what_each_takes() -> None:
+    told = " ".join(CliRunner().invoke(main, ["up", "--help"]).stdout.split())
+    assert "--stall-rate BYTES " in told
+    assert "--hub-search on|off " in told
+    assert "DEPOT_HUB_SEARCH; default: on]" in told
+    assert "--anonymous-pull Whether clients of the Hub's protocol may read models without a key. It opens" in told

@@ -45,7 +45,7 @@ def settings(database_url: str, tmp_path: Path) -> dict[str, str]:
 def modeldepot(settings: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
     """How it ends in this process, which takes a tenth of the time."""
     others = dict.fromkeys(name for name in os.environ if name.startswith("DEPOT_"))
-    result = CliRunner(env=others | dict(settings)).invoke(main, words)
+    result = CliRunner(env=others | dict(settings)).invoke(main, words, prog_name="modeldepot")
     return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
 
@@ -75,6 +75,28 @@ def test_a_key_is_made_shown_once_listed_and_revoked(settings: dict[str, str]) -
     again = executed(settings, "key", "revoke", key_id)
     assert (again.returncode, again.stderr.count("\n")) == (5, 1)
     assert key_id in again.stderr
+
+
+def test_what_a_new_key_may_do_and_how_long_is_told(settings: dict[str, str]) -> None:
+    told = modeldepot(settings, "key", "create").stderr
+    assert "an operator's key: it may do everything" in told
+    assert "It never expires" in told
+    told = modeldepot(settings, "key", "create", "--role", "reader", "--expires", "12h", "--models", "acme/*").stderr
+    assert "This is a reader's key: it may only look, limited to acme/*. It expires in 0.5 days.\n" in told
+    made = json.loads(modeldepot(settings, "key", "create", "--json").stdout)
+    assert split_token(made["token"]) == (made["id"], made["secret"])
+
+
+def test_a_key_is_revoked_by_its_name_if_that_is_clear(settings: dict[str, str]) -> None:
+    ids = [made(settings, "--name", "twice")[0] for _ in range(2)]
+    unclear = modeldepot(settings, "key", "revoke", "twice")
+    assert unclear.returncode == 2
+    assert all(key_id in unclear.stderr for key_id in ids)
+    asks = {"COMP_WORDS": "modeldepot key revoke tw", "COMP_CWORD": "3", "_MODELDEPOT_COMPLETE": "bash_complete"}
+    assert modeldepot(settings | asks).stdout.split() == ["plain,twice"]
+    assert modeldepot(settings, "key", "revoke", ids[0]).returncode == 0
+    assert modeldepot(settings, "key", "revoke", "twice").stdout == f"{ids[1]} is revoked\n"
+    assert modeldepot(settings, "key", "revoke", "twice").returncode == 5
 
 
 def test_the_keys_are_told_as_json(settings: dict[str, str]) -> None:

@@ -124,7 +124,7 @@ def test_several_deployments_are_removed_each_by_itself(filled: Shell) -> None:
     removed = filled.quick("deployments", "delete", "one", "never-was", "two")
     assert removed.exit_code == 5
     assert removed.stderr.startswith("Error: never-was: there is no deployment 'never-was'")
-    assert [line.split()[0] for line in removed.stderr.splitlines() if "is removed" in line] == ["one", "two"]
+    assert [line.split()[0] for line in removed.stderr.splitlines() if "is deleted" in line] == ["one", "two"]
     left = filled.printed("deployments", "ls", "-q", "three").split()
     operations = json.loads(filled.printed("deployments", "rm", *left, "four", "--json"))["operations"]
     assert [one["state"] for one in operations] == ["success", "success"]

@@ -290,7 +290,14 @@ def test_a_pasted_page_is_the_whole_repository(shell: Shell) -> None:
     name = shell.repository()
     path = shell.printed("pull", f"https://huggingface.co/{name}?library=vllm").strip()
     assert len(list(Path(path).iterdir())) == 2
-    for known in (name, f"https://huggingface.co/{name}", f"hf.co/{name}/tree/main", name.partition("/")[2].upper()):
+    for known in (
+        name,
+        f"https://huggingface.co/{name}",
+        f"hf.co/{name}/tree/main",
+        name.partition("/")[2].upper(),
+        name.upper(),
+        f"hf://{name}/",
+    ):
         assert json.loads(shell.printed("show", known, "--json"))["path"] == path
     assert shell.printed("pull", name.partition("/")[2]).strip() == path
     assert f"{name} is gone" in shell.quick("rm", f"hf.co/{name}").stderr

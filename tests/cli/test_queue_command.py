@@ -45,6 +45,6 @@ def test_what_can_not_be_paused_says_why_and_a_wrong_name_does_not_keep_the_othe
     missing = shell.quick("pull", "acme/not-there-to-deploy")
     not_ready = shell.quick("deployments", "add", "x", "acme/not-there-to-deploy")
     assert (missing.exit_code, not_ready.exit_code) == (10, 6)
-    assert "Error: acme/not-there-to-deploy is " in not_ready.stderr
+    assert "Error: acme/not-there-to-deploy has the status error: " in not_ready.stderr
     assert shell.run("prioritise", name, "acme/nowhere").returncode == 5
     assert shell.depot.model(shell.id_of(name))["priority"] == 1

@@ -122,6 +122,38 @@ def test_a_former_name_is_accepted_with_a_warning_that_names_the_new_one(
     assert load().poll_interval == 7, "the new name goes before the old one"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("DEPOT_RESERVE", "10GB", "it must be a whole number of bytes, such as 10000000000"),
+        ("DEPOT_SLOTS", "many", "it must be a whole number"),
+        ("DEPOT_LEASE", "long", "it must be a number"),
+        ("DEPOT_VERBOSE", "perhaps", "it must be on or off"),
+        ("DEPOT_XET", "maybe", "it must be one of auto, on, off"),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name} is wrong: {told}\\.$"):
+        load()
+
+
+def test_a_mistyped_name_is_told_once_and_what_belongs_to_others_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("SECRET", "KEY", "URL", "DATA", "APIS", "IMAGE", "LIFELINE", "STORAGE_PATH", "WORKERS"):
+        monkeypatch.setenv(f"DEPOT_{name}", "x")
+    load()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("DEPOT_UPDATE_CHEK", "5")
+    load()
+    load()
+    told = "DEPOT_UPDATE_CHEK is no setting, and has no effect: did you mean DEPOT_UPDATE_CHECK?\n"
+    assert capsys.readouterr().err == told
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_a_file_that_cannot_be_read_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None

@@ -21,7 +21,7 @@ from app.storage.base import Attempt, Store
 from app.storage.locations import S3Options, is_bucket
 from app.storage.manifests import File, Manifest
 from app.storage.names import label_of
-from app.terminal import amount, say, shown, size
+from app.terminal import amount, many, say, shown, size
 from worker.maintenance.marking import meet
 from worker.maintenance.orphans import ready
 from worker.maintenance.transfer import Transfer
@@ -167,7 +167,7 @@ class Copying:
             return False
         await asyncio.to_thread(self._target.write_mark, mark_of_copy(mark))
         say(
-            f"{self._target.location} is a copy of this depot's storage: {len(copied)} models, {amount(self._size, ' bytes')}. A depot "
+            f"{self._target.location} is a copy of this depot's storage: {many(len(copied), 'model')}, {amount(self._size, ' bytes')}. A depot "
             "that is restarted with DEPOT_STORAGE set to it changes to it; stop its workers and run this once more before."
         )
         return True
@@ -201,7 +201,9 @@ class Copying:
             say(*(f"NOT COPIED  {model_id}  {model.name}: {problem}" for problem in problems))
             return False
         what = "copied" if wrong is None else "mended"
-        say(f"{what}    {model_id}  {model.name}: {len(manifest.files)} files, {amount(manifest.size, ' bytes')}")
+        say(
+            f"{what}    {model_id}  {model.name}: {many(len(manifest.files), 'file')}, {amount(manifest.size, ' bytes')}"
+        )
         self._size += manifest.size
         return True
 

@@ -21,7 +21,7 @@ from app.services.rows import ModelRecord
 from app.settings import Settings, SettingsError, load, split_keys
 from app.storage import open_store
 from app.storage.base import Store
-from app.terminal import amount, print_json, say, shown
+from app.terminal import amount, did_you_mean, many, print_json, say, shown
 from app.wakeup import Wakeup, connect
 
 _NOT_THERE = 5
@@ -46,13 +46,13 @@ class Verdict:
     def lines(self) -> Iterator[str]:
         model = f"{self.model.id}  {self.model.name}:"
         if self.status == "skipped":
-            yield f"skipped  {model} it is {self.model.status}"
+            yield f"skipped  {model} its status is {self.model.status}"
         for problem in self.problems:
             yield f"WRONG    {model} {problem}"
         if self.status == "ok":
-            yield f"ok       {model} {self.files} files, {amount(self.size, ' bytes')}"
+            yield f"ok       {model} {many(self.files, 'file')}, {amount(self.size, ' bytes')}"
         if self.operation:
-            yield f"repair   {model} a worker fetches what is wrong, operation {self.operation}"
+            yield f"repair   {model} a worker fetches what is wrong. To wait for it: modeldepot wait {self.operation}"
         if self.refusal:
             yield f"skipped  {model} {self.refusal}"
 
@@ -92,9 +92,15 @@ async def _run(settings: Settings, options: argparse.Namespace, token: Token | N
     verdicts = []
     try:
         async with database.read() as connection:
-            chosen = [row for row in await models.list_all(connection) if name in {None, row.name, str(row.id)}]
+            rows = await models.list_all(connection)
+        chosen = [row for row in rows if name in {None, row.name, str(row.id)}]
+        chosen = chosen or [row for row in rows if name and row.name.lower() == name.lower()]
         if name and not chosen:
-            say(f"There is no model {name!r}. `modeldepot storage usage` lists the models there are.", err=True)
+            hint = did_you_mean(name, {row.name for row in rows}) or ":"
+            say(
+                f"Error: there is no model {name!r}{hint} `modeldepot storage usage` lists the models there are",
+                err=True,
+            )
             return _NOT_THERE
         for model in chosen:
             verdict = await _verify(database, storage, model, deep=options.deep)

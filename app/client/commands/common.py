@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from app.client.commands.options import data_option, json_option, names_data
-from app.client.contexts import Place, load
+from app.client.contexts import LOCAL, Place, load
 from app.client.depot import Depot, Json
 from app.client.endpoint import find_place
 from app.client.exits import STOPPED, CannotDo, Failed, InTheWay
@@ -111,7 +111,12 @@ def ask_before_removal(kind: str, each: Collection[object]) -> None:
         raise CommandError("nothing was deleted")
 
 
-def complete_context(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_context(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [*[LOCAL] * LOCAL.startswith(incomplete), *complete_login(ctx, parameter, incomplete)]
+
+
+def complete_login(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a context that may be forgotten."""
     with suppress(CannotDo):
         return [name for name in load().places if name.startswith(incomplete) and name.isprintable()]
     return []

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
-from app.client.commands.common import complete_context
+from app.client.commands.common import complete_context, complete_login
 from app.client.commands.options import Group, data_option, epilog, json_option
 from app.client.contexts import LOCAL, Contexts, Place, contexts_file, load, save
 from app.client.depot import Depot
@@ -122,14 +122,14 @@ def use(name: str) -> None:
 
 
 @contexts.command("remove", epilog=epilog("modeldepot contexts remove work"))
-@click.argument("name", metavar="NAME", shell_complete=complete_context)
+@click.argument("name", metavar="NAME", shell_complete=complete_login)
 def remove(name: str) -> None:
     """Forget a depot and the key for it. The key stays valid: `modeldepot key revoke` at the depot ends that."""
     _forget(name)
 
 
 @click.command(epilog=epilog("modeldepot logout", "modeldepot logout work"))
-@click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_context)
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_login)
 def logout(name: str | None) -> None:
     """Forget a depot and the key for it: NAME, or the one in use. The same as `contexts remove`.
 

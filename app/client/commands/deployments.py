@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -75,6 +76,18 @@ def list_deployments(patterns: Sequence[str], **given: Any) -> None:
     _list(patterns=patterns, **given)
 
 
+def _web_address(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no address of the web: the API takes any text, and pages link to it."""
+    try:
+        parts = urlsplit(value or "http://none")
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise click.BadParameter("it must look like https://chat.example.org")
+    return value
+
+
 @deployments.command(
     epilog=epilog(
         "modeldepot deployments add embeddings sentence-transformers/all-MiniLM-L6-v2",
@@ -84,7 +97,7 @@ def list_deployments(patterns: Sequence[str], **given: Any) -> None:
 @with_depot
 @click.argument("name")
 @click.argument("model", metavar="MODEL", shell_complete=complete_model)
-@click.option("--deployment-url", metavar="URL", help="Where it serves the model.")
+@click.option("--deployment-url", metavar="URL", callback=_web_address, help="Where it serves the model.")
 @click.option("--gpu-type", metavar="TEXT", help="The kind of GPU that it runs on.")
 @click.option("--gpu-count", type=int, metavar="NUMBER", help="How many GPUs each replica has.")
 @click.option("--replicas", type=int, metavar="NUMBER", help="How many replicas there are.")
@@ -125,7 +138,7 @@ def rm(depot: Depot, names: Sequence[str], *, yes: bool, as_json: bool) -> None:
         with attempts.of(one["name"]):
             operations.append(depot.delete_deployment(one["id"]))
             if not as_json:
-                say(f"{one['name']} is removed; it used {one['model']['name']}", err=True)
+                say(f"{one['name']} is deleted; it used {one['model']['name']}", err=True)
     if as_json:
         attempts.print_json("operations", operations)
     attempts.finish()

@@ -17,7 +17,7 @@ from app.client.names import arriving, find_model, is_id, matching, newest, sele
 from app.client.progress import describe, percent
 from app.domain.pasted import quantization_of
 from app.domain.states import DELETING, LISTED, PAUSED, ModelStatus
-from app.terminal import amount, give, print_json, say, size, table, when
+from app.terminal import amount, give, many, print_json, say, size, table, when
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -149,7 +149,7 @@ def _pulled(model: Json) -> str:
         return ""
     by, using = (model.get(f"last-pulled-{which}") for which in ("by", "with"))
     last = f"{_time(model['last-pulled-at'])}{f' by {by}' if by else ''}{f' with {using}' if using else ''}"
-    return f"{model['pulls']} times, {size(model['bytes-sent'])}, last {last}"
+    return f"{many(model['pulls'], 'time')}, {size(model['bytes-sent'])}, last {last}"
 
 
 def _time(moment: str) -> str:

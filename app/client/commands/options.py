@@ -56,9 +56,22 @@ def names_data(context: click.Context) -> bool:
     return context.get_parameter_source("data") in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}
 
 
+def either(other: str) -> Callable[[click.Context, click.Parameter, bool], bool]:
+    """Return a flag's callback that refuses it beside the one called `other`, which comes first or second."""
+
+    def check(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+        if value and ctx.params.get(other):
+            raise click.UsageError("give either --quiet or --json: the one prints ids only, the other all")
+        return value
+
+    return check
+
+
 def json_option(function: _Function) -> _Function:
     """Add `--json`, as `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.", callback=either("quiet"))(
+        function
+    )
 
 
 def patterns_argument(function: _Function) -> _Function:
@@ -90,4 +103,4 @@ def yes_option(function: _Function) -> _Function:
 
 def quiet_option(function: _Function) -> _Function:
     """Add `--quiet`."""
-    return click.option("-q", "--quiet", is_flag=True, help="Print the ids only.")(function)
+    return click.option("-q", "--quiet", is_flag=True, help="Print the ids only.", callback=either("as_json"))(function)

@@ -1,12 +1,13 @@
 """What people have on the clipboard, and what is meant by it."""
 
+import re
 from fnmatch import fnmatchcase
 
 import pytest
 
 from app.domain.errors import BadRequest
 from app.domain.gguf import variants
-from app.domain.pasted import Pasted, include_of, paths_of, quantization_of, read
+from app.domain.pasted import Pasted, choose, include_of, paths_of, quantization_of, read
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,12 @@ from app.domain.pasted import Pasted, include_of, paths_of, quantization_of, rea
         ("https://huggingface.co/owner/name/tree/a@b", Pasted("owner/name", "a@b")),
         ("https://huggingface.co/owner/name.git", Pasted("owner/name")),
         ("git@hf.co:owner/name", Pasted("owner/name")),
+        ("owner/name/", Pasted("owner/name")),
+        ("owner/name.git", Pasted("owner/name")),
+        ("owner/name.git:Q8_0@v1", Pasted("owner/name", "v1", tag="Q8_0")),
+        ("hf://owner/name", Pasted("owner/name")),
+        ("hf://owner/name@v1/", Pasted("owner/name", "v1")),
+        ("https://hf.co/owner/name/tree/v1/", Pasted("owner/name", "v1")),
         ("git@huggingface.co:owner/name.git", Pasted("owner/name")),
         ("https://huggingface.co/owner/name?show_file_info=a%2Fb-Q8_0.gguf", Pasted("owner/name", include=("a/b-Q8_0.gguf",))),
         ("https://hf.co/owner/name/tree/v1?show_file_info=b.gguf&x=1", Pasted("owner/name", "v1", ("b.gguf",))),
@@ -111,6 +118,17 @@ def test_what_is_none_is_refused_with_what_to_give(text: str) -> None:
         read(text)
     assert refused.value.field in {"name", "revision"}
     assert refused.value.message.isprintable()
+
+
+def test_a_quantization_in_the_wrong_place_is_shown_in_the_right_one() -> None:
+    for text in ("owner/name@v1:Q8_0", "hf.co/owner/name@v1:Q8_0"):
+        with pytest.raises(BadRequest, match=re.escape("before the @: give 'owner/name:Q8_0@v1'")):
+            read(text)
+
+
+def test_a_repository_without_gguf_says_so() -> None:
+    with pytest.raises(BadRequest, match=r"^The repository has no GGUF model\.$"):
+        choose([], "Q4_K_M")
 
 
 def test_a_token_that_was_pasted_is_not_repeated() -> None:
