@@ -19,7 +19,7 @@ from app.domain.keys import UNLIMITED, NameLimit
 from app.domain.states import DeploymentStatus, ModelStatus
 from app.services import operations
 from app.services.limits import within
-from app.services.models import BRANCH, OLDEST_FIRST
+from app.services.models import BRANCH, OLDEST_FIRST, SELECTED
 from app.services.rows import AcceptedOperation, DeployableModel, DeploymentRecord, ListedDeployment
 
 COLUMNS: tuple[Any, ...] = (
@@ -244,14 +244,7 @@ def _matching(search: Search) -> list[ColumnElement[bool]]:
 
 
 async def _only_model_called(connection: Reader, name: str, limit: NameLimit) -> UUID:
-    columns: tuple[Any, ...] = (
-        ModelRow.id,
-        ModelRow.status,
-        BRANCH.label("branch"),
-        ModelRow.include,
-        ModelRow.exclude,
-    )
-    query = select(*columns).where(ModelRow.name == name, *within(limit, ModelRow.name))
+    query = select(*SELECTED, BRANCH.label("branch")).where(ModelRow.name == name, *within(limit, ModelRow.name))
     models = (await connection.execute(query.order_by(*OLDEST_FIRST))).all()
     if not models:
         raise NotFound(
