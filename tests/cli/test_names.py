@@ -200,7 +200,7 @@ def test_what_arrives_is_meant_by_those_who_wait_for_it_or_pause_it(shell: Shell
     shell.printed("pull", name)
     former = shell.id_of(name)
     shell.hub.repos["models", name].commit({"config.json": b"{ }"})
-    shell.hub.misbehave(Fault("stall", on="file", after_bytes=None))
+    shell.hub.misbehave(Fault("stall", on="file", after_bytes=None, times=None))
     try:
         shell.printed("pull", name, "--update", "--detach")
         for words in (("pause",), ("resume",), ("prioritise", "--priority", "2")):
