@@ -203,12 +203,13 @@ def test_what_arrives_is_meant_by_those_who_wait_for_it_or_pause_it(shell: Shell
     shell.hub.misbehave(Fault("stall", on="file", after_bytes=None, times=None))
     try:
         shell.printed("pull", name, "--update", "--detach")
-        for words in (("pause",), ("resume",), ("prioritise", "--priority", "2")):
-            (changed,) = json.loads(shell.printed(words[0], name, *words[1:], "--json"))["models"]
-            assert changed["id"] != former
-        assert json.loads(shell.printed("show", name, "--json"))["id"] == former
+        (paused,) = json.loads(shell.printed("pause", name, "--json"))["models"]
     finally:
         shell.hub.behave()
+    (waiting,) = json.loads(shell.printed("prioritise", name, "--priority", "2", "--json"))["models"]
+    assert json.loads(shell.printed("show", name, "--json"))["id"] == former
+    (changed,) = json.loads(shell.printed("resume", name, "--json"))["models"]
+    assert paused["id"] == waiting["id"] == changed["id"] != former
     path = shell.printed("wait", name).strip()
     assert json.loads(shell.printed("show", changed["id"], "--json"))["path"] == path
 
