@@ -321,16 +321,23 @@ def test_whether_it_fits_is_told_beside_what_running_downloads_need(place: Place
     assert small["lacking"] == 0
 
 
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """Without the workers of `place`, which would answer."""
+    with Redis() as server:
+        yield server
+
+
 def test_what_must_be_freed_counts_what_the_reserve_lacks_and_what_is_here_needs_nothing(
-    start_depot: StartDepot, hub: Hub
+    start_depot: StartDepot, hub: Hub, own_redis: Redis
 ) -> None:
     hub.add("acme/here", {"config.json": b"{}"})
     hub.add("acme/more", {"config.json": b"{ }", "model.safetensors": Synthetic(5000)})
-    depot = start_depot()
+    depot = start_depot(redis_url=own_redis.url)
     depot.wait(depot.create("acme/here")["id"])
     free = shutil.disk_usage(depot.storage).free
     depot.close()
-    full = start_depot(reserve=2 * free, storage=depot.storage, database_url=depot.environment["DEPOT_DATABASE_URL"])
+    full = start_depot(reserve=2 * free, storage=depot.storage, redis_url=own_redis.url)
     planned = {}
     for name in ("acme/here", "acme/more"):
         answer = full.client.post("/ai/model/plan", json={"name": name})
