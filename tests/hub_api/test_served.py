@@ -9,10 +9,11 @@ from sqlalchemy import update
 
 from app.db.session import Database
 from app.db.tables import FileRow
-from tests.by_hand import run
+from app.domain.keys import Role
+from tests.api.test_auth import make_key
+from tests.by_hand import Api, run
 from tests.cli.test_storage_commands import rot, storage_command
 from tests.conftest import StartDepot
-from tests.depot import KEY, SECRET
 from tests.fakehub.hub import Fault, Synthetic
 from tests.hub_api.conftest import BERT, FILES, GGUF, Kept
 from tests.processes import until
@@ -141,7 +142,9 @@ def test_a_depot_feeds_another_one(fresh: Kept, start_depot: StartDepot, postgre
     """The second one's downloads are a client of the first: it fetches, verifies and serves the same bytes."""
     fresh.pull(GGUF)
     fresh.pull(BERT, include=["onnx/*"])
-    address, token = fresh.depot.address(""), f"{KEY}:{SECRET}"
+    # The two have the same operator, whose key the second one takes for its own.
+    key = make_key(Api(fresh.depot, fresh.depot.environment["DEPOT_DATABASE_URL"]), Role.READER)
+    address, token = fresh.depot.address(""), ":".join(key)
     second = Kept(start_depot(hub_endpoint=address, database_url=postgresql.migrated()), fresh.hub)
     fresh.hub.forget()
     first_id = second.pull(GGUF, huggingface_token=token)
