@@ -31,7 +31,7 @@ from tests.processes import until
 from tests.servers import PostgreSQL, Redis
 
 _DOWNLOADS = 10
-_SIZE = 1 << 30
+_SIZE = 256 << 20
 _RATE = 2 << 20
 """Bytes a second of all downloads together."""
 _PACE = 100
@@ -226,7 +226,7 @@ def downloads(folder: Path) -> Iterator[tuple[Depot, str, list[str]]]:
         hub = stack.enter_context(Hub())
         postgresql, redis = stack.enter_context(PostgreSQL()), stack.enter_context(Redis())
         for number in range(_DOWNLOADS):
-            hub.add(f"bench/large-{number}", {"model.safetensors": Synthetic(_SIZE)})
+            hub.add(f"bench/large-{number}", {"model.safetensors": Synthetic(_SIZE, number)})
         hub.total_rate, address = _RATE, postgresql.migrated()
         depot = Depot(
             folder, database_url=address, redis_url=redis.url, hub_endpoint=hub.endpoint, slots=_DOWNLOADS, lease=30
