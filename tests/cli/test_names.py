@@ -4,9 +4,11 @@ import json
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.client.names import arriving, newest
 from tests.api import contract
 from tests.cli.shell import Shell
 from tests.fakehub.hub import Fault
@@ -195,23 +197,18 @@ def test_an_updated_model_is_called_as_the_former_one_was(shell: Shell) -> None:
     shell.printed("rm", form)
 
 
-def test_what_arrives_is_meant_by_those_who_wait_for_it_or_pause_it(shell: Shell) -> None:
-    name = shell.repository()
-    shell.printed("pull", name)
-    former = shell.id_of(name)
-    shell.hub.repos["models", name].commit({"config.json": b"{ }"})
-    shell.hub.misbehave(Fault("stall", on="file", after_bytes=None, times=None))
-    try:
-        shell.printed("pull", name, "--update", "--detach")
-        (paused,) = json.loads(shell.printed("pause", name, "--json"))["models"]
-    finally:
-        shell.hub.behave()
-    (waiting,) = json.loads(shell.printed("prioritise", name, "--priority", "2", "--json"))["models"]
-    assert json.loads(shell.printed("show", name, "--json"))["id"] == former
-    (changed,) = json.loads(shell.printed("resume", name, "--json"))["models"]
-    assert paused["id"] == waiting["id"] == changed["id"] != former
-    path = shell.printed("wait", name).strip()
-    assert json.loads(shell.printed("show", changed["id"], "--json"))["path"] == path
+def test_what_arrives_is_meant_by_those_who_wait_for_it_or_pause_it_and_else_the_newest() -> None:
+    def model(status: str, created: str, follows: str | None = None) -> dict[str, Any]:
+        selected = {"name": "acme/x", "revision": "c" * 40 if follows else "main", "include": [], "exclude": []}
+        return {**selected, "status": status, "created-at": created, "follows": follows}
+
+    former, update = model("ready", "2026-01-01"), model("ready", "2026-01-02", "main")
+    under_way = model("downloading", "2026-01-03", "main")
+    assert newest([update, former]) == arriving([former, update]) == [update]
+    assert newest([under_way, former]) == [former]
+    assert arriving([former, under_way, update]) == [under_way]
+    other = former | {"include": ["*.gguf"]}
+    assert newest([other, former]) == [other, former]
 
 
 def test_a_shard_of_safetensors_means_its_model_and_the_pull_says_so(shell: Shell) -> None:
