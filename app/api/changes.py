@@ -1,6 +1,5 @@
 """Changes that a caller may make, by API or console: each with its audit and, if workers must act, a wake-up."""
 
-from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -68,8 +67,7 @@ async def settled(depot: Depot, selection: Selection) -> Selection:
             if (update or len(candidates) > 1) and await models.of_selection(connection, one.fingerprint):
                 return one
             if update:
-                own = select(update.name, update.revision, update.include, update.exclude)
-                return replace(own, follows=update.follows)
+                return select(update.name, update.revision, update.include, update.exclude, follows=update.follows)
     return selection
 
 

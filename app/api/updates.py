@@ -1,6 +1,6 @@
 """Asks the Hub whether a model's branch has moved, and fetches what it is at now."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from app.api.changes import check_hub_token
@@ -57,7 +57,7 @@ async def refresh(depot: Depot, act: Act, model_id: UUID, token: str | None) -> 
         )
     if not found.moved:
         raise Conflict(f"{found.branch!r} of {model.name!r} has not moved: model {model_id} is up to date.")
-    update = replace(select(model.name, found.latest, model.include, model.exclude), follows=found.branch)
+    update = select(model.name, found.latest, model.include, model.exclude, follows=found.branch)
     return await _adopt(depot, act, update) or await depot.fetching.begin(act, update, token)
 
 

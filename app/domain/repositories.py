@@ -48,11 +48,13 @@ class Selection:
         return replace(self, include=others) if others and len(self.include) - len(others) == len(CARD) else self
 
 
-def select(name: str, revision: str, include: Sequence[str], exclude: Sequence[str]) -> Selection:
+def select(
+    name: str, revision: str, include: Sequence[str], exclude: Sequence[str], *, follows: str | None = None
+) -> Selection:
     """Return a selection in canonical form (patterns sorted, each once). Raises `BadRequest` naming the field."""
     check_name(name)
     check_revision(revision)
-    return Selection(name, revision, _patterns("include", include), _patterns("exclude", exclude))
+    return Selection(name, revision, _patterns("include", include), _patterns("exclude", exclude), follows)
 
 
 def is_card(path: str) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from app.db.session import Database
@@ -129,8 +129,9 @@ async def _adopt(database: Database, storage: Store, model_id: UUID) -> str:
         return ""
     try:
         manifest = await asyncio.to_thread(_fitting, storage, model_id)
-        selection = select(manifest.name, manifest.revision, manifest.include, manifest.exclude)
-        selection = replace(selection, follows=manifest.follows)
+        selection = select(
+            manifest.name, manifest.revision, manifest.include, manifest.exclude, follows=manifest.follows
+        )
     except (ValueError, BadRequest) as error:
         return f"refused   {model_id}  {error}"
     path = storage.path(label_of(selection), model_id)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.cli.test_keys_command import made
 from tests.console.browser.views import PATIENCE, Views
 from tests.depot import Depot
-from tests.fakehub.hub import Hub
+from tests.fakehub.hub import Hub, Synthetic
+from tests.processes import until
 from tests.servers import PostgreSQL, Redis
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -29,6 +31,19 @@ class Served:
     @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.depot.port}"
+
+    @contextmanager
+    def downloading(self, name: str, size: int) -> Iterator[str]:
+        """The id of a new model of that many bytes, of which one MiB a second arrives; it is removed at the end."""
+        self.hub.add(name, {"model.safetensors": Synthetic(size)})
+        self.hub.total_rate = 1 << 20
+        model_id: str = self.depot.create(name)["reference"]["id"]
+        try:
+            until(lambda: self.depot.model(model_id)["rate"], self.depot.logs)
+            yield model_id
+        finally:
+            self.hub.total_rate = None
+            self.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
 
 
 @pytest.fixture(scope="package")

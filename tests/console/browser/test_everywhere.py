@@ -13,7 +13,6 @@ from app.sealing import Sealer
 from tests.console.browser.conftest import Served
 from tests.console.browser.views import PHONE, Views
 from tests.depot import KEY, SECRET_KEY
-from tests.fakehub.hub import Synthetic
 from tests.processes import until
 
 _SEEN = """
@@ -78,10 +77,7 @@ def test_ticked_rows_are_retried_and_deleted_together_and_a_toast_says_so(
 def test_activity_follows_what_goes_on_and_dismisses_what_failed(
     served: Served, views: Views, failed: list[str]
 ) -> None:
-    served.hub.add("acme/followed", {"model.safetensors": Synthetic(64 << 20)})
-    served.hub.total_rate = 1 << 20
-    model_id = served.depot.create("acme/followed")["reference"]["id"]
-    try:
+    with served.downloading("acme/followed", 64 << 20):
         view = views.open("/console/activity")
         page = view.page
         row = page.locator("#activity tr").filter(has_text="acme/followed")
@@ -97,9 +93,6 @@ def test_activity_follows_what_goes_on_and_dismisses_what_failed(
         page.locator("dialog[open] button[value=yes]").click()
         expect(page.locator("#toast")).to_contain_text("1 model is dismissed.")
         expect(page.locator("tr[data-failed]").filter(has_text=failed[0])).to_have_count(0)
-    finally:
-        served.hub.total_rate = None
-        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
     expect(page.locator("#activity tr").filter(has_text="acme/followed")).to_have_count(0)
     expect(page).to_have_title("Activity · Model Depot")
     expect(page.get_by_role("img", name=re.compile("^Bytes fetched per second in the last 24 hours"))).to_be_visible()

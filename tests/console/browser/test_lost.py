@@ -10,8 +10,6 @@ from playwright.sync_api import Browser, expect
 from tests.console.browser.conftest import Served
 from tests.console.browser.views import Views
 from tests.depot import Depot
-from tests.fakehub.hub import Synthetic
-from tests.processes import until
 
 _SOON = 5_000
 """Milliseconds within which a page has to say that its server is lost."""
@@ -77,11 +75,7 @@ def test_pages_say_soon_that_their_server_is_lost_and_show_what_is_so_once_it_is
 def test_pages_follow_their_model_after_each_outage_however_long_it_was(
     served: Served, second: Depot, pages: Views
 ) -> None:
-    served.hub.add("acme/outages", {"model.safetensors": Synthetic(512 << 20)})
-    served.hub.total_rate = 1 << 20
-    model_id = served.depot.create("acme/outages")["reference"]["id"]
-    try:
-        until(lambda: served.depot.model(model_id)["rate"], served.depot.logs)
+    with served.downloading("acme/outages", 512 << 20) as model_id:
         paths = (f"/console/models/{model_id}", "/console?q=acme/outages")
         opened = [pages.open(path).page for path in paths]
         for outage in _OUTAGES:
@@ -104,9 +98,6 @@ def test_pages_follow_their_model_after_each_outage_however_long_it_was(
                         timeout=10_000,
                     )
                 opened[0].wait_for_timeout(1_000)
-    finally:
-        served.hub.total_rate = None
-        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
 
 
 def test_a_form_waits_on_its_page_until_the_server_is_back(second: Depot, pages: Views, pictures: Path) -> None:

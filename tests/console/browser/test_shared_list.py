@@ -8,7 +8,6 @@ from playwright.sync_api import Page, expect
 
 from tests.console.browser.conftest import Served
 from tests.console.browser.views import Views
-from tests.fakehub.hub import Synthetic
 
 _LIST = "/console?q=acme/follow-"
 _WATCH_TIMES = """() => {
@@ -78,10 +77,7 @@ def test_what_is_ticked_focused_and_scrolled_to_stays_while_the_list_follows(
 def test_times_are_local_in_each_frame_while_rows_change(
     served: Served, views: Views, add: Callable[[str], str]
 ) -> None:
-    served.hub.add("acme/follow-slow", {"model.safetensors": Synthetic(64 << 20)})
-    served.hub.total_rate = 1 << 20
-    model_id = served.depot.create("acme/follow-slow")["reference"]["id"]
-    try:
+    with served.downloading("acme/follow-slow", 64 << 20):
         page = views.open(_LIST).page
         bar = page.locator("#results progress[value]")
         expect(bar).to_be_visible()
@@ -97,9 +93,6 @@ def test_times_are_local_in_each_frame_while_rows_change(
         seen = page.evaluate("window.seen")
         assert seen
         assert [text for text in seen if "ago" in text or "now" in text] == []
-    finally:
-        served.hub.total_rate = None
-        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
 
 
 def _ready(page: Page) -> int:

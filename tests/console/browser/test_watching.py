@@ -7,7 +7,6 @@ from playwright.sync_api import expect
 
 from tests.console.browser.conftest import Served
 from tests.console.browser.views import Views
-from tests.fakehub.hub import Synthetic
 from tests.processes import until
 
 
@@ -44,11 +43,7 @@ def test_a_key_is_made_copied_used_and_revoked(served: Served, views: Views) -> 
 
 
 def test_the_workers_page_follows_what_each_does_and_leaves_the_focus_where_it_is(served: Served, views: Views) -> None:
-    served.hub.add("acme/watched", {"model.safetensors": Synthetic(64 << 20)})
-    served.hub.total_rate = 1 << 20
-    model_id = served.depot.create("acme/watched")["reference"]["id"]
-    try:
-        until(lambda: served.depot.model(model_id)["rate"], served.depot.logs)
+    with served.downloading("acme/watched", 64 << 20):
         page = views.open("/console/workers").page
         held = page.locator("li[data-operation]").filter(has_text="acme/watched")
         link, progress = held.get_by_role("link"), held.get_by_role("progressbar")
@@ -57,9 +52,6 @@ def test_the_workers_page_follows_what_each_does_and_leaves_the_focus_where_it_i
         expect(progress).not_to_have_attribute("value", str(before))
         expect(held).to_contain_text(re.compile(r"\d+ % of 67.1 MB · .*/s · .* left"))
         expect(link).to_be_focused()
-    finally:
-        served.hub.total_rate = None
-        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
     expect(page.locator("#workers")).not_to_contain_text("acme/watched")
     expect(page.locator("#workers .pill")).to_have_text("idle")
 
@@ -67,11 +59,7 @@ def test_the_workers_page_follows_what_each_does_and_leaves_the_focus_where_it_i
 def test_the_workers_page_keeps_its_filter_its_order_and_the_focus_when_it_asks_for_itself(
     served: Served, views: Views, pictures: Path
 ) -> None:
-    served.hub.add("acme/filtered", {"model.safetensors": Synthetic(64 << 20)})
-    served.hub.total_rate = 1 << 20
-    model_id = served.depot.create("acme/filtered")["reference"]["id"]
-    try:
-        until(lambda: served.depot.model(model_id)["rate"], served.depot.logs)
+    with served.downloading("acme/filtered", 64 << 20):
         view = views.open("/console/workers?status=busy&sort=name")
         page = view.page
         order, busy = page.locator("#sort-name"), page.locator("#chip-status-busy")
@@ -84,9 +72,6 @@ def test_the_workers_page_keeps_its_filter_its_order_and_the_focus_when_it_asks_
         expect(order).to_have_attribute("href", "/console/workers?status=busy&sort=-name")
         expect(busy).to_have_attribute("aria-current", "true")
         assert view.looks(pictures, "workers-busy") == []
-    finally:
-        served.hub.total_rate = None
-        served.depot.client.delete(f"/ai/model/{model_id}").raise_for_status()
     expect(page.locator("#workers")).to_contain_text("No worker is like that.")
     page.locator("#all").click()
     expect(page.locator("#workers .pill")).to_have_text("idle")
