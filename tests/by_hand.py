@@ -20,6 +20,7 @@ from app.services import creates, downloads, leases, models
 from app.services.downloads import Begun
 from app.services.leases import Claim
 from tests.depot import Depot
+from tests.processes import BUSY
 
 FILES = [("config.json", 2, "a" * 64), ("model.safetensors", 5, "b" * 64)]
 COMMANDS = (Command.CREATE_MODEL, Command.DELETE_MODEL)
@@ -84,7 +85,7 @@ def run(database_url: str, work: Callable[[Database], Awaitable[Any]]) -> Any:
     """Do `work` on the database, from a test that is not asynchronous."""
 
     async def opened() -> Any:
-        database = open_database(database_url)
+        database = open_database(database_url, patience=BUSY)
         try:
             return await work(database)
         finally:

@@ -16,6 +16,7 @@ from tests.buckets import EVERY_SERVER, SERVERS, Place, Server
 from tests.by_hand import Api
 from tests.depot import Depot
 from tests.fakehub.hub import Hub
+from tests.processes import BUSY
 from tests.servers import PostgreSQL, Redis
 
 StartDepot = Callable[..., Depot]
@@ -28,8 +29,8 @@ EVERY = os.environ.get("DEPOT_TESTS") == "all"
 """Whether tests of whole depots run on every database and every object store, as they do nightly."""
 STORES = list(EVERY_SERVER) if EVERY else ["versitygw"]
 """The object stores of tests of whole depots, by their fixtures."""
-_WHOLE = _SLOW | {"cli", "hub_api", "worker"}
-"""The folders with tests of whole depots. What the databases do differently is tested in the others."""
+_WHOLE = _SLOW | {"api", "cli", "console", "hub_api", "worker"}
+"""The folders with tests of whole depots. What the databases do differently is tested in `unit`."""
 
 
 def pytest_configure() -> None:
@@ -123,9 +124,12 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of the test's own, of each kind in turn."""
-    return migrated(request, tmp_path)
+    url = migrated(request, tmp_path)
+    yield url
+    if request.param == "postgresql":
+        request.getfixturevalue("postgresql").drop(url)
 
 
 def migrated(request: pytest.FixtureRequest, folder: Path) -> str:
@@ -140,7 +144,7 @@ def migrated(request: pytest.FixtureRequest, folder: Path) -> str:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """The test's database, opened."""
-    database = open_database(database_url)
+    database = open_database(database_url, patience=BUSY)
     yield database
     await database.close()
 

@@ -12,6 +12,8 @@ import pytest
 BUSY = 20.0
 """Seconds that a busy machine may add to what takes a moment. A test's bound on a time leaves room for that, and is still
 far below what the fault that it looks for would take."""
+_SHORTEST, _LONGEST = 0.01, 0.1
+"""Seconds between two looks at what a test waits for."""
 
 
 def free_port() -> int:
@@ -28,10 +30,13 @@ def free_port() -> int:
 def until(condition: Callable[[], object], told: Callable[[], str], within: float = 60.0) -> None:
     """Wait for `condition`; the test fails with what `told` returns when it does not come within so many seconds."""
     deadline = time.monotonic() + within
+    pause = _SHORTEST
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"it didn't happen within {within} seconds:\n{told()}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        # Most looks are requests: what waits for a second must not take a processor from what it waits for.
+        pause = min(pause * 1.2, _LONGEST)
 
 
 def processes() -> list[int]:

@@ -150,8 +150,14 @@ class PersistentReader:
             await connection.close()
 
 
-def open_database(address: str, *, pool_size: int = 10, statement_timeout: float = 30.0) -> Database:
-    """Return a database that connects at its first use. `statement_timeout` is in seconds, PostgreSQL only."""
+def open_database(
+    address: str, *, pool_size: int = 10, statement_timeout: float = 30.0, patience: float = 5.0
+) -> Database:
+    """Return a database that connects at its first use.
+
+    For PostgreSQL only, in seconds: `statement_timeout`, and the `patience` for one of the pool's connections to be free
+    or a new one to be made.
+    """
     url = async_url(address)
     if url.get_backend_name() == "sqlite":
         # One writer per process: SQLite allows one per file, and our own queue is fairer than SQLite's lock.
@@ -170,10 +176,10 @@ def open_database(address: str, *, pool_size: int = 10, statement_timeout: float
     common: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,
-        "pool_timeout": 5,
+        "pool_timeout": patience,
         "connect_args": {
             "server_settings": server_settings,
-            "timeout": 5,
+            "timeout": patience,
             "command_timeout": statement_timeout + _SILENCE,
         },
     }

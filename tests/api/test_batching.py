@@ -19,7 +19,7 @@ from app.services import models
 from app.services.audit import Act
 from app.services.creates import Create
 from tests import by_hand
-from tests.processes import free_port
+from tests.processes import BUSY, free_port
 
 
 def _asked(name: str) -> tuple[Act, Create]:
@@ -76,7 +76,7 @@ async def test_many_are_committed_at_once(database: Database) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_two_processes_with_the_same_creates_never_lock_each_other_out(database_url: str) -> None:
-    databases = [open_database(database_url) for _ in range(2)]
+    databases = [open_database(database_url, patience=BUSY) for _ in range(2)]
     sides = [Creates(database) for database in databases]
     for turn in range(20):
         names = [f"acme/model-{turn}-{number}" for number in range(30)]

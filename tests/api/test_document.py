@@ -8,7 +8,7 @@ from tests.api.by_document import REPOSITORY, check
 from tests.conftest import StartDepot
 from tests.fakehub.hub import Hub
 
-EXAMPLES = 12
+EXAMPLES = 5
 LEAST = 400
 """Cases, of which most are at the edges of a schema."""
 

@@ -27,6 +27,7 @@ from app.domain.states import OperationState
 from app.sealing import Sealer, new_key
 from app.services import audit, keys
 from app.standalone.folder import DataFolder
+from tests.processes import BUSY
 
 _CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DEPOT_")}
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -183,7 +184,7 @@ def test_rotating_seals_keys_and_pending_tokens_with_the_first_secret_key(
     token = Sealer([old]).seal("hf_a_token", belongs_to=str(operation_id))
 
     async def pending() -> None:
-        database = open_database(database_url)
+        database = open_database(database_url, patience=BUSY)
         async with database.begin() as connection:
             row = {"id": operation_id, "command": Command.CREATE_MODEL, "resource_id": uuid4(), "sealed_token": token}
             counts = dict.fromkeys(("fence", "attempts", "reached"), 0)
@@ -193,7 +194,7 @@ def test_rotating_seals_keys_and_pending_tokens_with_the_first_secret_key(
         await database.close()
 
     async def opened() -> tuple[str, str]:
-        database, sealer = open_database(database_url), Sealer([new])
+        database, sealer = open_database(database_url, patience=BUSY), Sealer([new])
         async with database.read() as connection:
             key = await keys.usable(connection, key_id)
             sealed = (await connection.execute(OperationRow.__table__.select())).one().sealed_token
@@ -216,7 +217,7 @@ def test_rotating_without_the_old_secret_key_says_what_stays_closed(settings: di
 
 def test_the_audit_is_shown_newest_last_and_by_key(settings: dict[str, str], database_url: str) -> None:
     async def record() -> None:
-        database = open_database(database_url)
+        database = open_database(database_url, patience=BUSY)
         for key_id, action in (("EXOone", "create-model"), ("EXOtwo", "delete-model")):
             async with database.begin() as connection:
                 act = audit.Act(key_id, action, "192.0.2.1", "a-request", uuid4())

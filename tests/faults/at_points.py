@@ -79,7 +79,7 @@ def are_ready(depot: Depot, place: Place, models: Mapping[str, str]) -> None:
 
 async def tidied(database_url: str, place: Place) -> None:
     """As a worker does, as often as a leftover takes on its way through the trash, and however many there are."""
-    database, store = open_database(database_url), place.open(keep=0)
+    database, store = open_database(database_url, patience=BUSY), place.open(keep=0)
     with patch.object(orphans, "_FEW", 1000):
         for _ in range(2):
             await orphans.tidy(database, store, every=0)

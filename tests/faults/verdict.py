@@ -16,6 +16,7 @@ from tests.depot import Depot
 from tests.fakehub.content import content_of
 from tests.fakehub.hub import Hub
 from tests.faults.traffic import Traffic
+from tests.processes import BUSY
 
 _ENDS = {"model is ready", "model is deleted", "operation failed"}
 
@@ -122,7 +123,7 @@ class Folder:
 
 async def _recovered(url: str) -> int:
     """How many operations ended in success after more than one worker had them."""
-    database = open_database(url)
+    database = open_database(url, patience=BUSY)
     async with database.read() as connection:
         query = text("SELECT count(*) FROM operations WHERE state = 'success' AND fence > 1")
         count: int = (await plain(connection).execute(query)).scalar_one()

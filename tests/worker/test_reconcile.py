@@ -17,6 +17,7 @@ from tests.cli.test_storage_commands import ready, run
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Hub
+from tests.processes import BUSY
 from worker.maintenance.inventory import main
 
 WEIGHTS = os.urandom(1 << 20)
@@ -169,7 +170,7 @@ def _forget_all(depot: Depot) -> None:
     """As a restore leaves it that came from before these models."""
 
     async def forget() -> None:
-        database = open_database(depot.environment["DEPOT_DATABASE_URL"])
+        database = open_database(depot.environment["DEPOT_DATABASE_URL"], patience=BUSY)
         async with database.begin() as connection:
             await connection.execute(delete(ModelRow))
         await database.close()
