@@ -29,6 +29,7 @@ EVERY = os.environ.get("DEPOT_TESTS") == "all"
 """Whether tests of whole depots run on every database and every object store, as they do nightly."""
 STORES = list(EVERY_SERVER) if EVERY else ["versitygw"]
 """The object stores of tests of whole depots, by their fixtures."""
+_OURS = ("DEPOT_", "HF_")
 _WHOLE = _SLOW | {"api", "cli", "console", "hub_api", "worker"}
 """The folders with tests of whole depots. What the databases do differently is tested in `unit`."""
 
@@ -75,6 +76,16 @@ def _mix(items: list[pytest.Item]) -> None:
         for place, path in enumerate(paths)
     }
     items.sort(key=lambda item: ranks[item.path])
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a test leaves in it, such as a command that it ran in this process, is not for the next one."""
+    before = {name: value for name, value in os.environ.items() if name.startswith(_OURS)}
+    yield
+    for name in [name for name in os.environ if name.startswith(_OURS)]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "contexts": ("app.client.commands.contexts", "List, choose and forget the depots that you signed in to."),
         },
         "Run a depot": {
-            "up": ("app.cli.run", "Run everything on this machine."),
+            "up": ("app.cli.up", "Run everything on this machine."),
             "serve": ("app.cli.run", "Run the API."),
             "worker": ("app.cli.run", "Run one worker: it fetches, verifies and deletes models."),
             "migrate": ("app.cli.run", "Bring the database to the shape that this version expects."),

@@ -1,9 +1,13 @@
-"""What must be so before a depot serves: a migrated database, and keys whose secrets can be opened."""
+"""What must be so before a depot serves: another Hub, a free port, a migrated database, keys whose secrets can be opened."""
 
+import errno
 import os
 import signal
+import socket
 import threading
 import time
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import structlog
 from alembic.util import CommandError
@@ -11,7 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import telemetry
-from app.cli.settings import CannotGoOn
+from app.cli.settings import CannotGoOn, WrongSetting, flag_of, variable_of
 from app.db.errors import DatabaseUnreachable, translated
 from app.db.migrate import upgrade
 from app.depot.bootstrap import CannotAdmit, OwnKey, admit
@@ -25,6 +29,36 @@ _LOOK_AGAIN = 2.0
 """Seconds between looks for a database that is away."""
 
 log = structlog.get_logger()
+
+
+def check_hub(settings: Settings) -> None:
+    """Raise `WrongSetting` if the Hub is the API itself: by the public address, or by its port on this machine."""
+    own, hub = urlsplit(settings.address), urlsplit(settings.hub_endpoint)
+    here = hub.port == settings.port and hub.hostname in {settings.host, "localhost", "127.0.0.1", "::1"}
+    if here or (own.hostname, own.port, own.path) == (hub.hostname, hub.port, hub.path):
+        raise WrongSetting(
+            f"{settings.hub_endpoint} (HF_ENDPOINT or {PREFIX}HUB_ENDPOINT) is this depot's own address, as its clients have "
+            "it: unset it, or name the Hub to fetch from"
+        )
+
+
+def listener_at(host: str, port: int, client_timeout: float) -> socket.socket:
+    """Return a bound socket. Raises `CannotGoOn`."""
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                # The kernel drops a client that takes nothing of a response for so long. Connections inherit it.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(client_timeout * 1000))
+            listener.bind(address)
+        except OSError as error:
+            name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+            advice = f"choose another {name} with {flag_of(name)} or {variable_of(name)}"
+            raise CannotGoOn(f"can't listen on {host}:{port}: {error.strerror}; {advice}") from None
+        stack.pop_all()
+    return listener
 
 
 def admit_bootstrap(settings: Settings) -> None:

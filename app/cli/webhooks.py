@@ -65,7 +65,8 @@ def redeliver(data: Path, message_ids: Sequence[UUID]) -> None:
 
     in_a_transaction(settings_in(data), work)
     number = "1 message is" if len(message_ids) == 1 else f"{len(message_ids)} messages are"
-    say(f"{number} sent again", err=True)
+    number = "1 message is" if len(message_ids) == 1 else f"{len(message_ids)} messages are"
+    say(f"{number} sent again by the next worker with DEPOT_WEBHOOK_URL", err=True)
 
 
 def _line(row: WebhookRecord) -> tuple[str, ...]:

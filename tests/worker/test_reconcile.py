@@ -60,7 +60,7 @@ def test_a_lost_database_is_made_anew_from_the_storage(start_depot: StartDepot, 
     _forget_all(depot)
     assert depot.client.get("/ai/model").json() == {"models": []}
     found = command(depot, "check")
-    assert (found.returncode, found.stdout.count("UNKNOWN")) == (1, 3)
+    assert (found.returncode, found.stdout.count("UNKNOWN")) == (1, 3), found
     hub.forget()
     adopted = command(depot, "adopt", "--all")
     assert (adopted.returncode, adopted.stdout.count("adopted")) == (0, 3), adopted.stdout + adopted.stderr

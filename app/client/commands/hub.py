@@ -131,13 +131,14 @@ def _lines(plan: Json) -> dict[str, str]:
         kind = f"gated ({gated['kind']})" if gated["kind"] else "closed"
         access = f"{kind}, granted: {gated['link']}" if gated["granted"] else f"{kind}. {gated['missing']}"
     to_fetch = size(plan["bytes-to-fetch"])
+    files = "1 file" if plan["file-count"] == 1 else f"{plan['file-count']} files"
     here = f", {size(plan['bytes-here'])} of it here already" if plan["bytes-here"] else ""
     if model and model["status"] == ModelStatus.READY and not model["deleting"]:
         to_fetch, here = "nothing, it is here", ""
     return {
         "name": plan["name"],
         "commit": f"{plan['commit']} ({plan['revision']})",
-        "to fetch": f"{to_fetch}: {plan['file-count']} files, {size(plan['bytes-total'])}{here}",
+        "to fetch": f"{to_fetch}: {files}, {size(plan['bytes-total'])}{here}",
         "space": _space(plan["space"]),
         "access": access,
         "licence": " ".join(filter(None, (license_.get("id"), license_.get("name"), license_.get("link")))),

@@ -71,8 +71,13 @@
     } else if (!event.target.matches("[form=bulk]")) return;
     count();
   });
-  const count = () => document.querySelectorAll("[data-ticked]").forEach((part) => {
-    part.textContent = `${ticked()} selected`;
+  const count = () => {
+    document.querySelectorAll("[data-ticked]").forEach((part) => { part.textContent = `${ticked()} selected`; });
+    offer();
+  };
+  // Only what can be done with one of the ticked rows.
+  const offer = () => document.querySelectorAll("[data-for]").forEach((button) => {
+    button.hidden = !button.dataset.for.split(" ").some((word) => document.querySelector(`[data-word=${word}] [form=bulk]:checked`));
   });
 
   // Times come in UTC with how long ago they were, and are shown in the browser's time zone.
@@ -88,7 +93,10 @@
   });
   localise();
   // Before they are painted: htmx tells of what it swapped in some frames later.
-  new MutationObserver(localise).observe(document.getElementById("main"), { childList: true, subtree: true });
+  new MutationObserver(() => {
+    localise();
+    offer();
+  }).observe(document.getElementById("main"), { childList: true, subtree: true });
   htmx.onLoad(() => {
     reveal(document.querySelectorAll("[data-pick-all], [data-reveal]"));
     count();

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from botocore.config import Config
+from botocore.loaders import create_loader
 from botocore.session import Session
 
 from app.storage.locations import Observe, S3Options
@@ -17,10 +18,17 @@ PATIENT = 600.0
 """Seconds to wait for an answer: of most requests, and of those for which a server moves a whole object's bytes."""
 _TRIES = 5
 _CONNECTIONS = 64
+_DESCRIPTION = create_loader()
+"""What botocore reads of S3 and its endpoints, in some 60 ms: here once, also for the downloads that are forked later."""
+_DESCRIPTION.load_service_model("s3", "service-2")
+_DESCRIPTION.load_service_model("s3", "endpoint-rule-set-1")
+_DESCRIPTION.load_data("endpoints")
+_DESCRIPTION.load_data("partitions")
 
 
 def connect(session: Session, options: S3Options, patience: float, observe: Observe | None) -> Any:
     """Return a client that waits so many seconds for an answer. It connects at its first request."""
+    session.register_component("data_loader", _DESCRIPTION)
     addressing = options.addressing
     if addressing == "auto" and options.endpoint:
         addressing = "path"

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.cli.test_keys_command import made
-from tests.console.browser.views import PATIENCE, Views
+from tests.console.browser.views import PATIENCE, Pictures, Views
 from tests.depot import Depot
 from tests.fakehub.hub import Hub, Synthetic
 from tests.processes import until
@@ -93,9 +93,9 @@ def views(browser: Browser, served: Served) -> Iterator[Views]:
 
 
 @pytest.fixture(scope="package")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder for screenshots: what SCREENSHOTS says, or one of this run."""
-    told = os.environ.get("SCREENSHOTS")
-    folder = Path(told) if told else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def pictures() -> Pictures:
+    """They are taken if SCREENSHOTS names a folder for them."""
+    folder = Path(told) if (told := os.environ.get("SCREENSHOTS")) else None
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    return Pictures(folder)

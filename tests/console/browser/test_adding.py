@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import View, Views
+from tests.console.browser.views import Pictures, View, Views
 from tests.fakehub.hub import Synthetic
 
 _GGUF, _GATED, _REFUSED = "acme/walked-GGUF", "acme/walked-gated", "acme/walked-refused"
@@ -105,7 +104,7 @@ def test_a_model_that_a_gate_refused_is_opened_with_a_token_on_its_own_page(walk
 
 
 @pytest.mark.usefixtures("walked")
-def test_every_state_of_the_add_page_is_in_order(views: Views, pictures: Path) -> None:
+def test_every_state_of_the_add_page_is_in_order(views: Views, pictures: Pictures) -> None:
     view = views.open("/console/models/new")
     page = view.page
     box = page.locator("input[name=name]")

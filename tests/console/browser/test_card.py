@@ -1,11 +1,9 @@
 """A model card as it is laid out: wide tables, Arabic, and one that is too long."""
 
-from pathlib import Path
-
 from playwright.sync_api import expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import Views
+from tests.console.browser.views import Pictures, Views
 
 _NAME = "acme/carded"
 _NAMES = ("Model", "MMLU", "GSM8K", "HumanEval", "MBPP", "MATH", "BBH", "ARC")
@@ -45,7 +43,7 @@ _ON_THE_RIGHT = """one => {
 
 
 def test_a_card_s_tables_scroll_by_themselves_and_arabic_is_on_the_right(
-    served: Served, views: Views, pictures: Path
+    served: Served, views: Views, pictures: Pictures
 ) -> None:
     served.hub.add(_NAME, {"config.json": b"{}", "README.md": _CARD.encode()})
     view = views.open(f"/console/models/{_ready(served, _NAME)}", size=(390, 800))

@@ -2,12 +2,11 @@
 
 import json
 import re
-from pathlib import Path
 
 from playwright.sync_api import expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import Views
+from tests.console.browser.views import Pictures, Views
 from tests.fakehub.hub import Synthetic
 from tests.fakehub.weights import safetensors
 from tests.processes import until
@@ -33,7 +32,7 @@ model = load("acme/shown")
 """
 
 
-def test_a_model_shows_what_arrives_of_it_and_then_what_it_is(served: Served, views: Views, pictures: Path) -> None:
+def test_a_model_shows_what_arrives_of_it_and_then_what_it_is(served: Served, views: Views, pictures: Pictures) -> None:
     files = {f"{number}.txt": b"%d" % number for number in range(20)}
     weights = {"large.bin": Synthetic(48 << 20, 61), "larger.bin": Synthetic(64 << 20, 62)}
     heads = {"model.safetensors": safetensors({"w": ("BF16", (1000, 500))})}

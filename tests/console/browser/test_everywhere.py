@@ -58,6 +58,8 @@ def test_ticked_rows_are_retried_and_deleted_together_and_a_toast_says_so(
     expect(page.get_by_label(f"Select {failed[0]}")).to_be_checked()
     page.get_by_label("Select all on this page").check()
     expect(page.locator(".bulk")).to_contain_text("3 selected")
+    # What none of them allows is not offered.
+    expect(page.locator(".bulk button:visible")).to_have_text(["Retry", "Delete"])
     page.locator(".bulk").get_by_role("button", name="Retry").click()
     page.locator("#toast").hover()  # so long it stays
     expect(page.locator("#toast")).to_contain_text("3 models are tried again.")

@@ -1,14 +1,13 @@
 """How every page looks: to axe-core, in light and dark, on a phone, and to who may only read."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import PHONE, Scheme, View, Views
+from tests.console.browser.views import PHONE, Pictures, Scheme, Views
 from tests.fakehub.hub import Synthetic
 from tests.processes import until
 
@@ -61,14 +60,14 @@ def questions(served: Served, models: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_any_page(
-    views: Views, models: dict[str, str], questions: dict[str, str], pictures: Path, scheme: Scheme
+    views: Views, models: dict[str, str], questions: dict[str, str], pictures: Pictures, scheme: Scheme
 ) -> None:
     view = views.open("/console/sign-in", key=None, scheme=scheme)
     found = {}
 
     def look(name: str) -> None:
         found[name] = view.axe()
-        _keep(view, pictures / f"{name}-{scheme}.png")
+        pictures.take(view.page, f"{name}-{scheme}")
 
     look("sign-in")
     view.refusals |= {403, 404}
@@ -92,7 +91,7 @@ def test_axe_finds_nothing_serious_on_any_page(
 
 
 def test_on_a_phone_axe_is_content_no_page_scrolls_to_the_side_and_no_label_is_broken(
-    views: Views, models: dict[str, str], questions: dict[str, str], pictures: Path
+    views: Views, models: dict[str, str], questions: dict[str, str], pictures: Pictures
 ) -> None:
     view = views.open("/console/sign-in", key=None, size=PHONE)
     found = {"sign-in": (view.width(), view.broken(), view.axe())}
@@ -103,7 +102,7 @@ def test_on_a_phone_axe_is_content_no_page_scrolls_to_the_side_and_no_label_is_b
         for box in view.page.locator("td.pick input").all()[:1]:  # shows what can be done with those that are chosen
             box.check()
         found[name] = view.width(), view.broken(), view.axe()
-        _keep(view, pictures / f"{name}-phone.png")
+        pictures.take(view.page, f"{name}-phone")
     assert {name: seen for name, seen in found.items() if seen != (PHONE[0], [], [])} == {}
 
 
@@ -130,7 +129,3 @@ def test_who_may_only_read_sees_everything_but_no_form_that_changes_anything(
 def _asked(served: Served, name: str) -> str:
     model_id: str = served.depot.create(name)["reference"]["id"]
     return model_id
-
-
-def _keep(view: View, path: Path) -> None:
-    view.page.screenshot(path=path, full_page=True)

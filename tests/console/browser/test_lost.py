@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import Views
+from tests.console.browser.views import Pictures, Views
 from tests.depot import Depot
 
 _SOON = 5_000
@@ -35,7 +35,7 @@ def pages(browser: Browser, second: Depot) -> Iterator[Views]:
 
 
 def test_pages_say_soon_that_their_server_is_lost_and_show_what_is_so_once_it_is_back(
-    served: Served, second: Depot, pages: Views, pictures: Path
+    served: Served, second: Depot, pages: Views, pictures: Pictures
 ) -> None:
     served.hub.add("acme/lost", {"config.json": b"{}"})
     operation = served.depot.create("acme/lost")
@@ -61,7 +61,7 @@ def test_pages_say_soon_that_their_server_is_lost_and_show_what_is_so_once_it_is
     api.wait()
     for page in opened:
         expect(page.locator("#lost")).to_be_visible(timeout=_SOON)
-    opened[0].screenshot(path=pictures / "lost.png")
+    pictures.take(opened[0], "lost")
     assert pages.opened[0].axe() == []
     # What changes meanwhile is shown later.
     served.depot.wait(served.depot.client.delete(f"/ai/model/{model_id}").json()["id"])
@@ -100,7 +100,7 @@ def test_pages_follow_their_model_after_each_outage_however_long_it_was(
                 opened[0].wait_for_timeout(1_000)
 
 
-def test_a_form_waits_on_its_page_until_the_server_is_back(second: Depot, pages: Views, pictures: Path) -> None:
+def test_a_form_waits_on_its_page_until_the_server_is_back(second: Depot, pages: Views, pictures: Pictures) -> None:
     view = pages.open("/console/keys")
     page = view.page
     name, create = page.locator("input[name=name]"), page.locator("button[data-action=create]")
@@ -111,7 +111,7 @@ def test_a_form_waits_on_its_page_until_the_server_is_back(second: Depot, pages:
     create.click()
     expect(page.locator("#lost")).to_be_visible(timeout=_SOON)
     expect(name).to_have_value("of an outage")
-    page.screenshot(path=pictures / "lost-form.png")
+    pictures.take(page, "lost-form")
     assert view.axe() == []
     second.start_api()
     expect(page.locator("#lost")).to_be_hidden()

@@ -1,13 +1,12 @@
 """What is typed, chosen and still asked for on the add page, with a mouse, by the keyboard alone and without a script."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import DESKTOP, PHONE, Views
+from tests.console.browser.views import DESKTOP, PHONE, Pictures, Views
 from tests.fakehub.hub import Fault, Synthetic
 
 _GGUF = "acme/picked-GGUF"
@@ -61,18 +60,18 @@ def test_patterns_uncheck_the_choice_and_a_choice_empties_the_patterns(views: Vi
 
 
 @pytest.mark.usefixtures("picked")
-def test_beside_a_plan_no_search_says_that_it_found_nothing(views: Views, pictures: Path) -> None:
+def test_beside_a_plan_no_search_says_that_it_found_nothing(views: Views, pictures: Pictures) -> None:
     view = views.open("/console/models/new")
     page = view.page
     page.locator("#name").fill("picked-of-nobody")
     nothing = page.locator("main").get_by_text("The Hub finds no model")
     expect(nothing).to_be_visible()
     expect(page.locator("#announcer")).to_contain_text("The Hub finds no model")
-    page.screenshot(path=pictures / "add-nothing.png")
+    pictures.take(page, "add-nothing")
     page.locator("#name").fill(_GGUF)
     expect(page.locator("[data-plan]")).to_be_visible()
     expect(nothing).to_have_count(0)
-    page.screenshot(path=pictures / "add-named.png")
+    pictures.take(page, "add-named")
     page.locator("#name").fill("picked-of-nobody")
     expect(nothing).to_be_visible()
     page.locator("#name").fill("acme/picked-nowhere")

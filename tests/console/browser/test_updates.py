@@ -1,12 +1,11 @@
 """A model's page tells that its branch has moved, and fetches what it is at now."""
 
 import re
-from pathlib import Path
 
 from playwright.sync_api import expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import Views
+from tests.console.browser.views import Pictures, Views
 from tests.processes import until
 
 _NAME = "acme/moving"
@@ -14,7 +13,9 @@ _TOAST_ENDS = "document.getElementById('toast').getBoundingClientRect().bottom"
 _FOOTER_BEGINS = "document.querySelector('.foot').getBoundingClientRect().top"
 
 
-def test_a_branch_that_moved_is_told_and_updated_beside_the_model(served: Served, views: Views, pictures: Path) -> None:
+def test_a_branch_that_moved_is_told_and_updated_beside_the_model(
+    served: Served, views: Views, pictures: Pictures
+) -> None:
     repo = served.hub.add(_NAME, {"config.json": b"{}", "model.safetensors": bytes(4000)})
     operation = served.depot.create(_NAME)
     assert served.depot.wait(operation["id"])["state"] == "success"

@@ -1,12 +1,11 @@
 """Keys from their making to their end, and the workers' page while it is looked at."""
 
 import re
-from pathlib import Path
 
 from playwright.sync_api import expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import Views
+from tests.console.browser.views import Pictures, Views
 from tests.processes import until
 
 
@@ -57,7 +56,7 @@ def test_the_workers_page_follows_what_each_does_and_leaves_the_focus_where_it_i
 
 
 def test_the_workers_page_keeps_its_filter_its_order_and_the_focus_when_it_asks_for_itself(
-    served: Served, views: Views, pictures: Path
+    served: Served, views: Views, pictures: Pictures
 ) -> None:
     with served.downloading("acme/filtered", 64 << 20):
         view = views.open("/console/workers?status=busy&sort=name")

@@ -24,6 +24,17 @@ PATIENCE = 30_000
 """Milliseconds: a busy machine is no failure."""
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of whole pages. Without a folder, none is taken: each costs half a second of a processor."""
+
+    folder: Path | None
+
+    def take(self, page: Page, name: str) -> None:
+        if self.folder:
+            page.screenshot(path=self.folder / f"{name}.png", full_page=True)
+
+
 @dataclass
 class View:
     """One page, and all that went wrong on it."""
@@ -76,19 +87,19 @@ class View:
             for node in fault["nodes"]
         ]
 
-    def looks(self, folder: Path, name: str, schemes: Sequence[Scheme] = ("light", "dark")) -> list[str]:
+    def looks(self, pictures: Pictures, name: str, schemes: Sequence[Scheme] = ("light", "dark")) -> list[str]:
         """What is wrong with the page as it is now, in these schemes and on a phone; with a picture of each."""
         faults = []
         for scheme in schemes:
             self.page.emulate_media(color_scheme=scheme)
             faults += [f"{name}, {scheme}: {fault}" for fault in self.axe()]
-            self.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+            pictures.take(self.page, f"{name}-{scheme}")
         self.page.emulate_media(color_scheme="light")
         self._resize(PHONE)
         if self.width() > PHONE[0]:
             faults.append(f"{name}, phone: it scrolls to the side")
         faults += [f"{name}, phone: {fault}" for fault in self.axe()]
-        self.page.screenshot(path=folder / f"{name}-phone.png", full_page=True)
+        pictures.take(self.page, f"{name}-phone")
         self._resize(DESKTOP)
         return faults
 
@@ -136,7 +147,10 @@ class Views:
     ) -> View:
         width, height = size
         context = self.browser.new_context(
-            color_scheme=scheme, viewport={"width": width, "height": height}, java_script_enabled=scripts
+            color_scheme=scheme,
+            viewport={"width": width, "height": height},
+            java_script_enabled=scripts,
+            reduced_motion="reduce",  # without a graphics card, what moves takes a processor
         )
         context.set_default_timeout(PATIENCE)
         self._contexts.append(context)
