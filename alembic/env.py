@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from alembic import context
 from app.db.metadata import METADATA
-from app.db.migrate import DatabaseIsNewer, revisions
+from app.db.migrate import DatabaseIsNewer
+from app.db.revisions import revisions
 from app.db.session import async_url
 
 _MIGRATIONS_LOCK = 0x4D6F_4465_706F

@@ -18,7 +18,7 @@ from app.api.events import Broadcast
 from app.api.lists import Lists
 from app.api.reads import Reads
 from app.console import site
-from app.db.migrate import revisions
+from app.db.revisions import revisions
 from app.db.session import Database, open_database
 from app.depot.arrivals import Arrivals
 from app.depot.batching import Creates

@@ -101,7 +101,7 @@ class Depot:
         operation: dict[str, Any] = answer.json()
         return operation
 
-    def wait(self, operation_id: str, seconds: float = 30.0) -> dict[str, Any]:
+    def wait(self, operation_id: str, seconds: float = 60.0) -> dict[str, Any]:
         """The operation once it has ended."""
         operation: dict[str, Any] = {}
 

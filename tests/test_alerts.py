@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.db.migrate import revisions
+from app.db.revisions import revisions
 from app.db.session import Database
 from app.depot.figures import Figures
 from app.depot.metrics import ApiMetrics, StoreMetrics

@@ -15,7 +15,7 @@ import structlog
 
 from app import telemetry
 from app.db.errors import DatabaseUnreachable
-from app.db.migrate import revisions
+from app.db.revisions import revisions
 from app.db.session import Database, open_database
 from app.depot.arrivals import Arrivals
 from app.depot.metrics import StoreMetrics

@@ -38,7 +38,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "up": ("app.cli.up", "Run everything on this machine."),
             "serve": ("app.cli.run", "Run the API."),
             "worker": ("app.cli.run", "Run one worker: it fetches, verifies and deletes models."),
-            "migrate": ("app.cli.run", "Bring the database to the shape that this version expects."),
+            "migrate": ("app.cli.migrate", "Bring the database to the shape that this version expects."),
         },
         "Look after it": {
             "storage": ("app.cli.storage", "What models take, and whether their files are intact."),

@@ -1,4 +1,4 @@
-"""What must be so before a depot serves: another Hub, a free port, a migrated database, keys whose secrets can be opened."""
+"""What must be so before a depot serves: another Hub, a free port, keys whose secrets can be opened."""
 
 import errno
 import os
@@ -10,21 +10,13 @@ from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import structlog
-from alembic.util import CommandError
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from app import telemetry
 from app.cli.settings import CannotGoOn, WrongSetting, flag_of, variable_of
-from app.db.errors import DatabaseUnreachable, translated
-from app.db.migrate import upgrade
+from app.db.errors import DatabaseUnreachable
 from app.depot.bootstrap import CannotAdmit, OwnKey, admit
 from app.sealing import Sealer
 from app.settings import PREFIX, Settings, split_keys
-from app.terminal import say
 
-_DATABASE_WITHIN = 30.0
-"""Seconds that a database may take to come up."""
 _LOOK_AGAIN = 2.0
 """Seconds between looks for a database that is away."""
 
@@ -95,29 +87,3 @@ def admit_own(settings: Settings, own: OwnKey | None) -> bool:
         if not error.is_lasting:
             raise
         raise CannotGoOn(error.explanation) from None
-
-
-def migrated(address: str) -> str:
-    """Migrate the database and return its revision. Wait for a PostgreSQL that isn't up yet."""
-    shown = make_url(address).render_as_string(hide_password=True)
-    deadline = time.monotonic() + (0 if address.startswith("sqlite") else _DATABASE_WITHIN)
-    told = False
-    while True:
-        try:
-            with translated():
-                return upgrade(address)
-        except DatabaseUnreachable as error:
-            reason = _first_line(error.__cause__)
-            if error.is_lasting or time.monotonic() > deadline:
-                raise CannotGoOn(f"can't migrate the database at {shown}: {reason}") from None
-        except (SQLAlchemyError, CommandError) as error:
-            raise CannotGoOn(f"can't migrate the database at {shown}: {_first_line(error)}") from None
-        if not told:
-            told = True
-            say(f"waiting for the database at {shown}: {reason}", err=True)
-        time.sleep(0.5)
-
-
-def _first_line(error: BaseException | None) -> str:
-    """Return a driver's message, without the statement."""
-    return telemetry.redact(str(getattr(error, "orig", None) or error).strip().split("\n")[0])

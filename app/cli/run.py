@@ -1,4 +1,4 @@
-"""`modeldepot serve`, `worker` and `migrate`: each runs a part of a depot."""
+"""`modeldepot serve` and `worker`: each runs a part of a depot."""
 
 import os
 import signal
@@ -8,19 +8,13 @@ import threading
 import click
 
 from app import telemetry
-from app.cli.prepare import admit_bootstrap, check_hub, listener_at, migrated
-from app.cli.settings import (
-    CannotGoOn,
-    flags,
-    settings_of,
-)
+from app.cli.prepare import admit_bootstrap, check_hub, listener_at
+from app.cli.settings import CannotGoOn, flags, settings_of
 from app.client.commands.options import epilog
-from app.db.migrate import revisions
 from app.depot.status import CannotListen, listen
 from app.http.server import Server, allow_connections, calm_garbage_collection, configured
 from app.main import build
 from app.settings import PREFIX, split
-from app.terminal import say
 
 
 @click.command(
@@ -77,20 +71,6 @@ def worker() -> None:
     """
     settings_of({})
     os.execv(sys.executable, [sys.executable, "-P", "-m", "worker.main"])  # noqa: S606  # our own words
-
-
-@click.command(epilog=epilog("modeldepot migrate"))
-def migrate() -> None:
-    """Bring the database to the shape that this version expects. Run it before the new version starts.
-
-    It may run again, or twice at a time, and waits up to 30 seconds for a database that is still starting. A newer
-    version's database is left as it is, if this version works with it.
-    """
-    settings = settings_of({})
-    telemetry.configure(settings.log_format)
-    revision, these = migrated(settings.database_url), revisions()
-    newer = f", newer than this version's {these.head}, which works with it: nothing to do"
-    say(f"the database is at revision {revision}{'' if revision in these.known else newer}")
 
 
 def _stop_at_end_of_input() -> None:

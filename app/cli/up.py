@@ -15,14 +15,9 @@ import click
 from pydantic import SecretStr
 
 from app import telemetry
-from app.cli.prepare import admit_own, check_hub, listener_at, migrated
-from app.cli.settings import (
-    CannotGoOn,
-    WrongSetting,
-    embedded,
-    flags,
-    settings_of,
-)
+from app.cli.migrate import migrated
+from app.cli.prepare import admit_own, check_hub, listener_at
+from app.cli.settings import CannotGoOn, WrongSetting, embedded, flags, settings_of
 from app.client.commands.options import data_option, epilog
 from app.client.contexts import LOCAL, in_use
 from app.console import sign_in_links

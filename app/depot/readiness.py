@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import update
 
 from app.db.errors import DatabaseUnreachable
-from app.db.migrate import Revisions
+from app.db.revisions import Revisions
 from app.db.session import Database
 from app.db.tables import CompatibilityRow
 from app.depot.volume import Volume, VolumeAway

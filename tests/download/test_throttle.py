@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.processes import BUSY
 from worker.download.throttle import Throttle
 
 
@@ -17,7 +18,7 @@ def test_bytes_are_paid_for_in_time(threads: int) -> None:
         list(pool.map(throttle, [block] * 64))
     passed = time.monotonic() - began
     # A burst of a fifth of a second comes free. A busy machine is slower than the limit, never faster.
-    assert 64 * block / limit - 0.21 <= passed <= 64 * block / limit + 1.5
+    assert 64 * block / limit - 0.21 <= passed <= 64 * block / limit + BUSY
 
 
 def test_without_a_limit_nobody_waits() -> None:
@@ -25,7 +26,7 @@ def test_without_a_limit_nobody_waits() -> None:
     began = time.monotonic()
     for _ in range(1000):
         throttle(1 << 30)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < BUSY
 
 
 def test_a_limit_that_changes_holds_from_the_next_bytes_on() -> None:

@@ -19,7 +19,7 @@ import yaml
 from sqlalchemy import Update, column, table, update
 
 from app.db.clock import now
-from app.db.migrate import revisions
+from app.db.revisions import revisions
 from app.db.session import Database
 from app.db.tables import OperationRow, StorageRow
 from app.db.webhook_tables import WebhookRow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.db.migrate import revisions
+from app.db.revisions import revisions
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Hub

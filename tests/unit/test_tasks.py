@@ -7,6 +7,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from app.tasks import beside, cancel_and_wait
+from tests.processes import BUSY
 
 
 async def test_a_task_that_missed_its_cancellation_is_cancelled_again() -> None:
@@ -22,7 +23,7 @@ async def test_a_task_that_missed_its_cancellation_is_cancelled_again() -> None:
                 if missed == 3:
                     raise
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(BUSY):
         await cancel_and_wait(await _begun(deaf()), patience=0.01)
     assert missed == 3
 
@@ -37,7 +38,7 @@ async def test_a_task_may_say_goodbye_within_the_patience() -> None:
             await asyncio.sleep(0.05)
             said.append("goodbye")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(BUSY):
         await cancel_and_wait(await _begun(polite()), patience=5)
     assert said == ["goodbye"]
 
@@ -69,7 +70,7 @@ async def test_work_beside_a_block_ends_with_it_and_an_error_is_told_at_once() -
 
     with capture_logs() as logs:
         async with beside(goes_on()), beside(fails()):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(BUSY):
                 while not logs:  # noqa: ASYNC110  # the log has no event
                     await asyncio.sleep(0)
             assert ended == []

@@ -11,7 +11,7 @@ from redis import Redis as Client
 from app.wakeup import QUEUE, WAKE, Wakeup, connect, deserialize
 from tests.conftest import StartDepot
 from tests.fakehub.hub import Hub
-from tests.processes import free_port, until
+from tests.processes import BUSY, free_port, until
 from tests.servers import Redis
 
 _LONG = 600
@@ -59,11 +59,12 @@ async def test_a_redis_that_is_silent_is_waited_for_a_second_and_then_not_at_all
     began = time.monotonic()
     await wakeup.send()
     first = time.monotonic() - began
-    await wakeup.send()
-    second = time.monotonic() - began - first
+    for _ in range(30):
+        await wakeup.send()
+    others = time.monotonic() - began - first
     await wakeup.close()
     assert 0.9 < first < 9, "a socket's own patience is ten seconds"
-    assert second < 0.9
+    assert others < BUSY, "each would wait for a second"
 
 
 async def test_a_ring_goes_through_again_once_redis_is_back() -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from app.db.clock import moment
-from app.db.migrate import revisions
+from app.db.revisions import revisions
 from app.db.session import Database
 from app.db.tables import ModelRow, OperationRow
 from app.depot.readiness import Readiness, Status

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from app.wakeup import Wakeup, connect
+from tests.processes import BUSY
 from worker.runner import Runner
 from worker.wakeup import listening
 
@@ -34,7 +35,7 @@ async def test_a_ring_wakes_who_is_free(redis_url: str) -> None:
     free, busy = Sleeper(), Sleeper(has_free_slot=False)
     bell = Wakeup(connect(redis_url))
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(BUSY),
         listening(redis_url, cast("Runner", busy)),
         listening(redis_url, cast("Runner", free)),
     ):
@@ -49,7 +50,7 @@ async def test_a_ring_that_nobody_is_free_to_take_wakes_who_is_busy_and_waits(re
     """It may be for a slot that is no download's."""
     busy = Sleeper(has_free_slot=False)
     bell = Wakeup(connect(redis_url))
-    async with asyncio.timeout(10), listening(redis_url, cast("Runner", busy)):
+    async with asyncio.timeout(BUSY), listening(redis_url, cast("Runner", busy)):
         for _ in range(3):
             await bell.send()
             await busy.woken.wait()
@@ -62,6 +63,6 @@ async def test_a_ring_that_nobody_is_free_to_take_wakes_who_is_busy_and_waits(re
 
 async def test_it_ends_at_whatever_moment_it_is_told_to(redis_url: str) -> None:
     for moment in range(_ENDINGS):
-        async with asyncio.timeout(5), listening(redis_url, cast("Runner", Sleeper())):
+        async with asyncio.timeout(BUSY), listening(redis_url, cast("Runner", Sleeper())):
             await asyncio.sleep(moment / 4_000)
     gc.collect()  # here, where the warnings are expected

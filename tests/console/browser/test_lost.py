@@ -8,11 +8,12 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.console.browser.conftest import Served
-from tests.console.browser.views import Pictures, Views
+from tests.console.browser.views import PATIENCE, Pictures, Views
 from tests.depot import Depot
+from tests.processes import BUSY
 
-_SOON = 5_000
-"""Milliseconds within which a page has to say that its server is lost."""
+_SOON = (5 + BUSY) * 1000
+"""Milliseconds within which a page has to say that its server is lost: five seconds, where the machine has time for it."""
 _OUTAGES = 500, 6_000, 10_000
 """Milliseconds: shorter and longer than pages and their streams wait before they try again."""
 
@@ -95,7 +96,7 @@ def test_pages_follow_their_model_after_each_outage_however_long_it_was(
                     page.wait_for_function(
                         "([id, least]) => document.querySelector(`[data-model='${id}'] progress`).value >= least",
                         arg=[model_id, arrived],
-                        timeout=10_000,
+                        timeout=PATIENCE,
                     )
                 opened[0].wait_for_timeout(1_000)
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.migrate import revisions
+from app.db.revisions import revisions
 from app.db.session import Database
 from app.depot.figures import Figures
 from app.depot.metrics import ApiMetrics

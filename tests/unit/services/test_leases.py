@@ -15,6 +15,7 @@ from app.domain.commands import Command
 from app.domain.states import ModelStatus, OperationState
 from app.services import downloads, history, leases, models, operations, workers
 from tests import by_hand
+from tests.processes import BUSY
 
 
 async def test_the_longest_due_is_granted_first(database: Database) -> None:
@@ -80,7 +81,7 @@ async def test_a_claim_does_not_wait_for_one_that_is_not_committed(database: Dat
     first, second = [(await by_hand.create(database, f"acme/model-{number}")).id for number in range(2)]
     async with database.begin() as connection:
         held = await leases.claim(connection, "slow", lease=30, commands=by_hand.COMMANDS)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(BUSY):
             other = await by_hand.claim(database, "quick")
     assert held is not None
     assert other is not None
