@@ -87,7 +87,7 @@ def _newer_version(folder: Path, *, more: str) -> Path:
     for part in ("app", "worker", "alembic"):
         shutil.copytree(_ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     migration = _MIGRATION.format(newer=_NEWER, head=revisions().head, more=more)
-    (folder / "alembic" / "versions" / "newer.py").write_text(migration)
+    (folder / "alembic" / "versions" / f"{_NEWER}_newer.py").write_text(migration)
     return folder
 
 
