@@ -219,7 +219,10 @@ async def test_however_often_the_figures_are_asked_for_the_operations_are_counte
     await wakeup.close()
     counts = [statement for statement, _ in asked if "GROUP BY" in statement]
     assert 1 <= len(counts) <= 10
-    for scrape in scrapes:
+    # A scrape goes without what it would have to wait for too long, as on a machine that is busy.
+    told = [scrape for scrape in scrapes if b"modeldepot_operations{" in scrape]
+    assert told
+    for scrape in told:
         assert f'modeldepot_operations{{command="create-model",state="pending"}} {PENDING:.1f}'.encode() in scrape
 
 
