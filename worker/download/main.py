@@ -9,7 +9,6 @@ It is a separate process because only a kill stops a download whatever it waits 
 
 import errno
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -56,6 +55,7 @@ from worker.download.refusals import explain
 from worker.download.retries import RetryPolicy
 from worker.download.search import search
 from worker.download.stalls import StallLimit
+from worker.download.stopping import save_and_exit_on_sigterm
 from worker.download.survey import Survey
 from worker.download.throttle import Throttle
 from worker.download.transfers import Sink
@@ -167,8 +167,8 @@ class Download:
             options=options,
         )
         self.channel.on_pass_on(assembly.pass_on)
-        # In a thread: the code that the signal interrupts may hold a lock that saving needs.
-        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=_stop, args=(assembly,)).start())
+        # A stopping worker releases its lease only when this process is gone.
+        save_and_exit_on_sigterm(assembly.save)
         with _ticking(meter, total, self.channel, assembly), _room_told(meter, total, store):
             assembly.complete()
 
@@ -200,15 +200,6 @@ class Download:
             xet=request.xet,
             snapshot=request.fetcher == "snapshot",
         )
-
-
-def _stop(assembly: Assembly) -> None:
-    """Save what arrived and exit: a stopping worker releases its lease only when this process is gone."""
-    try:
-        with suppress(OSError):
-            assembly.save()
-    finally:
-        os._exit(0)
 
 
 @contextmanager
