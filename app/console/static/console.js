@@ -52,7 +52,8 @@
     // This is told a moment later: whoever is quick has opened it again.
     if (dialog.open || dialog.returnValue !== "yes") return;
     // What changed meanwhile may have brought another form into its place.
-    const same = (one) => one.action === asked.action && one.id === asked.id;
+    // By their attributes: a button that is called "action" hides the form's property.
+    const same = (one) => ["action", "id"].every((name) => one.getAttribute(name) === asked.getAttribute(name));
     const form = asked.isConnected ? asked : [...document.forms].find(same);
     if (!form) return;
     const sure = document.createElement("input");

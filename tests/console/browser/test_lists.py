@@ -13,7 +13,7 @@ from tests.processes import until
 @pytest.fixture(scope="module", autouse=True)
 def failed(served: Served) -> None:
     """Something that every list is of: a model that can't be fetched."""
-    model_id = served.depot.create("acme/listed")["reference"]["id"]
+    model_id = served.depot.create("acme/nowhere-to-be-found")["reference"]["id"]
     until(lambda: served.depot.model(model_id)["status"] == "error", served.depot.logs)
 
 

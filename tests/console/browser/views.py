@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
@@ -135,6 +135,8 @@ class Views:
     origin: str
     opened: list[View] = field(default_factory=list)
     _contexts: list[BrowserContext] = field(default_factory=list)
+    _cookies: ClassVar[dict[tuple[str, tuple[str, str]], Any]] = {}
+    """Of who has signed in there before: to do so again is two more pages."""
 
     def open(
         self,
@@ -146,7 +148,9 @@ class Views:
         scripts: bool = True,
     ) -> View:
         width, height = size
+        cookies = self._cookies.get((self.origin, key)) if key else None
         context = self.browser.new_context(
+            storage_state=cookies,
             color_scheme=scheme,
             viewport={"width": width, "height": height},
             java_script_enabled=scripts,
@@ -156,10 +160,11 @@ class Views:
         self._contexts.append(context)
         view = View(context.new_page(), self.origin)
         self.opened.append(view)
-        if key is not None:
+        if key and not cookies:
             view.open("/console/sign-in")
             view.sign_in(*key)
             expect(view.page).to_have_url(f"{self.origin}/console")
+            self._cookies[self.origin, key] = context.storage_state()
         view.open(path)
         return view
 
