@@ -59,6 +59,8 @@ def _redis_url(value: str) -> str:
 def _address(value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise ValueError("it must begin with http:// or https://")
+    if value and not urlsplit(value).hostname:
+        raise ValueError("it must name a host")
     return value.rstrip("/")
 
 
@@ -90,8 +92,7 @@ def _sealing_keys(value: SecretStr) -> SecretStr:
 
 
 def _secret_address(value: SecretStr) -> SecretStr:
-    if value.get_secret_value() and not urlsplit(_address(value.get_secret_value())).hostname:
-        raise ValueError("it must name a host")
+    _address(value.get_secret_value())
     return value
 
 
