@@ -110,7 +110,8 @@ def test_a_delete_stops_the_download_at_once_and_leaves_nothing(
     assert (ended["state"], ended["reason"]) == ("failure", "interrupted")
     assert "deleted" in ended["message"]
     until(lambda: not set(busy) & set(children(depot.workers[0].pid)), depot.logs, BUSY)
-    print(f"from the delete to the end of the download: {time.monotonic() - asked:.2f} s")
+    took = time.monotonic() - asked
+    assert took < 2, took
     assert again.status_code == 404 or again.json()["id"] == deletion["id"]
     assert depot.wait(deletion["id"])["state"] == "success"
     assert depot.client.get(f"/ai/model/{model_id}").status_code == 404
