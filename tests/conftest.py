@@ -100,6 +100,13 @@ def redis_server() -> Iterator[Redis]:
         yield server
 
 
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """One that may be stopped, and that no other depot's workers listen to."""
+    with Redis() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def versitygw() -> Iterator[Server]:
     with SERVERS["versitygw"]() as server:

@@ -4,7 +4,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from tests.processes import free_port, until
 from tests.servers import PostgreSQL, Redis
 
 OK = {"ok": True}
-
-
-@pytest.fixture
-def own_redis() -> Iterator[Redis]:
-    """A Redis that may be stopped."""
-    with Redis() as server:
-        yield server
 
 
 def test_all_is_well(start_depot: StartDepot) -> None:

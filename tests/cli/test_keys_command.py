@@ -1,6 +1,5 @@
 """`modeldepot key`, `secrets rotate` and `audit`, as an operator runs them."""
 
-import asyncio
 import json
 import os
 import pwd
@@ -19,7 +18,7 @@ from sqlalchemy import insert
 from app.cli.main import main
 from app.db.clock import now
 from app.db.migrate import upgrade
-from app.db.session import open_database
+from app.db.session import Database
 from app.db.tables import OperationRow
 from app.domain.commands import Command
 from app.domain.keys import split_token
@@ -27,7 +26,7 @@ from app.domain.states import OperationState
 from app.sealing import Sealer, new_key
 from app.services import audit, keys
 from app.standalone.folder import DataFolder
-from tests.processes import BUSY
+from tests import by_hand
 
 _CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DEPOT_")}
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -183,29 +182,26 @@ def test_rotating_seals_keys_and_pending_tokens_with_the_first_secret_key(
     old, new, operation_id = settings["DEPOT_SECRET_KEY"], new_key(), uuid4()
     token = Sealer([old]).seal("hf_a_token", belongs_to=str(operation_id))
 
-    async def pending() -> None:
-        database = open_database(database_url, patience=BUSY)
+    async def pending(database: Database) -> None:
         async with database.begin() as connection:
             row = {"id": operation_id, "command": Command.CREATE_MODEL, "resource_id": uuid4(), "sealed_token": token}
             counts = dict.fromkeys(("fence", "attempts", "reached"), 0)
             times = dict.fromkeys(("created_at", "deadline_at", "due_at"), now())
             values = row | counts | times | {"state": OperationState.PENDING}
             await connection.execute(insert(OperationRow).values(values))
-        await database.close()
 
-    async def opened() -> tuple[str, str]:
-        database, sealer = open_database(database_url, patience=BUSY), Sealer([new])
+    async def opened(database: Database) -> tuple[str, str]:
+        sealer = Sealer([new])
         async with database.read() as connection:
             key = await keys.usable(connection, key_id)
             sealed = (await connection.execute(OperationRow.__table__.select())).one().sealed_token
-        await database.close()
         assert key is not None
         return sealer.open(key.sealed_secret, belongs_to=key_id), sealer.open(sealed, belongs_to=str(operation_id))
 
-    asyncio.run(pending())
+    by_hand.run(database_url, pending)
     rotated = modeldepot(settings | {"DEPOT_SECRET_KEY": f"{new},{old}"}, "secrets", "rotate")
     assert rotated.returncode == 0, rotated.stderr
-    assert asyncio.run(opened()) == (secret, "hf_a_token")
+    assert by_hand.run(database_url, opened) == (secret, "hf_a_token")
 
 
 def test_rotating_without_the_old_secret_key_says_what_stays_closed(settings: dict[str, str]) -> None:
@@ -216,15 +212,13 @@ def test_rotating_without_the_old_secret_key_says_what_stays_closed(settings: di
 
 
 def test_the_audit_is_shown_newest_last_and_by_key(settings: dict[str, str], database_url: str) -> None:
-    async def record() -> None:
-        database = open_database(database_url, patience=BUSY)
+    async def record(database: Database) -> None:
         for key_id, action in (("EXOone", "create-model"), ("EXOtwo", "delete-model")):
             async with database.begin() as connection:
                 act = audit.Act(key_id, action, "192.0.2.1", "a-request", uuid4())
                 await audit.record(connection, [act], audit.ACCEPTED)
-        await database.close()
 
-    asyncio.run(record())
+    by_hand.run(database_url, record)
     shown = modeldepot(settings, "audit").stdout.splitlines()
     assert [line.split()[3] for line in shown[1:]] == ["create-model", "delete-model"]
     of_two = modeldepot(settings, "audit", "--key", "EXOtwo").stdout.splitlines()

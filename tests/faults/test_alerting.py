@@ -107,12 +107,6 @@ def postgres() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture
-def own_redis() -> Iterator[Redis]:
-    with Redis() as server:
-        yield server
-
-
-@pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """One that can be filled, where this user may mount one."""
     with mounted(tmp_path / "disk", 64):

@@ -1,6 +1,5 @@
 """Whether a depot kept its promises under faults."""
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,13 +9,13 @@ from typing import Any, Protocol
 
 from sqlalchemy import text
 
-from app.db.session import open_database
+from app.db.session import Database
+from tests import by_hand
 from tests.by_hand import plain
 from tests.depot import Depot
 from tests.fakehub.content import content_of
 from tests.fakehub.hub import Hub
 from tests.faults.traffic import Traffic
-from tests.processes import BUSY
 
 _ENDS = {"model is ready", "model is deleted", "operation failed"}
 
@@ -58,7 +57,7 @@ def judge(
     models = traffic.models()
     broken += [problem for model in models for problem in _wrong(model, traffic, kept)]
     broken += kept.left_over({model["id"]: model["status"] for model in models})
-    recovered = asyncio.run(_recovered(url))
+    recovered = by_hand.run(url, _recovered)
     reasons = Counter(operation["reason"] for operation in operations if operation.get("reason"))
     lines = [
         f"operations: {len(traffic.accepted)} ({_told(states)})",
@@ -121,13 +120,11 @@ class Folder:
         ]
 
 
-async def _recovered(url: str) -> int:
+async def _recovered(database: Database) -> int:
     """How many operations ended in success after more than one worker had them."""
-    database = open_database(url, patience=BUSY)
     async with database.read() as connection:
         query = text("SELECT count(*) FROM operations WHERE state = 'success' AND fence > 1")
         count: int = (await plain(connection).execute(query)).scalar_one()
-    await database.close()
     return count
 
 

@@ -321,13 +321,6 @@ def test_whether_it_fits_is_told_beside_what_running_downloads_need(place: Place
     assert small["lacking"] == 0
 
 
-@pytest.fixture
-def own_redis() -> Iterator[Redis]:
-    """Without the workers of `place`, which would answer."""
-    with Redis() as server:
-        yield server
-
-
 def test_what_must_be_freed_counts_what_the_reserve_lacks_and_what_is_here_needs_nothing(
     start_depot: StartDepot, hub: Hub, own_redis: Redis
 ) -> None:

@@ -1,6 +1,5 @@
 """`modeldepot storage check`, `adopt`, `prune`, `restore` and `accept`, after a database came back without some models."""
 
-import asyncio
 import io
 import json
 import os
@@ -11,13 +10,13 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import delete
 
-from app.db.session import open_database
+from app.db.session import Database
 from app.db.tables import ModelRow
+from tests import by_hand
 from tests.cli.test_storage_commands import ready, run
 from tests.conftest import StartDepot
 from tests.depot import Depot
 from tests.fakehub.hub import Hub
-from tests.processes import BUSY
 from worker.maintenance.inventory import main
 
 WEIGHTS = os.urandom(1 << 20)
@@ -169,10 +168,8 @@ def _audit(depot: Depot) -> list[dict[str, str]]:
 def _forget_all(depot: Depot) -> None:
     """As a restore leaves it that came from before these models."""
 
-    async def forget() -> None:
-        database = open_database(depot.environment["DEPOT_DATABASE_URL"], patience=BUSY)
+    async def forget(database: Database) -> None:
         async with database.begin() as connection:
             await connection.execute(delete(ModelRow))
-        await database.close()
 
-    asyncio.run(forget())
+    by_hand.run(depot.environment["DEPOT_DATABASE_URL"], forget)
